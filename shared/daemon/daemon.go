@@ -1,0 +1,62 @@
+// Package daemon holds what every portlease process needs to run: settings, a
+// JSON logger, an HTTP server that stops gracefully, probes and metrics.
+//
+// Nothing here is global: a process makes its own values and hands them on, so
+// that several processes can live in one test. It is kept light on purpose,
+// because the agent is a sidecar and its cost is paid once per pod. That is also
+// why metrics are VictoriaMetrics/metrics, which is a few maps and atomics,
+// rather than the Prometheus client with its protobuf model.
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"time"
+)
+
+// NewLogger writes one JSON object a line to w, from the given level on: debug,
+// info, warn or error.
+func NewLogger(w io.Writer, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("%q is not a log level: use debug, info, warn or error", level)
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})), nil
+}
+
+// Sleep waits for d, or until ctx is over, whose cause it then returns.
+func Sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return context.Cause(ctx)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// Version is the module version this binary was built from, followed by the
+// commit when the toolchain recorded one; "unknown" without build information.
+func Version() string {
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	version := build.Main.Version
+	if version == "" {
+		version = "(devel)"
+	}
+	for _, s := range build.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return version + " " + s.Value[:12]
+		}
+	}
+	return version
+}

@@ -1,0 +1,118 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// Limits of a Server, chosen so that a slow or idle peer cannot hold a
+// connection for ever. No answer of ours takes anywhere near writeTimeout.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 60 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+	defaultGrace      = 5 * time.Second
+)
+
+// Server answers HTTP until its context is over.
+type Server struct {
+	Handler http.Handler
+	// TLS makes it HTTPS; nil means plain HTTP.
+	TLS *tls.Config
+	// Grace is how long answers under way may take once the context is over;
+	// 0 means 5 s.
+	Grace time.Duration
+	// Log takes what net/http has to say, at warn.
+	Log *slog.Logger
+}
+
+// Run serves on listener, which it closes, until ctx is over. It returns nil
+// after a graceful stop, and an error when it could not serve or when answers
+// were still under way at the end of Grace.
+func (s Server) Run(ctx context.Context, listener net.Listener) error {
+	grace := s.Grace
+	if grace <= 0 {
+		grace = defaultGrace
+	}
+	server := &http.Server{
+		Handler:           s.Handler,
+		TLSConfig:         s.TLS,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+	}
+	if s.Log != nil {
+		server.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)
+	}
+	served := make(chan error, 1)
+	go func() {
+		if s.TLS != nil {
+			served <- server.ServeTLS(listener, "", "")
+			return
+		}
+		served <- server.Serve(listener)
+	}()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serving HTTP on %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if err := server.Shutdown(stopping); err != nil {
+		err = fmt.Errorf("stopping HTTP on %s: %w", listener.Addr(), err)
+		return errors.Join(err, server.Close(), ignoreClosed(<-served))
+	}
+	return ignoreClosed(<-served)
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Check answers nil, or why not.
+type Check func(context.Context) error
+
+// Probe answers 200 while check gives nil, and otherwise 503 with the reason in
+// plain text. A nil check always passes. Mount it on /livez, /readyz and the
+// like.
+func Probe(check Check) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		status, text := http.StatusOK, "ok"
+		if check != nil {
+			if err := check(r.Context()); err != nil {
+				status, text = http.StatusServiceUnavailable, err.Error()
+			}
+		}
+		w.WriteHeader(status)
+		// The peer hung up: there is nobody left to tell.
+		_, _ = fmt.Fprintln(w, text)
+	})
+}
+
+// Metrics writes the set, and the process's own figures (memory, CPU, file
+// descriptors, goroutines), in the Prometheus text format. Mount it on /metrics.
+func Metrics(set *metrics.Set) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		set.WritePrometheus(w)
+		metrics.WriteProcessMetrics(w)
+	})
+}

@@ -1,0 +1,144 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/portlease/portlease/shared/daemon"
+)
+
+func TestServerFinishesWhatIsUnderWay(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, finish := make(chan struct{}), make(chan struct{})
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(entered)
+		<-finish
+		_, _ = io.WriteString(w, "done")
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- daemon.Server{Handler: handler}.Run(ctx, listener) }()
+	answered := make(chan string, 1)
+	go func() {
+		resp, err := http.Get("http://" + listener.Addr().String())
+		if err != nil {
+			answered <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		answered <- string(body) + errText(err)
+	}()
+	<-entered
+	stop()
+	close(finish)
+	if got := <-answered; got != "done" {
+		t.Errorf("answer was %q", got)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("stopping gave %v", err)
+	}
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func TestServerSaysWhenGraceWasTooShort(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, finish := make(chan struct{}), make(chan struct{})
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(entered); <-finish })
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- daemon.Server{Handler: handler, Grace: time.Millisecond}.Run(ctx, listener) }()
+	go func() {
+		resp, err := http.Get("http://" + listener.Addr().String())
+		if err == nil {
+			resp.Body.Close()
+		}
+	}()
+	<-entered
+	stop()
+	if err := <-stopped; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want a deadline", err)
+	}
+	close(finish)
+}
+
+func TestProbeSaysWhyNot(t *testing.T) {
+	var reason error
+	probe := daemon.Probe(func(context.Context) error { return reason })
+	ask := func() (int, string) {
+		w := httptest.NewRecorder()
+		probe.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		return w.Code, w.Body.String()
+	}
+	if code, body := ask(); code != 200 || body != "ok\n" {
+		t.Errorf("got %d %q", code, body)
+	}
+	reason = errors.New("no API server")
+	if code, body := ask(); code != 503 || body != "no API server\n" {
+		t.Errorf("got %d %q", code, body)
+	}
+}
+
+func TestMetricsAreThisProcessesOwn(t *testing.T) {
+	one, other := metrics.NewSet(), metrics.NewSet()
+	one.NewCounter("portlease_one_total").Inc()
+	other.NewCounter("portlease_other_total").Inc()
+	w := httptest.NewRecorder()
+	daemon.Metrics(one).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if body := w.Body.String(); !strings.Contains(body, "portlease_one_total 1\n") || strings.Contains(body, "portlease_other_total") {
+		t.Errorf("got\n%s", body)
+	}
+}
+
+func TestSleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		if err := daemon.Sleep(t.Context(), time.Minute); err != nil || time.Since(start) != time.Minute {
+			t.Errorf("slept %v, %v", time.Since(start), err)
+		}
+		why := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(why)
+		if err := daemon.Sleep(ctx, time.Hour); !errors.Is(err, why) {
+			t.Errorf("got %v, want the cause", err)
+		}
+	})
+}
+
+func TestLoggerRefusesUnknownLevel(t *testing.T) {
+	var out strings.Builder
+	log, err := daemon.NewLogger(&out, "warn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.InfoContext(t.Context(), "too quiet")
+	log.WarnContext(t.Context(), "loud enough", "port", 7)
+	if got := out.String(); strings.Contains(got, "too quiet") || !strings.Contains(got, `"port":7`) {
+		t.Errorf("got %s", got)
+	}
+	if _, err := daemon.NewLogger(&out, "shout"); err == nil {
+		t.Error("took an unknown level")
+	}
+}

@@ -1,0 +1,94 @@
+package daemon_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/shared/daemon"
+)
+
+type settings struct {
+	pool  string
+	port  int
+	quiet bool
+	wait  time.Duration
+}
+
+func parse(t *testing.T, env map[string]string, args ...string) (settings, string, error) {
+	t.Helper()
+	var c settings
+	s := daemon.NewSettings("prog", "does things.", func(k string) string { return env[k] })
+	s.String(&c.pool, "pool", "X_POOL", "default", "Pool to use.")
+	s.Int(&c.port, "port", "X_PORT", 80, "Port to use.")
+	s.Bool(&c.quiet, "quiet", "X_QUIET", false, "Say less.")
+	s.Duration(&c.wait, "wait", "X_WAIT", time.Second, "Time to wait.")
+	s.Check("port", func() error {
+		if c.port < 1 {
+			return errors.New("use 1-65535")
+		}
+		return nil
+	})
+	var out bytes.Buffer
+	err := s.Parse(args, &out)
+	return c, out.String(), err
+}
+
+func TestFlagsWinOverEnvironmentWinsOverDefault(t *testing.T) {
+	c, _, err := parse(t, map[string]string{"X_POOL": "env", "X_WAIT": "3s", "X_PORT": ""}, "-pool", "flag", "--quiet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings{pool: "flag", port: 80, quiet: true, wait: 3 * time.Second}
+	if c != want {
+		t.Errorf("got %+v, want %+v", c, want)
+	}
+}
+
+func TestRefusalsAreOneLineWithFieldValueAndRemedy(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		env  map[string]string
+		args []string
+		want string
+	}{
+		{"bad number", nil, []string{"-port", "many"}, `-port="many" is not a whole number: use for example 8080`},
+		{"bad number in environment", map[string]string{"X_PORT": "many"}, nil, `X_PORT="many" is not a whole number: use for example 8080`},
+		{"bad bool", nil, []string{"-quiet=perhaps"}, `-quiet="perhaps" is neither true nor false: use one of them`},
+		{"bad duration", nil, []string{"-wait=5"}, `-wait="5" is not a duration: use a number with a unit, as in 30s or 5m`},
+		{"negative duration", nil, []string{"-wait=-5s"}, `-wait="-5s" is negative: use 0s or more`},
+		{"checked", map[string]string{"X_PORT": "0"}, nil, `-port (X_PORT) is "0": use 1-65535`},
+		{"unknown flag", nil, []string{"-colour=red"}, `flag provided but not defined: -colour: --help lists the flags of prog`},
+		{"no flag", nil, []string{"start"}, `argument "start" is not a flag: prog takes flags only, --help lists them`},
+		{"missing value", nil, []string{"-pool"}, `flag needs an argument: -pool: --help lists the flags of prog`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, out, err := parse(t, test.env, test.args...)
+			if err == nil || err.Error() != test.want {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+			if out != "" {
+				t.Errorf("printed %q beside the error", out)
+			}
+		})
+	}
+}
+
+func TestHelpIsAnAlignedTable(t *testing.T) {
+	_, out, err := parse(t, nil, "--help")
+	if !errors.Is(err, daemon.ErrHelp) {
+		t.Fatalf("got %v, want ErrHelp", err)
+	}
+	_, table, _ := strings.Cut(out, "\n\n")
+	want := `Flag    Variable  Default  Meaning
+-pool   X_POOL    default  Pool to use.
+-port   X_PORT    80       Port to use.
+-quiet  X_QUIET   false    Say less.
+-wait   X_WAIT    1s       Time to wait.
+`
+	if table != want {
+		t.Errorf("got\n%s\nwant\n%s", table, want)
+	}
+}
