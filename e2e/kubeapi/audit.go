@@ -1,0 +1,95 @@
+package kubeapi
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// auditPolicy records who asked for what and what the answer was, but neither
+// bodies nor the stage at which nothing is known about the answer.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+`
+
+// AuditEntry is one request to the API server and its answer.
+type AuditEntry struct {
+	User        string // as RBAC names it, such as system:serviceaccount:game:agent
+	Verb        string // as RBAC names it, such as get, list, patch
+	Group       string // API group, empty for the core group
+	Resource    string // plural, empty if Path is no resource
+	Subresource string
+	Namespace   string // empty if the resource has none
+	Name        string // empty if the request named none
+	Path        string
+	Code        int // HTTP status of the answer
+}
+
+// auditEvent is the part of audit.k8s.io/v1 Event that is read.
+type auditEvent struct {
+	AuditID string `json:"auditID"`
+	Verb    string `json:"verb"`
+	Path    string `json:"requestURI"`
+	User    struct {
+		Name string `json:"username"`
+	} `json:"user"`
+	Object struct {
+		Group       string `json:"apiGroup"`
+		Resource    string `json:"resource"`
+		Subresource string `json:"subresource"`
+		Namespace   string `json:"namespace"`
+		Name        string `json:"name"`
+	} `json:"objectRef"`
+	Response struct {
+		Code int `json:"code"`
+	} `json:"responseStatus"`
+}
+
+// AuditEntries returns the requests that have been answered since the start,
+// in the order of their answers, those of this package among them. A watch is
+// there as soon as it is open, and there once. It is an error if the API was
+// started without Config.Audit.
+func (a *API) AuditEntries() ([]AuditEntry, error) {
+	if a.auditLog == "" {
+		return nil, errors.New("reading the audit log: the API was started without Config.Audit")
+	}
+	file, err := os.Open(a.auditLog)
+	if err != nil {
+		return nil, fmt.Errorf("reading the audit log: %w", err)
+	}
+	defer file.Close()
+	return readAudit(file)
+}
+
+func readAudit(log io.Reader) ([]AuditEntry, error) {
+	var entries []AuditEntry
+	seen := map[string]bool{} // audit id → already in entries
+	lines := bufio.NewReader(log)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return entries, nil // what follows the last newline is still being written
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the audit log: %w", err)
+		}
+		var e auditEvent
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, fmt.Errorf("reading the audit log: %w", err)
+		}
+		if seen[e.AuditID] {
+			continue
+		}
+		seen[e.AuditID] = true
+		entries = append(entries, AuditEntry{
+			User: e.User.Name, Verb: e.Verb, Group: e.Object.Group, Resource: e.Object.Resource,
+			Subresource: e.Object.Subresource, Namespace: e.Object.Namespace, Name: e.Object.Name,
+			Path: e.Path, Code: e.Response.Code,
+		})
+	}
+}

@@ -1,0 +1,106 @@
+package kubeapi
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+)
+
+// tailBytes is how much of a child's log an error quotes.
+const tailBytes = 4096
+
+// child is one running etcd or kube-apiserver.
+type child struct {
+	name    string
+	logFile string
+	process *os.Process
+	done    chan struct{} // closed once the process is gone and reaped
+	exit    error         // why it ended; read only after done
+}
+
+// startChild starts the program and appends what it prints to logFile.
+func startChild(program, logFile string, args ...string) (*child, error) {
+	name := filepath.Base(program)
+	output, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the log of %s: %w", name, err)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = ownProcessGroup()
+	c := &child{name: name, logFile: logFile, done: make(chan struct{})}
+	started := make(chan error, 1)
+	go func() {
+		defer close(c.done)
+		defer output.Close() // the child writes through a descriptor of its own
+		// The death signal is sent when the thread that forked ends, not
+		// the process. So this goroutine keeps its thread for as long as
+		// the child lives.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		c.process = cmd.Process
+		started <- err
+		if err == nil {
+			c.exit = cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	return c, nil
+}
+
+// kill ends the process, also a paused one, and returns once it is reaped.
+// A process that is gone already is no error.
+func (c *child) kill() error {
+	if err := c.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("killing %s: %w", c.name, err)
+	}
+	<-c.done
+	return nil
+}
+
+func (c *child) signal(s syscall.Signal) error {
+	if err := c.process.Signal(s); err != nil {
+		return fmt.Errorf("sending %v to %s: %w", s, c.name, err)
+	}
+	return nil
+}
+
+// failed adds what the child printed last to an error about it.
+func (c *child) failed(err error) error {
+	tail, tailErr := lastLines(c.logFile)
+	if tailErr != nil {
+		return fmt.Errorf("%s: %w (its log cannot be read: %w)", c.name, err, tailErr)
+	}
+	return fmt.Errorf("%s: %w; its log ends:\n%s", c.name, err, tail)
+}
+
+// lastLines returns the whole lines within the last tailBytes of a file.
+func lastLines(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	stat, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	from := max(0, stat.Size()-tailBytes)
+	tail, err := io.ReadAll(io.NewSectionReader(f, from, tailBytes))
+	if err != nil {
+		return nil, err
+	}
+	if _, whole, cut := bytes.Cut(tail, []byte("\n")); cut && from > 0 {
+		tail = whole
+	}
+	return tail, nil
+}

@@ -1,0 +1,57 @@
+package kubeapi
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// reservation keeps a loopback port for the API server while that is away. It
+// is a bound socket that never listens: connections to it are refused, the
+// kernel gives the port to nobody else, and a process of the same user may
+// listen there if it, too, asks to share the port.
+type reservation struct {
+	socket int
+	port   int
+}
+
+func reservePort() (_ *reservation, err error) {
+	syscall.ForkLock.RLock() // or a child forked right now inherits the socket
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(socket)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, fmt.Errorf("opening a socket to reserve a port: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, unix.Close(socket))
+		}
+	}()
+	if err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		return nil, fmt.Errorf("making a reserved port shareable: %w", err)
+	}
+	if err := unix.Bind(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return nil, fmt.Errorf("reserving a loopback port: %w", err)
+	}
+	bound, err := unix.Getsockname(socket)
+	if err != nil {
+		return nil, fmt.Errorf("asking which port was reserved: %w", err)
+	}
+	address, ok := bound.(*unix.SockaddrInet4)
+	if !ok {
+		return nil, fmt.Errorf("reserving a loopback port: bound to a %T", bound)
+	}
+	return &reservation{socket: socket, port: address.Port}, nil
+}
+
+func (r *reservation) release() error {
+	if err := unix.Close(r.socket); err != nil {
+		return fmt.Errorf("giving back port %d: %w", r.port, err)
+	}
+	return nil
+}

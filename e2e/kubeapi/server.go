@@ -1,0 +1,123 @@
+package kubeapi
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// etcdSocket is a file, so that nobody else on the machine can reach an etcd
+// that asks for no password.
+func (a *API) etcdSocket() string { return filepath.Join(a.dir, "etcd.sock") }
+
+func (a *API) startEtcd(ctx context.Context, program string) error {
+	const peers = "http://127.0.0.1:0" // there are none
+	clients := "unix://" + a.etcdSocket()
+	var err error
+	a.etcd, err = startChild(program, filepath.Join(a.dir, "etcd.log"),
+		"--name=default",
+		"--data-dir="+filepath.Join(a.dir, "etcd"),
+		"--listen-client-urls="+clients,
+		"--advertise-client-urls="+clients,
+		"--listen-peer-urls="+peers,
+		"--initial-advertise-peer-urls="+peers,
+		"--initial-cluster=default="+peers,
+		"--log-level=warn",
+		"--unsafe-no-fsync", // nothing here outlives the process
+	)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var dialer net.Dialer
+			return dialer.DialContext(ctx, "unix", a.etcdSocket())
+		},
+	}}
+	defer client.CloseIdleConnections()
+	return await(ctx, a.etcd, func(ctx context.Context) error {
+		return healthy(ctx, client, "http://etcd/health")
+	})
+}
+
+// prepare writes the API server's files and decides its flags.
+func (a *API) prepare(authority *authority, config Config) error {
+	keys, err := authority.writeKeys(a.dir)
+	if err != nil {
+		return err
+	}
+	a.flags = []string{
+		"--etcd-servers=unix://" + a.etcdSocket(),
+		"--bind-address=127.0.0.1",
+		"--advertise-address=127.0.0.1",
+		"--secure-port=" + strconv.Itoa(a.port.port),
+		"--permit-port-sharing", // with the reservation
+		"--cert-dir=" + a.dir,
+		"--tls-cert-file=" + keys.certificate,
+		"--tls-private-key-file=" + keys.key,
+		"--client-ca-file=" + keys.authority,
+		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-key-file=" + keys.serviceAccount,
+		"--service-account-signing-key-file=" + keys.serviceAccount,
+		"--service-cluster-ip-range=10.96.0.0/16",
+		"--authorization-mode=RBAC",
+		"--endpoint-reconciler-type=none",
+		"--profiling=false",
+	}
+	if !config.Audit {
+		return nil
+	}
+	a.auditLog = filepath.Join(a.dir, "audit.log")
+	policy := filepath.Join(a.dir, "audit-policy.yaml")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		return fmt.Errorf("writing the audit policy: %w", err)
+	}
+	a.flags = append(a.flags,
+		"--audit-policy-file="+policy,
+		"--audit-log-path="+a.auditLog,
+		"--audit-log-maxsize=4096", // megabytes; one file is read, so none may be rotated away
+	)
+	return nil
+}
+
+// ready reports whether the API server answers requests and has made the
+// namespaces that every cluster has. It makes those only after it says that it
+// is ready.
+func (a *API) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := a.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error(); err != nil {
+		return err
+	}
+	for _, namespace := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem} {
+		if _, err := a.client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func healthy(ctx context.Context, client *http.Client, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	if err := response.Body.Close(); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, response.Status)
+	}
+	return nil
+}
