@@ -1,0 +1,130 @@
+package claim
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// TargetGroup records the target group of a port. From then on its holder may
+// create the listener, and the port is not free before that target group is
+// gone. Repeating it changes nothing.
+func (s *Service) TargetGroup(ctx context.Context, h Holder, req api.TargetGroupRequest) error {
+	name := s.TargetGroupName(s.Ledger, req.Fence)
+	if !strings.Contains(req.TargetGroupARN, ":targetgroup/"+name+"/") {
+		return api.Errorf(api.Invalid, "target group %q does not have the name %s of its fence", req.TargetGroupARN, name)
+	}
+	return s.report(ctx, h, req.ClaimUID, req.Fence, func(p *ledger.Port) error {
+		if p.TargetGroupARN != req.TargetGroupARN {
+			p.TargetGroupARN, p.ListenerARN, p.State = req.TargetGroupARN, "", ledger.Claimed
+		}
+		return nil
+	})
+}
+
+// Bound records the listener of a port. Repeating it changes nothing.
+func (s *Service) Bound(ctx context.Context, h Holder, req api.BoundRequest) error {
+	return s.report(ctx, h, req.ClaimUID, req.Fence, func(p *ledger.Port) error {
+		if p.TargetGroupARN == "" {
+			return api.Errorf(api.Invalid, "no target group is recorded for port %d: report it first", p.ListenerPort)
+		}
+		id := "/" + ledger.LoadBalancerID(p.LoadBalancerARN) + "/"
+		if !strings.Contains(req.ListenerARN, ":listener/net/") || !strings.Contains(req.ListenerARN, id) {
+			return api.Errorf(api.Invalid, "listener %q is not one of load balancer %s", req.ListenerARN, p.LoadBalancerARN)
+		}
+		p.ListenerARN, p.State = req.ListenerARN, ledger.Bound
+		return nil
+	})
+}
+
+// report changes a held port. Anything but a live claim of this pod with this
+// very UID that lists this very fence is lost.
+func (s *Service) report(ctx context.Context, h Holder, claimUID string, f api.Fence, change func(*ledger.Port) error) error {
+	if _, err := s.live(ctx, h, claimUID, f); err != nil {
+		return err
+	}
+	for range rounds {
+		port, err := s.Ports.Get(ctx, f.Lease)
+		if errors.Is(err, ledger.ErrAbsent) {
+			return api.Errorf(api.Unsettled, "port lease %s is missing; claim again to have it restored", f.Lease).WithRetryAfter(retrySoon)
+		}
+		if err != nil {
+			return unavailable(err)
+		}
+		if !port.Value.HeldBy(ledger.ClaimName(h.UID), f) {
+			return lost(f)
+		}
+		before := port.Value
+		if err := change(&port.Value); err != nil {
+			return err
+		}
+		if port.Value == before {
+			return nil
+		}
+		port.Value.TouchedAt = s.Now()
+		if _, err = s.Ports.Update(ctx, port); err == nil {
+			s.Log.InfoContext(ctx, "binding recorded", "holder", h.Namespace+"/"+h.Pod, "lease", f.Lease, "generation", f.Generation, "state", port.Value.State)
+			return nil
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return unavailable(err)
+		}
+	}
+	return errCrowded
+}
+
+// live finds the claim that a call speaks of, or says that it is lost.
+func (s *Service) live(ctx context.Context, h Holder, claimUID string, f api.Fence) (ledger.Record[ledger.Claim], error) {
+	r, err := s.Claims.Get(ctx, ledger.ClaimName(h.UID))
+	if errors.Is(err, ledger.ErrAbsent) {
+		return r, api.Errorf(api.Unsettled, "the claim lease is missing; renew or claim again to have it restored").WithRetryAfter(retrySoon)
+	}
+	if err != nil {
+		return r, unavailable(err)
+	}
+	if r.UID != claimUID || r.Value.State == ledger.Ending || !r.Value.Lists(f) {
+		return r, lost(f)
+	}
+	return r, nil
+}
+
+func lost(f api.Fence) error {
+	return api.Errorf(api.Lost, "generation %d of port lease %s is over: stop announcing, unbind what carries this fence, and claim again", f.Generation, f.Lease)
+}
+
+// Conflict hears that somebody else's listener is on a port. It looks for
+// itself: only a listener that is really there, and not the holder's own, moves
+// the claim to another port.
+func (s *Service) Conflict(ctx context.Context, h Holder, req api.ConflictRequest) (api.Claim, error) {
+	r, err := s.live(ctx, h, req.ClaimUID, req.Fence)
+	if err != nil {
+		return api.Claim{}, err
+	}
+	port, err := s.Ports.Get(ctx, req.Fence.Lease)
+	if err != nil {
+		return api.Claim{}, unavailable(err)
+	}
+	targetGroups, exists, err := s.Pools.TargetGroupsAt(ctx, port.Value.LoadBalancerARN, port.Value.ListenerPort)
+	if err != nil {
+		return api.Claim{}, unavailable(err)
+	}
+	own := len(targetGroups) == 1 && targetGroups[0] == port.Value.TargetGroupARN
+	if exists && !own {
+		s.Log.WarnContext(ctx, "listener port blocked by somebody else's listener", "lease", req.Fence.Lease, "port", port.Value.ListenerPort)
+		exclude := map[string]bool{req.Fence.Lease: true}
+		moved, err := s.replan(ctx, r, exclude)
+		if errors.Is(err, ledger.ErrConflict) {
+			return api.Claim{}, errCrowded
+		}
+		if err != nil {
+			return api.Claim{}, err
+		}
+		if r, err = s.advance(ctx, moved, exclude); err != nil {
+			return api.Claim{}, err
+		}
+	}
+	return s.wire(ctx, r)
+}

@@ -1,0 +1,237 @@
+// Package claim decides who may use which listener port.
+//
+// The ledger is the truth; everything here can be rebuilt from it. A port has at
+// most one holder at any time, with any number of replicas deciding at once,
+// because each step is a compare-and-swap:
+//
+//  1. The claim lease is created first, so that repeated and concurrent calls of
+//     one pod meet the same claim on every replica.
+//  2. Its plan (which ports, with which fence) is written before a port is taken.
+//  3. Taking is always a write that follows the plan. The janitor gives back what
+//     no plan lists by reading the port first and the claim second, so one of
+//     the two compare-and-swaps loses.
+//
+// It does not promise that a holder is alive: that is the janitor's business.
+package claim
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// Holder is the pod that proved to be that pod.
+type Holder struct{ Namespace, Pod, UID string }
+
+// Pool is what may be handed out under one name, as it is known now.
+type Pool struct {
+	Name          string
+	LoadBalancers []LoadBalancer
+}
+
+// LoadBalancer is one load balancer that may be used now.
+type LoadBalancer struct {
+	api.LoadBalancer
+	Ranges []portpool.Range
+	// Seen has every listener port that the last AWS listing showed, whoever
+	// made it: none of them is granted.
+	Seen map[int]bool
+	// Limit is how many listeners it may have.
+	Limit int
+}
+
+// Pools says what may be handed out.
+type Pools interface {
+	// Pool gives false for an unknown name.
+	Pool(name string) (Pool, bool)
+	Names() []string
+	// TargetGroupsAt is the allocator's own look at a listener port: the target
+	// groups its listener forwards to, and whether there is one at all. What it
+	// sees is in Pool from then on.
+	TargetGroupsAt(ctx context.Context, loadBalancerARN string, port int) (arns []string, exists bool, err error)
+	// Proof reads whose a listener is from its tags.
+	Proof(ctx context.Context, listenerARN string) (Proof, error)
+}
+
+// Proof is whose a listener is by its tags; zero if it is not this ledger's.
+type Proof struct {
+	PodUID string
+	Fence  api.Fence
+}
+
+// Config is what a Service needs; all of it is required.
+type Config struct {
+	Ledger string
+	Claims ledger.Claims
+	Ports  ledger.Ports
+	Pools  Pools
+	// LookAtPod is a consistent read of one pod; nil if there is none.
+	LookAtPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
+	// TargetGroupName derives a name from the fence.
+	TargetGroupName func(ledgerID string, f api.Fence) string
+	// Duration of a claim without renewal, and how often to renew.
+	Duration, RenewEvery time.Duration
+	Now                  func() time.Time
+	// NewEpoch gives a word that has never been given before.
+	NewEpoch func() string
+	// Nudge tells the janitor that there is work; it must not block.
+	Nudge func()
+	Log   *slog.Logger
+}
+
+// Service answers the calls of pods. Any number of them may work on one ledger.
+type Service struct{ Config }
+
+// New makes a Service.
+func New(c Config) *Service { return &Service{c} }
+
+// rounds is how often a call starts over after losing a compare-and-swap before
+// it tells the caller to come again.
+const rounds = 25
+
+// retryAfter is when to ask again for what is not there yet.
+const (
+	retryExhausted = 5 * time.Second
+	retrySoon      = time.Second
+)
+
+var errCrowded = api.Errorf(api.Unsettled, "too many others claim at this moment; ask again").WithRetryAfter(retrySoon)
+
+// Claim grants all ports of a pod on one load balancer, or none. It may be
+// repeated at any time: the same pod gets the same claim wherever it stands.
+// created tells whether this call made the claim.
+func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c api.Claim, created bool, err error) {
+	if err := req.Validate(); err != nil {
+		return c, false, api.Errorf(api.Invalid, "%v", err)
+	}
+	if req.PodUID != h.UID {
+		return c, false, api.Errorf(api.Forbidden, "the token is pod %s's, the request names %s", h.UID, req.PodUID)
+	}
+	if err := s.checkPod(ctx, h, req.PodIP); err != nil {
+		return c, false, err
+	}
+	if _, known := s.Pools.Pool(req.Pool); !known {
+		return c, false, api.Errorf(api.Invalid, "pool %q does not exist; the pools are: %s", req.Pool, strings.Join(s.Pools.Names(), ", "))
+	}
+	r, created, err := s.open(ctx, h, req)
+	if err != nil {
+		return c, created, err
+	}
+	if !slices.Equal(r.Value.Wanted, req.Ports) || r.Value.Pool != req.Pool {
+		return c, created, api.Errorf(api.Invalid, "this pod already claims %v of pool %s; ports of a pod cannot change: replace the pod", r.Value.Wanted, r.Value.Pool)
+	}
+	if r, err = s.setPodIP(ctx, r, req.PodIP); err != nil {
+		return c, created, err
+	}
+	if err := s.settleIP(ctx, r); err != nil {
+		return c, created, err
+	}
+	if r, err = s.advance(ctx, r, nil); err != nil {
+		return c, created, err
+	}
+	c, err = s.wire(ctx, r)
+	return c, created, err
+}
+
+// checkPod refuses a pod that is gone or cannot be a target.
+func (s *Service) checkPod(ctx context.Context, h Holder, ip string) error {
+	pod, err := s.LookAtPod(ctx, h.Namespace, h.Pod)
+	if err != nil {
+		return unavailable(err)
+	}
+	switch {
+	case ledger.Gone(pod, h.UID):
+		return api.Errorf(api.Forbidden, "pod %s/%s with UID %s is gone or has ended", h.Namespace, h.Pod, h.UID)
+	case pod.HostNetwork:
+		return api.Errorf(api.Invalid, "pod %s/%s is on the host network and has no address of its own: remove hostNetwork", h.Namespace, h.Pod)
+	case !slices.Contains(pod.IPs, ip):
+		return api.Errorf(api.Unsettled, "status.podIPs of the pod is %v, not %s: ask again once the kubelet has reported it", pod.IPs, ip).WithRetryAfter(retrySoon)
+	}
+	return nil
+}
+
+// open finds the claim of a pod or makes it.
+func (s *Service) open(ctx context.Context, h Holder, req api.ClaimRequest) (r ledger.Record[ledger.Claim], created bool, err error) {
+	name := ledger.ClaimName(h.UID)
+	for range rounds {
+		r, err = s.Claims.Get(ctx, name)
+		if err == nil {
+			return r, false, nil
+		}
+		if !errors.Is(err, ledger.ErrAbsent) {
+			return r, false, unavailable(err)
+		}
+		r, err = s.Claims.Create(ctx, name, ledger.Claim{
+			Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID, PodIP: req.PodIP, Pool: req.Pool,
+			State: ledger.Waiting, Wanted: req.Ports, HealthPort: req.HealthPort,
+			Duration: s.Duration, RenewedAt: s.Now(),
+		})
+		if err == nil {
+			return r, true, nil
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return r, false, unavailable(err)
+		}
+	}
+	return r, false, errCrowded
+}
+
+// setPodIP records the address of the pod, which changes when its sandbox was
+// made anew.
+func (s *Service) setPodIP(ctx context.Context, r ledger.Record[ledger.Claim], ip string) (ledger.Record[ledger.Claim], error) {
+	for range rounds {
+		if r.Value.PodIP == ip {
+			return r, nil
+		}
+		r.Value.PodIP = ip
+		r.Value.RenewedAt = s.Now()
+		updated, err := s.Claims.Update(ctx, r)
+		if err == nil {
+			return updated, nil
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return r, unavailable(err)
+		}
+		if r, err = s.Claims.Get(ctx, r.Name); err != nil {
+			return r, unavailable(err)
+		}
+	}
+	return r, errCrowded
+}
+
+// unavailable is an API server or AWS that did not do what was asked. The
+// outcome is unknown; every call may be repeated.
+func unavailable(err error) error {
+	return api.Errorf(api.Unavailable, "%v", err).WithRetryAfter(retrySoon)
+}
+
+// wire gives the claim as the agent sees it, with what the ledger has recorded.
+func (s *Service) wire(ctx context.Context, r ledger.Record[ledger.Claim]) (api.Claim, error) {
+	v := r.Value
+	c := api.Claim{
+		UID: r.UID, Ledger: s.Ledger, Namespace: v.Namespace, Pod: v.Pod, PodUID: v.PodUID, PodIP: v.PodIP, Pool: v.Pool,
+		LoadBalancer: v.LoadBalancer, DurationSeconds: v.Duration.Seconds(), RenewSeconds: s.RenewEvery.Seconds(),
+	}
+	for i, p := range v.Ports {
+		port, err := s.Ports.Get(ctx, p.Fence.Lease)
+		if err != nil {
+			return c, unavailable(err)
+		}
+		if !port.Value.Holds(r.Name, p.Fence) {
+			return c, api.Errorf(api.Unsettled, "port %d was taken back meanwhile; ask again", p.ListenerPort).WithRetryAfter(retrySoon)
+		}
+		c.Ports = append(c.Ports, api.ClaimedPort{
+			Port: v.Wanted[i], ListenerPort: p.ListenerPort, Fence: p.Fence,
+			TargetGroupName: s.TargetGroupName(s.Ledger, p.Fence), HealthCheck: p.HealthCheck,
+			TargetGroupARN: port.Value.TargetGroupARN, ListenerARN: port.Value.ListenerARN,
+		})
+	}
+	return c, nil
+}

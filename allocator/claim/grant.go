@@ -1,0 +1,258 @@
+package claim
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// errTaken means that a planned port can never be had by this plan.
+var errTaken = errors.New("the port was taken by another")
+
+// advance brings a claim to granted from wherever it stands. exclude names port
+// leases that must not be used.
+func (s *Service) advance(ctx context.Context, r ledger.Record[ledger.Claim], exclude map[string]bool) (ledger.Record[ledger.Claim], error) {
+	if exclude == nil {
+		exclude = make(map[string]bool)
+	}
+	for range rounds {
+		next, err := s.step(ctx, r, exclude)
+		switch {
+		case err == nil && next.Value.State == ledger.Granted:
+			return next, nil
+		case err == nil:
+			r = next
+		case errors.Is(err, ledger.ErrConflict):
+			if r, err = s.Claims.Get(ctx, r.Name); errors.Is(err, ledger.ErrAbsent) {
+				return r, api.Errorf(api.Unsettled, "the claim was released meanwhile; ask again").WithRetryAfter(retrySoon)
+			} else if err != nil {
+				return r, unavailable(err)
+			}
+		default:
+			return r, err
+		}
+	}
+	return r, errCrowded
+}
+
+// step does one thing for a claim. ledger.ErrConflict means: read the claim
+// again.
+func (s *Service) step(ctx context.Context, r ledger.Record[ledger.Claim], exclude map[string]bool) (ledger.Record[ledger.Claim], error) {
+	switch {
+	case r.Value.State == ledger.Ending:
+		return r, api.Errorf(api.Releasing, "the earlier claim of this pod is still being released").WithRetryAfter(retrySoon)
+	case r.Value.State == ledger.Granted:
+		gone, err := s.notHeld(ctx, r)
+		if err != nil || len(gone) == 0 {
+			return r, err
+		}
+		for _, lease := range gone {
+			exclude[lease] = true
+		}
+		return s.replan(ctx, r, exclude)
+	}
+	if len(r.Value.Ports) == 0 {
+		return s.replan(ctx, r, exclude)
+	}
+	for _, p := range r.Value.Ports {
+		err := errTaken
+		if !exclude[p.Fence.Lease] {
+			err = s.take(ctx, r, p)
+		}
+		if errors.Is(err, errTaken) {
+			exclude[p.Fence.Lease] = true
+			return s.replan(ctx, r, exclude)
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+	r.Value.State = ledger.Granted
+	r.Value.RenewedAt = s.Now()
+	granted, err := s.Claims.Update(ctx, r)
+	if err != nil {
+		return r, writeError(err)
+	}
+	for _, p := range granted.Value.Ports {
+		s.Log.InfoContext(ctx, "port claimed", "holder", granted.Value.Namespace+"/"+granted.Value.Pod, "lease", p.Fence.Lease, "port", p.ListenerPort, "generation", p.Fence.Generation)
+	}
+	return granted, nil
+}
+
+// writeError keeps a lost compare-and-swap apart from a write of unknown
+// outcome.
+func writeError(err error) error {
+	if errors.Is(err, ledger.ErrConflict) {
+		return ledger.ErrConflict
+	}
+	return unavailable(err)
+}
+
+// notHeld gives the port leases of a granted claim that are not the claim's any
+// more. A lease that a person deleted is written again with the same fence, so
+// that the binding in AWS stays the claim's.
+func (s *Service) notHeld(ctx context.Context, r ledger.Record[ledger.Claim]) ([]string, error) {
+	var gone []string
+	for _, p := range r.Value.Ports {
+		port, err := s.Ports.Get(ctx, p.Fence.Lease)
+		if errors.Is(err, ledger.ErrAbsent) {
+			port, err = s.Ports.Create(ctx, p.Fence.Lease, s.held(r, p))
+		}
+		switch {
+		case errors.Is(err, ledger.ErrConflict):
+			gone = append(gone, p.Fence.Lease)
+		case err != nil:
+			return nil, unavailable(err)
+		case !port.Value.HeldBy(r.Name, p.Fence):
+			gone = append(gone, p.Fence.Lease)
+		}
+	}
+	return gone, nil
+}
+
+// held is the record of a planned port once it is taken.
+func (s *Service) held(r ledger.Record[ledger.Claim], p ledger.PlannedPort) ledger.Port {
+	return ledger.Port{
+		LoadBalancerARN: r.Value.LoadBalancer.ARN, ListenerPort: p.ListenerPort, State: ledger.Claimed,
+		Holder: r.Name, Epoch: p.Fence.Epoch, Generation: p.Fence.Generation,
+		Namespace: r.Value.Namespace, Pod: r.Value.Pod, PodUID: r.Value.PodUID, TouchedAt: s.Now(),
+	}
+}
+
+// replan writes a new plan and gives back what the old one had taken. When
+// nothing fits, the claim waits without ports.
+func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exclude map[string]bool) (ledger.Record[ledger.Claim], error) {
+	before := r.Value.Ports
+	next, exhausted := s.plan(r.Value, exclude)
+	if exhausted != nil {
+		if !errors.Is(exhausted, portpool.ErrExhausted) {
+			return r, exhausted
+		}
+		next.Ports, next.State = nil, ledger.Waiting
+	}
+	if exhausted == nil || len(before) > 0 {
+		next.RenewedAt = s.Now()
+		r.Value = next
+		var err error
+		if r, err = s.Claims.Update(ctx, r); err != nil {
+			return r, writeError(err)
+		}
+	}
+	for _, p := range before {
+		if !next.Lists(p.Fence) {
+			if err := s.giveBack(ctx, r.Name, p.Fence); err != nil {
+				return r, err
+			}
+		}
+	}
+	if exhausted != nil {
+		return r, api.Errorf(api.Exhausted, "pool %s has no load balancer with %d free listener ports: add a load balancer, widen the pool, or wait for a port to come back",
+			r.Value.Pool, len(r.Value.Wanted)).WithRetryAfter(retryExhausted)
+	}
+	return r, nil
+}
+
+// take makes one planned port the claim's, always by a write. errTaken means
+// that this plan can never have it.
+func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], p ledger.PlannedPort) error {
+	value := s.held(r, p)
+	for range rounds {
+		port, err := s.Ports.Get(ctx, p.Fence.Lease)
+		switch {
+		case errors.Is(err, ledger.ErrAbsent) && p.Fence.Generation == 1:
+			_, err = s.Ports.Create(ctx, p.Fence.Lease, value)
+		case errors.Is(err, ledger.ErrAbsent):
+			return errTaken // the lease was deleted: a new plan starts a new epoch
+		case err != nil:
+			return unavailable(err)
+		case port.Value.HeldBy(r.Name, p.Fence):
+			port.Value.TouchedAt = s.Now()
+			_, err = s.Ports.Update(ctx, port)
+		case port.Value.Epoch == p.Fence.Epoch && port.Value.Generation == p.Fence.Generation-1 && open(port.Value, r.Value):
+			port.Value = value
+			_, err = s.Ports.Update(ctx, port)
+		default:
+			return errTaken
+		}
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return unavailable(err)
+		}
+	}
+	return errCrowded
+}
+
+// giveBack lets go of a port that no plan of the claim lists any more.
+func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence) error {
+	for range rounds {
+		port, err := s.Ports.Get(ctx, f.Lease)
+		if errors.Is(err, ledger.ErrAbsent) {
+			return nil
+		}
+		if err != nil {
+			return unavailable(err)
+		}
+		if !port.Value.HeldBy(claim, f) {
+			return nil
+		}
+		port.Value = LetGo(port.Value)
+		port.Value.TouchedAt = s.Now()
+		if _, err = s.Ports.Update(ctx, port); err == nil {
+			s.Nudge()
+			return nil
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return unavailable(err)
+		}
+	}
+	return errCrowded
+}
+
+// LetGo gives the state a held port goes to when its holding is over. Without a
+// recorded target group no listener can ever come, because recording it is the
+// licence to create one; so the port is free at once.
+func LetGo(p ledger.Port) ledger.Port {
+	if p.TargetGroupARN == "" {
+		p.State, p.Holder = ledger.Free, ""
+		return p
+	}
+	p.State = ledger.Releasing
+	return p
+}
+
+// settleIP makes sure that no other claim records this pod's address. The claim
+// lease exists before this look, so of two claims with one address at least one
+// sees the other.
+func (s *Service) settleIP(ctx context.Context, r ledger.Record[ledger.Claim]) error {
+	others, err := s.Claims.OfPodIP(ctx, r.Value.PodIP)
+	if err != nil {
+		return unavailable(err)
+	}
+	others = slices.DeleteFunc(others, func(o ledger.Record[ledger.Claim]) bool {
+		return o.Name == r.Name || o.Value.State == ledger.Ending
+	})
+	for _, o := range others {
+		pod, err := s.LookAtPod(ctx, o.Value.Namespace, o.Value.Pod)
+		if err != nil {
+			return unavailable(err)
+		}
+		if !ledger.Gone(pod, o.Value.PodUID) {
+			return api.Errorf(api.Unsettled, "pod %s/%s still has address %s in the ledger; ask again when it has moved or gone",
+				o.Value.Namespace, o.Value.Pod, r.Value.PodIP).WithRetryAfter(retrySoon)
+		}
+		o.Value.State = ledger.Ending
+		o.Value.RenewedAt = s.Now()
+		if _, err := s.Claims.Update(ctx, o); err != nil {
+			return writeError(err)
+		}
+		s.Log.InfoContext(ctx, "claim reclaimed because its address has a new pod", "holder", o.Value.Namespace+"/"+o.Value.Pod, "podIP", r.Value.PodIP)
+		s.Nudge()
+	}
+	return nil
+}

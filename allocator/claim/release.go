@@ -1,0 +1,80 @@
+package claim
+
+import (
+	"context"
+	"errors"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// Release begins to release a claim: after it no port of the claim can be bound
+// any more, and whoever deletes first, agent or janitor, is right. Repeating it
+// changes nothing.
+func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest) (api.ReleaseAnswer, error) {
+	for range rounds {
+		r, err := s.Claims.Get(ctx, ledger.ClaimName(h.UID))
+		if errors.Is(err, ledger.ErrAbsent) || err == nil && r.UID != req.ClaimUID {
+			return api.ReleaseAnswer{}, api.Errorf(api.Lost, "the claim is gone already")
+		}
+		if err != nil {
+			return api.ReleaseAnswer{}, unavailable(err)
+		}
+		if r.Value.State != ledger.Ending {
+			r.Value.State = ledger.Ending
+			r.Value.RenewedAt = s.Now()
+			if _, err := s.Claims.Update(ctx, r); errors.Is(err, ledger.ErrConflict) {
+				continue
+			} else if err != nil {
+				return api.ReleaseAnswer{}, unavailable(err)
+			}
+			s.Log.InfoContext(ctx, "claim releasing", "holder", h.Namespace+"/"+h.Pod, "ports", len(r.Value.Ports))
+		}
+		return s.releasing(ctx, r)
+	}
+	return api.ReleaseAnswer{}, errCrowded
+}
+
+// releasing moves the ports of an ending claim and says what there is to unbind.
+func (s *Service) releasing(ctx context.Context, r ledger.Record[ledger.Claim]) (api.ReleaseAnswer, error) {
+	answer := api.ReleaseAnswer{Unbind: true}
+	for i, p := range r.Value.Ports {
+		if err := s.giveBack(ctx, r.Name, p.Fence); err != nil {
+			return api.ReleaseAnswer{}, err
+		}
+		port, err := s.Ports.Get(ctx, p.Fence.Lease)
+		if errors.Is(err, ledger.ErrAbsent) {
+			continue
+		}
+		if err != nil {
+			return api.ReleaseAnswer{}, unavailable(err)
+		}
+		if port.Value.Holds(r.Name, p.Fence) {
+			answer.Ports = append(answer.Ports, api.ClaimedPort{
+				Port: r.Value.Wanted[i], ListenerPort: p.ListenerPort, Fence: p.Fence, HealthCheck: p.HealthCheck,
+				TargetGroupName: s.TargetGroupName(s.Ledger, p.Fence), TargetGroupARN: port.Value.TargetGroupARN, ListenerARN: port.Value.ListenerARN,
+			})
+		}
+	}
+	return answer, nil
+}
+
+// Finish hears that an agent is done unbinding. It believes nothing: it only
+// tells the janitor, which confirms what is gone.
+func (s *Service) Finish(ctx context.Context, h Holder, claimUID string, gone []string) error {
+	s.Log.InfoContext(ctx, "holder finished", "holder", h.Namespace+"/"+h.Pod, "claim", claimUID, "gone", gone)
+	s.Nudge()
+	return nil
+}
+
+// Show gives the claim of a pod for people.
+func (s *Service) Show(ctx context.Context, podUID string) (api.Claim, error) {
+	r, err := s.Claims.Get(ctx, ledger.ClaimName(podUID))
+	if errors.Is(err, ledger.ErrAbsent) {
+		return api.Claim{}, api.Errorf(api.NotFound, "the pod has no claim")
+	}
+	if err != nil {
+		return api.Claim{}, unavailable(err)
+	}
+	return s.wire(ctx, r)
+}

@@ -1,0 +1,163 @@
+package claim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// Renew prolongs a claim. A claim whose lease was deleted is taken up again from
+// what the agent presents, if nobody else holds its ports.
+func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (api.RenewAnswer, error) {
+	if err := req.Validate(); err != nil {
+		return api.RenewAnswer{}, api.Errorf(api.Invalid, "%v", err)
+	}
+	r, err := s.lookup(ctx, h)
+	if errors.Is(err, ledger.ErrAbsent) {
+		if r, err = s.adopt(ctx, h, req); err != nil {
+			return api.RenewAnswer{}, err
+		}
+		req.ClaimUID = r.UID
+	} else if err != nil {
+		return api.RenewAnswer{}, unavailable(err)
+	}
+	for range rounds {
+		if r.UID != req.ClaimUID || r.Value.State == ledger.Ending {
+			return api.RenewAnswer{}, api.Errorf(api.Lost, "the claim is over: stop announcing, unbind, and claim again")
+		}
+		r.Value.RenewedAt = s.Now()
+		updated, err := s.Claims.Update(ctx, r)
+		if err == nil {
+			return s.renewed(ctx, updated)
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return api.RenewAnswer{}, unavailable(err)
+		}
+		// The view may be late, and the lease may be gone: read it itself.
+		if r, err = s.Claims.Get(ctx, r.Name); err != nil {
+			return api.RenewAnswer{}, unavailable(err)
+		}
+	}
+	return api.RenewAnswer{}, errCrowded
+}
+
+// lookup prefers the view, because the update that follows decides anyway.
+func (s *Service) lookup(ctx context.Context, h Holder) (ledger.Record[ledger.Claim], error) {
+	name := ledger.ClaimName(h.UID)
+	view := s.Claims.View()
+	if i := slices.IndexFunc(view, func(r ledger.Record[ledger.Claim]) bool { return r.Name == name }); i >= 0 {
+		return view[i], nil
+	}
+	return s.Claims.Get(ctx, name)
+}
+
+// renewed completes a claim that was renewed: one that is half moved goes on,
+// and deleted port leases are restored.
+func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim]) (api.RenewAnswer, error) {
+	before := r.Value.Ports
+	r, err := s.advance(ctx, r, nil)
+	if err != nil {
+		return api.RenewAnswer{}, err
+	}
+	c, err := s.wire(ctx, r)
+	if err != nil {
+		return api.RenewAnswer{}, err
+	}
+	answer := api.RenewAnswer{Claim: c}
+	for i, p := range c.Ports {
+		if p.ListenerARN == "" || i < len(before) && before[i].Fence != p.Fence {
+			answer.Rebind = append(answer.Rebind, p.Fence.Lease)
+		}
+	}
+	return answer, nil
+}
+
+// adopt makes the claim of a live pod anew from what its agent presents. Each
+// port is believed only with a listener in AWS whose tags name this pod and this
+// fence, and only if nobody else holds the port.
+func (s *Service) adopt(ctx context.Context, h Holder, req api.RenewRequest) (ledger.Record[ledger.Claim], error) {
+	none := ledger.Record[ledger.Claim]{}
+	if err := s.checkPod(ctx, h, req.PodIP); err != nil {
+		return none, err
+	}
+	c := ledger.Claim{
+		Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID, PodIP: req.PodIP, Pool: req.Pool,
+		State: ledger.Granted, Duration: s.Duration, RenewedAt: s.Now(),
+	}
+	over := api.Errorf(api.Lost, "no claim lease is left and what is presented cannot be adopted: stop announcing, unbind, and claim again")
+	if len(req.Ports) == 0 {
+		return none, over
+	}
+	for _, p := range req.Ports {
+		lb, err := s.loadBalancerOf(req.Pool, p)
+		if err != nil {
+			return none, api.Errorf(api.Unavailable, "%v", err).WithRetryAfter(retryExhausted)
+		}
+		c.LoadBalancer = lb
+		proof, err := s.Pools.Proof(ctx, p.ListenerARN)
+		if err != nil {
+			return none, unavailable(err)
+		}
+		if proof.PodUID != h.UID || proof.Fence != p.Fence {
+			return none, over
+		}
+		if err := s.freeFor(ctx, h, p.Fence); err != nil {
+			return none, err
+		}
+		if p.HealthCheck.Port != 0 {
+			c.HealthPort = p.HealthCheck.Port
+		}
+		c.Wanted = append(c.Wanted, p.Port)
+		c.Ports = append(c.Ports, ledger.PlannedPort{ListenerPort: p.ListenerPort, Fence: p.Fence, HealthCheck: p.HealthCheck})
+	}
+	if err := api.ValidatePorts(c.Wanted); err != nil {
+		return none, api.Errorf(api.Invalid, "%v", err)
+	}
+	r, err := s.Claims.Create(ctx, ledger.ClaimName(h.UID), c)
+	if errors.Is(err, ledger.ErrConflict) {
+		return none, errCrowded
+	}
+	if err != nil {
+		return none, unavailable(err)
+	}
+	for i, p := range c.Ports {
+		value := s.held(r, p)
+		value.TargetGroupARN, value.ListenerARN, value.State = req.Ports[i].TargetGroupARN, req.Ports[i].ListenerARN, ledger.Bound
+		if _, err := s.Ports.Create(ctx, p.Fence.Lease, value); err != nil && !errors.Is(err, ledger.ErrConflict) {
+			return none, unavailable(err)
+		}
+	}
+	s.Log.WarnContext(ctx, "claim adopted because its leases were lost", "holder", h.Namespace+"/"+h.Pod, "ports", len(c.Ports))
+	return r, nil
+}
+
+// freeFor refuses a fence whose port somebody else holds or that is being
+// released.
+func (s *Service) freeFor(ctx context.Context, h Holder, f api.Fence) error {
+	port, err := s.Ports.Get(ctx, f.Lease)
+	if errors.Is(err, ledger.ErrAbsent) {
+		return nil
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	if !port.Value.HeldBy(ledger.ClaimName(h.UID), f) {
+		return lost(f)
+	}
+	return nil
+}
+
+// loadBalancerOf finds the load balancer of a presented port in its pool.
+func (s *Service) loadBalancerOf(pool string, p api.ClaimedPort) (api.LoadBalancer, error) {
+	known, _ := s.Pools.Pool(pool)
+	for _, lb := range known.LoadBalancers {
+		if ledger.PortName(ledger.LoadBalancerID(lb.ARN), p.ListenerPort) == p.Fence.Lease {
+			return lb.LoadBalancer, nil
+		}
+	}
+	return api.LoadBalancer{}, fmt.Errorf("no usable load balancer of pool %s has port lease %s", pool, p.Fence.Lease)
+}

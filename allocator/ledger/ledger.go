@@ -1,0 +1,189 @@
+// Package ledger names what the allocator knows: claims and ports.
+//
+// The ledger is all Leases of one installation, and it is the truth; whatever is
+// in memory is a view that may be late. Every change is compare-and-swap on the
+// version that was read, so any number of replicas may decide at once and one of
+// them is right. This package holds the records and the contract of the tables
+// they lie in; how they are written into Leases is package kubelease's business.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/portlease/portlease/shared/api"
+)
+
+// PortState is where a listener port stands.
+type PortState string
+
+// A port goes free → claimed → bound → releasing → cooldown → free. The intent
+// is written before the act: claimed before anything exists in AWS, releasing
+// before anything is deleted. Only the janitor turns cooldown into free.
+const (
+	Free      PortState = "free"
+	Claimed   PortState = "claimed"
+	Bound     PortState = "bound"
+	Releasing PortState = "releasing"
+	Cooldown  PortState = "cooldown"
+)
+
+// Port is the record of one listener port. It outlives its holders.
+type Port struct {
+	LoadBalancerARN string    `json:"loadBalancerARN"`
+	ListenerPort    int       `json:"listenerPort"`
+	State           PortState `json:"state"`
+	// Holder names the claim lease that has the port; empty when nobody has.
+	// It is kept while releasing, because the binding is still the holder's.
+	Holder string `json:"-"`
+	// Epoch and Generation make the fence of the current or last holder.
+	Epoch      string `json:"epoch"`
+	Generation int    `json:"-"`
+	// Namespace, Pod and PodUID are the current or last holder's.
+	Namespace string `json:"namespace,omitempty"`
+	Pod       string `json:"pod,omitempty"`
+	PodUID    string `json:"podUID,omitempty"`
+	// TargetGroupARN is the licence to create the listener. Once it is recorded
+	// the port is not free before that target group is gone.
+	TargetGroupARN string `json:"targetGroupARN,omitempty"`
+	ListenerARN    string `json:"listenerARN,omitempty"`
+	// TouchedAt is for people and makes every write a change; no decision
+	// compares it with a clock.
+	TouchedAt time.Time `json:"-"`
+}
+
+// Fence of the current or last holder.
+func (p Port) Fence(lease string) api.Fence {
+	return api.Fence{Lease: lease, Epoch: p.Epoch, Generation: p.Generation}
+}
+
+// HeldBy tells whether this very holding is the claim's: right holder, right
+// fence, and not on its way out.
+func (p Port) HeldBy(claim string, f api.Fence) bool {
+	return p.Holds(claim, f) && (p.State == Claimed || p.State == Bound)
+}
+
+// Holds is like HeldBy but also true while the holding is being released.
+func (p Port) Holds(claim string, f api.Fence) bool {
+	return p.Holder == claim && p.Epoch == f.Epoch && p.Generation == f.Generation
+}
+
+// ClaimState is where a claim stands.
+type ClaimState string
+
+const (
+	// Waiting is a claim that has no ports yet, or whose ports are planned but
+	// not all taken.
+	Waiting ClaimState = "waiting"
+	// Granted is a claim whose ports are all taken.
+	Granted ClaimState = "granted"
+	// Ending is a claim that is being released, by its holder or the janitor.
+	Ending ClaimState = "releasing"
+)
+
+// Claim is the record of one pod's claim.
+type Claim struct {
+	Namespace string     `json:"namespace"`
+	Pod       string     `json:"pod"`
+	PodUID    string     `json:"podUID"`
+	PodIP     string     `json:"podIP"`
+	Pool      string     `json:"pool"`
+	State     ClaimState `json:"state"`
+	// Wanted is what the pod asked for; the order is the pod's.
+	Wanted     []api.Port `json:"wanted"`
+	HealthPort int        `json:"healthPort,omitempty"`
+	// LoadBalancer and Ports are the plan. A plan is written before any of its
+	// ports is taken, and a taken port that no plan lists is given back.
+	LoadBalancer api.LoadBalancer `json:"loadBalancer,omitzero"`
+	Ports        []PlannedPort    `json:"ports,omitempty"`
+	// Duration is how long the claim lasts without a renewal.
+	Duration time.Duration `json:"-"`
+	// RenewedAt is for people and makes every renewal a change. Expiry is judged
+	// by the changes a replica saw itself, never by this.
+	RenewedAt time.Time `json:"-"`
+}
+
+// PlannedPort is one port of a plan, in the order of Claim.Wanted.
+type PlannedPort struct {
+	ListenerPort int `json:"listenerPort"`
+	// Fence is the one the port has once it is taken for this plan.
+	Fence api.Fence `json:"fence"`
+	// HealthCheck is fixed here for the life of the holding, so that repeating
+	// a create call repeats the very same call.
+	HealthCheck api.HealthCheck `json:"healthCheck"`
+}
+
+// Lists tells whether the claim's plan accounts for a holding.
+func (c Claim) Lists(f api.Fence) bool {
+	for _, p := range c.Ports {
+		if p.Fence == f {
+			return true
+		}
+	}
+	return false
+}
+
+// Record is one row of a table with what compare-and-swap needs.
+type Record[T any] struct {
+	// Name of the Lease.
+	Name string
+	// UID of the Lease object: another one under the same name differs.
+	UID string
+	// Version is opaque and changes with every write.
+	Version string
+	Value   T
+}
+
+// Errors of a Table. Any other error means that the outcome is unknown: read
+// before acting again.
+var (
+	// ErrConflict means that somebody else wrote first, or that the record is
+	// there already (Create) or gone (Update): read again, decide again.
+	ErrConflict = errors.New("the record has changed meanwhile")
+	// ErrAbsent means that there is no record of that name.
+	ErrAbsent = errors.New("no such record")
+)
+
+// Table is one kind of record. Create, Update and Delete are compare-and-swap:
+// of several concurrent callers one succeeds and the others get ErrConflict.
+type Table[T any] interface {
+	// View is what this process has seen so far: its own writes and what it was
+	// told of the others', which may be late. The records are shared: do not
+	// change what they point to.
+	View() []Record[T]
+	// Get is a consistent read: it sees every write that had succeeded before.
+	Get(ctx context.Context, name string) (Record[T], error)
+	Create(ctx context.Context, name string, value T) (Record[T], error)
+	Update(ctx context.Context, r Record[T]) (Record[T], error)
+	// Delete removes exactly the version that was read; an absent one is success.
+	Delete(ctx context.Context, r Record[T]) error
+}
+
+// Claims is the table of claims.
+type Claims interface {
+	Table[Claim]
+	// OfPodIP is a consistent read of all claims that record this pod IP.
+	OfPodIP(ctx context.Context, ip string) ([]Record[Claim], error)
+}
+
+// Ports is the table of ports.
+type Ports = Table[Port]
+
+// ClaimName is the name of the claim lease of a pod.
+func ClaimName(podUID string) string { return "claim-" + podUID }
+
+// PortName is the name of the port lease of a listener port.
+func PortName(loadBalancerID string, listenerPort int) string {
+	return fmt.Sprintf("%s-%d", loadBalancerID, listenerPort)
+}
+
+// LoadBalancerID is the part of a network load balancer's ARN that is unique and
+// short: its last segment.
+func LoadBalancerID(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
+
+// ID is the ledger's id: two installations never have the same, even in one
+// AWS account or one cluster.
+func ID(kubeSystemUID, namespace string) string { return kubeSystemUID + "/" + namespace }

@@ -1,0 +1,19 @@
+package ledger
+
+// Pod is what the API server says of one pod; nothing more is ever asked.
+type Pod struct {
+	UID string
+	// IPs is status.podIPs; empty until the kubelet has reported them.
+	IPs []string
+	// Terminal is a pod that failed or succeeded: none of its containers runs or
+	// will run again.
+	Terminal bool
+	// HostNetwork is a pod without an address of its own.
+	HostNetwork bool
+}
+
+// Gone tells whether the pod of that UID can no longer run, given what a
+// consistent read by its name found (nil: nothing).
+func Gone(found *Pod, uid string) bool {
+	return found == nil || found.UID != uid || found.Terminal
+}
