@@ -1,0 +1,133 @@
+package elb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+)
+
+// What a load balancer must be to serve: of TypeNetwork and StateActive.
+const (
+	TypeNetwork = "network"
+	StateActive = "active"
+)
+
+// crossZone is the attribute that makes every zone's address reach targets in
+// all zones. Without it, zones that have no target fall out of DNS, which with
+// one target per target group is all zones but one.
+const crossZone = "load_balancing.cross_zone.enabled"
+
+// listenersQuota is how DescribeAccountLimits names listeners per load balancer
+// (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Limit.html).
+const listenersQuota = "listeners-per-network-load-balancer"
+
+// LoadBalancer is one load balancer as AWS knows it.
+type LoadBalancer struct {
+	ARN  string
+	Name string
+	// Host is its DNS name.
+	Host string
+	VPC  string
+	// Type is network, application or gateway.
+	Type string
+	// State is active, provisioning, active_impaired or failed; Reason says why.
+	State     string
+	Reason    string
+	Scheme    string
+	CrossZone bool
+}
+
+// LoadBalancers gives those of the ARNs that exist, in no order; one that is
+// gone is missing from the answer. It costs one call for every 20 and one more
+// for each that exists, which reads cross-zone.
+func (c *Client) LoadBalancers(ctx context.Context, arns ...string) ([]LoadBalancer, error) {
+	arns = slices.Compact(slices.Sorted(slices.Values(arns)))
+	gone := func(err error) bool { return errors.Is(err, ErrLoadBalancerGone) }
+	found, err := batches(arns, func(some []string) ([]types.LoadBalancer, error) {
+		out, err := call(ctx, fmt.Sprintf("describing %d load balancers", len(some)), "DescribeLoadBalancers",
+			&v2.DescribeLoadBalancersInput{LoadBalancerArns: some}, c.api.DescribeLoadBalancers)
+		if err != nil {
+			return nil, err
+		}
+		return out.LoadBalancers, nil
+	}, gone)
+	if err != nil {
+		return nil, err
+	}
+	var balancers []LoadBalancer
+	for _, b := range found {
+		one := loadBalancer(b)
+		one.CrossZone, err = c.crossZone(ctx, one.ARN)
+		if gone(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		balancers = append(balancers, one)
+	}
+	return balancers, nil
+}
+
+func loadBalancer(b types.LoadBalancer) LoadBalancer {
+	one := LoadBalancer{
+		ARN:    aws.ToString(b.LoadBalancerArn),
+		Name:   aws.ToString(b.LoadBalancerName),
+		Host:   aws.ToString(b.DNSName),
+		VPC:    aws.ToString(b.VpcId),
+		Type:   string(b.Type),
+		Scheme: string(b.Scheme),
+	}
+	if b.State != nil {
+		one.State, one.Reason = string(b.State.Code), aws.ToString(b.State.Reason)
+	}
+	return one
+}
+
+func (c *Client) crossZone(ctx context.Context, arn string) (bool, error) {
+	out, err := call(ctx, "reading the attributes of "+arn, "DescribeLoadBalancerAttributes",
+		&v2.DescribeLoadBalancerAttributesInput{LoadBalancerArn: aws.String(arn)}, c.api.DescribeLoadBalancerAttributes)
+	if err != nil {
+		return false, err
+	}
+	for _, a := range out.Attributes {
+		if aws.ToString(a.Key) == crossZone {
+			return aws.ToString(a.Value) == "true", nil
+		}
+	}
+	return false, nil
+}
+
+// ListenerLimit is how many listeners one network load balancer may have in this
+// account and region.
+func (c *Client) ListenerLimit(ctx context.Context) (int, error) {
+	const doing = "reading the account's limits"
+	limits, err := pages(func(marker *string) ([]types.Limit, *string, error) {
+		out, err := call(ctx, doing, "DescribeAccountLimits",
+			&v2.DescribeAccountLimitsInput{Marker: marker, PageSize: aws.Int32(pageSize)}, c.api.DescribeAccountLimits)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.Limits, out.NextMarker, nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, limit := range limits {
+		if aws.ToString(limit.Name) != listenersQuota {
+			continue
+		}
+		n, err := strconv.Atoi(aws.ToString(limit.Max))
+		if err != nil {
+			return 0, fmt.Errorf("%s: %s is %q: %w", doing, listenersQuota, aws.ToString(limit.Max), err)
+		}
+		return n, nil
+	}
+	return 0, fmt.Errorf("%s: the answer does not name %s", doing, listenersQuota)
+}

@@ -1,0 +1,84 @@
+package elb
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+)
+
+// TargetState is the health of a target in AWS's words
+// (https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health-checks.html).
+type TargetState string
+
+// The states of a target.
+const (
+	TargetInitial           TargetState = "initial"
+	TargetHealthy           TargetState = "healthy"
+	TargetUnhealthy         TargetState = "unhealthy"
+	TargetUnhealthyDraining TargetState = "unhealthy.draining"
+	TargetDraining          TargetState = "draining"
+	TargetUnused            TargetState = "unused"
+	TargetUnavailable       TargetState = "unavailable"
+)
+
+// Target is one address in a target group.
+type Target struct {
+	IP   string
+	Port int
+	// State and Reason are what AWS said; they need not be given to deregister.
+	State  TargetState
+	Reason string
+}
+
+// Leaving tells whether the target was deregistered and only drains.
+func (t Target) Leaving() bool { return t.State == TargetDraining }
+
+// RegisterTarget adds an address of the VPC to a target group. Registering it
+// again changes nothing. ErrTargetGroupGone, ErrQuota; ErrRefused for an address
+// outside the subnets of the VPC.
+func (c *Client) RegisterTarget(ctx context.Context, targetGroupARN, ip string, port int) error {
+	_, err := call(ctx, "registering target "+ip, "RegisterTargets",
+		&v2.RegisterTargetsInput{
+			TargetGroupArn: aws.String(targetGroupARN),
+			Targets:        []types.TargetDescription{{Id: aws.String(ip), Port: aws.Int32(int32(port))}},
+		}, c.api.RegisterTargets)
+	return err
+}
+
+// DeregisterTargets removes targets from a target group; absent ones, and none
+// at all, are success. ErrTargetGroupGone.
+func (c *Client) DeregisterTargets(ctx context.Context, targetGroupARN string, targets []Target) error {
+	if len(targets) == 0 {
+		return nil
+	}
+	in := &v2.DeregisterTargetsInput{TargetGroupArn: aws.String(targetGroupARN)}
+	for _, t := range targets {
+		in.Targets = append(in.Targets, types.TargetDescription{Id: aws.String(t.IP), Port: aws.Int32(int32(t.Port))})
+	}
+	_, err := call(ctx, "deregistering targets of "+targetGroupARN, "DeregisterTargets", in, c.api.DeregisterTargets)
+	return err
+}
+
+// Targets gives all targets of a target group, those that drain included.
+// ErrTargetGroupGone.
+func (c *Client) Targets(ctx context.Context, targetGroupARN string) ([]Target, error) {
+	out, err := call(ctx, "reading the targets of "+targetGroupARN, "DescribeTargetHealth",
+		&v2.DescribeTargetHealthInput{TargetGroupArn: aws.String(targetGroupARN)}, c.api.DescribeTargetHealth)
+	if err != nil {
+		return nil, err
+	}
+	var targets []Target
+	for _, d := range out.TargetHealthDescriptions {
+		if d.Target == nil {
+			continue
+		}
+		t := Target{IP: aws.ToString(d.Target.Id), Port: int(aws.ToInt32(d.Target.Port))}
+		if d.TargetHealth != nil {
+			t.State, t.Reason = TargetState(d.TargetHealth.State), string(d.TargetHealth.Reason)
+		}
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
