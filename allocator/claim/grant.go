@@ -144,7 +144,7 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exc
 	}
 	for _, p := range before {
 		if !next.Lists(p.Fence) {
-			if err := s.giveBack(ctx, r.Name, p.Fence); err != nil {
+			if err := s.giveBack(ctx, r.Name, p.Fence, false); err != nil {
 				return r, err
 			}
 		}
@@ -188,8 +188,9 @@ func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], p led
 	return errCrowded
 }
 
-// giveBack lets go of a port that no plan of the claim lists any more.
-func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence) error {
+// giveBack lets go of a port that the claim does not need any more. agentUnbinds
+// tells whether the janitor shall wait for the agent to delete the binding.
+func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence, agentUnbinds bool) error {
 	for range rounds {
 		port, err := s.Ports.Get(ctx, f.Lease)
 		if errors.Is(err, ledger.ErrAbsent) {
@@ -201,7 +202,8 @@ func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence) error
 		if !port.Value.HeldBy(claim, f) {
 			return nil
 		}
-		port.Value = LetGo(port.Value)
+		port.Value = port.Value.LetGo()
+		port.Value.AgentUnbinds = agentUnbinds && port.Value.State == ledger.Releasing
 		port.Value.TouchedAt = s.Now()
 		if _, err = s.Ports.Update(ctx, port); err == nil {
 			s.Nudge()
@@ -212,18 +214,6 @@ func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence) error
 		}
 	}
 	return errCrowded
-}
-
-// LetGo gives the state a held port goes to when its holding is over. Without a
-// recorded target group no listener can ever come, because recording it is the
-// licence to create one; so the port is free at once.
-func LetGo(p ledger.Port) ledger.Port {
-	if p.TargetGroupARN == "" {
-		p.State, p.Holder = ledger.Free, ""
-		return p
-	}
-	p.State = ledger.Releasing
-	return p
 }
 
 // settleIP makes sure that no other claim records this pod's address. The claim

@@ -3,6 +3,7 @@ package claim
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/api"
@@ -39,7 +40,7 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 func (s *Service) releasing(ctx context.Context, r ledger.Record[ledger.Claim]) (api.ReleaseAnswer, error) {
 	answer := api.ReleaseAnswer{Unbind: true}
 	for i, p := range r.Value.Ports {
-		if err := s.giveBack(ctx, r.Name, p.Fence); err != nil {
+		if err := s.giveBack(ctx, r.Name, p.Fence, true); err != nil {
 			return api.ReleaseAnswer{}, err
 		}
 		port, err := s.Ports.Get(ctx, p.Fence.Lease)
@@ -59,12 +60,51 @@ func (s *Service) releasing(ctx context.Context, r ledger.Record[ledger.Claim]) 
 	return answer, nil
 }
 
-// Finish hears that an agent is done unbinding. It believes nothing: it only
-// tells the janitor, which confirms what is gone.
+// Finish hears which port leases an agent is done unbinding. It believes
+// nothing: it only stops the janitor's waiting, which confirms what is gone. A
+// claim that is not there any more has nothing to finish.
 func (s *Service) Finish(ctx context.Context, h Holder, claimUID string, gone []string) error {
-	s.Log.InfoContext(ctx, "holder finished", "holder", h.Namespace+"/"+h.Pod, "claim", claimUID, "gone", gone)
+	r, err := s.Claims.Get(ctx, ledger.ClaimName(h.UID))
+	if errors.Is(err, ledger.ErrAbsent) || err == nil && r.UID != claimUID {
+		return nil
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	for _, p := range r.Value.Ports {
+		if !slices.Contains(gone, p.Fence.Lease) {
+			continue
+		}
+		if err := s.finish(ctx, r.Name, p.Fence); err != nil {
+			return err
+		}
+	}
 	s.Nudge()
 	return nil
+}
+
+func (s *Service) finish(ctx context.Context, claim string, f api.Fence) error {
+	for range rounds {
+		port, err := s.Ports.Get(ctx, f.Lease)
+		if errors.Is(err, ledger.ErrAbsent) {
+			return nil
+		}
+		if err != nil {
+			return unavailable(err)
+		}
+		if port.Value.State != ledger.Releasing || !port.Value.Holds(claim, f) || !port.Value.AgentUnbinds {
+			return nil
+		}
+		port.Value.AgentUnbinds = false
+		port.Value.TouchedAt = s.Now()
+		if _, err = s.Ports.Update(ctx, port); err == nil {
+			return nil
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return unavailable(err)
+		}
+	}
+	return errCrowded
 }
 
 // Show gives the claim of a pod for people.

@@ -50,6 +50,9 @@ type Port struct {
 	// the port is not free before that target group is gone.
 	TargetGroupARN string `json:"targetGroupARN,omitempty"`
 	ListenerARN    string `json:"listenerARN,omitempty"`
+	// AgentUnbinds is true while releasing as long as the holder's own agent is
+	// expected to delete the binding; the janitor gives it some time.
+	AgentUnbinds bool `json:"agentUnbinds,omitempty"`
 	// TouchedAt is for people and makes every write a change; no decision
 	// compares it with a clock.
 	TouchedAt time.Time `json:"-"`
@@ -69,6 +72,18 @@ func (p Port) HeldBy(claim string, f api.Fence) bool {
 // Holds is like HeldBy but also true while the holding is being released.
 func (p Port) Holds(claim string, f api.Fence) bool {
 	return p.Holder == claim && p.Epoch == f.Epoch && p.Generation == f.Generation
+}
+
+// LetGo gives the state a held port goes to when its holding is over. Without a
+// recorded target group no listener can ever come, because recording it is the
+// licence to create one; so the port is free at once.
+func (p Port) LetGo() Port {
+	if p.TargetGroupARN == "" {
+		p.State, p.Holder = Free, ""
+		return p
+	}
+	p.State = Releasing
+	return p
 }
 
 // ClaimState is where a claim stands.

@@ -1,0 +1,124 @@
+package kubelease
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// Labels and annotations of the Leases. Labels stop at 63 bytes, so a pod is
+// labelled by UID and not by name.
+const (
+	labelKind   = "portlease.dev/kind"
+	labelPodUID = "portlease.dev/pod-uid"
+	labelPodIP  = "portlease.dev/pod-ip"
+	labelState  = "portlease.dev/state"
+	annotation  = "portlease.dev/record"
+
+	kindClaim = "claim"
+	kindPort  = "port"
+)
+
+// codec writes one kind of record into a Lease and reads it back. What a Lease
+// has a field for stands in that field alone; the rest is JSON in one annotation.
+type codec[T any] struct {
+	kind   string
+	fields func(T, *coordinationv1.Lease)
+	read   func(*T, *coordinationv1.Lease)
+}
+
+func (c codec[T]) encode(namespace string, r ledger.Record[T]) (*coordinationv1.Lease, error) {
+	text, err := json.Marshal(r.Value)
+	if err != nil {
+		return nil, fmt.Errorf("encoding %s: %w", r.Name, err)
+	}
+	l := &coordinationv1.Lease{}
+	l.Name, l.Namespace, l.ResourceVersion = r.Name, namespace, r.Version
+	l.Labels = map[string]string{labelKind: c.kind}
+	l.Annotations = map[string]string{annotation: string(text)}
+	c.fields(r.Value, l)
+	return l, nil
+}
+
+func (c codec[T]) decode(l *coordinationv1.Lease) (ledger.Record[T], error) {
+	r := ledger.Record[T]{Name: l.Name, UID: string(l.UID), Version: l.ResourceVersion}
+	if l.Labels[labelKind] != c.kind {
+		return r, fmt.Errorf("lease %s is not labelled %s=%s", l.Name, labelKind, c.kind)
+	}
+	if err := json.Unmarshal([]byte(l.Annotations[annotation]), &r.Value); err != nil {
+		var zero T
+		r.Value = zero
+		return r, fmt.Errorf("reading annotation %s of lease %s: %w", annotation, l.Name, err)
+	}
+	c.read(&r.Value, l)
+	return r, nil
+}
+
+var portCodec = codec[ledger.Port]{
+	kind: kindPort,
+	fields: func(p ledger.Port, l *coordinationv1.Lease) {
+		transitions := int32(p.Generation) //nolint:gosec // a port sees far fewer than two billion holders
+		l.Spec.HolderIdentity, l.Spec.LeaseTransitions = &p.Holder, &transitions
+		l.Spec.RenewTime = microTime(p.TouchedAt)
+		l.Labels[labelState] = string(p.State)
+		if p.Holder != "" {
+			l.Labels[labelPodUID] = p.PodUID
+		}
+	},
+	read: func(p *ledger.Port, l *coordinationv1.Lease) {
+		if l.Spec.HolderIdentity != nil {
+			p.Holder = *l.Spec.HolderIdentity
+		}
+		if l.Spec.LeaseTransitions != nil {
+			p.Generation = int(*l.Spec.LeaseTransitions)
+		}
+		p.TouchedAt = timeOf(l.Spec.RenewTime)
+	},
+}
+
+var claimCodec = codec[ledger.Claim]{
+	kind: kindClaim,
+	fields: func(c ledger.Claim, l *coordinationv1.Lease) {
+		holder := c.Namespace + "/" + c.Pod
+		seconds := int32(c.Duration / time.Second) //nolint:gosec // checked at start to be at most a day
+		l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = &holder, &seconds
+		l.Spec.RenewTime = microTime(c.RenewedAt)
+		l.Labels[labelState] = string(c.State)
+		l.Labels[labelPodUID] = c.PodUID
+		l.Labels[labelPodIP] = ipLabel(c.PodIP)
+	},
+	read: func(c *ledger.Claim, l *coordinationv1.Lease) {
+		if l.Spec.LeaseDurationSeconds != nil {
+			c.Duration = time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second
+		}
+		c.RenewedAt = timeOf(l.Spec.RenewTime)
+	},
+}
+
+// ipLabel makes a label value of an address; colons are not allowed there.
+func ipLabel(s string) string {
+	ip, err := netip.ParseAddr(s)
+	if err != nil || ip.Is4() {
+		return s
+	}
+	return hex.EncodeToString(ip.AsSlice())
+}
+
+func microTime(t time.Time) *metav1.MicroTime {
+	m := metav1.NewMicroTime(t)
+	return &m
+}
+
+func timeOf(m *metav1.MicroTime) time.Time {
+	if m == nil {
+		return time.Time{}
+	}
+	return m.Time
+}

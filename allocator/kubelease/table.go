@@ -1,0 +1,179 @@
+package kubelease
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	client "k8s.io/client-go/kubernetes/typed/coordination/v1"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// table is a ledger.Table over the Leases of one kind.
+type table[T any] struct {
+	codec     codec[T]
+	leases    client.LeaseInterface
+	namespace string
+	log       *slog.Logger
+
+	mu sync.Mutex
+	// seen is the view: lease name → newest record this process knows of.
+	seen map[string]ledger.Record[T]
+	// deleted has the UIDs this process deleted and the watch has not confirmed,
+	// so that a late event does not bring them back.
+	deleted map[string]bool
+}
+
+func newTable[T any](c codec[T], leases client.LeaseInterface, namespace string, log *slog.Logger) *table[T] {
+	return &table[T]{codec: c, leases: leases, namespace: namespace, log: log, seen: make(map[string]ledger.Record[T]), deleted: make(map[string]bool)}
+}
+
+// View implements ledger.Table. The order is by name.
+func (t *table[T]) View() []ledger.Record[T] {
+	t.mu.Lock()
+	all := make([]ledger.Record[T], 0, len(t.seen))
+	for _, r := range t.seen {
+		all = append(all, r)
+	}
+	t.mu.Unlock()
+	slices.SortFunc(all, func(a, b ledger.Record[T]) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Get implements ledger.Table: a GET without a resourceVersion is served from a
+// quorum (Kubernetes API concepts, "Semantics for get and list").
+func (t *table[T]) Get(ctx context.Context, name string) (ledger.Record[T], error) {
+	l, err := t.leases.Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return ledger.Record[T]{}, fmt.Errorf("%w: %s", ledger.ErrAbsent, name)
+	}
+	if err != nil {
+		return ledger.Record[T]{}, fmt.Errorf("reading lease %s: %w", name, err)
+	}
+	return t.learn(l), nil
+}
+
+// Create implements ledger.Table.
+func (t *table[T]) Create(ctx context.Context, name string, value T) (ledger.Record[T], error) {
+	l, err := t.codec.encode(t.namespace, ledger.Record[T]{Name: name, Value: value})
+	if err != nil {
+		return ledger.Record[T]{}, err
+	}
+	created, err := t.leases.Create(ctx, l, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return ledger.Record[T]{}, fmt.Errorf("creating lease %s: %w", name, ledger.ErrConflict)
+	}
+	if err != nil {
+		return ledger.Record[T]{}, fmt.Errorf("creating lease %s: %w", name, err)
+	}
+	return t.learn(created), nil
+}
+
+// Update implements ledger.Table.
+func (t *table[T]) Update(ctx context.Context, r ledger.Record[T]) (ledger.Record[T], error) {
+	if r.Version == "" || r.UID == "" {
+		return r, fmt.Errorf("updating lease %s: no version was read", r.Name)
+	}
+	l, err := t.codec.encode(t.namespace, r)
+	if err != nil {
+		return r, err
+	}
+	l.UID = types.UID(r.UID)
+	updated, err := t.leases.Update(ctx, l, metav1.UpdateOptions{})
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return r, fmt.Errorf("updating lease %s: %w", r.Name, ledger.ErrConflict)
+	}
+	if err != nil {
+		return r, fmt.Errorf("updating lease %s: %w", r.Name, err)
+	}
+	return t.learn(updated), nil
+}
+
+// Delete implements ledger.Table.
+func (t *table[T]) Delete(ctx context.Context, r ledger.Record[T]) error {
+	uid := types.UID(r.UID)
+	err := t.leases.Delete(ctx, r.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &r.Version}})
+	if apierrors.IsConflict(err) {
+		return fmt.Errorf("deleting lease %s: %w", r.Name, ledger.ErrConflict)
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting lease %s: %w", r.Name, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.seen[r.Name].UID == r.UID {
+		delete(t.seen, r.Name)
+		t.deleted[r.UID] = true
+	}
+	return nil
+}
+
+// learn puts a Lease into the view unless something newer is there.
+func (t *table[T]) learn(l *coordinationv1.Lease) ledger.Record[T] {
+	r, err := t.codec.decode(l)
+	if err != nil {
+		// A record that cannot be read has no state, so nobody is granted it and
+		// nothing of it is deleted; a person has to look.
+		t.log.Error("lease unreadable: restore its annotation or delete it", "lease", l.Name, "err", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.deleted[r.UID] {
+		return r
+	}
+	if known, ok := t.seen[r.Name]; !ok || newer(r.Version, known.Version) {
+		t.seen[r.Name] = r
+	}
+	return r
+}
+
+// forget follows a deletion that the watch reported.
+func (t *table[T]) forget(l *coordinationv1.Lease) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.deleted, string(l.UID))
+	if t.seen[l.Name].UID == string(l.UID) {
+		delete(t.seen, l.Name)
+	}
+}
+
+// newer compares resource versions, which are integers that grow (KEP-5504).
+func newer(a, b string) bool {
+	x, errX := strconv.ParseUint(a, 10, 64)
+	y, errY := strconv.ParseUint(b, 10, 64)
+	if errX != nil || errY != nil {
+		return a != b
+	}
+	return x > y
+}
+
+// claims adds the read that only claims have.
+type claims struct{ *table[ledger.Claim] }
+
+// OfPodIP implements ledger.Claims: a LIST without a resourceVersion is as
+// consistent as a GET.
+func (c claims) OfPodIP(ctx context.Context, ip string) ([]ledger.Record[ledger.Claim], error) {
+	list, err := c.leases.List(ctx, metav1.ListOptions{LabelSelector: labelKind + "=" + kindClaim + "," + labelPodIP + "=" + ipLabel(ip)})
+	if err != nil {
+		return nil, fmt.Errorf("listing claim leases of pod IP %s: %w", ip, err)
+	}
+	found := make([]ledger.Record[ledger.Claim], 0, len(list.Items))
+	for i := range list.Items {
+		found = append(found, c.learn(&list.Items[i]))
+	}
+	slices.SortFunc(found, func(a, b ledger.Record[ledger.Claim]) int { return strings.Compare(a.Name, b.Name) })
+	return found, nil
+}
+
+var errNotSynced = errors.New("the ledger has not been read yet")
