@@ -80,7 +80,11 @@ func sourceDir() (string, error) {
 			return source, nil
 		}
 	}
-	dir, err := os.Getwd()
+	return sourceAbove(".")
+}
+
+func sourceAbove(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", fmt.Errorf("finding the sources of the API server: %w", err)
 	}

@@ -77,7 +77,7 @@ func Start(ctx context.Context, config Config) (_ *API, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	if a.dir, err = os.MkdirTemp("", "portlease-kubeapi-*"); err != nil {
+	if a.dir, err = os.MkdirTemp("", "kubeapi-*"); err != nil {
 		return nil, fmt.Errorf("making a folder for the API server: %w", err)
 	}
 	if a.port, err = reservePort(); err != nil {

@@ -1,0 +1,78 @@
+package kubeapi
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// shared is the API of all tests that leave it as they found it.
+var shared *API
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	ctx := context.Background()
+	if filepath.Base(os.Args[0]) == "etcd" {
+		return failingEtcd()
+	}
+	if os.Getenv(orphanVariable) != "" {
+		return startAndWaitToBeKilled(ctx)
+	}
+	var err error
+	if shared, err = Start(ctx, Config{Audit: true, Progress: os.Stderr}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if err := shared.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// eventually polls until the condition returns nil.
+func eventually(t *testing.T, condition func() error) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		err := condition()
+		if err == nil {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatal(err)
+		case <-poll.C:
+		}
+	}
+}
+
+func clientOf(t *testing.T, config *rest.Config) kubernetes.Interface {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func namespaceOf(t *testing.T) string {
+	t.Helper()
+	prefix := strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))
+	namespace, err := shared.Namespace(t.Context(), prefix[:min(len(prefix), 40)])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return namespace
+}
