@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -59,31 +60,35 @@ func TestNamespaceTakesPods(t *testing.T) {
 		if pod.Spec.ServiceAccountName != serviceAccountName {
 			t.Errorf("service account %q, want %q", pod.Spec.ServiceAccountName, serviceAccountName)
 		}
+		if err := shared.RemovePod(t.Context(), namespace, "game"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
 func TestApply(t *testing.T) {
-	manifest := []byte(`# A comment alone is a document too.
+	applied := fmt.Sprintf("applied-%d", time.Now().UnixNano()) // new, also with -count
+	manifest := fmt.Appendf(nil, `# A comment alone is a document too.
 ---
 apiVersion: v1
 kind: Namespace
-metadata: {name: applied}
+metadata: {name: %[1]s}
 ---
 apiVersion: v1
 kind: List
 items:
 - apiVersion: v1
   kind: ConfigMap
-  metadata: {name: first, namespace: applied}
+  metadata: {name: first, namespace: %[1]s}
   data: {key: old}
 ---
 {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "second"}}
-`)
+`, applied)
 	changed := []byte(strings.ReplaceAll(string(manifest), "key: old", "key: new"))
 	if err := shared.Apply(t.Context(), manifest, changed); err != nil {
 		t.Fatal(err)
 	}
-	first, err := shared.client.CoreV1().ConfigMaps("applied").Get(t.Context(), "first", metav1.GetOptions{})
+	first, err := shared.client.CoreV1().ConfigMaps(applied).Get(t.Context(), "first", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +98,7 @@ items:
 	if _, err := shared.client.CoreV1().ConfigMaps(metav1.NamespaceDefault).Get(t.Context(), "second", metav1.GetOptions{}); err != nil {
 		t.Error(err)
 	}
-	if _, err := shared.CreatePod(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "applied", Name: "game"}}); err != nil {
+	if _, err := shared.CreatePod(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: applied, Name: "game"}}); err != nil {
 		t.Errorf("an applied namespace takes no pods: %v", err)
 	}
 }

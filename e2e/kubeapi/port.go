@@ -3,6 +3,7 @@ package kubeapi
 import (
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -13,32 +14,33 @@ import (
 // kernel gives the port to nobody else, and a process of the same user may
 // listen there if it, too, asks to share the port.
 type reservation struct {
-	socket int
+	socket *os.File
 	port   int
 }
 
 func reservePort() (_ *reservation, err error) {
 	syscall.ForkLock.RLock() // or a child forked right now inherits the socket
-	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	descriptor, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err == nil {
-		unix.CloseOnExec(socket)
+		unix.CloseOnExec(descriptor)
 	}
 	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return nil, fmt.Errorf("opening a socket to reserve a port: %w", err)
 	}
+	socket := os.NewFile(uintptr(descriptor), "reserved port")
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, unix.Close(socket))
+			err = errors.Join(err, socket.Close())
 		}
 	}()
-	if err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+	if err := unix.SetsockoptInt(descriptor, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 		return nil, fmt.Errorf("making a reserved port shareable: %w", err)
 	}
-	if err := unix.Bind(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+	if err := unix.Bind(descriptor, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		return nil, fmt.Errorf("reserving a loopback port: %w", err)
 	}
-	bound, err := unix.Getsockname(socket)
+	bound, err := unix.Getsockname(descriptor)
 	if err != nil {
 		return nil, fmt.Errorf("asking which port was reserved: %w", err)
 	}
@@ -50,7 +52,7 @@ func reservePort() (_ *reservation, err error) {
 }
 
 func (r *reservation) release() error {
-	if err := unix.Close(r.socket); err != nil {
+	if err := r.socket.Close(); err != nil {
 		return fmt.Errorf("giving back port %d: %w", r.port, err)
 	}
 	return nil
