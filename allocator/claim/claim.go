@@ -34,6 +34,8 @@ type Holder struct{ Namespace, Pod, UID string }
 type Pool struct {
 	Name          string
 	LoadBalancers []LoadBalancer
+	// LeftOut says of each load balancer that cannot be used now why not.
+	LeftOut []string
 }
 
 // LoadBalancer is one load balancer that may be used now.

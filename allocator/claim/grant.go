@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/portpool"
@@ -144,16 +145,25 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exc
 	}
 	for _, p := range before {
 		if !next.Lists(p.Fence) {
-			if err := s.giveBack(ctx, r.Name, p.Fence, false); err != nil {
+			if err := s.giveBack(ctx, r.Name, p.Fence, ledger.AgentAbsent); err != nil {
 				return r, err
 			}
 		}
 	}
 	if exhausted != nil {
-		return r, api.Errorf(api.Exhausted, "pool %s has no load balancer with %d free listener ports: add a load balancer, widen the pool, or wait for a port to come back",
-			r.Value.Pool, len(r.Value.Wanted)).WithRetryAfter(retryExhausted)
+		return r, s.exhausted(r.Value)
 	}
 	return r, nil
+}
+
+func (s *Service) exhausted(c ledger.Claim) error {
+	pool, _ := s.Pools.Pool(c.Pool)
+	leftOut := ""
+	if len(pool.LeftOut) > 0 {
+		leftOut = "; left out: " + strings.Join(pool.LeftOut, ", ")
+	}
+	return api.Errorf(api.Exhausted, "pool %s has no load balancer with %d free listener ports: add a load balancer, widen the pool, or wait for a port to come back%s",
+		c.Pool, len(c.Wanted), leftOut).WithRetryAfter(retryExhausted)
 }
 
 // take makes one planned port the claim's, always by a write. errTaken means
@@ -188,9 +198,9 @@ func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], p led
 	return errCrowded
 }
 
-// giveBack lets go of a port that the claim does not need any more. agentUnbinds
-// tells whether the janitor shall wait for the agent to delete the binding.
-func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence, agentUnbinds bool) error {
+// giveBack lets go of a port that the claim does not need any more; agent says
+// who deletes the binding if there may be one.
+func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence, agent ledger.AgentPart) error {
 	for range rounds {
 		port, err := s.Ports.Get(ctx, f.Lease)
 		if errors.Is(err, ledger.ErrAbsent) {
@@ -203,7 +213,9 @@ func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence, agent
 			return nil
 		}
 		port.Value = port.Value.LetGo()
-		port.Value.AgentUnbinds = agentUnbinds && port.Value.State == ledger.Releasing
+		if port.Value.State == ledger.Releasing {
+			port.Value.Agent = agent
+		}
 		port.Value.TouchedAt = s.Now()
 		if _, err = s.Ports.Update(ctx, port); err == nil {
 			s.Nudge()

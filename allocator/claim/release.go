@@ -40,7 +40,7 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 func (s *Service) releasing(ctx context.Context, r ledger.Record[ledger.Claim]) (api.ReleaseAnswer, error) {
 	answer := api.ReleaseAnswer{Unbind: true}
 	for i, p := range r.Value.Ports {
-		if err := s.giveBack(ctx, r.Name, p.Fence, true); err != nil {
+		if err := s.giveBack(ctx, r.Name, p.Fence, ledger.AgentUnbinding); err != nil {
 			return api.ReleaseAnswer{}, err
 		}
 		port, err := s.Ports.Get(ctx, p.Fence.Lease)
@@ -92,10 +92,10 @@ func (s *Service) finish(ctx context.Context, claim string, f api.Fence) error {
 		if err != nil {
 			return unavailable(err)
 		}
-		if port.Value.State != ledger.Releasing || !port.Value.Holds(claim, f) || !port.Value.AgentUnbinds {
+		if port.Value.State != ledger.Releasing || !port.Value.Holds(claim, f) || port.Value.Agent != ledger.AgentUnbinding {
 			return nil
 		}
-		port.Value.AgentUnbinds = false
+		port.Value.Agent = ledger.AgentDone
 		port.Value.TouchedAt = s.Now()
 		if _, err = s.Ports.Update(ctx, port); err == nil {
 			return nil

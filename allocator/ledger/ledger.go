@@ -50,13 +50,24 @@ type Port struct {
 	// the port is not free before that target group is gone.
 	TargetGroupARN string `json:"targetGroupARN,omitempty"`
 	ListenerARN    string `json:"listenerARN,omitempty"`
-	// AgentUnbinds is true while releasing as long as the holder's own agent is
-	// expected to delete the binding; the janitor gives it some time.
-	AgentUnbinds bool `json:"agentUnbinds,omitempty"`
+	// Agent is the part of the holder's own agent while releasing.
+	Agent AgentPart `json:"agent,omitempty"`
 	// TouchedAt is for people and makes every write a change; no decision
 	// compares it with a clock.
 	TouchedAt time.Time `json:"-"`
 }
+
+// AgentPart is what the holder's agent does while its port is released.
+type AgentPart string
+
+const (
+	// AgentAbsent leaves the whole work to the janitor.
+	AgentAbsent AgentPart = ""
+	// AgentUnbinding is expected to delete the binding; the janitor gives it time.
+	AgentUnbinding AgentPart = "unbinding"
+	// AgentDone says that the binding is gone; the janitor has a look.
+	AgentDone AgentPart = "done"
+)
 
 // Fence of the current or last holder.
 func (p Port) Fence(lease string) api.Fence {
@@ -82,7 +93,7 @@ func (p Port) LetGo() Port {
 		p.State, p.Holder = Free, ""
 		return p
 	}
-	p.State = Releasing
+	p.State, p.Agent = Releasing, AgentAbsent
 	return p
 }
 

@@ -1,0 +1,137 @@
+// Package janitor takes back what no live holder has.
+//
+// Plan and JudgeOrphan decide and are pure; Sweep and Audit read, call them and
+// carry out. A port is taken back from a holder only with two keys: its pod is
+// gone or terminal by a consistent read, and its claim was not renewed for its
+// whole duration, unless the holder itself began to release. In AWS only what
+// carries this ledger's id is deleted, by ARN.
+//
+// One replica sweeps at a time; a second one for a moment does no harm, because
+// every change of the ledger is a compare-and-swap and every deletion is by ARN.
+package janitor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// AWS is what the janitor does in AWS. Delete… of what is absent is success;
+// DeleteTargetGroup answers elb.ErrInUse while a listener forwards to it.
+type AWS interface {
+	TargetGroups(ctx context.Context) ([]elb.TargetGroup, error)
+	TargetGroup(ctx context.Context, arn string) (elb.TargetGroup, error)
+	Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error)
+	DeleteListener(ctx context.Context, arn string) error
+	DeleteTargetGroup(ctx context.Context, arn string) error
+}
+
+// Listings are the listeners of the pools' load balancers, read when asked for.
+type Listings interface {
+	List(ctx context.Context) (map[string][]elb.Listener, error)
+	Listeners(ctx context.Context, loadBalancerARN string) ([]elb.Listener, error)
+}
+
+// Config is what a Janitor needs; all of it is required.
+type Config struct {
+	Ledger   string
+	Claims   ledger.Claims
+	Ports    ledger.Ports
+	AWS      AWS
+	Listings Listings
+	Observer *Observer
+	Timing   Timing
+	// LookAtPod is a consistent read of one pod; nil if there is none.
+	LookAtPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
+	// Warn leaves an event on a pod.
+	Warn func(ctx context.Context, namespace, pod, uid, reason, message string) error
+	// Count counts what was done and why, for metrics.
+	Count func(action, reason string)
+	Now   func() time.Time
+	Log   *slog.Logger
+}
+
+// Janitor sweeps one ledger. Its calls must not run concurrently.
+type Janitor struct {
+	Config
+	// foreign has ARNs whose tags say that they are not this ledger's.
+	foreign map[string]bool
+	// suspects counts in how many audits in a row an ARN was unaccounted for.
+	suspects map[string]int
+	// warned is claim lease → version for which an event was written.
+	warned map[string]string
+	// later is port lease → when to try again to unbind it.
+	later map[string]retry
+}
+
+// New makes a Janitor.
+func New(c Config) *Janitor {
+	return &Janitor{
+		Config: c, foreign: make(map[string]bool), suspects: make(map[string]int),
+		warned: make(map[string]string), later: make(map[string]retry),
+	}
+}
+
+// Sweep carries out what the ledger asks for. Whatever could not be done is
+// joined into the error and asked for again by the next sweep.
+func (j *Janitor) Sweep(ctx context.Context) error {
+	claims, ports := j.Claims.View(), j.Ports.View()
+	j.Observer.Observe(claims, ports)
+	var errs []error
+	for _, a := range Plan(claims, ports, j.Observer.Age, j.Timing) {
+		if ctx.Err() != nil {
+			break
+		}
+		if err := j.carryOut(ctx, a); err != nil && !errors.Is(err, ledger.ErrConflict) {
+			errs = append(errs, err)
+		}
+	}
+	j.tidy(claims, ports)
+	return errors.Join(errs...)
+}
+
+// carryOut does one action. ledger.ErrConflict means that somebody was faster;
+// the next sweep sees what became of it.
+func (j *Janitor) carryOut(ctx context.Context, a Action) error {
+	switch a.Kind {
+	case Judge:
+		return j.judge(ctx, *a.Claim)
+	case LetGo:
+		return j.letGo(ctx, *a.Port, "its claim ends")
+	case Verify:
+		return j.verify(ctx, *a.Port)
+	case Unbind:
+		return j.unbind(ctx, *a.Port)
+	case Open:
+		return j.open(ctx, *a.Port)
+	case Forget:
+		return j.forget(ctx, *a.Claim)
+	}
+	return nil
+}
+
+// tidy forgets what is remembered of leases that are gone.
+func (j *Janitor) tidy(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Port]) {
+	live := make(map[string]bool, len(claims))
+	for _, c := range claims {
+		live[c.Name] = true
+	}
+	for name := range j.warned {
+		if !live[name] {
+			delete(j.warned, name)
+		}
+	}
+	releasing := make(map[string]bool)
+	for _, p := range ports {
+		releasing[p.Name] = p.Value.State == ledger.Releasing
+	}
+	for name := range j.later {
+		if !releasing[name] {
+			delete(j.later, name)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package janitor
+
+import (
+	"sync"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// Observer remembers since when this process has seen each record unchanged, by
+// its own clock. Every replica observes from its start, so that a change of
+// leader costs no amnesty; a start does.
+type Observer struct {
+	now func() time.Time
+
+	mu sync.Mutex
+	// seen is lease name → version and when it was first seen.
+	seen map[string]sighting
+}
+
+type sighting struct {
+	version string
+	since   time.Time
+}
+
+// NewObserver makes an Observer that has seen nothing. now must have a monotonic
+// reading.
+func NewObserver(now func() time.Time) *Observer {
+	return &Observer{now: now, seen: make(map[string]sighting)}
+}
+
+// Observe takes note of the ledger as it looks now and forgets what is gone.
+func (o *Observer) Observe(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Port]) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	next := make(map[string]sighting, len(claims)+len(ports))
+	for _, c := range claims {
+		next[c.Name] = o.noteLocked(c.Name, c.Version)
+	}
+	for _, p := range ports {
+		next[p.Name] = o.noteLocked(p.Name, p.Version)
+	}
+	o.seen = next
+}
+
+func (o *Observer) noteLocked(name, version string) sighting {
+	if s, ok := o.seen[name]; ok && s.version == version {
+		return s
+	}
+	return sighting{version, o.now()}
+}
+
+// Age is for how long a version has been seen; 0 if it was not observed.
+func (o *Observer) Age(name, version string) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s, ok := o.seen[name]
+	if !ok || s.version != version {
+		return 0
+	}
+	return o.now().Sub(s.since)
+}

@@ -1,0 +1,150 @@
+package janitor
+
+import (
+	"slices"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// Kind is what an action does.
+type Kind string
+
+const (
+	// Judge an expired claim: look whether its pod is gone.
+	Judge Kind = "judge"
+	// LetGo of a held port whose claim ends.
+	LetGo Kind = "let go"
+	// Verify a held port that no claim lists: read both, then decide.
+	Verify Kind = "verify"
+	// Unbind a releasing port and confirm that its binding is gone.
+	Unbind Kind = "unbind"
+	// Open a port whose cooldown is over.
+	Open Kind = "open"
+	// Forget an ending claim that holds nothing any more.
+	Forget Kind = "forget"
+)
+
+// Action is one thing the ledger asks for. Exactly one of Claim and Port is set.
+// An action is a suspicion drawn from a view that may be late: whoever carries
+// it out reads again and writes by compare-and-swap.
+type Action struct {
+	Kind  Kind
+	Claim *ledger.Record[ledger.Claim]
+	Port  *ledger.Record[ledger.Port]
+}
+
+// Timing is what a plan waits for, all measured by the judge's own clock.
+type Timing struct {
+	// Cooldown is how long a released port stays unused.
+	Cooldown time.Duration
+	// ClaimDuration is how long a claim lasts without a renewal.
+	ClaimDuration time.Duration
+	// AgentGrace is how long an agent may take to unbind its own port.
+	AgentGrace time.Duration
+}
+
+// Plan says what the ledger asks for. age is for how long this process has seen
+// a record unchanged; a process that has just started has seen nothing for long,
+// so nothing expires sooner than one full duration after its start.
+func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Port], age func(name, version string) time.Duration, t Timing) []Action {
+	var actions []Action
+	byName := make(map[string]ledger.Claim, len(claims))
+	holding := make(map[string]bool) // claim leases that a port still names
+	for _, c := range claims {
+		byName[c.Name] = c.Value
+	}
+	for _, p := range ports {
+		if p.Value.Holder != "" {
+			holding[p.Value.Holder] = true
+		}
+		if kind, due := planPort(p, byName, age, t); due {
+			actions = append(actions, Action{Kind: kind, Port: &p})
+		}
+	}
+	for _, c := range claims {
+		switch c.Value.State {
+		case ledger.Waiting, ledger.Granted:
+			if age(c.Name, c.Version) >= c.Value.Duration {
+				actions = append(actions, Action{Kind: Judge, Claim: &c})
+			}
+		case ledger.Ending:
+			if !holding[c.Name] {
+				actions = append(actions, Action{Kind: Forget, Claim: &c})
+			}
+		}
+	}
+	slices.SortStableFunc(actions, func(a, b Action) int { return order(a.Kind) - order(b.Kind) })
+	return actions
+}
+
+func planPort(p ledger.Record[ledger.Port], claims map[string]ledger.Claim, age func(name, version string) time.Duration, t Timing) (Kind, bool) {
+	unchanged := age(p.Name, p.Version)
+	switch p.Value.State {
+	case ledger.Free:
+		return "", false
+	case ledger.Claimed, ledger.Bound:
+		c, exists := claims[p.Value.Holder]
+		switch {
+		case !exists || !c.Lists(p.Value.Fence(p.Name)):
+			return Verify, true
+		case c.State == ledger.Ending:
+			return LetGo, true
+		}
+		return "", false
+	case ledger.Releasing:
+		return Unbind, p.Value.Agent != ledger.AgentUnbinding || unchanged >= t.AgentGrace
+	case ledger.Cooldown:
+		return Open, unchanged >= t.Cooldown
+	}
+	return "", false
+}
+
+// order puts first what lets others go on: judging starts a release, unbinding
+// frees a port.
+func order(k Kind) int {
+	return slices.Index([]Kind{Judge, LetGo, Verify, Unbind, Open, Forget}, k)
+}
+
+// Verdict is what is to be done with a resource in AWS that carries this
+// ledger's id but that no holding accounts for.
+type Verdict string
+
+const (
+	// Keep it: it is in use, on its way, or newer than what is known here.
+	Keep Verdict = "keep"
+	// Delete it: its holding is over for certain.
+	Delete Verdict = "delete"
+	// Suspect it: no lease speaks of it, so its pod decides, and then only after
+	// several sightings.
+	Suspect Verdict = "suspect"
+)
+
+// JudgeOrphan applies the deletion rules to one target group or listener. port
+// must have been read consistently after the listing that showed the resource;
+// nil means that there is no such port lease. recorded tells whether it is the
+// very target group or listener that the port lease names.
+func JudgeOrphan(epoch string, generation int, port *ledger.Port, recorded bool) (Verdict, string) {
+	switch {
+	case port == nil:
+		return Suspect, "no port lease of that name"
+	case port.Epoch != epoch:
+		return Suspect, "the port lease was made anew"
+	case port.Generation > generation:
+		return Delete, "an older generation"
+	case port.Generation < generation:
+		return Keep, "a generation this ledger does not know"
+	}
+	switch port.State {
+	case ledger.Claimed, ledger.Bound:
+		return Keep, "its holder is binding it"
+	case ledger.Releasing:
+		if recorded {
+			return Keep, "its release is under way"
+		}
+		return Delete, "its generation is releasing"
+	case ledger.Free, ledger.Cooldown:
+		return Delete, "its generation is over"
+	}
+	return Keep, "a state this version does not know"
+}

@@ -1,0 +1,123 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// retry spaces the attempts to unbind one port: AWS may say ResourceInUse for up
+// to 20 s after a listener was deleted, and every attempt costs the account a
+// mutating call.
+type retry struct {
+	at   time.Time
+	wait time.Duration
+}
+
+const (
+	firstRetry = 2 * time.Second
+	lastRetry  = 20 * time.Second
+)
+
+// unbind deletes the binding of a releasing port: the listener first, then that
+// very target group until it is gone. Only this confirms that no listener of
+// this generation exists or ever will, because creating one needs the target
+// group.
+func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) error {
+	if j.Now().Before(j.later[r.Name].at) {
+		return nil
+	}
+	port, err := j.Ports.Get(ctx, r.Name)
+	if errors.Is(err, ledger.ErrAbsent) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if port.Value.State != ledger.Releasing {
+		return nil
+	}
+	gone, err := j.bindingGone(ctx, port)
+	if err == nil && gone {
+		return j.coolDown(ctx, port)
+	}
+	next := min(max(2*j.later[r.Name].wait, firstRetry), lastRetry)
+	j.later[r.Name] = retry{j.Now().Add(next), next}
+	if err != nil {
+		j.Count("unbind failed", "error")
+		return fmt.Errorf("unbinding %s: %w", r.Name, err)
+	}
+	return nil
+}
+
+// bindingGone deletes what is left of a binding and tells whether nothing is.
+func (j *Janitor) bindingGone(ctx context.Context, r ledger.Record[ledger.Port]) (bool, error) {
+	v := r.Value
+	if v.Agent == ledger.AgentDone {
+		// The agent says that it deleted the target group; if AWS does not know it
+		// either, another deletion would only cost a call.
+		if _, err := j.AWS.TargetGroup(ctx, v.TargetGroupARN); errors.Is(err, elb.ErrTargetGroupGone) {
+			return true, nil
+		}
+	}
+	listeners, err := j.Listings.Listeners(ctx, v.LoadBalancerARN)
+	if err != nil {
+		return false, err
+	}
+	arns := []string{v.TargetGroupARN}
+	for _, l := range listeners {
+		if l.ARN == v.ListenerARN || slices.Contains(l.TargetGroupARNs, v.TargetGroupARN) {
+			arns = append(arns, l.ARN)
+		}
+	}
+	tags, err := j.AWS.Tags(ctx, arns...)
+	if err != nil {
+		return false, err
+	}
+	for _, arn := range arns[1:] {
+		if !j.ours(tags[arn], r) {
+			j.Log.WarnContext(ctx, "listener of somebody else forwards to our target group: it is left alone", "arn", arn, "lease", r.Name)
+			continue
+		}
+		if err := j.AWS.DeleteListener(ctx, arn); err != nil {
+			return false, err
+		}
+		j.Count("delete listener", "released")
+		j.Log.InfoContext(ctx, "listener deleted", "arn", arn, "lease", r.Name, "generation", v.Generation)
+	}
+	if t, exists := tags[v.TargetGroupARN]; exists && !j.ours(t, r) {
+		return false, fmt.Errorf("target group %s does not carry the tags of this holding: look whose it is, and delete it or its port lease by hand", v.TargetGroupARN)
+	}
+	if err := j.AWS.DeleteTargetGroup(ctx, v.TargetGroupARN); errors.Is(err, elb.ErrInUse) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	j.Count("delete target group", "released")
+	j.Log.InfoContext(ctx, "target group deleted", "arn", v.TargetGroupARN, "lease", r.Name, "generation", v.Generation)
+	return true, nil
+}
+
+// ours tells whether tags are those of this very holding.
+func (j *Janitor) ours(m map[string]string, r ledger.Record[ledger.Port]) bool {
+	t, ok := elb.ReadTags(m)
+	return ok && t.Ledger == j.Ledger && t.Fence() == r.Value.Fence(r.Name)
+}
+
+// coolDown records that the binding is gone.
+func (j *Janitor) coolDown(ctx context.Context, r ledger.Record[ledger.Port]) error {
+	r.Value.State, r.Value.Holder, r.Value.Agent = ledger.Cooldown, "", ledger.AgentAbsent
+	r.Value.TargetGroupARN, r.Value.ListenerARN = "", ""
+	r.Value.TouchedAt = j.Now()
+	if _, err := j.Ports.Update(ctx, r); err != nil {
+		return fmt.Errorf("confirming %s: %w", r.Name, err)
+	}
+	j.Count("confirm", "binding gone")
+	j.Log.InfoContext(ctx, "port confirmed unbound", "lease", r.Name, "port", r.Value.ListenerPort, "generation", r.Value.Generation)
+	return nil
+}
