@@ -1,0 +1,254 @@
+package elbemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+)
+
+const rateExceeded = "Rate exceeded"
+
+// errCut ends a call without an answer.
+var errCut = errors.New("connection closed by the emulator without an answer")
+
+// Headers of every answer, for those who log or trace calls; AWS does not send
+// them.
+const (
+	ActionHeader = "Elbemu-Action"
+	CodeHeader   = "Elbemu-Code" // empty on success
+)
+
+// reply is an answer on the wire.
+type reply struct {
+	status int
+	body   []byte
+	action string
+	code   string
+}
+
+func (r reply) header() http.Header {
+	return http.Header{"Content-Type": {"text/xml"}, ActionHeader: {r.action}, CodeHeader: {r.code}}
+}
+
+// ServeHTTP answers one API call. A call that a fault cuts ends with
+// http.ErrAbortHandler, so that its connection closes without an answer.
+func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer, err := e.serve(r)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	maps.Copy(w.Header(), answer.header())
+	w.WriteHeader(answer.status)
+	if _, err := w.Write(answer.body); err != nil {
+		e.log.DebugContext(r.Context(), "answer not delivered", "err", err)
+	}
+}
+
+// RoundTrip answers a call in memory, in the caller's goroutine: set the
+// emulator as the Transport of an http.Client. A call that a fault cuts is a
+// transport error, as it would be from a socket.
+func (e *Emulator) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		defer r.Body.Close()
+	}
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	answer, err := e.serve(r)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		Status:        fmt.Sprintf("%d %s", answer.status, http.StatusText(answer.status)),
+		StatusCode:    answer.status,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        answer.header(),
+		Body:          io.NopCloser(strings.NewReader(string(answer.body))),
+		ContentLength: int64(len(answer.body)),
+		Request:       r,
+	}, nil
+}
+
+// serve takes a call through its fault. An error means that the caller gets no
+// answer.
+func (e *Emulator) serve(r *http.Request) (reply, error) {
+	params, err := readParams(r)
+	if err != nil {
+		return reply{}, err
+	}
+	name, kind, run := decode(params)
+	call, fault := e.arrive(name, params, accessKeyID(r.Header.Get("Authorization")))
+	if problem := fault.contradiction(); problem != "" {
+		e.log.ErrorContext(r.Context(), "fault contradicts itself", "action", name, "problem", problem)
+		fault = Refuse(http.StatusInternalServerError, codeInternalFailure, "fault contradicts itself: "+problem)
+	}
+	if err := pause(r.Context(), fault.Delay); err != nil {
+		return reply{}, err
+	}
+	if fault.Before != nil {
+		fault.Before(r.Context())
+	}
+
+	var answer reply
+	apply := func() Outcome {
+		var outcome Outcome
+		answer, outcome = e.apply(call, kind, run)
+		if e.forward != nil {
+			e.forward.sync() // a listener is up when its creator is told so
+			e.forward.wake()
+		}
+		if fault.After != nil {
+			fault.After(outcome)
+		}
+		return outcome
+	}
+	switch fault.Apply {
+	case ApplyNow:
+		apply()
+	case ApplyLater:
+		if !fault.Held.arrive(call, apply) {
+			e.log.ErrorContext(r.Context(), "fault holds a second call with one handle", "action", name)
+			return reply{}, errCut
+		}
+	case ApplyNever:
+		e.note(call, fault)
+	}
+	answer, err = e.answer(r.Context(), fault, answer)
+	answer.action = name
+	return answer, err
+}
+
+func (e *Emulator) answer(ctx context.Context, fault Fault, truth reply) (reply, error) {
+	switch fault.Answer {
+	case AnswerTrue:
+		return truth, nil
+	case AnswerError:
+		return e.errorReply(fault.Error), nil
+	case AnswerHang:
+		select {
+		case <-ctx.Done():
+			return reply{}, ctx.Err()
+		case <-e.closing.Done():
+			return reply{}, errCut
+		}
+	default:
+		return reply{}, errCut
+	}
+}
+
+func (e *Emulator) arrive(name string, params url.Values, key string) (Call, Fault) {
+	e.mu.Lock()
+	e.arrivals++
+	call := Call{Seq: e.arrivals, Action: name, Params: params, AccessKeyID: key, At: e.cfg.Now()}
+	decide := e.fault
+	e.mu.Unlock()
+	if decide == nil {
+		return call, Fault{}
+	}
+	return call, decide(call)
+}
+
+// apply is the one place where calls change the state.
+func (e *Emulator) apply(call Call, k kind, run step) (reply, Outcome) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.state
+	s.now = e.cfg.Now()
+	outcome := Outcome{Status: http.StatusOK, RequestID: s.requestID()}
+	var result any
+	var fail *APIError
+	if s.buckets.take(k, s.now) {
+		result, fail = run(s)
+	} else {
+		fail = e.throttled()
+	}
+	if fail != nil {
+		outcome.Status, outcome.Code, outcome.Message = fail.Status, fail.Code, fail.Message
+	}
+	e.calls.add(call, s.now, outcome, true)
+	if fail != nil {
+		return errorXML(fail, outcome.RequestID), outcome
+	}
+	return resultXML(call.Action, result, outcome.RequestID), outcome
+}
+
+// note logs a call that a fault kept from the state.
+func (e *Emulator) note(call Call, fault Fault) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var outcome Outcome
+	if fault.Error != nil {
+		outcome = Outcome{Status: fault.Error.Status, Code: fault.Error.Code, Message: fault.Error.Message}
+	}
+	e.calls.add(call, e.cfg.Now(), outcome, false)
+}
+
+func (e *Emulator) errorReply(fail *APIError) reply {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return errorXML(fail, e.state.requestID())
+}
+
+func (e *Emulator) throttled() *APIError {
+	if e.cfg.Switches.ThrottlingException {
+		return refuse(codeThrottlingException, rateExceeded)
+	}
+	return refuse(codeThrottling, rateExceeded)
+}
+
+// readParams reads the form of a POST; the query string counts too, as AWS
+// takes calls by GET.
+func readParams(r *http.Request) (url.Values, error) {
+	var body []byte
+	if r.Body != nil {
+		var err error
+		body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+		if err != nil {
+			return nil, fmt.Errorf("reading request: %w", err)
+		}
+	}
+	if len(body) > maxBody {
+		return url.Values{}, nil // answered as a call without an action
+	}
+	params, err := url.ParseQuery(string(body))
+	if err != nil {
+		return url.Values{}, nil
+	}
+	for name, values := range r.URL.Query() {
+		params[name] = append(params[name], values...)
+	}
+	return params, nil
+}
+
+var credentialPattern = regexp.MustCompile(`Credential=([A-Za-z0-9_]{1,128})/`)
+
+// accessKeyID is the caller's key id; the signature itself is not verified.
+func accessKeyID(authorization string) string {
+	if m := credentialPattern.FindStringSubmatch(authorization); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
