@@ -80,7 +80,11 @@ func (j *Janitor) bindingGone(ctx context.Context, r ledger.Record[ledger.Port])
 		return false, err
 	}
 	for _, arn := range arns[1:] {
-		if !j.ours(tags[arn], r) {
+		m, exists := tags[arn]
+		if !exists {
+			continue // gone since the listing
+		}
+		if !j.ours(m, r) {
 			j.Log.WarnContext(ctx, "listener of somebody else forwards to our target group: it is left alone", "arn", arn, "lease", r.Name)
 			continue
 		}

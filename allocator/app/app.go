@@ -1,0 +1,207 @@
+// Package app wires the allocator: it builds the doors to Kubernetes and AWS,
+// hands them to the parts that decide, and runs the loops. A test starts the
+// whole process by Run.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/httpapi"
+	"github.com/portlease/portlease/allocator/inventory"
+	"github.com/portlease/portlease/allocator/janitor"
+	"github.com/portlease/portlease/allocator/kubelease"
+	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/shared/daemon"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// apiQPS and apiBurst allow a fleet to claim at once; client-go's defaults are
+// made for controllers with one worker.
+const (
+	apiQPS   = 500
+	apiBurst = 1000
+)
+
+// process is one running allocator.
+type process struct {
+	Config
+	log     *slog.Logger
+	metrics *metrics.Set
+	kube    kubernetes.Interface
+	// api is the API once the ledger has been read; nil before.
+	api atomic.Pointer[http.Handler]
+	// leases is set with api.
+	leases atomic.Pointer[kubelease.Leases]
+}
+
+// Run serves until ctx ends and then stops gracefully. listener may be nil; then
+// Config.Listen is opened.
+func Run(ctx context.Context, c Config, listener net.Listener, log *slog.Logger) error {
+	pools, err := ReadPools(c.PoolFile)
+	if err != nil {
+		return err
+	}
+	restConfig, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
+	if err != nil {
+		return fmt.Errorf("finding the Kubernetes API (give -kubeconfig outside a cluster): %w", err)
+	}
+	restConfig = rest.AddUserAgent(restConfig, "portlease-allocator")
+	restConfig.QPS, restConfig.Burst = apiQPS, apiBurst
+	kube, err := kubernetes.NewForConfig(restConfig)
+	if err != nil {
+		return fmt.Errorf("making the Kubernetes client: %w", err)
+	}
+	aws, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the AWS configuration: %w", err)
+	}
+	if aws.Region == "" {
+		return errors.New("no AWS region is known: set AWS_REGION")
+	}
+	p := &process{Config: c, log: log, metrics: metrics.NewSet(), kube: kube}
+	server := daemon.Server{Handler: p, Log: log}
+	if !c.PlainHTTP {
+		certificate, err := newCertificate(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return err
+		}
+		server.TLS = &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}
+	}
+	if listener == nil {
+		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Listen); err != nil {
+			return fmt.Errorf("listening: %w", err)
+		}
+	}
+	log.InfoContext(ctx, "allocator started", "version", daemon.Version(), "listen", listener.Addr().String(), "namespace", c.Namespace, "pools", len(pools))
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(ctx, listener) })
+	group.Go(func() error { return p.work(ctx, pools, elb.New(aws)) })
+	err = group.Wait()
+	log.InfoContext(context.WithoutCancel(ctx), "allocator stopped")
+	return err
+}
+
+// work reads the ledger, opens the API and runs the loops.
+func (p *process) work(ctx context.Context, pools []inventory.Pool, aws *elb.Client) error {
+	id, err := p.ledgerID(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // only the end of ctx ends the asking
+	}
+	leases, err := kubelease.Open(ctx, p.kube, p.Namespace, p.log, func() {})
+	if err != nil {
+		return err
+	}
+	if err := leases.WaitReady(ctx); err != nil {
+		return nil //nolint:nilerr // only the end of ctx ends the waiting
+	}
+	stock := inventory.New(id, pools, aws, p.log)
+	pods := kubepod.New(p.kube, p.Namespace)
+	nudge := make(chan struct{}, 1)
+	observer := janitor.NewObserver(time.Now)
+	service := claim.New(claim.Config{
+		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, LookAtPod: pods.Look,
+		TargetGroupName: elb.TargetGroupName, Duration: p.ClaimDuration, RenewEvery: p.RenewEvery,
+		Now: time.Now, NewEpoch: newEpoch, Log: p.log,
+		Nudge: func() {
+			select {
+			case nudge <- struct{}{}:
+			default:
+			}
+		},
+	})
+	house := &housekeeping{
+		process: p, stock: stock, leases: leases, observer: observer, nudge: nudge,
+		janitor: janitor.New(janitor.Config{
+			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
+			Timing:    janitor.Timing{Cooldown: p.Cooldown, AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration},
+			LookAtPod: pods.Look, Warn: pods.Warn, Count: p.countJanitor, Now: time.Now, Log: p.log,
+		}),
+	}
+	p.measure(leases, stock)
+	p.leases.Store(leases)
+	handler := httpapi.New(httpapi.Config{
+		Claims: service, Views: views{leases, stock, service, pods}, Callers: pods, Observe: p.observe,
+		Routes: p.probes(), Now: time.Now, Log: p.log,
+	})
+	p.api.Store(&handler)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return house.run(ctx) })
+	group.Go(func() error {
+		return kubelease.Lead(ctx, p.kube, p.Namespace, p.Identity, p.log, house.lead)
+	})
+	return group.Wait()
+}
+
+// ServeHTTP serves the probes from the first moment, and the API as soon as the
+// ledger has been read.
+func (p *process) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h := p.api.Load(); h != nil {
+		(*h).ServeHTTP(w, r)
+		return
+	}
+	if h, ok := p.probes()[r.URL.Path]; ok {
+		h.ServeHTTP(w, r)
+		return
+	}
+	http.Error(w, "the ledger has not been read yet", http.StatusServiceUnavailable)
+}
+
+func (p *process) probes() map[string]http.Handler {
+	return map[string]http.Handler{
+		"/livez":   daemon.Probe(nil),
+		"/readyz":  daemon.Probe(p.ready),
+		"/metrics": daemon.Metrics(p.metrics),
+	}
+}
+
+// ready means one thing: the API server answers.
+func (p *process) ready(ctx context.Context) error {
+	leases := p.leases.Load()
+	if leases == nil {
+		return errors.New("the ledger has not been read yet")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, err := p.kube.CoordinationV1().Leases(p.Namespace).Get(ctx, kubelease.LeaderLease, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("the API server does not answer: %w", err)
+	}
+	return leases.Ready()
+}
+
+// ledgerID asks until the API server answers; it fails only when ctx ends.
+func (p *process) ledgerID(ctx context.Context) (string, error) {
+	const again = 2 * time.Second
+	for {
+		id, err := kubelease.ID(ctx, p.kube, p.Namespace)
+		if err == nil {
+			return id, nil
+		}
+		p.log.WarnContext(ctx, "ledger id not read yet", "err", err)
+		if err := daemon.Sleep(ctx, again); err != nil {
+			return "", err
+		}
+	}
+}
+
+// newEpoch is unique by chance: 80 random bits.
+func newEpoch() string { return rand.Text()[:16] }

@@ -1,0 +1,102 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/portlease/portlease/shared/daemon"
+)
+
+// Config is everything that the allocator can be told. Region and credentials
+// come from the AWS SDK's own environment.
+type Config struct {
+	Listen    string
+	TLSCert   string
+	TLSKey    string
+	PlainHTTP bool
+
+	PoolFile   string
+	Namespace  string
+	Identity   string
+	Kubeconfig string
+
+	// ClaimDuration is how long a claim lasts without a renewal.
+	ClaimDuration time.Duration
+	RenewEvery    time.Duration
+	Cooldown      time.Duration
+	AgentGrace    time.Duration
+	SweepEvery    time.Duration
+	AuditEvery    time.Duration
+
+	LogLevel string
+}
+
+// Parse reads flags and environment. It returns daemon.ErrHelp after printing
+// the help.
+func Parse(args []string, getenv func(string) string, out io.Writer) (Config, error) {
+	var c Config
+	s := daemon.NewSettings("portlease-allocator", "Gives game-server pods listener ports on shared network load balancers, and takes back what crashed pods leave behind.", getenv)
+	s.String(&c.Listen, "listen", "PORTLEASE_LISTEN", ":8443", "address to serve the API, probes and metrics on")
+	s.String(&c.TLSCert, "tls-cert", "PORTLEASE_TLS_CERT", "", "certificate file (PEM); read again when it changes")
+	s.String(&c.TLSKey, "tls-key", "PORTLEASE_TLS_KEY", "", "key file (PEM) of the certificate")
+	s.Bool(&c.PlainHTTP, "plain-http", "PORTLEASE_PLAIN_HTTP", false, "serve without TLS; tokens then travel in the clear")
+	s.String(&c.PoolFile, "pools", "PORTLEASE_POOLS", "/etc/portlease/pools.yaml", "file that names the pools")
+	s.String(&c.Namespace, "namespace", "PORTLEASE_NAMESPACE", "portlease", "namespace of the ledger's Leases")
+	s.String(&c.Identity, "identity", "PORTLEASE_IDENTITY", "", "name of this replica, its pod name say; the host name when empty")
+	s.String(&c.Kubeconfig, "kubeconfig", "KUBECONFIG", "", "kubeconfig file; in-cluster when empty")
+	s.Duration(&c.ClaimDuration, "claim-duration", "PORTLEASE_CLAIM_DURATION", 2*time.Minute, "how long a claim lasts without a renewal, in whole seconds")
+	s.Duration(&c.RenewEvery, "renew-every", "PORTLEASE_RENEW_EVERY", 30*time.Second, "how often agents renew; at most a third of claim-duration")
+	s.Duration(&c.Cooldown, "cooldown", "PORTLEASE_COOLDOWN", 2*time.Minute, "how long a released port stays unused; load balancers pin UDP flows for two minutes")
+	s.Duration(&c.AgentGrace, "agent-grace", "PORTLEASE_AGENT_GRACE", 30*time.Second, "how long a stopping agent may take to unbind before the janitor does")
+	s.Duration(&c.SweepEvery, "sweep-every", "PORTLEASE_SWEEP_EVERY", 2*time.Second, "how often the janitor looks at the ledger")
+	s.Duration(&c.AuditEvery, "audit-every", "PORTLEASE_AUDIT_EVERY", 30*time.Second, "how often load balancers are listed")
+	s.String(&c.LogLevel, "log-level", "PORTLEASE_LOG_LEVEL", "info", "debug, info, warn or error")
+	s.Check("listen", c.validateTLS)
+	s.Check("claim-duration", func() error {
+		if c.ClaimDuration < time.Second || c.ClaimDuration > 24*time.Hour || c.ClaimDuration%time.Second != 0 {
+			return fmt.Errorf("give whole seconds from 1s to 24h")
+		}
+		return nil
+	})
+	s.Check("renew-every", func() error {
+		if c.RenewEvery <= 0 || 3*c.RenewEvery > c.ClaimDuration {
+			return fmt.Errorf("it must be more than 0 and at most a third of claim-duration %v", c.ClaimDuration)
+		}
+		return nil
+	})
+	for _, every := range []struct {
+		flag  string
+		value *time.Duration
+	}{{"sweep-every", &c.SweepEvery}, {"audit-every", &c.AuditEvery}} {
+		s.Check(every.flag, func() error {
+			if *every.value <= 0 {
+				return fmt.Errorf("it must be more than 0")
+			}
+			return nil
+		})
+	}
+	if err := s.Parse(args, out); err != nil {
+		return c, err
+	}
+	if c.Identity == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return c, fmt.Errorf("identity is empty and the host has no name: %w", err)
+		}
+		c.Identity = host
+	}
+	return c, nil
+}
+
+func (c *Config) validateTLS() error {
+	given := c.TLSCert != "" && c.TLSKey != ""
+	switch {
+	case c.PlainHTTP && (c.TLSCert != "" || c.TLSKey != ""):
+		return fmt.Errorf("plain-http contradicts tls-cert and tls-key: give one or the other")
+	case !c.PlainHTTP && !given:
+		return fmt.Errorf("serving needs tls-cert and tls-key, or plain-http where nobody can listen in")
+	}
+	return nil
+}

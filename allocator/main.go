@@ -1,0 +1,41 @@
+// The allocator gives game-server pods listener ports on shared network load
+// balancers.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/portlease/portlease/allocator/app"
+	"github.com/portlease/portlease/shared/daemon"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr)) }
+
+func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	c, err := app.Parse(args, getenv, stdout)
+	if errors.Is(err, daemon.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "portlease-allocator:", err) // nowhere else to say it
+		return 2
+	}
+	log, err := daemon.NewLogger(stderr, c.LogLevel)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "portlease-allocator:", err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := app.Run(ctx, c, nil, log); err != nil {
+		log.Error("allocator failed", "err", err)
+		return 1
+	}
+	return 0
+}
