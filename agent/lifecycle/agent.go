@@ -1,0 +1,144 @@
+// Package lifecycle takes one pod through its life with a listener port: claim,
+// bind, announce, hold, drain, release.
+//
+// Each phase is a file. A state is a function, leaving it is return, and its
+// exit action is a defer. The ledger and AWS are the truth: nothing is kept on
+// disk, and every step may be repeated, so an agent that was killed anywhere
+// starts over, gets the same claim, compares it with what is in AWS and goes on.
+//
+// It changes in AWS only what carries its own fence. It does not promise that
+// players get through the moment a port is bound: AWS takes up to minutes to
+// forward.
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/portlease/portlease/shared/api"
+)
+
+// Pod is the pod that the agent lives in.
+type Pod struct{ Namespace, Name, UID, IP string }
+
+// Clock is all the time that the lifecycle knows.
+type Clock struct {
+	Now func() time.Time
+	// Sleep waits, or gives the cause of ctx when that is over first.
+	Sleep func(context.Context, time.Duration) error
+	// Timeout is what context.WithTimeout is.
+	Timeout func(context.Context, time.Duration) (context.Context, context.CancelFunc)
+}
+
+// Config is what an Agent needs; all of it is required.
+type Config struct {
+	Pod   Pod
+	Pool  string
+	Ports []api.Port
+	// HealthPort is where the agent itself answers health checks over HTTP.
+	HealthPort int
+	// Drain is how long players may stay after the announcement was withdrawn.
+	Drain time.Duration
+	// ReleaseTimeout bounds giving back; what it does not suffice for is the
+	// janitor's.
+	ReleaseTimeout time.Duration
+
+	Allocator    Allocator
+	LoadBalancer LoadBalancer
+	// Files tell the game server; it does not start before they are written.
+	Files Announcer
+	// OwnPod tells whoever watches pods. It may fail without holding anything up.
+	OwnPod Announcer
+	Events Events
+
+	Clock Clock
+	// Jitter gives numbers in [0,1).
+	Jitter  func() float64
+	Metrics *Metrics
+	Log     *slog.Logger
+}
+
+// Allocator is what the agent asks of it: everything may be repeated. Errors
+// that match an *api.Problem are decisions; after any other the outcome is
+// unknown.
+type Allocator interface {
+	Claims
+	Reports
+	Renewals
+	Releases
+}
+
+// LoadBalancer is what the agent does in ELBv2. After an error that is none of
+// package elb's sentinels the outcome is unknown.
+type LoadBalancer interface {
+	Binds
+	Looks
+	Unbinds
+}
+
+// Agent lives one pod's life.
+type Agent struct {
+	Config
+
+	status status
+}
+
+// New makes an agent that has not begun to live.
+func New(c Config) *Agent {
+	a := &Agent{Config: c}
+	a.Log = c.Log.With("holder", c.Pod.Namespace+"/"+c.Pod.Name)
+	a.status.began(c.Clock.Now())
+	return a
+}
+
+// errMoved ends hold when the ledger gave the claim other ports.
+var errMoved = errors.New("the claim has other ports now")
+
+// Run lives until ctx is over and then gives everything back, which takes up to
+// Drain and ReleaseTimeout longer. Closing hurry cuts draining short. It returns
+// nil once everything that time allowed is given back.
+func (a *Agent) Run(ctx context.Context, hurry <-chan struct{}) error {
+	h := newHolding()
+	defer a.leave(ctx, hurry, h)
+	for {
+		err := a.claim(ctx, h)
+		if err == nil {
+			err = a.serve(ctx, h)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, api.ErrLost):
+			a.lose(ctx, h, err)
+		case errors.Is(err, errMoved):
+			a.Log.WarnContext(ctx, "claim moved to other ports", "lease", leases(h.claim))
+		default:
+			return err
+		}
+	}
+}
+
+// serve binds, announces and holds one claim until it is lost or moved or ctx is
+// over. The announcement does not outlive it.
+func (a *Agent) serve(ctx context.Context, h *holding) error {
+	if err := a.bind(ctx, h); err != nil {
+		return err
+	}
+	defer a.withdraw(ctx)
+	if err := a.announce(ctx, h); err != nil {
+		return err
+	}
+	return a.hold(ctx, h)
+}
+
+// leave is the end of life. ctx is over by then.
+func (a *Agent) leave(ctx context.Context, hurry <-chan struct{}, h *holding) {
+	ctx = context.WithoutCancel(ctx)
+	if h.claim.UID == "" {
+		return
+	}
+	a.drain(ctx, hurry, h)
+	a.release(ctx, h)
+}

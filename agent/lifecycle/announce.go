@@ -1,0 +1,98 @@
+package lifecycle
+
+import (
+	"context"
+	"time"
+
+	"github.com/portlease/portlease/shared/api"
+)
+
+// Announcer says where players reach the pod. Both calls replace what was said
+// before and may be repeated.
+type Announcer interface {
+	Announce(ctx context.Context, c api.Claim) error
+	Withdraw(ctx context.Context) error
+}
+
+// Kind of an event, in Kubernetes' words.
+type Kind string
+
+// The kinds of events.
+const (
+	Normal  Kind = "Normal"
+	Warning Kind = "Warning"
+)
+
+// Events tell people the story of the pod. Losing one is no harm.
+type Events interface {
+	Record(ctx context.Context, kind Kind, reason, message string) error
+}
+
+// tellTimeout bounds what is said on the pod: nothing waits for it for long, and
+// least of all a pod that has seconds left.
+const tellTimeout = 2 * time.Second
+
+// announce writes the files, which the game server waits for, and then tells
+// whoever watches pods.
+func (a *Agent) announce(ctx context.Context, h *holding) error {
+	var pace pace
+	for {
+		err := a.Files.Announce(ctx, h.claim)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		a.complain(ctx, "files not written", err)
+		if err := a.pause(ctx, pace.next(err, a.Jitter)); err != nil {
+			return err
+		}
+	}
+	h.podTold = false
+	a.tellPod(ctx, h)
+	a.status.setAnnounced(true)
+	for _, p := range h.claim.Ports {
+		a.Log.InfoContext(ctx, "endpoint announced", "host", h.claim.LoadBalancer.Host, "port", p.ListenerPort, "targetPort", p.TargetPort)
+	}
+	a.tell(ctx, Normal, "Announced", "players reach this pod at "+endpoints(h.claim))
+	return nil
+}
+
+// tellPod writes the annotations if they do not say what the claim says. What
+// fails here is done with the next renewal.
+func (a *Agent) tellPod(ctx context.Context, h *holding) {
+	if h.podTold {
+		return
+	}
+	ctx, cancel := a.Clock.Timeout(ctx, tellTimeout)
+	defer cancel()
+	if err := a.OwnPod.Announce(ctx, h.claim); err != nil {
+		a.complain(ctx, "pod not annotated", err)
+		return
+	}
+	h.podTold = true
+}
+
+// withdraw takes the announcement back: nobody new should come. It works
+// although ctx may be over.
+func (a *Agent) withdraw(ctx context.Context) {
+	a.status.setAnnounced(false)
+	ctx, cancel := a.Clock.Timeout(context.WithoutCancel(ctx), tellTimeout)
+	defer cancel()
+	if err := a.Files.Withdraw(ctx); err != nil {
+		a.complain(ctx, "files not withdrawn", err)
+	}
+	if err := a.OwnPod.Withdraw(ctx); err != nil {
+		a.complain(ctx, "annotations not withdrawn", err)
+	}
+	a.Log.InfoContext(ctx, "announcement withdrawn")
+}
+
+func (a *Agent) tell(ctx context.Context, kind Kind, reason, message string) {
+	ctx, cancel := a.Clock.Timeout(ctx, tellTimeout)
+	defer cancel()
+	if err := a.Events.Record(ctx, kind, reason, message); err != nil {
+		a.complain(ctx, "event not recorded", err)
+	}
+}

@@ -1,0 +1,278 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// Reports tell the ledger what was bound. Each answers lost when the claim or
+// fence is over.
+type Reports interface {
+	// TargetGroup is the licence to create the listener.
+	TargetGroup(ctx context.Context, namespace, pod string, r api.TargetGroupRequest) error
+	Bound(ctx context.Context, namespace, pod string, r api.BoundRequest) error
+	// Conflict gives the claim to go on with.
+	Conflict(ctx context.Context, namespace, pod string, r api.ConflictRequest) (api.Claim, error)
+}
+
+// Binds make a binding. Repeating them changes nothing, and success does not
+// prove who made what they give.
+type Binds interface {
+	CreateTargetGroup(ctx context.Context, spec elb.TargetGroupSpec) (arn string, err error)
+	RegisterTarget(ctx context.Context, targetGroupARN, ip string, port int) error
+	DeregisterTargets(ctx context.Context, targetGroupARN string, targets []elb.Target) error
+	CreateListener(ctx context.Context, spec elb.ListenerSpec) (arn string, err error)
+}
+
+// Looks read what is in AWS; they may lag behind what was just made. Tags leaves
+// out ARNs that are gone.
+type Looks interface {
+	Targets(ctx context.Context, targetGroupARN string) ([]elb.Target, error)
+	Listeners(ctx context.Context, loadBalancerARN string) ([]elb.Listener, error)
+	Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error)
+}
+
+// What was just made may be unknown to other calls for some seconds; then the
+// call is tried again that often.
+const (
+	lagTries = 5
+	lagPause = 2 * time.Second
+)
+
+// errForeign is something of the right name that carries other tags.
+var errForeign = errors.New("it is not this pod's")
+
+// bind works until every port of the claim is bound. It returns when that is so,
+// when the claim is lost, or when ctx is over.
+func (a *Agent) bind(ctx context.Context, h *holding) error {
+	var pace pace
+	for {
+		a.unbindLeftovers(ctx, h)
+		err := a.bindAll(ctx, h)
+		switch {
+		case err == nil:
+			a.status.setBound(true)
+			a.Metrics.bound.Set(float64(len(h.claim.Ports)))
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, api.ErrLost):
+			return err
+		case errors.Is(err, errMoved):
+			continue
+		}
+		a.complain(ctx, "binding failed", err)
+		if needsPerson(err) {
+			a.tell(ctx, Warning, "BindingFailed", err.Error())
+		}
+		if err := a.pause(ctx, pace.next(err, a.Jitter)); err != nil {
+			return err
+		}
+		// Where the claim stands may be what failed, so it is asked for again.
+		if err := a.claim(ctx, h); err != nil {
+			return err
+		}
+	}
+}
+
+func (a *Agent) bindAll(ctx context.Context, h *holding) error {
+	for _, p := range h.unbound() {
+		a.status.moved(a.Clock.Now(), 0)
+		err := a.bindPort(ctx, h, p)
+		if errors.Is(err, elb.ErrListenerTaken) {
+			err = a.conflict(ctx, h, p, err)
+		}
+		if err != nil {
+			return fmt.Errorf("binding port %d: %w", p.ListenerPort, err)
+		}
+		a.Metrics.binds.Inc()
+		a.Log.InfoContext(ctx, "port bound", "port", p.ListenerPort, "targetPort", p.TargetPort,
+			"lease", p.Fence.Lease, "generation", p.Fence.Generation, "arn", h.known(p).listener)
+	}
+	return nil
+}
+
+// bindPort makes what is missing of one binding. The listener is created only
+// after the ledger has recorded the target group, and nothing is believed or
+// changed further before both were seen to carry this pod's tags.
+func (a *Agent) bindPort(ctx context.Context, h *holding, p api.ClaimedPort) error {
+	tags := elb.TagsOf(h.claim, p.Fence)
+	found, err := a.inspect(ctx, h, p)
+	if err != nil {
+		return err
+	}
+	if found.targetGroup == "" {
+		found.targetGroup, err = a.LoadBalancer.CreateTargetGroup(ctx, elb.TargetGroupSpec{
+			Name: p.TargetGroupName, Protocol: p.Protocol, Port: p.TargetPort, VPC: h.claim.LoadBalancer.VPC,
+			HealthCheck: p.HealthCheck, Tags: tags,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	h.learn(p.Fence, func(b *binding) { b.targetGroup = found.targetGroup })
+	if found.targetGroup != p.TargetGroupARN {
+		if err := a.Allocator.TargetGroup(ctx, a.Pod.Namespace, a.Pod.Name, api.TargetGroupRequest{
+			ClaimUID: h.claim.UID, Fence: p.Fence, TargetGroupARN: found.targetGroup,
+		}); err != nil {
+			return err
+		}
+		h.record(p.Fence, func(q *api.ClaimedPort) { q.TargetGroupARN, q.ListenerARN = found.targetGroup, "" })
+		p.ListenerARN = ""
+	}
+	if !found.registered {
+		if err := a.register(ctx, found.targetGroup, p.TargetPort); err != nil {
+			return err
+		}
+	}
+	if found.listener == "" {
+		found.listener, err = a.LoadBalancer.CreateListener(ctx, elb.ListenerSpec{
+			LoadBalancerARN: h.claim.LoadBalancer.ARN, Port: p.ListenerPort, Protocol: p.Protocol,
+			TargetGroupARN: found.targetGroup, Tags: tags,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	h.learn(p.Fence, func(b *binding) { b.listener = found.listener })
+	if err := a.confirm(ctx, tags, found.targetGroup, found.listener); err != nil {
+		return err
+	}
+	if err := a.LoadBalancer.DeregisterTargets(ctx, found.targetGroup, found.strangers); err != nil {
+		return err
+	}
+	if found.listener != p.ListenerARN {
+		if err := a.Allocator.Bound(ctx, a.Pod.Namespace, a.Pod.Name, api.BoundRequest{
+			ClaimUID: h.claim.UID, Fence: p.Fence, ListenerARN: found.listener,
+		}); err != nil {
+			return err
+		}
+		h.record(p.Fence, func(q *api.ClaimedPort) { q.ListenerARN = found.listener })
+	}
+	h.learn(p.Fence, func(b *binding) { b.bound = true })
+	return nil
+}
+
+// found is what is left of a binding in AWS.
+type found struct {
+	targetGroup string
+	listener    string
+	registered  bool
+	// strangers are targets that are not this pod, such as its address before its
+	// sandbox was made anew.
+	strangers []elb.Target
+}
+
+// inspect compares what is known of a binding with AWS. A port of which nothing
+// is known costs no call: creating is idempotent.
+func (a *Agent) inspect(ctx context.Context, h *holding, p api.ClaimedPort) (found, error) {
+	known := h.known(p)
+	if known.targetGroup == "" {
+		return found{}, nil
+	}
+	targets, err := a.LoadBalancer.Targets(ctx, known.targetGroup)
+	if errors.Is(err, elb.ErrTargetGroupGone) {
+		return found{}, nil
+	}
+	if err != nil {
+		return found{}, err
+	}
+	f := found{targetGroup: known.targetGroup}
+	for _, t := range targets {
+		switch {
+		case t.Leaving():
+		case t.IP == a.Pod.IP && t.Port == p.TargetPort:
+			f.registered = true
+		default:
+			f.strangers = append(f.strangers, t)
+		}
+	}
+	if known.listener == "" {
+		return f, nil
+	}
+	listeners, err := a.LoadBalancer.Listeners(ctx, h.claim.LoadBalancer.ARN)
+	if err != nil {
+		return found{}, err
+	}
+	for _, l := range listeners {
+		if l.Port == p.ListenerPort && len(l.TargetGroupARNs) == 1 && l.TargetGroupARNs[0] == f.targetGroup {
+			f.listener = l.ARN
+		}
+	}
+	return f, nil
+}
+
+// register makes this pod a target. A target group that was made a moment ago
+// may not be known yet.
+func (a *Agent) register(ctx context.Context, targetGroup string, port int) error {
+	for try := 1; ; try++ {
+		err := a.LoadBalancer.RegisterTarget(ctx, targetGroup, a.Pod.IP, port)
+		if !errors.Is(err, elb.ErrTargetGroupGone) || try == lagTries {
+			return err
+		}
+		if err := a.pause(ctx, lagPause); err != nil {
+			return err
+		}
+	}
+}
+
+// confirm makes sure that everything carries exactly these tags. errForeign if
+// something carries others.
+func (a *Agent) confirm(ctx context.Context, want elb.Tags, arns ...string) error {
+	for try := 1; ; try++ {
+		tags, err := a.LoadBalancer.Tags(ctx, arns...)
+		if err != nil {
+			return err
+		}
+		missing := ""
+		for _, arn := range arns {
+			m, exists := tags[arn]
+			if !exists {
+				missing = arn
+				continue
+			}
+			if got, ok := elb.ReadTags(m); !ok || got != want {
+				return foreign(arn, m)
+			}
+		}
+		if missing == "" {
+			return nil
+		}
+		if try == lagTries {
+			return fmt.Errorf("checking the tags of %s: it is not there", missing)
+		}
+		if err := a.pause(ctx, lagPause); err != nil {
+			return err
+		}
+	}
+}
+
+func foreign(arn string, tags map[string]string) error {
+	return fmt.Errorf("checking the tags of %s: %w: it carries %v; find out who made it and delete it", arn, errForeign, tags)
+}
+
+// conflict reports that a listener of somebody else has the port. errMoved when
+// the claim has another port from now on; taken, the reason it was called for,
+// when the allocator does not see that listener.
+func (a *Agent) conflict(ctx context.Context, h *holding, p api.ClaimedPort, taken error) error {
+	a.Metrics.conflicts.Inc()
+	a.Log.WarnContext(ctx, "listener port was taken by somebody else", "port", p.ListenerPort, "lease", p.Fence.Lease, "err", taken)
+	c, err := a.Allocator.Conflict(ctx, a.Pod.Namespace, a.Pod.Name, api.ConflictRequest{ClaimUID: h.claim.UID, Fence: p.Fence})
+	if err == nil {
+		err = a.check(c)
+	}
+	if err != nil {
+		return err
+	}
+	if h.adopt(c) {
+		h.podTold = false
+		a.granted(ctx, c)
+		return errMoved
+	}
+	return taken
+}

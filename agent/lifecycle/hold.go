@@ -1,0 +1,119 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/portlease/portlease/shared/api"
+)
+
+// Renewals prolong a claim. Only lost ends it; every other error is weather.
+type Renewals interface {
+	Renew(ctx context.Context, namespace, pod string, r api.RenewRequest) (api.RenewAnswer, error)
+}
+
+// leastRenewal guards against an answer that asks for renewals without pause.
+const leastRenewal = time.Second
+
+// hold renews until the claim is lost or moved or ctx is over.
+func (a *Agent) hold(ctx context.Context, h *holding) error {
+	for wait := a.renewal(h, 1); ; {
+		if err := a.pause(ctx, wait); err != nil {
+			return err
+		}
+		moved, err := a.renew(ctx, h)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, api.ErrLost):
+			return err
+		case err != nil:
+			a.complain(ctx, "claim not renewed", err)
+			wait = a.renewal(h, 3)
+			continue
+		case moved:
+			return errMoved
+		}
+		if len(h.unbound()) > 0 {
+			if err := a.rebind(ctx, h); err != nil {
+				return err
+			}
+		}
+		a.tellPod(ctx, h)
+		wait = a.renewal(h, 1)
+	}
+}
+
+// renewal is the time to the next renewal, a part of the claim's interval spread
+// by a tenth to either side.
+func (a *Agent) renewal(h *holding, part int) time.Duration {
+	d := time.Duration(h.claim.RenewSeconds * float64(time.Second) / float64(part))
+	d = max(d, leastRenewal)
+	return d*9/10 + time.Duration(a.Jitter()*float64(d)/5)
+}
+
+// renew prolongs the claim once and takes over what the ledger has. Ports whose
+// binding was seen damaged count as unbound from then on.
+func (a *Agent) renew(ctx context.Context, h *holding) (moved bool, err error) {
+	answer, err := a.Allocator.Renew(ctx, a.Pod.Namespace, a.Pod.Name, api.RenewRequest{
+		ClaimUID: h.claim.UID, PodIP: a.Pod.IP, Pool: a.Pool, Ports: h.presented(),
+	})
+	if err == nil {
+		err = a.check(answer.Claim)
+	}
+	if err != nil {
+		return false, err
+	}
+	a.Metrics.renewals.Inc()
+	moved = h.adopt(answer.Claim)
+	for _, p := range h.claim.Ports {
+		if slices.Contains(answer.Rebind, p.Fence.Lease) {
+			h.learn(p.Fence, func(b *binding) { b.bound = false })
+			a.Log.WarnContext(ctx, "binding was reported damaged", "port", p.ListenerPort, "lease", p.Fence.Lease)
+		}
+	}
+	return moved, nil
+}
+
+// rebind repairs damaged bindings in place; the announcement stays, because the
+// endpoint does.
+func (a *Agent) rebind(ctx context.Context, h *holding) error {
+	before := endpoints(h.claim)
+	a.status.setBound(false)
+	if err := a.bind(ctx, h); err != nil {
+		return err
+	}
+	if endpoints(h.claim) != before {
+		return errMoved
+	}
+	return nil
+}
+
+func endpoints(c api.Claim) string {
+	var list []string
+	for _, p := range c.Ports {
+		list = append(list, net.JoinHostPort(c.LoadBalancer.Host, strconv.Itoa(p.ListenerPort))+" ("+p.Name+")")
+	}
+	return strings.Join(list, ", ")
+}
+
+// lose gives up a claim that is over. Its announcement is withdrawn by now. What
+// carries the old fences is unbound as far as that goes quickly; the rest is the
+// janitor's.
+func (a *Agent) lose(ctx context.Context, h *holding, reason error) {
+	a.Metrics.lost.Inc()
+	a.Metrics.bound.Set(0)
+	a.status.setBound(false)
+	a.Log.ErrorContext(ctx, "claim lost", "lease", leases(h.claim), "err", reason)
+	a.tell(ctx, Warning, "Lost", reason.Error())
+	for _, p := range h.claim.Ports {
+		h.leave(h.claim, p)
+	}
+	h.claim = api.Claim{}
+	a.unbindLeftovers(ctx, h)
+}

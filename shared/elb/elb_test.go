@@ -1,0 +1,153 @@
+package elb_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// account is an emulated AWS account with a client of it.
+type account struct {
+	*elb.Client
+	emulator *elbemu.Emulator
+	t        *testing.T
+}
+
+func newAccount(t *testing.T, cfg elbemu.Config) account {
+	t.Helper()
+	emulator, err := elbemu.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := emulator.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return account{Client: clientOver(emulator), emulator: emulator, t: t}
+}
+
+func clientOver(transport http.RoundTripper) *elb.Client {
+	return elb.New(aws.Config{
+		Region:      "us-east-1",
+		Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
+		HTTPClient:  &http.Client{Transport: transport},
+	})
+}
+
+var arnPattern = regexp.MustCompile(`<LoadBalancerArn>([^<]+)<`)
+
+// loadBalancer makes one as an administrator would: not through the client,
+// which never makes any.
+func (a account) loadBalancer(name string) string {
+	a.t.Helper()
+	body := a.post(url.Values{
+		"Action": {"CreateLoadBalancer"}, "Name": {name}, "Type": {"network"},
+		"Subnets.member.1": {"subnet-local-a"}, "Subnets.member.2": {"subnet-local-b"},
+	})
+	match := arnPattern.FindStringSubmatch(body)
+	if match == nil {
+		a.t.Fatalf("no load balancer in %s", body)
+	}
+	return match[1]
+}
+
+func (a account) post(form url.Values) string {
+	a.t.Helper()
+	form.Set("Version", "2015-12-01")
+	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodPost, "https://elb.test/", strings.NewReader(form.Encode()))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := a.emulator.RoundTrip(req)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		a.t.Fatalf("%s answered %d %s (%v)", form.Get("Action"), resp.StatusCode, body, err)
+	}
+	return string(body)
+}
+
+// failOn makes the calls of one action end with that answer.
+func (a account) failOn(action string, status int, code, message string) {
+	a.emulator.SetFault(func(call elbemu.Call) elbemu.Fault {
+		if call.Action == action {
+			return elbemu.Refuse(status, code, message)
+		}
+		return elbemu.Fault{}
+	})
+}
+
+func (a account) calls(action string) int { return a.emulator.CallCounts()[action].Total }
+
+var tags = elb.Tags{
+	Ledger: "ledger", Namespace: "games", Pod: "game-0", PodUID: "uid-0",
+	Lease: "0123456789abcdef-30000", Epoch: "e1", Generation: 3,
+}
+
+func groupSpec(n int) elb.TargetGroupSpec {
+	t := tags
+	t.Generation = n
+	return elb.TargetGroupSpec{
+		Name: elb.TargetGroupName(t.Ledger, t.Fence()), Protocol: api.UDP, Port: 7777, VPC: "vpc-local",
+		HealthCheck: elb.HealthCheck{
+			Protocol: "HTTP", Port: 9902, Path: api.HealthPath,
+			IntervalSeconds: 10, HealthyThreshold: 2, UnhealthyThreshold: 2,
+		},
+		Tags: t,
+	}
+}
+
+func listenerSpec(lb, group string, port int) elb.ListenerSpec {
+	return elb.ListenerSpec{LoadBalancerARN: lb, Port: port, Protocol: api.UDP, TargetGroupARN: group, Tags: tags}
+}
+
+func (a account) group(n int) string {
+	a.t.Helper()
+	return must[string](a.t)(a.CreateTargetGroup(a.t.Context(), groupSpec(n)))
+}
+
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// answers is a transport that gives the same answer to every call and counts.
+type answers struct {
+	status int
+	body   string
+	count  int
+}
+
+func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	a.count++
+	return &http.Response{
+		StatusCode: a.status, Header: http.Header{"Content-Type": {"text/xml"}},
+		Body: io.NopCloser(strings.NewReader(a.body)), Request: r,
+	}, context.Cause(r.Context())
+}
+
+func result(action, inner string) string {
+	return fmt.Sprintf(`<%[1]sResponse xmlns="http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"><%[1]sResult>%[2]s</%[1]sResult></%[1]sResponse>`, action, inner)
+}

@@ -1,0 +1,101 @@
+package elb_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/smithy-go"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+func TestErrorsAreOurs(t *testing.T) {
+	a := newAccount(t, elbemu.Config{})
+	lb := a.loadBalancer("games")
+	for _, test := range []struct {
+		status int
+		code   string
+		want   error // nil: outcome unknown
+	}{
+		{400, "Throttling", elb.ErrThrottled},
+		{400, "ThrottlingException", elb.ErrThrottled},
+		{503, "RequestLimitExceeded", elb.ErrThrottled},
+		{429, "PriorRequestNotComplete", elb.ErrThrottled},
+		{429, "SomethingNew", elb.ErrThrottled},
+		{400, "TooManyRequestsException", elb.ErrThrottled},
+		{400, "TooManyTargets", elb.ErrQuota},
+		{400, "TooManyTargetGroups", elb.ErrQuota},
+		{403, "AccessDenied", elb.ErrDenied},
+		{400, "AccessDeniedException", elb.ErrDenied},
+		{403, "UnauthorizedOperation", elb.ErrDenied},
+		{403, "ExpiredToken", elb.ErrDenied},
+		{400, "DuplicateListener", elb.ErrListenerTaken},
+		{400, "IncompatibleProtocols", elb.ErrRefused},
+		{400, "ValidationError", elb.ErrRefused},
+		{500, "InternalFailure", nil},
+		{503, "ServiceUnavailable", nil},
+	} {
+		t.Run(test.code, func(t *testing.T) {
+			a.failOn("CreateListener", test.status, test.code, "because")
+			before := a.calls("CreateListener")
+			_, err := a.CreateListener(t.Context(), listenerSpec(lb, "arn", 30000))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, kind := range []error{
+				elb.ErrThrottled, elb.ErrQuota, elb.ErrDenied, elb.ErrListenerTaken, elb.ErrRefused, elb.ErrDifferent,
+				elb.ErrInUse, elb.ErrListenerGone, elb.ErrTargetGroupGone, elb.ErrLoadBalancerGone,
+			} {
+				if errors.Is(err, kind) != (kind == test.want) { //nolint:errorlint // identity of the table's own value
+					t.Errorf("%v matches %q: %v", err, kind, errors.Is(err, kind))
+				}
+			}
+			var foreign smithy.APIError
+			if errors.As(err, &foreign) {
+				t.Errorf("the SDK's error shows through: %T", foreign)
+			}
+			if !strings.HasPrefix(err.Error(), "creating listener on port 30000: ") || !strings.Contains(err.Error(), "because") {
+				t.Errorf("error reads %q", err)
+			}
+			if n := a.calls("CreateListener") - before; n != 1 {
+				t.Errorf("%d calls were sent, want 1", n)
+			}
+		})
+	}
+}
+
+func TestDenialNamesTheAction(t *testing.T) {
+	a := newAccount(t, elbemu.Config{})
+	a.failOn("DescribeTags", http.StatusForbidden, "AccessDenied", "no")
+	_, err := a.Tags(t.Context(), a.group(1))
+	if err == nil || !strings.Contains(err.Error(), "elasticloadbalancing:DescribeTags") {
+		t.Errorf("error reads %v", err)
+	}
+}
+
+func TestContextErrorsShowThrough(t *testing.T) {
+	a := newAccount(t, elbemu.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	a.emulator.SetFault(func(elbemu.Call) elbemu.Fault {
+		cancel()
+		return elbemu.HoldHanging(new(elbemu.Held))
+	})
+	_, err := a.TargetGroups(ctx)
+	expect(t, "cancelled call", err, context.Canceled)
+}
+
+func TestCutConnectionIsAnUnknownOutcome(t *testing.T) {
+	a := newAccount(t, elbemu.Config{})
+	a.emulator.SetFault(func(elbemu.Call) elbemu.Fault { return elbemu.AnswerLost() })
+	if arn, err := a.CreateTargetGroup(t.Context(), groupSpec(1)); err == nil {
+		t.Fatalf("got %s", arn)
+	}
+	a.emulator.SetFault(nil)
+	if groups := must[[]elb.TargetGroup](t)(a.TargetGroups(t.Context())); len(groups) != 1 {
+		t.Errorf("the lost answer was to be for something done, but there are %d target groups", len(groups))
+	}
+}

@@ -1,0 +1,73 @@
+package elb_test
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+func TestLoadBalancers(t *testing.T) {
+	a := newAccount(t, elbemu.Config{})
+	var arns []string
+	for n := range 23 {
+		arns = append(arns, a.loadBalancer(fmt.Sprintf("games-%d", n)))
+	}
+	a.post(url.Values{
+		"Action": {"ModifyLoadBalancerAttributes"}, "LoadBalancerArn": {arns[2]},
+		"Attributes.member.1.Key": {"load_balancing.cross_zone.enabled"}, "Attributes.member.1.Value": {"true"},
+	})
+	for _, n := range []int{0, 22} {
+		a.post(url.Values{"Action": {"DeleteLoadBalancer"}, "LoadBalancerArn": {arns[n]}})
+	}
+	found := must[[]elb.LoadBalancer](t)(a.LoadBalancers(t.Context(), arns...))
+	byARN := make(map[string]elb.LoadBalancer)
+	for _, b := range found {
+		byARN[b.ARN] = b
+		if b.Type != elb.TypeNetwork || b.State != elb.StateActive || b.VPC != "vpc-local" || b.Host == "" {
+			t.Errorf("load balancer is %+v", b)
+		}
+		if b.CrossZone != (b.ARN == arns[2]) {
+			t.Errorf("cross-zone of %s is %v", b.Name, b.CrossZone)
+		}
+	}
+	for n, arn := range arns {
+		if _, ok := byARN[arn]; ok == slices.Contains([]int{0, 22}, n) {
+			t.Errorf("load balancer %d is in the answer: %v", n, ok)
+		}
+	}
+}
+
+func TestListenerLimit(t *testing.T) {
+	a := newAccount(t, elbemu.Config{Quotas: elbemu.Quotas{Listeners: 17}})
+	if n := must[int](t)(a.ListenerLimit(t.Context())); n != 17 {
+		t.Errorf("limit is %d", n)
+	}
+}
+
+func TestMarkerThatComesTwiceIsAnError(t *testing.T) {
+	same := &answers{status: 200, body: result("DescribeTargetGroups", "<TargetGroups></TargetGroups><NextMarker>m</NextMarker>")}
+	_, err := clientOver(same).TargetGroups(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "came twice") {
+		t.Errorf("got %v", err)
+	}
+	if same.count != 2 {
+		t.Errorf("%d calls were sent, want 2", same.count)
+	}
+}
+
+func TestListenerOfOthersIsRead(t *testing.T) {
+	weighted := &answers{status: 200, body: result("DescribeListeners", `<Listeners><member>
+		<ListenerArn>l</ListenerArn><LoadBalancerArn>lb</LoadBalancerArn><Port>443</Port><Protocol>TLS</Protocol>
+		<DefaultActions><member><Type>forward</Type><ForwardConfig><TargetGroups>
+			<member><TargetGroupArn>one</TargetGroupArn></member><member><TargetGroupArn>two</TargetGroupArn></member>
+		</TargetGroups></ForwardConfig></member></DefaultActions></member></Listeners>`)}
+	listeners := must[[]elb.Listener](t)(clientOver(weighted).Listeners(t.Context(), "lb"))
+	if len(listeners) != 1 || listeners[0].Protocol != "TLS" || !slices.Equal(listeners[0].TargetGroupARNs, []string{"one", "two"}) {
+		t.Errorf("listeners are %+v", listeners)
+	}
+}
