@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"k8s.io/klog/v2"
+
 	"github.com/portlease/portlease/allocator/app"
 	"github.com/portlease/portlease/shared/daemon"
 )
@@ -31,9 +33,10 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		_, _ = fmt.Fprintln(stderr, "portlease-allocator:", err)
 		return 2
 	}
+	klog.SetSlogLogger(log) // client-go logs through klog
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := app.Run(ctx, c, nil, log); err != nil {
+	if err := app.Run(ctx, c, app.Doors{}, log); err != nil {
 		log.Error("allocator failed", "err", err)
 		return 1
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -53,29 +54,30 @@ type process struct {
 	leases atomic.Pointer[kubelease.Leases]
 }
 
-// Run serves until ctx ends and then stops gracefully. listener may be nil; then
-// Config.Listen is opened.
-func Run(ctx context.Context, c Config, listener net.Listener, log *slog.Logger) error {
+// Doors are the ways to the outside. The zero value opens the real ones: the
+// address and files that Config names, and the AWS SDK's own configuration.
+type Doors struct {
+	// Listener serves the API. Run closes it.
+	Listener net.Listener
+	Kube     *rest.Config
+	AWS      *aws.Config
+}
+
+// Run serves until ctx ends and then stops gracefully.
+func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	pools, err := ReadPools(c.PoolFile)
 	if err != nil {
 		return err
 	}
-	restConfig, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
-	if err != nil {
-		return fmt.Errorf("finding the Kubernetes API (give -kubeconfig outside a cluster): %w", err)
+	if err := doors.open(ctx, c); err != nil {
+		return err
 	}
-	restConfig = rest.AddUserAgent(restConfig, "portlease-allocator")
+	listener := doors.Listener
+	restConfig := rest.AddUserAgent(rest.CopyConfig(doors.Kube), "portlease-allocator")
 	restConfig.QPS, restConfig.Burst = apiQPS, apiBurst
 	kube, err := kubernetes.NewForConfig(restConfig)
 	if err != nil {
 		return fmt.Errorf("making the Kubernetes client: %w", err)
-	}
-	aws, err := config.LoadDefaultConfig(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the AWS configuration: %w", err)
-	}
-	if aws.Region == "" {
-		return errors.New("no AWS region is known: set AWS_REGION")
 	}
 	p := &process{Config: c, log: log, metrics: metrics.NewSet(), kube: kube}
 	server := daemon.Server{Handler: p, Log: log}
@@ -86,18 +88,42 @@ func Run(ctx context.Context, c Config, listener net.Listener, log *slog.Logger)
 		}
 		server.TLS = &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}
 	}
-	if listener == nil {
-		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Listen); err != nil {
-			return fmt.Errorf("listening: %w", err)
-		}
-	}
 	log.InfoContext(ctx, "allocator started", "version", daemon.Version(), "listen", listener.Addr().String(), "namespace", c.Namespace, "pools", len(pools))
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx, listener) })
-	group.Go(func() error { return p.work(ctx, pools, elb.New(aws)) })
+	group.Go(func() error { return p.work(ctx, pools, elb.New(*doors.AWS)) })
 	err = group.Wait()
 	log.InfoContext(context.WithoutCancel(ctx), "allocator stopped")
 	return err
+}
+
+// open opens the doors that were not given.
+func (d *Doors) open(ctx context.Context, c Config) error {
+	if d.Kube == nil {
+		found, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
+		if err != nil {
+			return fmt.Errorf("finding the Kubernetes API (give -kubeconfig outside a cluster): %w", err)
+		}
+		d.Kube = found
+	}
+	if d.AWS == nil {
+		found, err := config.LoadDefaultConfig(ctx)
+		if err != nil {
+			return fmt.Errorf("reading the AWS configuration: %w", err)
+		}
+		d.AWS = &found
+	}
+	if d.AWS.Region == "" {
+		return errors.New("no AWS region is known: set AWS_REGION")
+	}
+	if d.Listener == nil {
+		opened, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
+		if err != nil {
+			return fmt.Errorf("listening: %w", err)
+		}
+		d.Listener = opened
+	}
+	return nil
 }
 
 // work reads the ledger, opens the API and runs the loops.
