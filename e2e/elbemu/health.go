@@ -184,9 +184,6 @@ func decodeDescribeTargetHealth(p fields) step {
 		if err != nil {
 			return nil, err
 		}
-		if !s.visible(g.resource.at) {
-			return nil, refuse(codeTargetGroupNotFound, "One or more target groups not found")
-		}
 		s.settle(g)
 		var found []xmlHealthDescription
 		if len(asked) == 0 {

@@ -259,13 +259,13 @@ func (s *state) findForwards(groups []groupWeight) ([]forward, *APIError) {
 	return forwards, nil
 }
 
-// findListener finds what is really there, visible or not.
+// findListener finds what the present call can see.
 func (s *state) findListener(arn string) (*listener, *APIError) {
 	if !strings.HasPrefix(arn, "arn:") || !strings.Contains(arn, ":listener/") {
 		return nil, invalid("'%.200s' is not a valid listener ARN", arn)
 	}
 	l, ok := s.listeners[arn]
-	if !ok {
+	if !ok || !s.visible(l.resource) {
 		return nil, refuse(codeListenerNotFound, "Listener '%s' not found", arn)
 	}
 	return l, nil
@@ -283,7 +283,7 @@ func decodeDescribeListeners(p fields) step {
 			}
 		}
 		found := inOrder(s.listeners, func(l *listener) bool {
-			return s.visible(l.resource.at) && (l.lb.resource.arn == lbARN || slices.Contains(arns, l.resource.arn))
+			return s.visible(l.resource) && (l.lb.resource.arn == lbARN || slices.Contains(arns, l.resource.arn))
 		})
 		if lbARN == "" && len(found) < distinct(arns) {
 			return nil, refuse(codeListenerNotFound, "One or more listeners not found")

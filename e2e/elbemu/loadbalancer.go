@@ -221,13 +221,13 @@ func (s *state) findSubnets(ids []string) ([]Subnet, *APIError) {
 	return found, nil
 }
 
-// findLoadBalancer finds what is really there, visible or not.
+// findLoadBalancer finds what the present call can see.
 func (s *state) findLoadBalancer(arn string) (*loadBalancer, *APIError) {
 	if !strings.HasPrefix(arn, "arn:") || !strings.Contains(arn, ":loadbalancer/") {
 		return nil, invalid("'%.200s' is not a valid load balancer ARN", arn)
 	}
 	lb, ok := s.loadBalancers[arn]
-	if !ok {
+	if !ok || !s.visible(lb.resource) {
 		return nil, refuse(codeLoadBalancerNotFound, "Load balancer '%s' not found", arn)
 	}
 	return lb, nil
@@ -244,7 +244,7 @@ func decodeDescribeLoadBalancers(p fields) step {
 	return func(s *state) (any, *APIError) {
 		asked := len(arns)+len(names) > 0
 		found := inOrder(s.loadBalancers, func(lb *loadBalancer) bool {
-			return s.visible(lb.resource.at) &&
+			return s.visible(lb.resource) &&
 				(!asked || slices.Contains(arns, lb.resource.arn) || slices.Contains(names, lb.name))
 		})
 		if asked && len(found) < distinct(arns)+distinct(names) {

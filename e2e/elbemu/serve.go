@@ -162,7 +162,7 @@ func (e *Emulator) apply(call Call, k kind, run step) (reply, Outcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.state
-	s.now = e.cfg.Now()
+	s.now, s.reading = e.cfg.Now(), k == nonMutating
 	outcome := Outcome{Status: http.StatusOK, RequestID: s.requestID()}
 	var result any
 	var fail *APIError

@@ -18,6 +18,8 @@ type state struct {
 	rand *rand.Rand
 	now  time.Time
 
+	reading bool // the present call is a Describe
+
 	order   uint64 // of creation; lists and page markers follow it
 	version uint64 // grows with every change that the data plane must see
 
@@ -64,9 +66,10 @@ func (s *state) next() uint64 {
 
 func (s *state) changed() { s.version++ }
 
-// visible tells whether calls find something created at that time already.
-func (s *state) visible(created time.Time) bool {
-	return !s.now.Before(created.Add(s.cfg.Delays.Visible))
+// visible tells whether the present call finds the resource. Only reads lag:
+// what was created can be used at once by calls that change something.
+func (s *state) visible(c created) bool {
+	return !s.reading || !s.now.Before(c.at.Add(s.cfg.Delays.Visible))
 }
 
 // created is what load balancers, target groups and listeners share.

@@ -183,13 +183,13 @@ func (g *targetGroup) sameSettings(in createTargetGroup, check healthCheck) bool
 		g.targetType == in.targetType && g.ipType == in.ipType && g.check == check
 }
 
-// findTargetGroup finds what is really there, visible or not.
+// findTargetGroup finds what the present call can see.
 func (s *state) findTargetGroup(arn string) (*targetGroup, *APIError) {
 	if !strings.HasPrefix(arn, "arn:") || !strings.Contains(arn, ":targetgroup/") {
 		return nil, invalid("'%.200s' is not a valid target group ARN", arn)
 	}
 	g, ok := s.targetGroups[arn]
-	if !ok {
+	if !ok || !s.visible(g.resource) {
 		return nil, refuse(codeTargetGroupNotFound, "Target group '%s' not found", arn)
 	}
 	return g, nil
@@ -216,7 +216,7 @@ func decodeDescribeTargetGroups(p fields) step {
 		named := len(arns)+len(names) > 0
 		found := inOrder(s.targetGroups, func(g *targetGroup) bool {
 			switch {
-			case !s.visible(g.resource.at):
+			case !s.visible(g.resource):
 				return false
 			case lbARN != "":
 				lb := g.loadBalancer()
@@ -303,12 +303,23 @@ func (g *targetGroup) admits(wanted attributes) *APIError {
 		return refuse(codeInvalidConfiguration, "Client IP preservation cannot be disabled for target groups with protocol '%s'", g.protocol)
 	case wanted[attrUnhealthyCuts] == "true" && datagrams:
 		return refuse(codeInvalidConfiguration, "Connection termination for unhealthy targets cannot be enabled for target groups with protocol '%s'", g.protocol)
+	case wanted.seconds(attrUnhealthyDrain) > 0 && g.cutsUnhealthy(wanted):
+		return refuse(codeInvalidConfiguration, "The unhealthy draining interval can only be configured when connection termination for unhealthy targets is disabled")
 	case wanted[attrProxyProtocol] == "true" && isQUIC(g.protocol):
 		return refuse(codeInvalidConfiguration, "Proxy protocol cannot be enabled for target groups with protocol '%s'", g.protocol)
 	case wanted[attrDrainSeconds] != "" && wanted[attrDrainSeconds] != "300" && isQUIC(g.protocol):
 		return refuse(codeInvalidConfiguration, "The deregistration delay of target groups with protocol '%s' is always 300 seconds", g.protocol)
 	}
 	return nil
+}
+
+// cutsUnhealthy tells whether unhealthy targets lose their flows once wanted is
+// in force.
+func (g *targetGroup) cutsUnhealthy(wanted attributes) bool {
+	if value, ok := wanted[attrUnhealthyCuts]; ok {
+		return value == "true"
+	}
+	return g.attributes[attrUnhealthyCuts] == "true"
 }
 
 func decodeDescribeTargetGroupAttributes(p fields) step {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net/netip"
+	"regexp"
 	"strings"
 
 	"github.com/portlease/portlease/e2e/elbemu"
@@ -27,12 +29,12 @@ Flags:
 // parse reads the command line. Its errors are one line that names flag, value
 // and remedy; help is printed to out and answered with flag.ErrHelp.
 func parse(args []string, out io.Writer) (options, error) {
-	var o options
+	o := options{cfg: elbemu.Config{Profile: elbemu.ProfileInstant, Region: "us-east-1", Account: "000000000000"}}
 	flags := flag.NewFlagSet("elbemu", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:4566", "address to answer the API on, `host:port`")
-	flags.StringVar(&o.cfg.Region, "region", "us-east-1", "Region in ARNs and names")
-	flags.StringVar(&o.cfg.Account, "account", "000000000000", "account in ARNs, `twelve digits`")
+	flags.StringVar(&o.cfg.Region, "region", o.cfg.Region, "`Region` in ARNs and names")
+	flags.Func("account", "`twelve digits` of the account in ARNs (default 000000000000)", o.setAccount)
 	flags.Func("vpc", "`id=CIDR` of a VPC; repeatable (default vpc-local=127.30.0.0/16)", o.addVPC)
 	flags.Func("subnet", "`id=CIDR@zone` of a subnet; repeatable (default two halves of vpc-local)", o.addSubnet)
 	flags.Func("profile", "`instant`: no throttling, no delays; aws: the published token buckets and delays (default instant)", o.setProfile)
@@ -52,11 +54,21 @@ func parse(args []string, out io.Writer) (options, error) {
 	return o, nil
 }
 
+var accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
+
+func (o *options) setAccount(value string) error {
+	if !accountPattern.MatchString(value) {
+		return errors.New("give twelve digits")
+	}
+	o.cfg.Account = value
+	return nil
+}
+
 func (o *options) addVPC(value string) error {
 	id, cidr, found := strings.Cut(value, "=")
 	prefix, err := netip.ParsePrefix(cidr)
 	if !found || id == "" || err != nil {
-		return fmt.Errorf("write it as id=CIDR, for example vpc-1=10.0.0.0/16")
+		return errors.New("write it as id=CIDR, for example vpc-1=10.0.0.0/16")
 	}
 	o.cfg.VPCs = append(o.cfg.VPCs, elbemu.VPC{ID: id, CIDR: prefix})
 	return nil
@@ -67,7 +79,7 @@ func (o *options) addSubnet(value string) error {
 	cidr, zone, zoned := strings.Cut(rest, "@")
 	prefix, err := netip.ParsePrefix(cidr)
 	if !found || !zoned || id == "" || zone == "" || err != nil {
-		return fmt.Errorf("write it as id=CIDR@zone, for example subnet-1=10.0.0.0/24@us-east-1a")
+		return errors.New("write it as id=CIDR@zone, for example subnet-1=10.0.0.0/24@us-east-1a")
 	}
 	o.cfg.Subnets = append(o.cfg.Subnets, elbemu.Subnet{ID: id, CIDR: prefix, Zone: zone})
 	return nil
