@@ -1,11 +1,10 @@
 package kubeapi
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 )
 
@@ -58,25 +57,19 @@ func (a *API) AuditEntries() ([]AuditEntry, error) {
 	if a.auditLog == "" {
 		return nil, errors.New("reading the audit log: the API was started without Config.Audit")
 	}
-	file, err := os.Open(a.auditLog)
+	log, err := os.ReadFile(a.auditLog)
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit log: %w", err)
 	}
-	defer file.Close()
-	return readAudit(file)
+	return readAudit(log)
 }
 
-func readAudit(log io.Reader) ([]AuditEntry, error) {
+func readAudit(log []byte) ([]AuditEntry, error) {
 	var entries []AuditEntry
 	seen := map[string]bool{} // audit id → already in entries
-	lines := bufio.NewReader(log)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			return entries, nil // what follows the last newline is still being written
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading the audit log: %w", err)
+	for line := range bytes.Lines(log) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break // still being written
 		}
 		var e auditEvent
 		if err := json.Unmarshal(line, &e); err != nil {
@@ -92,4 +85,5 @@ func readAudit(log io.Reader) ([]AuditEntry, error) {
 			Path: e.Path, Code: e.Response.Code,
 		})
 	}
+	return entries, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,7 +37,6 @@ func startChild(program, logFile string, args ...string) (*child, error) {
 	started := make(chan error, 1)
 	go func() {
 		defer close(c.done)
-		defer output.Close() // the child writes through a descriptor of its own
 		// The death signal is sent when the thread that forked ends, not
 		// the process. So this goroutine keeps its thread for as long as
 		// the child lives.
@@ -46,10 +44,17 @@ func startChild(program, logFile string, args ...string) (*child, error) {
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		c.process = cmd.Process
-		started <- err
-		if err == nil {
-			c.exit = cmd.Wait()
+		closed := output.Close() // the child has a descriptor of its own
+		if err != nil {
+			started <- errors.Join(err, closed)
+			return
 		}
+		started <- nil
+		exit := cmd.Wait()
+		if exit == nil {
+			exit = errors.New(cmd.ProcessState.String())
+		}
+		c.exit = errors.Join(exit, closed)
 	}()
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
@@ -85,21 +90,12 @@ func (c *child) failed(err error) error {
 
 // lastLines returns the whole lines within the last tailBytes of a file.
 func lastLines(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	content, err := os.ReadFile(path)
+	if err != nil || len(content) <= tailBytes {
+		return content, err
 	}
-	defer f.Close()
-	stat, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	from := max(0, stat.Size()-tailBytes)
-	tail, err := io.ReadAll(io.NewSectionReader(f, from, tailBytes))
-	if err != nil {
-		return nil, err
-	}
-	if _, whole, cut := bytes.Cut(tail, []byte("\n")); cut && from > 0 {
+	tail := content[len(content)-tailBytes:]
+	if _, whole, cut := bytes.Cut(tail, []byte("\n")); cut {
 		tail = whole
 	}
 	return tail, nil

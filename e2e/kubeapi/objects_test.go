@@ -1,6 +1,7 @@
 package kubeapi
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -146,8 +147,12 @@ spec: {policyName: %[1]s, validationActions: [Deny]}
 		return err
 	}
 	eventually(t, func() error {
-		if err := create("refused"); !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
-			return fmt.Errorf("creating what the policy refuses: %v", err)
+		err := create("refused")
+		if err == nil {
+			return errors.New("the policy does not hold")
+		}
+		if !apierrors.IsInvalid(err) {
+			t.Fatal(err)
 		}
 		return nil
 	})
