@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
@@ -43,7 +44,7 @@ func Sleep(ctx context.Context, d time.Duration) error {
 }
 
 // Version is the module version this binary was built from, followed by the
-// commit when the toolchain recorded one; "unknown" without build information.
+// commit when the toolchain recorded one and the version does not name it; "unknown" without build information.
 func Version() string {
 	build, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -54,7 +55,7 @@ func Version() string {
 		version = "(devel)"
 	}
 	for _, s := range build.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 && !strings.Contains(version, s.Value[:12]) {
 			return version + " " + s.Value[:12]
 		}
 	}

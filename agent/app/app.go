@@ -1,0 +1,164 @@
+// Package app wires the agent: it builds the doors to the allocator, AWS, the
+// shared volume and the own pod, hands them to the lifecycle, and answers probes
+// meanwhile. A test starts the whole process by Run.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/portlease/portlease/agent/announce"
+	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/agent/ownpod"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/api/client"
+	"github.com/portlease/portlease/shared/daemon"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// ErrSetting is a setting that cannot be true; its text names it.
+var ErrSetting = errors.New("the agent cannot start")
+
+// Doors are the ways to the outside. The zero value opens the real ones: what
+// Config names, the AWS SDK's own configuration, the system's clock.
+type Doors struct {
+	// Listener serves probes and health checks. Run closes it.
+	Listener net.Listener
+	// Allocator carries the calls to it.
+	Allocator http.RoundTripper
+	AWS       *aws.Config
+	Kube      *rest.Config
+	Clock     lifecycle.Clock
+	// Jitter gives numbers in [0,1).
+	Jitter func() float64
+	// Hurry, once closed, cuts draining short.
+	Hurry <-chan struct{}
+}
+
+// Run lives the pod's life until ctx is over, and then gives everything back. It
+// returns nil after that, and ErrSetting when it could not begin.
+func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
+	if err := doors.open(ctx, c); err != nil {
+		return fmt.Errorf("%w: %w", ErrSetting, err)
+	}
+	set := metrics.NewSet()
+	agent, err := assemble(c, doors, set, log)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w: %w", ErrSetting, err), doors.Listener.Close())
+	}
+	log.InfoContext(ctx, "agent started", "version", daemon.Version(), "holder", c.Pod.Namespace+"/"+c.Pod.Name)
+	group, ctx := errgroup.WithContext(ctx)
+	// Health checks are answered until the very end: players may still be on.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	server := daemon.Server{Handler: routes(agent, set), Log: log}
+	group.Go(func() error { return server.Run(serving, doors.Listener) })
+	group.Go(func() error {
+		defer stop()
+		return agent.Run(ctx, doors.Hurry)
+	})
+	err = group.Wait()
+	log.InfoContext(serving, "agent stopped")
+	return err
+}
+
+func assemble(c Config, doors Doors, set *metrics.Set, log *slog.Logger) (*lifecycle.Agent, error) {
+	allocator, err := client.New(client.Config{
+		URL: c.AllocatorURL, TokenFile: c.TokenFile, CAFile: c.AllocatorCA, Transport: doors.Allocator, Jitter: doors.Jitter,
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(doors.Listener.Addr().String())
+	if err != nil {
+		return nil, fmt.Errorf("reading the address of the listener: %w", err)
+	}
+	healthPort, err := net.LookupPort("tcp", port)
+	if err != nil {
+		return nil, fmt.Errorf("reading the port of the listener: %w", err)
+	}
+	cfg := lifecycle.Config{
+		Pod: c.Pod, Pool: c.Pool, Ports: c.Ports, HealthPort: healthPort,
+		Drain: c.Drain, ReleaseTimeout: c.ReleaseTimeout,
+		Allocator: allocator, LoadBalancer: elb.New(*doors.AWS),
+		Files: announce.Files{Dir: c.Dir}, OwnPod: ownpod.Silent{}, Events: ownpod.Silent{},
+		Clock: doors.Clock, Jitter: doors.Jitter, Metrics: lifecycle.NewMetrics(set), Log: log,
+	}
+	if doors.Kube != nil {
+		writer, err := ownpod.New(rest.AddUserAgent(rest.CopyConfig(doors.Kube), "portlease-agent"), c.Pod, doors.Clock.Now)
+		if err != nil {
+			return nil, err
+		}
+		cfg.OwnPod, cfg.Events = writer, writer
+	}
+	return lifecycle.New(cfg), nil
+}
+
+func routes(agent *lifecycle.Agent, set *metrics.Set) http.Handler {
+	check := func(ask func() error) http.Handler {
+		return daemon.Probe(func(context.Context) error { return ask() })
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /startupz", check(agent.Started))
+	mux.Handle("GET /readyz", check(agent.Ready))
+	mux.Handle("GET /livez", check(agent.Live))
+	// A load balancer that finds its only target unhealthy sends to it all the
+	// same, so this says no more than that the pod is there.
+	mux.Handle("GET "+api.HealthPath, daemon.Probe(nil))
+	mux.Handle("GET /metrics", daemon.Metrics(set))
+	return mux
+}
+
+// open opens the doors that were not given.
+func (d *Doors) open(ctx context.Context, c Config) error {
+	if d.Clock.Now == nil {
+		d.Clock = lifecycle.Clock{Now: time.Now, Sleep: daemon.Sleep, Timeout: context.WithTimeout}
+	}
+	if d.Jitter == nil {
+		d.Jitter = rand.Float64
+	}
+	if d.AWS == nil {
+		found, err := config.LoadDefaultConfig(ctx)
+		if err != nil {
+			return fmt.Errorf("reading the AWS configuration: %w", err)
+		}
+		d.AWS = &found
+	}
+	if d.AWS.Region == "" {
+		return errors.New("no AWS region is known: set AWS_REGION")
+	}
+	if d.Kube == nil && c.Kubeconfig != NoKubeconfig {
+		found, err := kubeConfig(c.Kubeconfig)
+		if err != nil {
+			return fmt.Errorf("-kubeconfig (KUBECONFIG) is %q, which gives no way to the API server: give a file, or %s to write nothing on the pod: %w", c.Kubeconfig, NoKubeconfig, err)
+		}
+		d.Kube = found
+	}
+	if d.Listener == nil {
+		opened, err := new(net.ListenConfig).Listen(ctx, "tcp", c.HTTPAddress)
+		if err != nil {
+			return fmt.Errorf("-http-address (PORTLEASE_HTTP_ADDRESS) is %q, which cannot be listened on: %w", c.HTTPAddress, err)
+		}
+		d.Listener = opened
+	}
+	return nil
+}
+
+func kubeConfig(file string) (*rest.Config, error) {
+	if file == "" {
+		return rest.InClusterConfig()
+	}
+	return clientcmd.BuildConfigFromFlags("", file)
+}

@@ -1,0 +1,125 @@
+package app
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/daemon"
+)
+
+// NoKubeconfig in place of a kubeconfig's name makes the agent write nothing on
+// its pod.
+const NoKubeconfig = "none"
+
+// Config is everything that the agent can be told. Region and credentials come
+// from the AWS SDK's own environment.
+type Config struct {
+	AllocatorURL string
+	AllocatorCA  string
+	TokenFile    string
+	Kubeconfig   string
+	Pod          lifecycle.Pod
+	Pool         string
+	// Ports are those of the setting ports, read.
+	Ports []api.Port
+	Dir   string
+	// HTTPAddress serves probes and metrics, and answers the load balancer's
+	// health checks of ports that speak UDP only.
+	HTTPAddress    string
+	Drain          time.Duration
+	ReleaseTimeout time.Duration
+	LogLevel       string
+}
+
+// Parse reads flags and environment. It returns daemon.ErrHelp after printing
+// the help to out; any other error names the setting, its value and the remedy.
+func Parse(args []string, getenv func(string) string, out io.Writer) (Config, error) {
+	var c Config
+	var ports string
+	s := daemon.NewSettings("portlease-agent", "Gives the pod it runs in a public port on a shared network load balancer, for as long as the pod lives.", getenv)
+	s.String(&c.AllocatorURL, "allocator", "PORTLEASE_ALLOCATOR", "https://portlease-allocator.portlease.svc", "URL of the allocator")
+	s.String(&c.AllocatorCA, "allocator-ca", "PORTLEASE_ALLOCATOR_CA", "", "file of the certificates (PEM) to trust the allocator by; the system's when empty")
+	s.String(&c.TokenFile, "token-file", "PORTLEASE_TOKEN_FILE", "/var/run/secrets/portlease/token", "file of the pod's projected token for audience "+api.Audience)
+	s.String(&c.Kubeconfig, "kubeconfig", "KUBECONFIG", "", "kubeconfig file to write on the own pod by; in-cluster when empty; "+NoKubeconfig+" writes nothing on the pod")
+	s.String(&c.Pod.Namespace, "namespace", "PORTLEASE_NAMESPACE", "", "namespace of the pod, from metadata.namespace")
+	s.String(&c.Pod.Name, "pod", "PORTLEASE_POD", "", "name of the pod, from metadata.name")
+	s.String(&c.Pod.UID, "pod-uid", "PORTLEASE_POD_UID", "", "UID of the pod, from metadata.uid")
+	s.String(&c.Pod.IP, "pod-ip", "PORTLEASE_POD_IP", "", "address of the pod, from status.podIP")
+	s.String(&c.Pool, "pool", "PORTLEASE_POOL", "default", "pool to claim from")
+	s.String(&ports, "ports", "PORTLEASE_PORTS", "", "ports of the pod to make public, as in game=7777/UDP,chat=8080/TCP")
+	s.String(&c.Dir, "dir", "PORTLEASE_DIR", "/portlease", "folder, shared with the game server, to write the endpoint to")
+	s.String(&c.HTTPAddress, "http-address", "PORTLEASE_HTTP_ADDRESS", ":9901", "address for probes, metrics and the load balancer's health checks")
+	s.Duration(&c.Drain, "drain", "PORTLEASE_DRAIN", 0, "how long players may stay after SIGTERM; a second SIGTERM ends it")
+	s.Duration(&c.ReleaseTimeout, "release-timeout", "PORTLEASE_RELEASE_TIMEOUT", 25*time.Second, "how long giving back may take; drain and this must fit in the pod's grace period")
+	s.String(&c.LogLevel, "log-level", "PORTLEASE_LOG_LEVEL", "info", "debug, info, warn or error")
+
+	s.Check("allocator", func() error {
+		u, err := url.Parse(c.AllocatorURL)
+		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
+			return errors.New("give a URL, as in https://portlease-allocator.portlease.svc")
+		}
+		return nil
+	})
+	for _, one := range []struct {
+		flag   string
+		value  *string
+		source string
+	}{
+		{"namespace", &c.Pod.Namespace, "metadata.namespace"},
+		{"pod", &c.Pod.Name, "metadata.name"},
+		{"pod-uid", &c.Pod.UID, "metadata.uid"},
+	} {
+		s.Check(one.flag, notEmpty(one.value, "set it from the field "+one.source+" by the downward API"))
+	}
+	s.Check("pod-ip", func() error {
+		if net.ParseIP(c.Pod.IP) == nil {
+			return errors.New("set it from the field status.podIP by the downward API")
+		}
+		return nil
+	})
+	s.Check("pool", notEmpty(&c.Pool, "name a pool of the allocator"))
+	s.Check("ports", func() (err error) {
+		c.Ports, err = api.ParsePorts(ports)
+		return err
+	})
+	s.Check("dir", func() error {
+		stat, err := os.Stat(c.Dir)
+		if err != nil || !stat.IsDir() {
+			return errors.New("it is no folder: mount a volume there that the game server mounts too")
+		}
+		return nil
+	})
+	s.Check("http-address", func() error {
+		if _, _, err := net.SplitHostPort(c.HTTPAddress); err != nil {
+			return errors.New("give host:port or :port, as in :9901")
+		}
+		return nil
+	})
+	s.Check("release-timeout", func() error {
+		if c.ReleaseTimeout <= 0 {
+			return errors.New("it must be more than 0")
+		}
+		return nil
+	})
+	s.Check("log-level", func() error {
+		_, err := daemon.NewLogger(io.Discard, c.LogLevel)
+		return err
+	})
+	err := s.Parse(args, out)
+	return c, err
+}
+
+func notEmpty(value *string, remedy string) func() error {
+	return func() error {
+		if *value == "" {
+			return errors.New(remedy)
+		}
+		return nil
+	}
+}

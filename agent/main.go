@@ -1,0 +1,66 @@
+// The agent gives the game-server pod it runs in a public port on a shared
+// network load balancer.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"k8s.io/klog/v2"
+
+	"github.com/portlease/portlease/agent/app"
+	"github.com/portlease/portlease/shared/daemon"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr)) }
+
+func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	c, err := app.Parse(args, getenv, stdout)
+	if errors.Is(err, daemon.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		return refuse(stderr, err)
+	}
+	log, err := daemon.NewLogger(stderr, c.LogLevel)
+	if err != nil {
+		return refuse(stderr, err)
+	}
+	klog.SetSlogLogger(log) // client-go logs through klog
+	ctx, hurry := signals(context.Background())
+	err = app.Run(ctx, c, app.Doors{Hurry: hurry}, log)
+	switch {
+	case errors.Is(err, app.ErrSetting):
+		return refuse(stderr, err)
+	case err != nil:
+		log.Error("agent failed", "err", err)
+		return 1
+	}
+	return 0
+}
+
+func refuse(stderr io.Writer, err error) int {
+	_, _ = fmt.Fprintln(stderr, "portlease-agent:", err) // nowhere else to say it
+	return 2
+}
+
+// signals gives a context that ends with the first SIGTERM or interrupt, and a
+// channel that is closed by the second.
+func signals(ctx context.Context) (context.Context, <-chan struct{}) {
+	ctx, stop := context.WithCancel(ctx)
+	hurry := make(chan struct{})
+	received := make(chan os.Signal, 2)
+	signal.Notify(received, syscall.SIGTERM, os.Interrupt)
+	go func() {
+		<-received
+		stop()
+		<-received
+		close(hurry)
+	}()
+	return ctx, hurry
+}

@@ -1,0 +1,189 @@
+// Package ownpod writes on the agent's own pod: annotations for matchmakers that
+// watch pods, and events for people.
+//
+// It needs the rights to patch that pod and to create events, and none to read.
+// The pod's UID goes with every patch, so that a pod of the same name that came
+// after is never written on. It is plain HTTP over client-go's authentication: a
+// typed client would cost every pod some ten megabytes of memory more.
+package ownpod
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// Annotations of a pod that is bound.
+const (
+	AnnotationEndpoint = "portlease.dev/endpoint" // host:port of the first port
+	AnnotationClaim    = "portlease.dev/claim"    // the claim as JSON
+)
+
+// component is what events name as their source.
+const component = "portlease-agent"
+
+// maxMessage is the longest message that the API server takes in an event
+// (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/).
+const maxMessage = 1024
+
+// Writer writes on one pod. It is safe for concurrent use.
+type Writer struct {
+	client *http.Client
+	server *url.URL
+	pod    lifecycle.Pod
+	now    func() time.Time
+}
+
+// New makes a writer that authenticates as cfg says. It sends nothing yet.
+func New(cfg *rest.Config, pod lifecycle.Pod, now func() time.Time) (*Writer, error) {
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("making the Kubernetes client: %w", err)
+	}
+	server, _, err := rest.DefaultServerUrlFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("reading the address of the API server: %w", err)
+	}
+	return &Writer{client: client, server: server, pod: pod, now: now}, nil
+}
+
+// Announce annotates the pod with the claim.
+func (w *Writer) Announce(ctx context.Context, c api.Claim) error {
+	if len(c.Ports) == 0 {
+		return errors.New("annotating the pod: the claim has no ports")
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encoding the claim: %w", err)
+	}
+	claim := string(text)
+	endpoint := net.JoinHostPort(c.LoadBalancer.Host, strconv.Itoa(c.Ports[0].ListenerPort))
+	return w.annotate(ctx, map[string]*string{AnnotationEndpoint: &endpoint, AnnotationClaim: &claim})
+}
+
+// Withdraw removes the annotations. A pod that is gone has none.
+func (w *Writer) Withdraw(ctx context.Context) error {
+	err := w.annotate(ctx, map[string]*string{AnnotationEndpoint: nil, AnnotationClaim: nil})
+	var answered *statusError
+	if errors.As(err, &answered) && answered.code == http.StatusNotFound {
+		return nil
+	}
+	return err
+}
+
+// annotate merges annotations; nil removes one.
+func (w *Writer) annotate(ctx context.Context, annotations map[string]*string) error {
+	patch := map[string]any{"metadata": map[string]any{"uid": w.pod.UID, "annotations": annotations}}
+	err := w.send(ctx, http.MethodPatch, "application/merge-patch+json", patch, "pods", w.pod.Name)
+	if err != nil {
+		return fmt.Errorf("annotating the pod: %w", err)
+	}
+	return nil
+}
+
+// Record creates an event of the pod.
+func (w *Writer) Record(ctx context.Context, kind lifecycle.Kind, reason, message string) error {
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage-len("…")], "") + "…"
+	}
+	at := w.now().UTC().Format(time.RFC3339)
+	event := map[string]any{
+		"apiVersion": "v1",
+		"kind":       "Event",
+		"metadata":   map[string]any{"generateName": w.pod.Name + ".", "namespace": w.pod.Namespace},
+		"involvedObject": map[string]any{
+			"apiVersion": "v1", "kind": "Pod", "namespace": w.pod.Namespace, "name": w.pod.Name, "uid": w.pod.UID,
+		},
+		"type":               kind,
+		"reason":             reason,
+		"message":            message,
+		"source":             map[string]any{"component": component},
+		"reportingComponent": component,
+		"firstTimestamp":     at,
+		"lastTimestamp":      at,
+		"count":              1,
+	}
+	if err := w.send(ctx, http.MethodPost, "application/json", event, "events"); err != nil {
+		return fmt.Errorf("recording an event: %w", err)
+	}
+	return nil
+}
+
+// statusError is an answer of the API server that is no success.
+type statusError struct {
+	code int
+	text string
+}
+
+func (e *statusError) Error() string { return e.text }
+
+func (w *Writer) send(ctx context.Context, method, contentType string, body any, path ...string) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encoding the request: %w", err)
+	}
+	target := w.server.JoinPath(append([]string{"api/v1/namespaces", w.pod.Namespace}, path...)...)
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Accept", "application/json")
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		// What is left unread costs the connection, not the call.
+		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+		return err
+	}
+	const shown = 4096
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, shown))
+	if err != nil {
+		return fmt.Errorf("reading the answer %s: %w", resp.Status, err)
+	}
+	return &statusError{code: resp.StatusCode, text: explain(resp, answer, w.pod.Namespace)}
+}
+
+// explain takes the message out of a Status object and names the remedy.
+func explain(resp *http.Response, answer []byte, namespace string) string {
+	var status struct {
+		Message string `json:"message"`
+	}
+	if err := json.Unmarshal(answer, &status); err != nil || status.Message == "" {
+		status.Message = strings.TrimSpace(string(answer))
+	}
+	text := resp.Status + ": " + status.Message
+	if resp.StatusCode == http.StatusForbidden {
+		text += fmt.Sprintf("; the pod's service account needs a role in %s to patch pods and create events", namespace)
+	}
+	return text
+}
+
+// Silent writes nothing on the pod.
+type Silent struct{}
+
+// Announce does nothing.
+func (Silent) Announce(context.Context, api.Claim) error { return nil }
+
+// Withdraw does nothing.
+func (Silent) Withdraw(context.Context) error { return nil }
+
+// Record does nothing.
+func (Silent) Record(context.Context, lifecycle.Kind, string, string) error { return nil }
