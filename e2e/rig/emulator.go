@@ -1,0 +1,73 @@
+package rig
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+)
+
+// startEmulator serves the emulator on loopback and makes the pool's load
+// balancers and what belongs to others.
+func (r *Rig) startEmulator(ctx context.Context) error {
+	c := elbemu.Config{
+		Region: region, DataPlane: r.DataPlane,
+		VPCs: []elbemu.VPC{{ID: "vpc-rig", CIDR: netip.MustParsePrefix("127.30.0.0/16")}},
+		Subnets: []elbemu.Subnet{
+			{ID: "subnet-a", CIDR: netip.MustParsePrefix("127.30.0.0/17"), Zone: region + "a"},
+			{ID: "subnet-b", CIDR: netip.MustParsePrefix("127.30.128.0/17"), Zone: region + "b"},
+		},
+	}
+	if r.Config.Emulator != nil {
+		r.Config.Emulator(&c)
+	}
+	var err error
+	if r.Emulator, err = elbemu.New(c); err != nil {
+		return fmt.Errorf("making the emulator: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listening for the emulator: %w", err)
+	}
+	r.emulator = &http.Server{Handler: r.Emulator, Addr: listener.Addr().String(), ReadHeaderTimeout: 10 * time.Second}
+	go r.emulator.Serve(listener) //nolint:errcheck // Close ends it
+	client := r.ELB()
+	for i := range r.LoadBalancers {
+		arn, err := makeLoadBalancer(ctx, client, fmt.Sprintf("games-%d", i+1))
+		if err != nil {
+			return err
+		}
+		r.LoadBalancerARNs = append(r.LoadBalancerARNs, arn)
+	}
+	return r.makeForeign(ctx, client)
+}
+
+// ELB is the AWS SDK's own client of the emulator, for what the project itself
+// never does.
+func (r *Rig) ELB() *elbv2.Client { return elbv2.NewFromConfig(r.AWS()) }
+
+func makeLoadBalancer(ctx context.Context, client *elbv2.Client, name string) (string, error) {
+	made, err := client.CreateLoadBalancer(ctx, &elbv2.CreateLoadBalancerInput{
+		Name: &name, Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-a", "subnet-b"},
+	})
+	if err != nil {
+		return "", fmt.Errorf("creating load balancer %s: %w", name, err)
+	}
+	arn := aws.ToString(made.LoadBalancers[0].LoadBalancerArn)
+	_, err = client.ModifyLoadBalancerAttributes(ctx, &elbv2.ModifyLoadBalancerAttributesInput{
+		LoadBalancerArn: &arn,
+		Attributes:      []types.LoadBalancerAttribute{{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String("true")}},
+	})
+	if err != nil {
+		return "", fmt.Errorf("switching cross-zone on for %s: %w", name, err)
+	}
+	return arn, nil
+}

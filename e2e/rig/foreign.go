@@ -1,0 +1,82 @@
+package rig
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// foreign is what belongs to others in the same account: it must look the same
+// at the end as it did at the beginning.
+type foreign struct {
+	listeners []elbemu.Listener
+	groups    []elbemu.TargetGroup
+}
+
+// ForeignPort is the listener port of the first load balancer that belongs to
+// somebody else, outside the default range of the pool.
+const ForeignPort = 443
+
+// makeForeign makes a target group and a listener of somebody else on the first
+// load balancer of the pool, and a target group that is named like ours but
+// carries another ledger's tags.
+func (r *Rig) makeForeign(ctx context.Context, client *elbv2.Client) error {
+	if err := r.ForeignListener(ctx, ForeignPort); err != nil {
+		return err
+	}
+	tags := elb.Tags{Ledger: "another-cluster/portlease", Namespace: "games", Pod: "game-0", PodUID: "u", Lease: "l-1", Epoch: "e", Generation: 1}
+	if _, err := elb.New(r.AWS()).CreateTargetGroup(ctx, elb.TargetGroupSpec{
+		Name: elb.TargetGroupName(tags.Ledger, tags.Fence()), Protocol: "TCP", Port: 7777, VPC: "vpc-rig",
+		HealthCheck: elb.HealthCheck{Protocol: "TCP"}, Tags: tags,
+	}); err != nil {
+		return fmt.Errorf("making another ledger's target group: %w", err)
+	}
+	r.foreign = r.foreignNow()
+	return nil
+}
+
+// ForeignListener makes a listener of somebody else on the first load balancer
+// of the pool. From then on it must stay as it is.
+func (r *Rig) ForeignListener(ctx context.Context, port int) error {
+	client := r.ELB()
+	group, err := client.CreateTargetGroup(ctx, &elbv2.CreateTargetGroupInput{
+		Name: aws.String(fmt.Sprintf("somebody-else-%d", port)), Protocol: types.ProtocolEnumTcp, Port: aws.Int32(443),
+		VpcId: aws.String("vpc-rig"), TargetType: types.TargetTypeEnumIp,
+	})
+	if err != nil {
+		return fmt.Errorf("making somebody else's target group: %w", err)
+	}
+	_, err = client.CreateListener(ctx, &elbv2.CreateListenerInput{
+		LoadBalancerArn: &r.LoadBalancerARNs[0], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp, //nolint:gosec // a port
+		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: group.TargetGroups[0].TargetGroupArn}},
+	})
+	if err != nil {
+		return fmt.Errorf("making somebody else's listener: %w", err)
+	}
+	r.foreign = r.foreignNow()
+	return nil
+}
+
+func (r *Rig) foreignNow() foreign {
+	s := r.Emulator.Snapshot()
+	return foreign{
+		slices.DeleteFunc(s.Listeners, func(l elbemu.Listener) bool { return l.Tags[elb.TagLedger] == r.Ledger && r.Ledger != "" }),
+		slices.DeleteFunc(s.TargetGroups, func(g elbemu.TargetGroup) bool { return g.Tags[elb.TagLedger] == r.Ledger && r.Ledger != "" }),
+	}
+}
+
+// checkForeign is S3: what is not ours is as it was.
+func (r *Rig) checkForeign() error {
+	if now := r.foreignNow(); !reflect.DeepEqual(now, r.foreign) {
+		return fmt.Errorf("S3: what belongs to others has changed: it was %+v and is %+v", r.foreign, now)
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package rig
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// Ledger records as the rig reads them from the Leases, by its own decoding.
+type (
+	// ClaimRecord is a claim lease.
+	ClaimRecord = ledger.Record[ledger.Claim]
+	// PortRecord is a port lease.
+	PortRecord = ledger.Record[ledger.Port]
+)
+
+// Leases reads the whole ledger consistently.
+func (r *Rig) Leases(ctx context.Context) ([]ClaimRecord, []PortRecord, error) {
+	list, err := r.Admin.CoordinationV1().Leases(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "portlease.dev/kind"})
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing leases: %w", err)
+	}
+	var claims []ClaimRecord
+	var ports []PortRecord
+	for i := range list.Items {
+		l := &list.Items[i]
+		switch l.Labels["portlease.dev/kind"] {
+		case "claim":
+			c := ClaimRecord{Name: l.Name, UID: string(l.UID), Version: l.ResourceVersion}
+			if err := json.Unmarshal([]byte(l.Annotations["portlease.dev/record"]), &c.Value); err != nil {
+				return nil, nil, fmt.Errorf("reading claim lease %s: %w", l.Name, err)
+			}
+			claims = append(claims, c)
+		case "port":
+			p, err := readPort(l)
+			if err != nil {
+				return nil, nil, err
+			}
+			ports = append(ports, p)
+		default:
+			return nil, nil, fmt.Errorf("lease %s is of unknown kind", l.Name)
+		}
+	}
+	return claims, ports, nil
+}
+
+func readPort(l *coordinationv1.Lease) (PortRecord, error) {
+	p := PortRecord{Name: l.Name, UID: string(l.UID), Version: l.ResourceVersion}
+	if err := json.Unmarshal([]byte(l.Annotations["portlease.dev/record"]), &p.Value); err != nil {
+		return p, fmt.Errorf("reading port lease %s: %w", l.Name, err)
+	}
+	p.Value.Holder, p.Value.Generation = *l.Spec.HolderIdentity, int(*l.Spec.LeaseTransitions)
+	p.Value.TouchedAt = l.Spec.RenewTime.Time
+	if !strings.HasSuffix(l.Name, fmt.Sprintf("-%d", p.Value.ListenerPort)) {
+		return p, fmt.Errorf("port lease %s speaks of listener port %d", l.Name, p.Value.ListenerPort)
+	}
+	return p, nil
+}
+
+// PortOf is the port lease that a pod holds under its own fence; pods of one
+// port only.
+func (p *Pod) PortOf(ctx context.Context) (PortRecord, error) {
+	_, ports, err := p.rig.Leases(ctx)
+	if err != nil {
+		return PortRecord{}, err
+	}
+	at := slices.IndexFunc(ports, func(r PortRecord) bool { return r.Value.Holder == ledger.ClaimName(p.UID) })
+	if at < 0 {
+		return PortRecord{}, fmt.Errorf("pod %s holds no port", p.Name)
+	}
+	return ports[at], nil
+}

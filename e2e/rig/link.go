@@ -1,0 +1,122 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// link is one part's way to another: a TCP proxy that can be cut.
+type link struct {
+	listener net.Listener
+	// target says where a new connection goes.
+	target func() (string, error)
+	cut    atomic.Bool
+	wait   sync.WaitGroup
+
+	mu sync.Mutex
+	// conns has both ends of every open connection.
+	conns map[net.Conn]bool
+}
+
+// newLink opens a link on loopback.
+func (r *Rig) newLink(target func() (string, error)) (*link, error) {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("opening a link: %w", err)
+	}
+	l := &link{listener: listener, target: target, conns: make(map[net.Conn]bool)}
+	r.mu.Lock()
+	r.links = append(r.links, l)
+	r.mu.Unlock()
+	l.wait.Go(l.accept)
+	return l, nil
+}
+
+// Addr is where the part dials.
+func (l *link) Addr() string { return l.listener.Addr().String() }
+
+// Cut breaks all connections and refuses new ones until Heal.
+func (l *link) Cut() {
+	l.cut.Store(true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		_ = c.Close() // closing is all there is to do
+	}
+}
+
+// Heal lets connections through again.
+func (l *link) Heal() { l.cut.Store(false) }
+
+func (l *link) accept() {
+	for {
+		c, err := l.listener.Accept()
+		if err != nil {
+			return
+		}
+		l.wait.Go(func() { l.serve(c) })
+	}
+}
+
+func (l *link) serve(near net.Conn) {
+	defer near.Close() //nolint:errcheck // nobody can use the error
+	target, err := l.target()
+	if err != nil || l.cut.Load() {
+		return
+	}
+	far, err := new(net.Dialer).DialContext(context.Background(), "tcp", target)
+	if err != nil {
+		return
+	}
+	defer far.Close() //nolint:errcheck // nobody can use the error
+	if !l.remember(near, far) {
+		return
+	}
+	defer l.forget(near, far)
+	done := make(chan struct{}, 2)
+	for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
+		go func() {
+			_, _ = io.Copy(pair[0], pair[1]) // a broken connection is what links are for
+			done <- struct{}{}
+		}()
+	}
+	<-done
+	_ = near.Close()
+	_ = far.Close()
+	<-done
+}
+
+func (l *link) remember(conns ...net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut.Load() {
+		return false
+	}
+	for _, c := range conns {
+		l.conns[c] = true
+	}
+	return true
+}
+
+func (l *link) forget(conns ...net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range conns {
+		delete(l.conns, c)
+	}
+}
+
+func (l *link) close() error {
+	err := l.listener.Close()
+	if errors.Is(err, net.ErrClosed) {
+		err = nil
+	}
+	l.Cut()
+	l.wait.Wait()
+	return err
+}

@@ -1,0 +1,250 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portlease/portlease/shared/api"
+)
+
+// httpPort is where every agent serves probes and health checks on its pod IP.
+const httpPort = "9901"
+
+// Pod is one game-server pod: an object in the API server, a loopback address,
+// an agent process and perhaps a game process.
+type Pod struct {
+	rig *Rig
+	// Name, UID and IP are the pod's; Ports what it asks for, as the agent takes
+	// it.
+	Name, UID, IP, Ports string
+
+	dir   string
+	gate  *gate
+	kube  *link
+	aws   *link
+	agent process
+
+	mu   sync.Mutex
+	game *process
+	// gone is set once the pod object is deleted.
+	gone bool
+}
+
+// NewPod makes a running pod that asks for ports, such as "game=7777/UDP". Its
+// agent is not started.
+func (r *Rig) NewPod(ctx context.Context, name, ports string) (*Pod, error) {
+	ip, err := r.next()
+	if err != nil {
+		return nil, err
+	}
+	return r.NewPodAt(ctx, name, ports, ip)
+}
+
+// NewPodAt is NewPod at a given address, which another pod may have had.
+func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error) {
+	made, err := r.Kube.CreatePod(ctx, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Games, Name: name},
+		Spec:       corev1.PodSpec{ServiceAccountName: "game"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Kube.RunPod(ctx, r.Games, name, ip); err != nil {
+		return nil, err
+	}
+	p := &Pod{rig: r, Name: name, UID: string(made.UID), IP: ip, Ports: ports}
+	if p.dir, err = os.MkdirTemp(r.dir, "pod-"); err != nil {
+		return nil, fmt.Errorf("making the pod's folder: %w", err)
+	}
+	if p.gate, err = r.newGate(); err != nil {
+		return nil, err
+	}
+	if p.aws, err = r.newLink(func() (string, error) { return r.emulator.Addr, nil }); err != nil {
+		return nil, err
+	}
+	if err := p.credentials(ctx); err != nil {
+		return nil, err
+	}
+	p.agent = process{path: r.programs.agent, log: filepath.Join(r.dir, "agent-"+logName(name)+"-"+p.UID[:8]+".log"), env: p.environment()}
+	r.mu.Lock()
+	r.pods = append(r.pods, p)
+	r.mu.Unlock()
+	return p, nil
+}
+
+func logName(pod string) string { return pod[:min(len(pod), 60)] }
+
+// credentials writes what a kubelet would project: a token for the allocator and
+// one for the API server, both bound to the pod.
+func (p *Pod) credentials(ctx context.Context) error {
+	r := p.rig
+	token, err := r.Token(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(p.tokenFile(), []byte(token), 0o600); err != nil {
+		return fmt.Errorf("writing the pod's token: %w", err)
+	}
+	own, err := r.Kube.PodToken(ctx, r.Games, p.Name, "", time.Hour)
+	if err != nil {
+		return err
+	}
+	p.kube, err = r.kubeLink(filepath.Join(p.dir, "kubeconfig"), r.Kube.TokenConfig(own))
+	return err
+}
+
+// Token gives a pod's token for the allocator.
+func (r *Rig) Token(ctx context.Context, pod string) (string, error) {
+	return r.Kube.PodToken(ctx, r.Games, pod, api.Audience, time.Hour)
+}
+
+func (p *Pod) tokenFile() string { return filepath.Join(p.dir, "token") }
+
+// Shared is the folder that agent and game share.
+func (p *Pod) Shared() string { return filepath.Join(p.dir, "portlease") }
+
+func (p *Pod) environment() []string {
+	r := p.rig
+	return append(awsEnvironment(p.aws, "agent-"+p.UID),
+		"PORTLEASE_ALLOCATOR=https://"+p.gate.server.Addr, "PORTLEASE_ALLOCATOR_CA="+r.identity.certFile, "PORTLEASE_TOKEN_FILE="+p.tokenFile(),
+		"KUBECONFIG="+filepath.Join(p.dir, "kubeconfig"), "PORTLEASE_NAMESPACE="+r.Games, "PORTLEASE_POD="+p.Name, "PORTLEASE_POD_UID="+p.UID,
+		"PORTLEASE_POD_IP="+p.IP, "PORTLEASE_POOL=default", "PORTLEASE_PORTS="+p.Ports, "PORTLEASE_DIR="+p.Shared(),
+		"PORTLEASE_HTTP_ADDRESS="+net.JoinHostPort(p.IP, httpPort), "PORTLEASE_HEALTH_PORT="+httpPort, "PORTLEASE_LOG_LEVEL=debug",
+	)
+}
+
+// Start starts the agent unless it runs.
+func (p *Pod) Start() error { return p.agent.start() }
+
+// Running tells whether the agent runs.
+func (p *Pod) Running() bool { return p.agent.running() }
+
+// Kill ends the agent at once; the pod lives on, as when a container is killed.
+func (p *Pod) Kill(ctx context.Context) error { return p.agent.kill(ctx) }
+
+// Pause freezes the agent, Resume lets it go on where it was.
+func (p *Pod) Pause() error { return p.agent.signal(syscall.SIGSTOP) }
+
+// Resume ends Pause.
+func (p *Pod) Resume() error { return p.agent.signal(syscall.SIGCONT) }
+
+// Hook makes a test see every call of the agent to the allocator.
+func (p *Pod) Hook(h Hook) { p.gate.setHook(h) }
+
+// Cut cuts the agent off from allocator, AWS and API server until Heal.
+func (p *Pod) Cut() { p.gate.cut.Store(true); p.aws.Cut(); p.kube.Cut() }
+
+// Heal ends Cut.
+func (p *Pod) Heal() { p.gate.cut.Store(false); p.aws.Heal(); p.kube.Heal() }
+
+// Terminate sends SIGTERM, waits for the agent to end with code 0, and removes
+// the pod, as a kubelet does.
+func (p *Pod) Terminate(ctx context.Context) error {
+	if err := p.agent.signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	code, err := p.agent.wait(ctx)
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return fmt.Errorf("agent of %s ended with code %d on SIGTERM", p.Name, code)
+	}
+	return p.Crash(ctx)
+}
+
+// Crash kills what runs in the pod and removes the pod object.
+func (p *Pod) Crash(ctx context.Context) error {
+	if err := p.stopProcesses(); err != nil {
+		return err
+	}
+	return p.Remove(ctx)
+}
+
+// Remove removes the pod object and lets its processes live, as when a pod is
+// force-deleted from a node that is cut off.
+func (p *Pod) Remove(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return nil
+	}
+	if err := p.rig.Kube.RemovePod(ctx, p.rig.Games, p.Name); err != nil {
+		return err
+	}
+	p.gone = true
+	return nil
+}
+
+func (p *Pod) stopProcesses() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
+	defer cancel()
+	errs := []error{p.agent.kill(ctx)}
+	p.mu.Lock()
+	game := p.game
+	p.mu.Unlock()
+	if game != nil {
+		errs = append(errs, game.kill(ctx))
+	}
+	return errors.Join(append(errs, p.gate.close())...)
+}
+
+// StartGame starts one of the example games on the pod's address.
+func (p *Pod) StartGame(program string, port int) error {
+	r := p.rig
+	paths := map[string]string{"udp-echo": r.programs.udpEcho, "tcp-echo": r.programs.tcpEcho}
+	game := &process{
+		path: paths[program], log: filepath.Join(r.dir, "game-"+logName(p.Name)+".log"),
+		env: []string{"POD_NAME=" + p.Name, "PORTLEASE_DIR=" + p.Shared(), fmt.Sprintf("LISTEN=%s:%d", p.IP, port)},
+	}
+	p.mu.Lock()
+	p.game = game
+	p.mu.Unlock()
+	return game.start()
+}
+
+// Endpoint is what the game reads; an error until it is there.
+func (p *Pod) Endpoint() (string, error) {
+	text, err := os.ReadFile(filepath.Join(p.Shared(), "endpoint"))
+	if err != nil {
+		return "", fmt.Errorf("reading the endpoint of %s: %w", p.Name, err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// WaitBound waits until the agent's startup probe passes: bound and announced.
+func (p *Pod) WaitBound(ctx context.Context) error {
+	return Eventually(ctx, p.Name+" to be bound", func() error {
+		if !p.agent.running() {
+			return fmt.Errorf("the agent of %s does not run", p.Name)
+		}
+		_, err := p.rig.Get(ctx, "http://"+net.JoinHostPort(p.IP, httpPort)+"/startupz", "")
+		return err
+	})
+}
+
+// Annotations are those of the pod object.
+func (p *Pod) Annotations(ctx context.Context) (map[string]string, error) {
+	pod, err := p.rig.Admin.CoreV1().Pods(p.rig.Games).Get(ctx, p.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading pod %s: %w", p.Name, err)
+	}
+	return pod.Annotations, nil
+}
+
+// Call makes one call to an allocator replica as this pod and gives the status
+// and body.
+func (p *Pod) Call(ctx context.Context, a *Replica, method, path, token, body string) (int, string, error) {
+	return a.Call(ctx, method, api.ClaimPath(p.rig.Games, p.Name)+path, token, body)
+}

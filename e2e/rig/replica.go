@@ -1,0 +1,229 @@
+package rig
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// Replica is one allocator process.
+type Replica struct {
+	rig     *Rig
+	name    string
+	address string
+	kube    *link
+	aws     *link
+	process process
+}
+
+// newReplica prepares a replica that runs with exactly the rights of deploy.
+func (r *Rig) newReplica(ctx context.Context, number int) (*Replica, error) {
+	a := &Replica{rig: r, name: fmt.Sprintf("allocator-%d", number+1)}
+	free, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("finding a port: %w", err)
+	}
+	a.address = free.Addr().String()
+	if err := free.Close(); err != nil {
+		return nil, fmt.Errorf("finding a port: %w", err)
+	}
+	rights, err := r.Kube.ServiceAccount(ctx, r.Namespace, "portlease-allocator")
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig := filepath.Join(r.dir, a.name+".kubeconfig")
+	if a.kube, err = r.kubeLink(kubeconfig, rights); err != nil {
+		return nil, err
+	}
+	if a.aws, err = r.newLink(func() (string, error) { return r.emulator.Addr, nil }); err != nil {
+		return nil, err
+	}
+	pools, err := r.pools()
+	if err != nil {
+		return nil, err
+	}
+	a.process = process{
+		path: r.programs.allocator, log: filepath.Join(r.dir, a.name+".log"),
+		args: []string{
+			"-listen", a.address, "-tls-cert", r.identity.certFile, "-tls-key", r.identity.keyFile, "-pools", pools,
+			"-namespace", r.Namespace, "-identity", a.name, "-kubeconfig", kubeconfig,
+			"-claim-duration", r.ClaimDuration.String(), "-renew-every", r.RenewEvery.String(), "-cooldown", r.Cooldown.String(),
+			"-agent-grace", r.AgentGrace.String(), "-sweep-every", r.SweepEvery.String(), "-audit-every", r.AuditEvery.String(),
+			"-log-level", "debug",
+		},
+		env: awsEnvironment(a.aws, a.name),
+	}
+	return a, nil
+}
+
+// kubeLink writes a kubeconfig that reaches the API server through a link of its
+// own.
+func (r *Rig) kubeLink(path string, rights *rest.Config) (*link, error) {
+	target := strings.TrimPrefix(rights.Host, "https://")
+	l, err := r.newLink(func() (string, error) { return target, nil })
+	if err != nil {
+		return nil, err
+	}
+	through := rest.CopyConfig(rights)
+	through.Host = "https://" + l.Addr()
+	if err := r.Kube.Kubeconfig(path, through); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// awsEnvironment is all that points the AWS SDK at the emulator.
+func awsEnvironment(l *link, key string) []string {
+	return []string{
+		"AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + key, "AWS_SECRET_ACCESS_KEY=rig", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2=http://" + l.Addr(), "HOME=/nonexistent",
+	}
+}
+
+// Name of the replica.
+func (a *Replica) Name() string { return a.name }
+
+// Start starts the process unless it runs.
+func (a *Replica) Start(context.Context) error { return a.process.start() }
+
+// Stop ends it gracefully.
+func (a *Replica) Stop(ctx context.Context) error { return a.process.stop(ctx) }
+
+// Kill ends it at once.
+func (a *Replica) Kill(ctx context.Context) error { return a.process.kill(ctx) }
+
+// Pause freezes it, Resume lets it go on where it was.
+func (a *Replica) Pause() error { return a.process.signal(syscall.SIGSTOP) }
+
+// Resume ends Pause.
+func (a *Replica) Resume() error { return a.process.signal(syscall.SIGCONT) }
+
+// CutKubernetes cuts it off from the API server until Heal.
+func (a *Replica) CutKubernetes() { a.kube.Cut() }
+
+// CutAWS cuts it off from AWS until Heal.
+func (a *Replica) CutAWS() { a.aws.Cut() }
+
+// Heal ends both cuts.
+func (a *Replica) Heal() { a.kube.Heal(); a.aws.Heal() }
+
+// Revive makes it serve again, whatever was done to it.
+func (a *Replica) Revive(ctx context.Context) error {
+	a.Heal()
+	if err := a.Resume(); err != nil {
+		return err
+	}
+	if err := a.Start(ctx); err != nil {
+		return err
+	}
+	return a.WaitReady(ctx)
+}
+
+// WaitReady waits until its readiness probe passes.
+func (a *Replica) WaitReady(ctx context.Context) error {
+	return Eventually(ctx, a.name+" to be ready", func() error {
+		_, err := a.get(ctx, "/readyz")
+		return err
+	})
+}
+
+// Metrics is its metrics page.
+func (a *Replica) Metrics(ctx context.Context) (string, error) { return a.get(ctx, "/metrics") }
+
+func (a *Replica) get(ctx context.Context, path string) (string, error) {
+	return a.rig.Get(ctx, "https://"+a.address+path, "")
+}
+
+// URL is where the replica serves, without any link between.
+func (a *Replica) URL() string { return "https://" + a.address }
+
+// HTTP is a client that trusts the allocator's certificate.
+func (r *Rig) HTTP() *http.Client {
+	return &http.Client{
+		Timeout:   30 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
+	}
+}
+
+// Call makes one call to this replica and gives status and body, whatever they
+// are.
+func (a *Replica) Call(ctx context.Context, method, path, token, body string) (int, string, error) {
+	return a.rig.call(ctx, method, a.URL()+path, token, body)
+}
+
+// Get asks for a URL, with a bearer token if there is one, and gives the body of
+// a 200; anything else is an error.
+func (r *Rig) Get(ctx context.Context, url, token string) (string, error) {
+	status, body, err := r.call(ctx, http.MethodGet, url, token, "")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%s answered %d: %s", url, status, body)
+	}
+	return body, err
+}
+
+func (r *Rig) call(ctx context.Context, method, url, token, body string) (int, string, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return 0, "", fmt.Errorf("calling %s: %w", url, err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	answer, err := r.HTTP().Do(req)
+	if err != nil {
+		return 0, "", fmt.Errorf("calling %s: %w", url, err)
+	}
+	defer answer.Body.Close() //nolint:errcheck // it was read
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, "", fmt.Errorf("reading the answer of %s: %w", url, err)
+	}
+	return answer.StatusCode, string(text), nil
+}
+
+// waitPool waits until every replica has read the load balancers.
+func (r *Rig) waitPool(ctx context.Context) error {
+	admin, err := r.AdminToken(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range r.Replicas {
+		if err := Eventually(ctx, a.name+" to know its pool", func() error {
+			body, err := r.Get(ctx, a.URL()+"/v1/pools", admin)
+			if err == nil && strings.Contains(body, "leftOut") {
+				err = errors.New(body)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AdminToken is a person's token that may see the ledger.
+func (r *Rig) AdminToken(ctx context.Context) (string, error) {
+	rights, err := r.Kube.ServiceAccount(ctx, r.Namespace, "portlease-allocator")
+	if err != nil {
+		return "", err
+	}
+	if rights.BearerToken == "" {
+		text, err := os.ReadFile(rights.BearerTokenFile)
+		if err != nil {
+			return "", fmt.Errorf("reading a token: %w", err)
+		}
+		return string(text), nil
+	}
+	return rights.BearerToken, nil
+}

@@ -1,0 +1,279 @@
+// Package rig is the whole system as one value for tests and the demo: the
+// emulated load balancers, a real API server, allocator replicas and agents as
+// processes, and game-server pods that exist in the API server and have a
+// loopback address each.
+//
+// Every part reaches every other through a link of its own, so that a test can
+// cut it off. Whatever a test does through a Rig is followed by Check, which
+// holds the promises of the project against the ledger and the emulator.
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/portlease/portlease/allocator/kubelease"
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/kubeapi"
+)
+
+// Config says what a Rig is made of. Kube is required; every other zero value
+// has a default made for tests: short times, no data plane.
+type Config struct {
+	Kube *kubeapi.API
+	// Replicas of the allocator; default 1.
+	Replicas int
+	// LoadBalancers in the pool "default"; default 1.
+	LoadBalancers int
+	// ListenerPorts of each; default 30000-30009.
+	ListenerPorts string
+
+	ClaimDuration, RenewEvery, Cooldown, AgentGrace, SweepEvery, AuditEvery time.Duration
+
+	// DataPlane makes the load balancers listen for real.
+	DataPlane bool
+	// Emulator changes the emulator's configuration.
+	Emulator func(*elbemu.Config)
+	// Output takes the logs of all parts when Check or Close fails, and Progress
+	// lines for people. Both may be nil.
+	Output, Progress io.Writer
+}
+
+func (c *Config) defaults() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&c.ClaimDuration, 3*time.Second)
+	set(&c.RenewEvery, time.Second)
+	set(&c.Cooldown, time.Second)
+	set(&c.AgentGrace, 5*time.Second)
+	set(&c.SweepEvery, 200*time.Millisecond)
+	set(&c.AuditEvery, time.Second)
+	c.Replicas = max(c.Replicas, 1)
+	c.LoadBalancers = max(c.LoadBalancers, 1)
+	if c.ListenerPorts == "" {
+		c.ListenerPorts = "30000-30009"
+	}
+	if c.Output == nil {
+		c.Output = io.Discard
+	}
+	if c.Progress == nil {
+		c.Progress = io.Discard
+	}
+}
+
+// Rig is a running system. Its methods may be called concurrently.
+type Rig struct {
+	Config
+	Emulator *elbemu.Emulator
+	// Admin may do everything in the API server.
+	Admin kubernetes.Interface
+	// Namespace is the allocator's, Games the game servers'.
+	Namespace, Games string
+	// LoadBalancerARNs are those of the pool, in order.
+	LoadBalancerARNs []string
+	// Ledger is the id of this installation.
+	Ledger   string
+	Replicas []*Replica
+
+	dir      string
+	emulator *http.Server
+	identity *identity
+	programs programs
+	addresses
+	history *history
+	foreign foreign
+
+	mu sync.Mutex
+	// pods has every pod ever made, in order.
+	pods []*Pod
+	// links has every link, for Close.
+	links []*link
+}
+
+// New starts everything and returns once the allocator serves. The caller closes
+// it.
+func New(ctx context.Context, c Config) (_ *Rig, err error) {
+	c.defaults()
+	r := &Rig{Config: c}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.stop(context.WithoutCancel(ctx)))
+		}
+	}()
+	if r.dir, err = os.MkdirTemp("", "portlease-rig-"); err != nil {
+		return nil, fmt.Errorf("making the rig's folder: %w", err)
+	}
+	if r.programs, err = buildPrograms(ctx, c.Progress); err != nil {
+		return nil, err
+	}
+	if r.addresses, err = reserveAddresses(); err != nil {
+		return nil, err
+	}
+	if r.identity, err = newIdentity(r.dir); err != nil {
+		return nil, err
+	}
+	if r.Admin, err = kubernetes.NewForConfig(c.Kube.AdminConfig()); err != nil {
+		return nil, fmt.Errorf("making the admin's client: %w", err)
+	}
+	if err = r.startEmulator(ctx); err != nil {
+		return nil, err
+	}
+	if err = r.install(ctx); err != nil {
+		return nil, err
+	}
+	if r.Ledger, err = kubelease.ID(ctx, r.Admin, r.Namespace); err != nil {
+		return nil, err
+	}
+	if r.history, err = r.watch(); err != nil {
+		return nil, err
+	}
+	for i := range c.Replicas {
+		replica, err := r.newReplica(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		r.Replicas = append(r.Replicas, replica)
+		if err := replica.Start(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for _, replica := range r.Replicas {
+		if err := replica.WaitReady(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return r, r.waitPool(ctx)
+}
+
+// Close ends every pod, waits until nothing is left in AWS and the ledger, and
+// stops everything. Whatever is left over is an error.
+func (r *Rig) Close(ctx context.Context) error {
+	err := r.drain(ctx)
+	if err != nil {
+		r.dumpLogs()
+	}
+	return errors.Join(err, r.stop(ctx))
+}
+
+// drain crashes what still runs, starts every replica again, and waits for the
+// janitor.
+func (r *Rig) drain(ctx context.Context) error {
+	for _, l := range r.allLinks() {
+		l.Heal()
+	}
+	r.Emulator.SetFault(nil)
+	for _, p := range r.Pods() {
+		if err := p.Crash(ctx); err != nil {
+			return err
+		}
+	}
+	for _, replica := range r.Replicas {
+		if err := replica.Revive(ctx); err != nil {
+			return err
+		}
+	}
+	return Eventually(ctx, "nothing left over", func() error {
+		return errors.Join(r.Check(ctx), r.CheckEmpty(ctx))
+	})
+}
+
+// stop stops all parts without a word.
+func (r *Rig) stop(ctx context.Context) error {
+	var errs []error
+	for _, p := range r.Pods() {
+		errs = append(errs, p.stopProcesses())
+	}
+	for _, replica := range r.Replicas {
+		errs = append(errs, replica.Stop(ctx))
+	}
+	for _, l := range r.allLinks() {
+		errs = append(errs, l.close())
+	}
+	if r.history != nil {
+		r.history.stop()
+	}
+	if r.emulator != nil {
+		errs = append(errs, r.emulator.Close(), r.Emulator.Close())
+	}
+	errs = append(errs, r.addresses.release())
+	if r.dir != "" {
+		errs = append(errs, os.RemoveAll(r.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// Pods gives every pod that was ever made, in order.
+func (r *Rig) Pods() []*Pod {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]*Pod(nil), r.pods...)
+}
+
+func (r *Rig) allLinks() []*link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]*link(nil), r.links...)
+}
+
+// AWS is a configuration that reaches the emulator directly.
+func (r *Rig) AWS() aws.Config {
+	return aws.Config{
+		Region: region, Credentials: credentials.NewStaticCredentialsProvider("rig", "rig", ""),
+		BaseEndpoint: aws.String("http://" + r.emulator.Addr),
+	}
+}
+
+// Eventually asks until there is no error. It gives up after a generous time or
+// with ctx, and then tells the last error.
+func Eventually(ctx context.Context, what string, ask func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w; the last time: %w", what, context.Cause(ctx), err)
+		case <-tick.C:
+		}
+	}
+}
+
+const (
+	region    = "us-east-1"
+	patience  = 90 * time.Second
+	pollEvery = 50 * time.Millisecond
+)
+
+// dumpLogs prints the logs of all parts.
+func (r *Rig) dumpLogs() {
+	files, err := filepath.Glob(filepath.Join(r.dir, "*.log"))
+	if err != nil {
+		return
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f) //nolint:gosec // the rig's own logs
+		if err != nil {
+			continue
+		}
+		_, _ = fmt.Fprintf(r.Output, "=== %s\n%s\n", filepath.Base(f), text)
+	}
+}

@@ -1,0 +1,65 @@
+// The tcp-echo game server answers every line with its pod's name and its public
+// endpoint, which it reads from the volume it shares with the agent.
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := serve(ctx, cmp.Or(os.Getenv("LISTEN"), ":8080")); err != nil {
+		fmt.Fprintln(os.Stderr, "tcp-echo:", err)
+		os.Exit(1)
+	}
+}
+
+func serve(ctx context.Context, address string) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	context.AfterFunc(ctx, func() { _ = listener.Close() }) // ends Accept
+	fmt.Println("tcp-echo listening on", listener.Addr())
+	for {
+		player, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("accepting a player: %w", err)
+		}
+		go play(player)
+	}
+}
+
+func play(player net.Conn) {
+	defer player.Close() //nolint:errcheck // the player is gone either way
+	for lines := bufio.NewScanner(player); lines.Scan(); {
+		if _, err := fmt.Fprint(player, answer(lines.Text())); err != nil {
+			return
+		}
+	}
+}
+
+// answer names the pod and the endpoint that players dial. The file is there
+// before this program starts, and is read anew because it may change.
+func answer(said string) string {
+	dir := cmp.Or(os.Getenv("PORTLEASE_DIR"), "/portlease")
+	endpoint, err := os.ReadFile(filepath.Join(dir, "endpoint")) //nolint:gosec // the agent's own file
+	if err != nil {
+		return fmt.Sprintf("%s has no endpoint: %v\n", os.Getenv("POD_NAME"), err)
+	}
+	return fmt.Sprintf("%s at %s heard %q\n", os.Getenv("POD_NAME"), strings.TrimSpace(string(endpoint)), strings.TrimSpace(said))
+}

@@ -1,0 +1,58 @@
+// The udp-echo game server answers every packet with its pod's name and its
+// public endpoint, which it reads from the volume it shares with the agent.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := serve(ctx, cmp.Or(os.Getenv("LISTEN"), ":7777")); err != nil {
+		fmt.Fprintln(os.Stderr, "udp-echo:", err)
+		os.Exit(1)
+	}
+}
+
+func serve(ctx context.Context, address string) error {
+	conn, err := new(net.ListenConfig).ListenPacket(ctx, "udp", address)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends ReadFrom
+	fmt.Println("udp-echo listening on", conn.LocalAddr())
+	packet := make([]byte, 1500)
+	for {
+		n, player, err := conn.ReadFrom(packet)
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading a packet: %w", err)
+		}
+		if _, err := conn.WriteTo([]byte(answer(string(packet[:n]))), player); err != nil {
+			fmt.Fprintln(os.Stderr, "udp-echo: answering:", err)
+		}
+	}
+}
+
+// answer names the pod and the endpoint that players dial. The file is there
+// before this program starts, and is read anew because it may change.
+func answer(said string) string {
+	dir := cmp.Or(os.Getenv("PORTLEASE_DIR"), "/portlease")
+	endpoint, err := os.ReadFile(filepath.Join(dir, "endpoint")) //nolint:gosec // the agent's own file
+	if err != nil {
+		return fmt.Sprintf("%s has no endpoint: %v\n", os.Getenv("POD_NAME"), err)
+	}
+	return fmt.Sprintf("%s at %s heard %q\n", os.Getenv("POD_NAME"), strings.TrimSpace(string(endpoint)), strings.TrimSpace(said))
+}
