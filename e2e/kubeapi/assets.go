@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // assetsVariable names a folder with etcd and kube-apiserver, as it does for
@@ -131,11 +129,13 @@ func once(ctx context.Context, cache, name string, progress io.Writer, fill func
 	if err := os.MkdirAll(cache, 0o750); err != nil {
 		return "", fmt.Errorf("making the cache folder: %w", err)
 	}
-	unlock, err := lock(ctx, filepath.Join(cache, "kubeapi.lock"), progress)
+	lock, err := lock(ctx, filepath.Join(cache, "kubeapi.lock"), func() {
+		fmt.Fprintln(progress, "kubeapi: waiting for another process that builds etcd and kube-apiserver")
+	})
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -160,33 +160,4 @@ func once(ctx context.Context, cache, name string, progress io.Writer, fill func
 		return "", fmt.Errorf("putting the build in its place: %w", err)
 	}
 	return dir, nil
-}
-
-// lock takes the lock file, waiting for other processes and goroutines until
-// ctx ends. The kernel gives it back when the process ends.
-func lock(ctx context.Context, path string, progress io.Writer) (unlock func() error, err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("opening the build lock: %w", err)
-	}
-	poll := time.NewTicker(200 * time.Millisecond)
-	defer poll.Stop()
-	for told := false; ; {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return file.Close, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return nil, errors.Join(fmt.Errorf("taking the build lock: %w", err), file.Close())
-		}
-		if !told {
-			fmt.Fprintln(progress, "kubeapi: waiting for another process that builds etcd and kube-apiserver")
-			told = true
-		}
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("waiting for the build lock: %w", context.Cause(ctx)), file.Close())
-		}
-	}
 }

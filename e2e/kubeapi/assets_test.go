@@ -1,7 +1,6 @@
 package kubeapi
 
 import (
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 func TestNamedAssetsAreUsed(t *testing.T) {
@@ -89,29 +87,6 @@ func TestFailedBuildLeavesNothing(t *testing.T) {
 	dir, err := once(t.Context(), cache, "kubeapi-x", io.Discard, func(string) error { return nil })
 	if err != nil || dir != filepath.Join(cache, "kubeapi-x") {
 		t.Errorf("after a failed build: %q, %v", dir, err)
-	}
-}
-
-func TestWaitingForABuildHeedsItsContext(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	unlock, err := lock(t.Context(), path, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := lock(ctx, path, io.Discard); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("second lock: %v, want %v", err, context.DeadlineExceeded)
-	}
-	if err := unlock(); err != nil {
-		t.Fatal(err)
-	}
-	unlock, err = lock(t.Context(), path, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unlock(); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -50,9 +50,10 @@ type auditEvent struct {
 }
 
 // AuditEntries returns the requests that have been answered since the start,
-// in the order of their answers, those of this package among them. A watch is
-// there as soon as it is open, and there once. It is an error if the API was
-// started without Config.Audit.
+// in the order of their answers, those of this package among them. An entry may
+// come a moment after its answer: poll for it. A watch is there as soon as it
+// is open, and there once. It is an error if the API was started without
+// Config.Audit.
 func (a *API) AuditEntries() ([]AuditEntry, error) {
 	if a.auditLog == "" {
 		return nil, errors.New("reading the audit log: the API was started without Config.Audit")

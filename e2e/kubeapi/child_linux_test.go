@@ -2,7 +2,6 @@ package kubeapi
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,19 +9,6 @@ import (
 	"os/exec"
 	"testing"
 )
-
-// orphanVariable makes the test binary start an API and wait to be killed.
-const orphanVariable = "KUBEAPI_TEST_ORPHAN"
-
-func startAndWaitToBeKilled(ctx context.Context) int {
-	api, err := Start(ctx, Config{})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	fmt.Println(api.etcd.process.Pid, api.server.process.Pid)
-	select {}
-}
 
 func TestChildrenDieWithAKilledParent(t *testing.T) {
 	self, err := os.Executable()

@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -46,7 +45,7 @@ type Config struct {
 // API is a running Kubernetes API. Its methods may be called concurrently, but
 // nothing may be called after Close.
 type API struct {
-	dir      string
+	folder   *folder
 	program  string   // the kube-apiserver
 	flags    []string // of the kube-apiserver
 	port     *reservation
@@ -63,9 +62,8 @@ type API struct {
 
 // Start starts an API that nobody has used yet and returns once it serves. The
 // caller closes it; if the calling process is killed instead, the kernel kills
-// the children (on Linux) and only files in the temporary folder remain. ctx
-// bounds the start alone, which has its own deadline too, after the programs
-// are built.
+// the children (on Linux) and the next Start removes their files. ctx bounds
+// the start alone, which has a deadline of its own once the programs are built.
 func Start(ctx context.Context, config Config) (_ *API, err error) {
 	assets, err := Assets(ctx, config.Progress)
 	if err != nil {
@@ -77,8 +75,8 @@ func Start(ctx context.Context, config Config) (_ *API, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	if a.dir, err = os.MkdirTemp("", "kubeapi-*"); err != nil {
-		return nil, fmt.Errorf("making a folder for the API server: %w", err)
+	if a.folder, err = makeFolder(); err != nil {
+		return nil, err
 	}
 	if a.port, err = reservePort(); err != nil {
 		return nil, err
@@ -141,8 +139,8 @@ func (a *API) Close() error {
 	if a.port != nil {
 		err = errors.Join(err, a.port.release())
 	}
-	if a.dir != "" {
-		err = errors.Join(err, os.RemoveAll(a.dir))
+	if a.folder != nil {
+		err = errors.Join(err, a.folder.remove())
 	}
 	return err
 }
@@ -194,7 +192,7 @@ func (a *API) Up(ctx context.Context) error {
 	if a.server != nil {
 		return nil
 	}
-	server, err := startChild(a.program, filepath.Join(a.dir, "kube-apiserver.log"), a.flags...)
+	server, err := startChild(a.program, a.folder.file("kube-apiserver.log"), a.flags...)
 	if err != nil {
 		return err
 	}

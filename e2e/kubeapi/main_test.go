@@ -39,6 +39,19 @@ func run(m *testing.M) int {
 	return code
 }
 
+// orphanVariable makes the test binary start an API and wait to be killed.
+const orphanVariable = "KUBEAPI_TEST_ORPHAN"
+
+func startAndWaitToBeKilled(ctx context.Context) int {
+	api, err := Start(ctx, Config{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println(api.etcd.process.Pid, api.server.process.Pid)
+	select {}
+}
+
 // eventually polls until the condition returns nil.
 func eventually(t *testing.T, condition func() error) {
 	t.Helper()

@@ -6,24 +6,23 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// etcdSocket is a file, so that nobody else on the machine can reach an etcd
+// etcdSocket is a file, so that no other user of the machine can reach an etcd
 // that asks for no password.
-func (a *API) etcdSocket() string { return filepath.Join(a.dir, "etcd.sock") }
+func (a *API) etcdSocket() string { return a.folder.file("etcd.sock") }
 
 func (a *API) startEtcd(ctx context.Context, program string) error {
-	const peers = "http://127.0.0.1:0" // there are none
+	peers := "unix://" + a.folder.file("peer.sock") // there are none
 	clients := "unix://" + a.etcdSocket()
 	var err error
-	a.etcd, err = startChild(program, filepath.Join(a.dir, "etcd.log"),
+	a.etcd, err = startChild(program, a.folder.file("etcd.log"),
 		"--name=default",
-		"--data-dir="+filepath.Join(a.dir, "etcd"),
+		"--data-dir="+a.folder.file("etcd"),
 		"--listen-client-urls="+clients,
 		"--advertise-client-urls="+clients,
 		"--listen-peer-urls="+peers,
@@ -49,7 +48,7 @@ func (a *API) startEtcd(ctx context.Context, program string) error {
 
 // prepare writes the API server's files and decides its flags.
 func (a *API) prepare(authority *authority, config Config) error {
-	keys, err := authority.writeKeys(a.dir)
+	keys, err := authority.writeKeys(a.folder.path)
 	if err != nil {
 		return err
 	}
@@ -59,7 +58,7 @@ func (a *API) prepare(authority *authority, config Config) error {
 		"--advertise-address=127.0.0.1",
 		"--secure-port=" + strconv.Itoa(a.port.port),
 		"--permit-port-sharing", // with the reservation
-		"--cert-dir=" + a.dir,
+		"--cert-dir=" + a.folder.path,
 		"--tls-cert-file=" + keys.certificate,
 		"--tls-private-key-file=" + keys.key,
 		"--client-ca-file=" + keys.authority,
@@ -74,8 +73,8 @@ func (a *API) prepare(authority *authority, config Config) error {
 	if !config.Audit {
 		return nil
 	}
-	a.auditLog = filepath.Join(a.dir, "audit.log")
-	policy := filepath.Join(a.dir, "audit-policy.yaml")
+	a.auditLog = a.folder.file("audit.log")
+	policy := a.folder.file("audit-policy.yaml")
 	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
 		return fmt.Errorf("writing the audit policy: %w", err)
 	}
