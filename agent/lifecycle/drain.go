@@ -13,8 +13,8 @@ var errHurry = errors.New("told to hurry")
 // drain lets the players finish who are on. The claim is renewed meanwhile, so
 // that nobody takes the pod for dead.
 func (a *Agent) drain(ctx context.Context, hurry <-chan struct{}, h *holding) {
-	if a.Drain <= 0 || len(h.bindings) == 0 {
-		return
+	if a.Drain <= 0 || len(h.unbound()) == len(h.claim.Ports) {
+		return // nobody ever came
 	}
 	a.Log.InfoContext(ctx, "draining began", "seconds", a.Drain.Seconds())
 	ctx, cancel := a.Clock.Timeout(ctx, a.Drain)

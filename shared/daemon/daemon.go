@@ -44,7 +44,8 @@ func Sleep(ctx context.Context, d time.Duration) error {
 }
 
 // Version is the module version this binary was built from, followed by the
-// commit when the toolchain recorded one and the version does not name it; "unknown" without build information.
+// commit when the toolchain recorded one and the version does not name it. It is
+// "unknown" without build information.
 func Version() string {
 	build, ok := debug.ReadBuildInfo()
 	if !ok {

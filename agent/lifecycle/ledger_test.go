@@ -1,0 +1,249 @@
+package lifecycle_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// The one load balancer's listener ports that the ledger grants.
+const (
+	firstPort    = 30000
+	renewSeconds = 30
+	ledgerID     = "ledger-uid"
+)
+
+// ledger is an allocator in memory, for one pod. It asserts the contract: what
+// is reported must be what was granted, and in order.
+type ledger struct {
+	t *testing.T
+
+	mu           sync.Mutex // guards all below
+	loadBalancer api.LoadBalancer
+	claim        *api.Claim
+	serial       int
+	ending       bool
+	generations  map[int]int // listener port → generation
+	blocked      map[int]bool
+	recorded     map[string]bool // every target group ever recorded
+	rebind       []string
+	keepBindings bool // a release answers that the janitor unbinds
+	seen         []string
+	finished     []string
+	presented    []api.ClaimedPort // of the last renewal
+	// refuse decides what a call answers before it does anything; nil: nothing.
+	refuse func(call string) error
+}
+
+func newLedger(t *testing.T, lb api.LoadBalancer) *ledger {
+	return &ledger{
+		t: t, loadBalancer: lb, generations: make(map[int]int), blocked: make(map[int]bool), recorded: make(map[string]bool),
+	}
+}
+
+// enter notes a call and gives what it is to be refused with. It locks; the
+// caller unlocks.
+func (l *ledger) enter(call string) error {
+	l.mu.Lock()
+	l.seen = append(l.seen, call)
+	if l.refuse == nil {
+		return nil
+	}
+	return l.refuse(call)
+}
+
+func (l *ledger) count(call string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, s := range l.seen {
+		if s == call {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *ledger) change(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+func (l *ledger) Claim(_ context.Context, namespace, pod string, r api.ClaimRequest) (api.Claim, error) {
+	err := l.enter("claim")
+	defer l.mu.Unlock()
+	if err != nil {
+		return api.Claim{}, err
+	}
+	if err := r.Validate(); err != nil {
+		l.t.Errorf("request that cannot be granted: %v", err)
+	}
+	if l.ending {
+		return api.Claim{}, api.Errorf(api.Releasing, "still releasing").WithRetryAfter(time.Second)
+	}
+	if l.claim == nil {
+		l.serial++
+		l.claim = &api.Claim{
+			UID: fmt.Sprintf("claim-%d", l.serial), Ledger: ledgerID, Namespace: namespace, Pod: pod, PodUID: r.PodUID, Pool: r.Pool,
+			LoadBalancer: l.loadBalancer, DurationSeconds: 4 * renewSeconds, RenewSeconds: renewSeconds,
+		}
+		for _, p := range r.Ports {
+			l.claim.Ports = append(l.claim.Ports, l.grant(p, r.HealthPort))
+		}
+	}
+	l.claim.PodIP = r.PodIP
+	return l.copy(), nil
+}
+
+// grant gives the lowest port that is neither granted nor blocked.
+func (l *ledger) grant(p api.Port, healthPort int) api.ClaimedPort {
+	port := firstPort
+	for l.blocked[port] || slices.ContainsFunc(l.claim.Ports, func(q api.ClaimedPort) bool { return q.ListenerPort == port }) {
+		port++
+	}
+	l.generations[port]++
+	f := api.Fence{Lease: fmt.Sprintf("lb-%d", port), Epoch: "e", Generation: l.generations[port]}
+	check := api.HealthCheck{Protocol: "TCP", IntervalSeconds: 10, HealthyThreshold: 2, UnhealthyThreshold: 2}
+	if p.Protocol == api.UDP {
+		check.Protocol, check.Port, check.Path = "HTTP", healthPort, api.HealthPath
+	}
+	return api.ClaimedPort{Port: p, ListenerPort: port, Fence: f, TargetGroupName: elb.TargetGroupName(ledgerID, f), HealthCheck: check}
+}
+
+func (l *ledger) copy() api.Claim {
+	c := *l.claim
+	c.Ports = slices.Clone(c.Ports)
+	return c
+}
+
+// held finds a port of the claim, or it is lost.
+func (l *ledger) held(claimUID string, f api.Fence) (*api.ClaimedPort, error) {
+	if l.claim != nil && !l.ending && l.claim.UID == claimUID {
+		for i := range l.claim.Ports {
+			if l.claim.Ports[i].Fence == f {
+				return &l.claim.Ports[i], nil
+			}
+		}
+	}
+	return nil, api.Errorf(api.Lost, "fence %+v is over", f)
+}
+
+func (l *ledger) TargetGroup(_ context.Context, _, _ string, r api.TargetGroupRequest) error {
+	err := l.enter("targetgroup")
+	defer l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	p, err := l.held(r.ClaimUID, r.Fence)
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(r.TargetGroupARN, ":targetgroup/"+p.TargetGroupName+"/") {
+		l.t.Errorf("target group %s does not have the name of its fence", r.TargetGroupARN)
+	}
+	if p.TargetGroupARN != r.TargetGroupARN {
+		p.TargetGroupARN, p.ListenerARN = r.TargetGroupARN, ""
+	}
+	l.recorded[r.TargetGroupARN] = true
+	return nil
+}
+
+func (l *ledger) Bound(_ context.Context, _, _ string, r api.BoundRequest) error {
+	err := l.enter("bound")
+	defer l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	p, err := l.held(r.ClaimUID, r.Fence)
+	if err != nil {
+		return err
+	}
+	if p.TargetGroupARN == "" {
+		l.t.Errorf("listener %s was reported before its target group", r.ListenerARN)
+	}
+	p.ListenerARN = r.ListenerARN
+	l.rebind = slices.DeleteFunc(l.rebind, func(lease string) bool { return lease == r.Fence.Lease })
+	return nil
+}
+
+func (l *ledger) Conflict(_ context.Context, _, _ string, r api.ConflictRequest) (api.Claim, error) {
+	err := l.enter("conflict")
+	defer l.mu.Unlock()
+	if err != nil {
+		return api.Claim{}, err
+	}
+	p, err := l.held(r.ClaimUID, r.Fence)
+	if err != nil {
+		return api.Claim{}, err
+	}
+	if l.blocked[p.ListenerPort] {
+		*p = l.grant(p.Port, p.HealthCheck.Port)
+	}
+	return l.copy(), nil
+}
+
+func (l *ledger) Renew(_ context.Context, _, _ string, r api.RenewRequest) (api.RenewAnswer, error) {
+	err := l.enter("renew")
+	defer l.mu.Unlock()
+	if err != nil {
+		return api.RenewAnswer{}, err
+	}
+	if err := r.Validate(); err != nil {
+		l.t.Errorf("renewal that cannot be: %v", err)
+	}
+	if l.claim == nil || l.ending || l.claim.UID != r.ClaimUID {
+		return api.RenewAnswer{}, api.Errorf(api.Lost, "claim %s is over", r.ClaimUID)
+	}
+	l.presented = r.Ports
+	return api.RenewAnswer{Claim: l.copy(), Rebind: slices.Clone(l.rebind)}, nil
+}
+
+func (l *ledger) Release(_ context.Context, _, _ string, r api.ReleaseRequest) (api.ReleaseAnswer, error) {
+	err := l.enter("release")
+	defer l.mu.Unlock()
+	if err != nil {
+		return api.ReleaseAnswer{}, err
+	}
+	if l.claim == nil || l.claim.UID != r.ClaimUID {
+		return api.ReleaseAnswer{}, api.Errorf(api.Lost, "claim %s is over", r.ClaimUID)
+	}
+	l.ending = true
+	return api.ReleaseAnswer{Unbind: !l.keepBindings, Ports: l.copy().Ports}, nil
+}
+
+func (l *ledger) Finish(_ context.Context, _, _, claimUID string, gone []string) error {
+	err := l.enter("finish")
+	defer l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if l.claim == nil || l.claim.UID != claimUID {
+		return nil
+	}
+	if !l.ending {
+		l.t.Error("finished before it was released")
+	}
+	l.finished = append(l.finished, gone...)
+	if len(l.finished) == len(l.claim.Ports) {
+		l.claim, l.ending = nil, false
+	}
+	return nil
+}
+
+// take makes the claim's ports somebody else's from now on.
+func (l *ledger) take() {
+	l.change(func() {
+		for _, p := range l.claim.Ports {
+			l.blocked[p.ListenerPort] = true
+		}
+		l.claim = nil
+	})
+}

@@ -1,0 +1,182 @@
+package lifecycle_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+func TestReleaseSaysSoBeforeItDeletes(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.awaitReady(p)
+		w.setFault(func(call elbemu.Call) elbemu.Fault {
+			if call.AccessKeyID == "AGENT" && w.ledger.count("release") == 0 {
+				t.Errorf("%s came before the release", call.Action)
+			}
+			return elbemu.Fault{}
+		})
+		p.term()
+		w.checkEmpty()
+	})
+}
+
+func TestReleaseLeavesToTheJanitorWhatItIsTold(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		w.ledger.keepBindings = true
+		p := w.start()
+		w.awaitReady(p)
+		before := len(w.emulator.Calls())
+		p.term()
+		if n := len(w.emulator.Calls()); n != before || w.ledger.count("finish") != 0 {
+			t.Errorf("%d calls to AWS and %d finishes", n-before, w.ledger.count("finish"))
+		}
+	})
+}
+
+func TestReleaseWaitsForTheTargetGroup(t *testing.T) {
+	inWorld(t, elbemu.Config{Delays: &elbemu.Delays{InUse: 20 * time.Second}}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.awaitReady(p)
+		if took := p.term(); took < 20*time.Second || took > 25*time.Second {
+			t.Errorf("ending took %v", took)
+		}
+		w.checkEmpty()
+		if len(w.ledger.finished) != 1 {
+			t.Errorf("finished %v", w.ledger.finished)
+		}
+	})
+}
+
+func TestReleaseEndsInTimeAndClaimsNothing(t *testing.T) {
+	inWorld(t, elbemu.Config{Delays: &elbemu.Delays{InUse: 20 * time.Second}}, func(t *testing.T, w *world) {
+		w.release = 5 * time.Second
+		p := w.start()
+		w.awaitReady(p)
+		if took := p.term(); took > 5*time.Second {
+			t.Errorf("ending took %v", took)
+		}
+		if len(w.ledger.finished) != 0 {
+			t.Errorf("finished %v, whose target group is there", w.ledger.finished)
+		}
+		if listeners := must[[]elb.Listener](w)(w.aws.Listeners(t.Context(), w.lb)); len(listeners) != 0 {
+			t.Errorf("listeners are left: %+v", listeners)
+		}
+	})
+}
+
+func TestReleaseGivesUpOnAnAllocatorThatIsAway(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.awaitReady(p)
+		w.ledger.change(func() { w.ledger.refuse = func(string) error { return errors.New("connection refused") } })
+		if took := p.term(); took > 25*time.Second {
+			t.Errorf("ending took %v", took)
+		}
+		if n := w.ledger.count("release"); n < 3 {
+			t.Errorf("asked %d times", n)
+		}
+		w.checkBound(30000) // nobody may delete what the ledger still says is bound
+	})
+}
+
+// The listener was made but its answer never came: its deletion needs a look.
+func TestReleaseFindsTheListenerItNeverHeardOf(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		created := make(chan struct{}, 1)
+		w.setFault(func(call elbemu.Call) elbemu.Fault {
+			if call.Action == "CreateListener" {
+				created <- struct{}{}
+				return elbemu.AnswerLost()
+			}
+			return elbemu.Fault{}
+		})
+		p := w.start()
+		<-created
+		synctest.Wait()
+		p.term()
+		w.checkEmpty()
+	})
+}
+
+func TestDrainRenewsAndEndsInTime(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		w.drain = 10 * time.Minute
+		p := w.start()
+		w.awaitReady(p)
+		before := w.ledger.count("renew")
+		p.stop()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.checkBound(30000)
+		if w.announced() != "" || w.ownPod.says() != 0 || w.ledger.count("release") != 0 {
+			t.Errorf("announced %q and %d, released %d times", w.announced(), w.ownPod.says(), w.ledger.count("release"))
+		}
+		if took := p.term(); took != 9*time.Minute {
+			t.Errorf("the rest of draining took %v", took)
+		}
+		if n := w.ledger.count("renew") - before; n < 18 || n > 23 {
+			t.Errorf("renewed %d times in ten minutes", n)
+		}
+		w.checkEmpty()
+	})
+}
+
+func TestSecondSignalEndsDraining(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		w.drain = time.Hour
+		p := w.start()
+		w.awaitReady(p)
+		p.stop()
+		time.Sleep(time.Minute)
+		close(p.hurry)
+		if took := p.term(); took > time.Second {
+			t.Errorf("ending took %v", took)
+		}
+		w.checkEmpty()
+	})
+}
+
+func TestStoppedWhileBindingGivesBack(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		throttling := true
+		w.setFault(func(call elbemu.Call) elbemu.Fault {
+			if throttling && call.Action == "CreateListener" {
+				return elbemu.Throttle()
+			}
+			return elbemu.Fault{}
+		})
+		w.drain = time.Hour // there is nobody to drain
+		p := w.start()
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if n := w.agentCalls("CreateListener"); n < 10 || n > 40 {
+			t.Errorf("tried %d times in five minutes", n)
+		}
+		if took := p.term(); took > time.Second {
+			t.Errorf("ending took %v", took)
+		}
+		w.checkEmpty()
+	})
+}
+
+// AWS as it is: throttled, slow to show and slow to let go.
+func TestBindAndReleaseAtTheSpeedOfAWS(t *testing.T) {
+	inWorld(t, elbemu.Config{Profile: elbemu.ProfileAWS}, func(t *testing.T, w *world) {
+		time.Sleep(5 * time.Minute) // until the load balancer serves
+		w.ports = append(w.ports, api.Port{Name: "chat", TargetPort: 8080, Protocol: api.TCP})
+		p := w.start()
+		w.awaitReady(p)
+		time.Sleep(time.Minute) // until everything is visible
+		w.checkBound(30000, 30001)
+		if took := p.term(); took > 25*time.Second {
+			t.Errorf("ending took %v", took)
+		}
+		w.checkEmpty()
+	})
+}
