@@ -67,6 +67,9 @@ func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error
 	if p.dir, err = os.MkdirTemp(r.dir, "pod-"); err != nil {
 		return nil, fmt.Errorf("making the pod's folder: %w", err)
 	}
+	if err := os.Mkdir(p.Shared(), 0o750); err != nil {
+		return nil, fmt.Errorf("making the pod's shared folder: %w", err)
+	}
 	if p.gate, err = r.newGate(); err != nil {
 		return nil, err
 	}
@@ -120,7 +123,7 @@ func (p *Pod) environment() []string {
 		"PORTLEASE_ALLOCATOR=https://"+p.gate.server.Addr, "PORTLEASE_ALLOCATOR_CA="+r.identity.certFile, "PORTLEASE_TOKEN_FILE="+p.tokenFile(),
 		"KUBECONFIG="+filepath.Join(p.dir, "kubeconfig"), "PORTLEASE_NAMESPACE="+r.Games, "PORTLEASE_POD="+p.Name, "PORTLEASE_POD_UID="+p.UID,
 		"PORTLEASE_POD_IP="+p.IP, "PORTLEASE_POOL=default", "PORTLEASE_PORTS="+p.Ports, "PORTLEASE_DIR="+p.Shared(),
-		"PORTLEASE_HTTP_ADDRESS="+net.JoinHostPort(p.IP, httpPort), "PORTLEASE_HEALTH_PORT="+httpPort, "PORTLEASE_LOG_LEVEL=debug",
+		"PORTLEASE_HTTP_ADDRESS="+net.JoinHostPort(p.IP, httpPort), "PORTLEASE_LOG_LEVEL=debug",
 	)
 }
 
@@ -226,9 +229,6 @@ func (p *Pod) Endpoint() (string, error) {
 // WaitBound waits until the agent's startup probe passes: bound and announced.
 func (p *Pod) WaitBound(ctx context.Context) error {
 	return Eventually(ctx, p.Name+" to be bound", func() error {
-		if !p.agent.running() {
-			return fmt.Errorf("the agent of %s does not run", p.Name)
-		}
 		_, err := p.rig.Get(ctx, "http://"+net.JoinHostPort(p.IP, httpPort)+"/startupz", "")
 		return err
 	})

@@ -164,7 +164,7 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 func (r *Rig) Close(ctx context.Context) error {
 	err := r.drain(ctx)
 	if err != nil {
-		r.dumpLogs()
+		r.DumpLogs()
 	}
 	return errors.Join(err, r.stop(ctx))
 }
@@ -263,8 +263,8 @@ const (
 	pollEvery = 50 * time.Millisecond
 )
 
-// dumpLogs prints the logs of all parts.
-func (r *Rig) dumpLogs() {
+// DumpLogs prints the logs of all parts to Output.
+func (r *Rig) DumpLogs() {
 	files, err := filepath.Glob(filepath.Join(r.dir, "*.log"))
 	if err != nil {
 		return

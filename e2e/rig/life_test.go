@@ -1,0 +1,38 @@
+package rig_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// TestLife is the main job: a pod gets its port, says so, and gives it back.
+func TestLife(t *testing.T) {
+	r := start(t, rig.Config{})
+	p := newPod(t, r, "game-0", "game=7777/UDP")
+	must(t, p.WaitBound(t.Context()))
+	check(t, r)
+	must(t, r.CheckSettled(t.Context()))
+
+	endpoint, err := p.Endpoint()
+	must(t, err)
+	annotations, err := p.Annotations(t.Context())
+	must(t, err)
+	if got := annotations["portlease.dev/endpoint"]; got != endpoint || endpoint == "" {
+		t.Errorf("the file says %q and the annotation %q", endpoint, got)
+	}
+	port, err := p.PortOf(t.Context())
+	must(t, err)
+	if !strings.HasSuffix(port.Name, endpoint[strings.LastIndex(endpoint, ":")+1:]) {
+		t.Errorf("endpoint %s is not of port lease %s", endpoint, port.Name)
+	}
+
+	must(t, p.Terminate(t.Context()))
+	check(t, r)
+	if endpoint, err := p.Endpoint(); err == nil {
+		t.Errorf("endpoint %s is still announced", endpoint)
+	}
+	must(t, rig.Eventually(t.Context(), "everything to be given back", func() error { return r.CheckEmpty(t.Context()) }))
+	check(t, r)
+}
