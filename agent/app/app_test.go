@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -50,9 +51,7 @@ func config(t *testing.T, change map[string]string) app.Config {
 		t.Fatal(err)
 	}
 	all := map[string]string{"PORTLEASE_TOKEN_FILE": token, "KUBECONFIG": app.NoKubeconfig, "PORTLEASE_HTTP_ADDRESS": "127.0.0.1:0"}
-	for k, v := range change {
-		all[k] = v
-	}
+	maps.Copy(all, change)
 	c, err := app.Parse(nil, environment(t, all), io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +104,11 @@ func TestProcessThatCannotBeginSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() {
+		if err := taken.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	region := &aws.Config{Region: "us-east-1"}
 	for name, test := range map[string]struct {
 		change map[string]string

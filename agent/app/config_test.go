@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,9 +21,7 @@ func environment(t *testing.T, change map[string]string) func(string) string {
 		"PORTLEASE_NAMESPACE": "games", "PORTLEASE_POD": "game-0", "PORTLEASE_POD_UID": "uid-0", "PORTLEASE_POD_IP": "127.30.0.7",
 		"PORTLEASE_PORTS": "game=7777/UDP,chat=8080", "PORTLEASE_DIR": t.TempDir(),
 	}
-	for k, v := range change {
-		env[k] = v
-	}
+	maps.Copy(env, change)
 	return func(k string) string { return env[k] }
 }
 

@@ -74,8 +74,8 @@ func (a *Agent) granted(ctx context.Context, c api.Claim) {
 
 // tellRefusal records an event when the reason for waiting changes.
 func (a *Agent) tellRefusal(ctx context.Context, err error, told api.Code) api.Code {
-	var problem *api.Problem
-	if !errors.As(err, &problem) || problem.Code == told {
+	problem, ok := errors.AsType[*api.Problem](err)
+	if !ok || problem.Code == told {
 		return told
 	}
 	if problem.Code == api.Exhausted || needsPerson(err) {

@@ -76,7 +76,7 @@ func TestKilledAnywhereWhileBinding(t *testing.T) {
 		for n := 1; ; n++ {
 			reached := true
 			t.Run(fmt.Sprintf("call %d applied %v", n, applied), func(t *testing.T) {
-				inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+				inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 					w.ports = append(w.ports, api.Port{Name: "chat", TargetPort: 8080, Protocol: api.TCP})
 					p := w.killAt(n, applied)
 					w.await("killed or ready", func() bool { return p.cut.killed() || p.Ready() == nil })
@@ -143,7 +143,7 @@ func TestAnyCallMayFailOnce(t *testing.T) {
 		for n := 1; ; n++ {
 			calls := 0
 			t.Run(fmt.Sprintf("%s %d", name, n), func(t *testing.T) {
-				inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+				inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 					w.setFault(func(call elbemu.Call) elbemu.Fault {
 						if call.AccessKeyID != "AGENT" {
 							return elbemu.Fault{}
@@ -175,7 +175,7 @@ func TestAllocatorMayFailAnywhere(t *testing.T) {
 	} {
 		for n := 1; n <= 4; n++ {
 			t.Run(fmt.Sprintf("%v at %d", failure, n), func(t *testing.T) {
-				inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+				inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 					calls := 0
 					w.ledger.refuse = func(string) error {
 						if calls++; calls == n {
@@ -391,7 +391,7 @@ func TestDamageIsRepairedInPlace(t *testing.T) {
 }
 
 func TestClaimThatMovedIsAnnouncedAnew(t *testing.T) {
-	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+	inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
 		w.ledger.change(func() {
@@ -426,7 +426,7 @@ func TestLedgerThatForgotIsToldEverything(t *testing.T) {
 }
 
 func TestPodThatCannotBeAnnotatedServesAllTheSame(t *testing.T) {
-	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+	inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 		w.ownPod.setRefuse(errors.New("forbidden"))
 		p := w.start()
 		w.awaitReady(p)

@@ -56,8 +56,7 @@ var classes = []struct {
 // class has a bounded set of values: a code that this agent does not know is
 // "unknown_code".
 func class(err error) string {
-	var problem *api.Problem
-	if errors.As(err, &problem) {
+	if problem, ok := errors.AsType[*api.Problem](err); ok {
 		if problem.Code.Status() == api.Internal.Status() && problem.Code != api.Internal {
 			return "unknown_code"
 		}

@@ -29,8 +29,7 @@ func (p *pace) next(err error, jitter func() float64) time.Duration {
 	if needsPerson(err) {
 		d = slowPause
 	}
-	var problem *api.Problem
-	if errors.As(err, &problem) {
+	if problem, ok := errors.AsType[*api.Problem](err); ok {
 		d = max(d, min(problem.RetryAfter, longestRetryAfter))
 	}
 	return d + time.Duration(jitter()*float64(d)/4)
@@ -38,8 +37,7 @@ func (p *pace) next(err error, jitter func() float64) time.Duration {
 
 // needsPerson tells whether asking again soon is pointless.
 func needsPerson(err error) bool {
-	var problem *api.Problem
-	if errors.As(err, &problem) {
+	if problem, ok := errors.AsType[*api.Problem](err); ok {
 		switch problem.Code {
 		case api.Invalid, api.Forbidden, api.Unauthenticated, api.Malformed, api.NotFound, api.MethodNotAllowed, api.TooLarge:
 			return true

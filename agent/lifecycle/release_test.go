@@ -87,7 +87,7 @@ func TestReleaseGivesUpOnAnAllocatorThatIsAway(t *testing.T) {
 
 // The listener was made but its answer never came: its deletion needs a look.
 func TestReleaseFindsTheListenerItNeverHeardOf(t *testing.T) {
-	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+	inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 		created := make(chan struct{}, 1)
 		w.setFault(func(call elbemu.Call) elbemu.Fault {
 			if call.Action == "CreateListener" {

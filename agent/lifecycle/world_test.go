@@ -58,7 +58,11 @@ func inWorld(t *testing.T, cfg elbemu.Config, story func(*testing.T, *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer emulator.Close()
+		defer func() {
+			if err := emulator.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
 		w := &world{
 			t: t, emulator: emulator, dir: t.TempDir(),
 			pod:   lifecycle.Pod{Namespace: "games", Name: "game-0", UID: "uid-0", IP: podIP},
@@ -212,9 +216,12 @@ func (p *process) term() time.Duration {
 
 // kill is SIGKILL.
 func (p *process) kill() {
+	p.w.t.Helper()
 	p.cut.kill()
 	p.stop()
-	<-p.ended
+	if err := <-p.ended; err != nil {
+		p.w.t.Errorf("the agent ended with %v", err)
+	}
 }
 
 func (p *process) metric(name string) string {

@@ -78,8 +78,7 @@ func (w *Writer) Announce(ctx context.Context, c api.Claim) error {
 // Withdraw removes the annotations. A pod that is gone has none.
 func (w *Writer) Withdraw(ctx context.Context) error {
 	err := w.annotate(ctx, map[string]*string{AnnotationEndpoint: nil, AnnotationClaim: nil})
-	var answered *statusError
-	if errors.As(err, &answered) && answered.code == http.StatusNotFound {
+	if answered, ok := errors.AsType[*statusError](err); ok && answered.code == http.StatusNotFound {
 		return nil
 	}
 	return err

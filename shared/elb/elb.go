@@ -15,6 +15,7 @@ package elb
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -37,6 +38,12 @@ func New(cfg aws.Config) *Client {
 	cfg.Retryer = nil
 	cfg.RetryMaxAttempts = 0
 	return &Client{api: v2.NewFromConfig(cfg, func(o *v2.Options) { o.Retryer = aws.NopRetryer{} })}
+}
+
+// number is the form of the API's numbers. What it cannot hold is out of every
+// range of the API and refused there as its limit is.
+func number(n int) *int32 {
+	return aws.Int32(int32(max(min(n, math.MaxInt32), math.MinInt32)))
 }
 
 // call sends one request. doing is the gerund that opens the error, action the

@@ -66,13 +66,12 @@ var codes = map[string]error{
 // off where AWS answered, so that nobody comes to depend on it; errors on the
 // way there are kept, so that those of the context can be matched.
 func explain(doing, action string, err error) error {
-	var answer smithy.APIError
-	if !errors.As(err, &answer) {
+	answer, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	status := 0
-	var response *smithyhttp.ResponseError
-	if errors.As(err, &response) {
+	if response, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
 		status = response.HTTPStatusCode()
 	}
 	kind := kindOf(answer.ErrorCode(), status)

@@ -54,8 +54,7 @@ func TestErrorsAreOurs(t *testing.T) {
 					t.Errorf("%v matches %q: %v", err, kind, errors.Is(err, kind))
 				}
 			}
-			var foreign smithy.APIError
-			if errors.As(err, &foreign) {
+			if foreign, ok := errors.AsType[smithy.APIError](err); ok {
 				t.Errorf("the SDK's error shows through: %T", foreign)
 			}
 			if !strings.HasPrefix(err.Error(), "creating listener on port 30000: ") || !strings.Contains(err.Error(), "because") {

@@ -42,7 +42,7 @@ func (c *Client) CreateListener(ctx context.Context, spec ListenerSpec) (arn str
 	doing := fmt.Sprintf("creating listener on port %d", spec.Port)
 	out, err := call(ctx, doing, "CreateListener", &v2.CreateListenerInput{
 		LoadBalancerArn: aws.String(spec.LoadBalancerARN),
-		Port:            aws.Int32(int32(spec.Port)),
+		Port:            number(spec.Port),
 		Protocol:        types.ProtocolEnum(spec.Protocol),
 		DefaultActions: []types.Action{{
 			Type:           types.ActionTypeEnumForward,

@@ -42,7 +42,7 @@ func (c *Client) RegisterTarget(ctx context.Context, targetGroupARN, ip string, 
 	_, err := call(ctx, "registering target "+ip, "RegisterTargets",
 		&v2.RegisterTargetsInput{
 			TargetGroupArn: aws.String(targetGroupARN),
-			Targets:        []types.TargetDescription{{Id: aws.String(ip), Port: aws.Int32(int32(port))}},
+			Targets:        []types.TargetDescription{{Id: aws.String(ip), Port: number(port)}},
 		}, c.api.RegisterTargets)
 	return err
 }
@@ -55,7 +55,7 @@ func (c *Client) DeregisterTargets(ctx context.Context, targetGroupARN string, t
 	}
 	in := &v2.DeregisterTargetsInput{TargetGroupArn: aws.String(targetGroupARN)}
 	for _, t := range targets {
-		in.Targets = append(in.Targets, types.TargetDescription{Id: aws.String(t.IP), Port: aws.Int32(int32(t.Port))})
+		in.Targets = append(in.Targets, types.TargetDescription{Id: aws.String(t.IP), Port: number(t.Port)})
 	}
 	_, err := call(ctx, "deregistering targets of "+targetGroupARN, "DeregisterTargets", in, c.api.DeregisterTargets)
 	return err

@@ -51,7 +51,7 @@ func (c *Client) CreateTargetGroup(ctx context.Context, spec TargetGroupSpec) (a
 	in := &v2.CreateTargetGroupInput{
 		Name:                       aws.String(spec.Name),
 		Protocol:                   types.ProtocolEnum(spec.Protocol),
-		Port:                       aws.Int32(int32(spec.Port)),
+		Port:                       number(spec.Port),
 		VpcId:                      aws.String(spec.VPC),
 		TargetType:                 types.TargetTypeEnumIp,
 		HealthCheckEnabled:         aws.Bool(true),
@@ -69,7 +69,7 @@ func (c *Client) CreateTargetGroup(ctx context.Context, spec TargetGroupSpec) (a
 		in.HealthCheckPath = aws.String(check.Path)
 	}
 	if check.IntervalSeconds > 0 {
-		in.HealthCheckTimeoutSeconds = aws.Int32(int32(min(max(check.IntervalSeconds/2, minCheckTimeout), maxCheckTimeout)))
+		in.HealthCheckTimeoutSeconds = number(min(max(check.IntervalSeconds/2, minCheckTimeout), maxCheckTimeout))
 	}
 	doing := "creating target group " + spec.Name
 	out, err := call(ctx, doing, "CreateTargetGroup", in, c.api.CreateTargetGroup)
@@ -132,5 +132,5 @@ func positive(n int) *int32 {
 	if n <= 0 {
 		return nil
 	}
-	return aws.Int32(int32(n))
+	return number(n)
 }

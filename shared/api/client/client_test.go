@@ -223,8 +223,8 @@ func TestWhatIsRepeatedAndWhatIsNot(t *testing.T) {
 					}
 					return
 				}
-				var p *api.Problem
-				if !errors.As(err, &p) || p.Code != test.want.Code || p.RetryAfter != test.want.RetryAfter {
+				p, decided := errors.AsType[*api.Problem](err)
+				if !decided || p.Code != test.want.Code || p.RetryAfter != test.want.RetryAfter {
 					t.Errorf("got %v, want %v after %v", err, test.want.Code, test.want.RetryAfter)
 				}
 				if errors.Is(err, api.ErrLost) != (test.want.Code == api.Lost) {
@@ -262,8 +262,7 @@ func TestCallHasADeadline(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 30*time.Second {
 			t.Errorf("got %v after %v", err, time.Since(start))
 		}
-		var p *api.Problem
-		if errors.As(err, &p) {
+		if p, decided := errors.AsType[*api.Problem](err); decided {
 			t.Errorf("an unknown outcome reads as the decision %v", p)
 		}
 	})
