@@ -168,7 +168,7 @@ func (f *forwarding) elapse() []probe {
 				s.advance(g, t)
 			case !t.health.checking && s.due(g, t):
 				t.health.checking = true
-				probes = append(probes, newProbe(g, t))
+				probes = append(probes, newProbe(g, t, s.now))
 			}
 		}
 	}
@@ -207,7 +207,7 @@ func (f *forwarding) record(p probe, err error) {
 		return // the answer to a question nobody asks any more
 	}
 	before := t.health.verdict
-	s.observe(p.group, t, err == nil, s.now)
+	s.observe(p.group, t, err == nil, p.begun)
 	if t.health.verdict != before {
 		e.log.Info("target health changed", "targetGroup", p.group.resource.arn, "target", t.id, "port", t.port, "healthy", err == nil, "err", err)
 	}

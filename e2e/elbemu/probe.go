@@ -16,6 +16,7 @@ type probe struct {
 	group    *targetGroup
 	target   *target
 	epoch    time.Time // of the group's attachment
+	begun    time.Time // intervals count from here
 	protocol string
 	address  string // host:port
 	path     string
@@ -23,9 +24,9 @@ type probe struct {
 	timeout  time.Duration
 }
 
-func newProbe(g *targetGroup, t *target) probe {
+func newProbe(g *targetGroup, t *target, now time.Time) probe {
 	return probe{
-		group: g, target: t, epoch: g.attachedAt,
+		group: g, target: t, epoch: g.attachedAt, begun: now,
 		protocol: g.check.protocol,
 		address:  net.JoinHostPort(t.id, strconv.Itoa(g.check.portOf(t.port))),
 		path:     g.check.path, codes: g.check.codes, timeout: g.check.patience(),

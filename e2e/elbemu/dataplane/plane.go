@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Listener is something that should be listening.
@@ -45,6 +46,7 @@ type Flow struct {
 // Plane is a set of listeners and their flows.
 type Plane struct {
 	log     *slog.Logger
+	udpIdle time.Duration
 	closing context.Context
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -74,7 +76,7 @@ type flow struct {
 func New(log *slog.Logger) *Plane {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Plane{
-		log: log, closing: ctx, stop: cancel,
+		log: log, udpIdle: udpIdle, closing: ctx, stop: cancel,
 		serving: map[string]*serving{}, faults: map[string]string{}, flows: map[*flow]struct{}{},
 	}
 }

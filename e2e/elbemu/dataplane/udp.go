@@ -37,7 +37,7 @@ type udpFlow struct {
 }
 
 func newUDPSocket(p *Plane, s *serving, socket *net.UDPConn) *udpSocket {
-	return &udpSocket{plane: p, serving: s, socket: socket, idle: udpIdle, flows: map[netip.AddrPort]*udpFlow{}}
+	return &udpSocket{plane: p, serving: s, socket: socket, idle: p.udpIdle, flows: map[netip.AddrPort]*udpFlow{}}
 }
 
 // receive ends when the socket is closed, and the socket's flows with it.

@@ -1,0 +1,336 @@
+package dataplane_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/e2e/elbemu/dataplane"
+)
+
+const patience = 5 * time.Second
+
+// eventually polls until the condition holds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !condition(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+// noGoroutineLeft fails the test when it leaves goroutines behind.
+func noGoroutineLeft(t *testing.T) {
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		eventually(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= before })
+	})
+}
+
+func newPlane(t *testing.T) *dataplane.Plane {
+	p := dataplane.New(slog.New(slog.DiscardHandler))
+	t.Cleanup(p.Close)
+	return p
+}
+
+// address is a loopback address of its own, and a port that was free.
+func address(t *testing.T) netip.AddrPort {
+	t.Helper()
+	addresses, err := dataplane.ReserveAddresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := addresses.Release(); err != nil {
+			t.Error(err)
+		}
+	})
+	ip, err := addresses.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrPortFrom(ip, 20001)
+}
+
+// tcpEcho says its name, then echoes.
+func tcpEcho(t *testing.T, name string) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				io.WriteString(c, name)
+				io.Copy(c, c)
+			}()
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// udpEcho answers each datagram with its name before it.
+func udpEcho(t *testing.T, name string) netip.AddrPort {
+	t.Helper()
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	go func() {
+		buffer := make([]byte, 1500)
+		for {
+			n, from, err := c.ReadFromUDPAddrPort(buffer)
+			if err != nil {
+				return
+			}
+			c.WriteToUDPAddrPort(append([]byte(name), buffer[:n]...), from)
+		}
+	}()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+func dial(t *testing.T, network string, at netip.AddrPort) net.Conn {
+	t.Helper()
+	c, err := net.Dial(network, at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// read is the next bytes that arrive, or the error instead of them.
+func read(c net.Conn, wait time.Duration) (string, error) {
+	buffer := make([]byte, 1500)
+	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return "", err
+	}
+	n, err := c.Read(buffer)
+	return string(buffer[:n]), err
+}
+
+func say(t *testing.T, c net.Conn, text, want string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := read(c, patience); got != want {
+		t.Fatalf("answer %q, want %q: %v", got, want, err)
+	}
+}
+
+func to(targets ...netip.AddrPort) []dataplane.Target {
+	var list []dataplane.Target
+	for _, a := range targets {
+		list = append(list, dataplane.Target{Group: "g", Addr: a, Weight: 1})
+	}
+	return list
+}
+
+func TestTCPOutlivesItsListener(t *testing.T) {
+	noGoroutineLeft(t)
+	p, at := newPlane(t), address(t)
+	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true, Targets: to(tcpEcho(t, "a"))}})
+	c := dial(t, "tcp", at)
+	say(t, c, "", "a")
+	p.Sync(nil)
+	say(t, c, "still", "still")
+	if _, err := net.Dial("tcp", at.String()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Fatalf("a new connection: %v", err)
+	}
+	if n := len(p.Flows()); n != 1 {
+		t.Fatalf("%d flows", n)
+	}
+	p.Cut(func(f dataplane.Flow) bool { return f.Listener == "l" && f.Group == "g" })
+	if _, err := read(c, patience); !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("after the cut: %v", err)
+	}
+}
+
+func TestHalfClosedConnectionsWork(t *testing.T) {
+	noGoroutineLeft(t)
+	p, at := newPlane(t), address(t)
+	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true, Targets: to(tcpEcho(t, ""))}})
+	c := dial(t, "tcp", at)
+	long := bytes.Repeat([]byte("x"), 1<<20)
+	go func() {
+		c.Write(long)
+		c.(*net.TCPConn).CloseWrite()
+	}()
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.Equal(got, long) {
+		t.Fatalf("%d bytes: %v", len(got), err)
+	}
+	eventually(t, "the flow ends", func() bool { return len(p.Flows()) == 0 })
+}
+
+func TestUDPKeepsItsTargetAndEndsWithItsListener(t *testing.T) {
+	noGoroutineLeft(t)
+	p, at := newPlane(t), address(t)
+	a, b := udpEcho(t, "a:"), udpEcho(t, "b:")
+	listener := func(targets ...netip.AddrPort) []dataplane.Listener {
+		return []dataplane.Listener{{ID: "l", At: at, UDP: true, Targets: to(targets...)}}
+	}
+	p.Sync(listener(a))
+	old := dial(t, "udp", at)
+	say(t, old, "1", "a:1")
+	p.Sync(listener(b))
+	say(t, old, "2", "a:2") // an existing flow goes on
+	say(t, dial(t, "udp", at), "3", "b:3")
+	p.Sync(nil)
+	eventually(t, "flows end", func() bool { return len(p.Flows()) == 0 })
+	io.WriteString(old, "4")
+	if got, err := read(old, patience); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Fatalf("without a listener: %q, %v", got, err)
+	}
+}
+
+func TestCutUDPFlowBeginsAnew(t *testing.T) {
+	noGoroutineLeft(t)
+	p, at := newPlane(t), address(t)
+	a, b := udpEcho(t, "a:"), udpEcho(t, "b:")
+	p.Sync([]dataplane.Listener{{ID: "l", At: at, UDP: true, Targets: to(a)}})
+	c := dial(t, "udp", at)
+	say(t, c, "1", "a:1")
+	p.Sync([]dataplane.Listener{{ID: "l", At: at, UDP: true, Targets: to(b)}})
+	p.Cut(func(f dataplane.Flow) bool { return f.Target == a })
+	eventually(t, "the flow ends", func() bool { return len(p.Flows()) == 0 })
+	say(t, c, "2", "b:2")
+}
+
+func TestIdleUDPFlowsEnd(t *testing.T) {
+	noGoroutineLeft(t)
+	p, at := newPlane(t), address(t)
+	p.SetUDPIdle(20 * time.Millisecond)
+	p.Sync([]dataplane.Listener{{ID: "l", At: at, UDP: true, Targets: to(udpEcho(t, "a:"))}})
+	say(t, dial(t, "udp", at), "1", "a:1")
+	eventually(t, "the idle flow ends", func() bool { return len(p.Flows()) == 0 })
+}
+
+func TestBothProtocolsOnOnePort(t *testing.T) {
+	noGoroutineLeft(t)
+	p, at := newPlane(t), address(t)
+	p.Sync([]dataplane.Listener{
+		{ID: "t", At: at, TCP: true, Targets: to(tcpEcho(t, "stream"))},
+		{ID: "u", At: at, UDP: true, Targets: to(udpEcho(t, "datagram:"))},
+	})
+	say(t, dial(t, "tcp", at), "", "stream")
+	say(t, dial(t, "udp", at), "x", "datagram:x")
+}
+
+func TestWeightsShareNewFlows(t *testing.T) {
+	noGoroutineLeft(t)
+	p, at := newPlane(t), address(t)
+	targets := to(tcpEcho(t, "a"), tcpEcho(t, "b"), tcpEcho(t, "c"))
+	targets[0].Weight, targets[2].Weight = 3, 0
+	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true, Targets: targets}})
+	got := map[string]int{}
+	for range 8 {
+		name, err := read(dial(t, "tcp", at), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[name]++
+	}
+	if got["a"] != 6 || got["b"] != 2 {
+		t.Fatal(got)
+	}
+}
+
+func TestNoTargetResets(t *testing.T) {
+	noGoroutineLeft(t)
+	p, at := newPlane(t), address(t)
+	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true}})
+	c, err := net.Dial("tcp", at.String())
+	if err == nil {
+		defer c.Close()
+		_, err = read(c, patience)
+	}
+	if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+}
+
+func TestTakenPortIsLoudAndTriedAgain(t *testing.T) {
+	noGoroutineLeft(t)
+	var log bytes.Buffer
+	p := dataplane.New(slog.New(slog.NewTextHandler(&log, nil)))
+	t.Cleanup(p.Close)
+	at := address(t)
+	other, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []dataplane.Listener{{ID: "l", At: at, TCP: true, UDP: true, Targets: to(tcpEcho(t, "a"))}}
+	p.Sync(want)
+	if fault := p.Faults()["l"]; !strings.Contains(fault, "in use") || !p.Failing() || !strings.Contains(log.String(), "listener not served") {
+		t.Fatalf("fault %q, log %s", fault, &log)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.Sync(want)
+	if p.Failing() {
+		t.Fatal(p.Faults())
+	}
+	say(t, dial(t, "tcp", at), "", "a")
+}
+
+func TestCloseEndsEverything(t *testing.T) {
+	noGoroutineLeft(t)
+	p, at := newPlane(t), address(t)
+	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true, UDP: true, Targets: to(tcpEcho(t, "a"))}})
+	c := dial(t, "tcp", at)
+	say(t, c, "", "a")
+	io.WriteString(dial(t, "udp", at), "x")
+	p.Close()
+	if _, err := read(c, patience); err == nil {
+		t.Fatal("the connection lives")
+	}
+	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true}})
+	if _, err := net.Dial("tcp", at.String()); err == nil {
+		t.Fatal("a closed plane listens")
+	}
+}
+
+func TestAddressesAreGivenOnce(t *testing.T) {
+	one, err := dataplane.ReserveAddresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Release()
+	two, err := dataplane.ReserveAddresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer two.Release()
+	seen := map[netip.Addr]bool{}
+	for range 600 {
+		for _, from := range []*dataplane.Addresses{one, two} {
+			a, err := from.Next()
+			if err != nil || seen[a] || !netip.MustParsePrefix("127.20.0.0/16").Contains(a) {
+				t.Fatal(a, err)
+			}
+			seen[a] = true
+		}
+	}
+}

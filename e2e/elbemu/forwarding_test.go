@@ -1,0 +1,436 @@
+package elbemu_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+)
+
+const patience = 5 * time.Second
+
+// eventually polls until the condition holds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !condition(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+// pod is a target on a loopback address inside vpc-local, serving UDP and TCP
+// on one port: it answers with its name.
+type pod struct {
+	ip   string
+	port int32
+}
+
+var lastPod atomic.Int32
+
+func newPod(t *testing.T, name string) pod {
+	t.Helper()
+	n := lastPod.Add(1)
+	p := pod{ip: netip.AddrFrom4([4]byte{127, 30, 77, byte(n)}).String()}
+	stream, err := net.Listen("tcp", p.ip+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stream.Close() })
+	p.port = int32(stream.Addr().(*net.TCPAddr).Port)
+	datagrams, err := net.ListenPacket("udp", stream.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { datagrams.Close() })
+	go func() {
+		for {
+			c, err := stream.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				io.WriteString(c, name)
+				io.Copy(c, c)
+			}()
+		}
+	}()
+	go func() {
+		buffer := make([]byte, 1500)
+		for {
+			_, from, err := datagrams.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			datagrams.WriteTo([]byte(name), from)
+		}
+	}()
+	return p
+}
+
+func connect(t *testing.T, network, host string, port int32) net.Conn {
+	t.Helper()
+	c, err := net.Dial(network, net.JoinHostPort(host, strconv.Itoa(int(port))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func receive(c net.Conn) (string, error) {
+	buffer := make([]byte, 1500)
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
+	}
+	n, err := c.Read(buffer)
+	return string(buffer[:n]), err
+}
+
+// reached is the name of the pod that answers a new flow.
+func reached(t *testing.T, network, host string, port int32) string {
+	t.Helper()
+	c := connect(t, network, host, port)
+	if network == "udp" {
+		io.WriteString(c, "?")
+	}
+	name, err := receive(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func (w world) dnsName(lb string) string {
+	w.t.Helper()
+	out, err := w.DescribeLoadBalancers(w.t.Context(), &elb.DescribeLoadBalancersInput{LoadBalancerArns: []string{lb}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return *out.LoadBalancers[0].DNSName
+}
+
+func (w world) setGroupAttributes(group string, pairs ...string) {
+	w.t.Helper()
+	in := &elb.ModifyTargetGroupAttributesInput{TargetGroupArn: &group}
+	for pair := range slices.Chunk(pairs, 2) {
+		in.Attributes = append(in.Attributes, types.TargetGroupAttribute{Key: &pair[0], Value: &pair[1]})
+	}
+	if _, err := w.ModifyTargetGroupAttributes(w.t.Context(), in); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestTrafficReachesThePod(t *testing.T) {
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		eventually(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= before })
+	})
+	w := newWorld(t, elbemu.Config{DataPlane: true})
+	p := newPod(t, "pod")
+	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTcpUdp, p.port)
+	w.register(group, p.ip, p.port)
+	listener := w.listener(lb, group, types.ProtocolEnumTcpUdp, 30000)
+	host := w.dnsName(lb)
+	if address, ok := w.e.Address(lb); !ok || address.String() != host || !netip.MustParsePrefix("127.20.0.0/16").Contains(address) {
+		t.Fatalf("address %v, DNS name %s", address, host)
+	}
+	for _, network := range []string{"tcp", "udp"} {
+		if got := reached(t, network, host, 30000); got != "pod" {
+			t.Fatalf("%s: %q", network, got)
+		}
+	}
+	eventually(t, "healthy", func() bool { return slices.Equal(w.health(group), []string{"healthy"}) })
+
+	c := connect(t, "tcp", host, 30000)
+	if got, err := receive(c); err != nil || got != "pod" {
+		t.Fatal(got, err)
+	}
+	w.deleteListener(listener)
+	if _, err := net.Dial("tcp", host+":30000"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Fatalf("a new connection: %v", err)
+	}
+	io.WriteString(c, "lives")
+	if got, err := receive(c); err != nil || got != "lives" {
+		t.Fatalf("the established connection: %q, %v", got, err)
+	}
+}
+
+func TestDeregisteredTargetKeepsItsFlows(t *testing.T) {
+	clock := newClock()
+	w := newWorld(t, elbemu.Config{DataPlane: true, Now: clock.Now})
+	a, b := newPod(t, "a"), newPod(t, "b")
+	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTcp, 1)
+	w.setGroupAttributes(group, "deregistration_delay.connection_termination.enabled", "true")
+	w.register(group, a.ip, a.port)
+	w.listener(lb, group, types.ProtocolEnumTcp, 30000)
+	host := w.dnsName(lb)
+	c := connect(t, "tcp", host, 30000)
+	if got, err := receive(c); err != nil || got != "a" {
+		t.Fatal(got, err)
+	}
+	w.register(group, b.ip, b.port)
+	w.deregister(group, a.ip, a.port)
+	for range 4 {
+		if got := reached(t, "tcp", host, 30000); got != "b" {
+			t.Fatalf("a new flow went to %q", got)
+		}
+	}
+	io.WriteString(c, "goes on")
+	if got, err := receive(c); err != nil || got != "goes on" {
+		t.Fatal(got, err)
+	}
+	clock.advance(300 * time.Second)
+	if _, err := receive(c); !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("after draining: %v", err)
+	}
+}
+
+func TestDeletingTheLoadBalancerEndsItsFlows(t *testing.T) {
+	w := newWorld(t, elbemu.Config{DataPlane: true})
+	p := newPod(t, "pod")
+	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTcp, p.port)
+	w.register(group, p.ip, p.port)
+	w.listener(lb, group, types.ProtocolEnumTcp, 30000)
+	c := connect(t, "tcp", w.dnsName(lb), 30000)
+	if got, err := receive(c); err != nil || got != "pod" {
+		t.Fatal(got, err)
+	}
+	if _, err := w.DeleteLoadBalancer(t.Context(), &elb.DeleteLoadBalancerInput{LoadBalancerArn: &lb}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := receive(c); !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatal(err)
+	}
+}
+
+// A load balancer sends traffic to healthy targets only, unless there is none.
+func TestFailsOpen(t *testing.T) {
+	var down atomic.Value
+	down.Store("")
+	clock := newClock()
+	w := newWorld(t, elbemu.Config{DataPlane: true, Now: clock.Now, Healthy: func(ip string, _ int) bool {
+		return !strings.Contains(down.Load().(string), ip+" ")
+	}})
+	a, b := newPod(t, "a"), newPod(t, "b")
+	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTcp, 1)
+	w.register(group, a.ip, a.port)
+	w.register(group, b.ip, b.port)
+	w.listener(lb, group, types.ProtocolEnumTcp, 30000)
+	host := w.dnsName(lb)
+	names := func() string {
+		set := map[string]bool{}
+		for range 6 {
+			set[reached(t, "tcp", host, 30000)] = true
+		}
+		switch {
+		case len(set) == 2:
+			return "both"
+		case set["a"]:
+			return "a"
+		}
+		return "b"
+	}
+	if got := names(); got != "both" {
+		t.Fatal(got)
+	}
+	down.Store(a.ip + " ")
+	clock.advance(time.Minute)
+	eventually(t, "a gets no flows", func() bool { return names() == "b" })
+	down.Store(a.ip + " " + b.ip + " ")
+	clock.advance(time.Minute)
+	eventually(t, "both get flows", func() bool { return names() == "both" })
+}
+
+func TestUnhealthyTargetLosesItsConnections(t *testing.T) {
+	var down atomic.Bool
+	clock := newClock()
+	a, b := newPod(t, "a"), newPod(t, "b")
+	w := newWorld(t, elbemu.Config{DataPlane: true, Now: clock.Now, Healthy: func(ip string, _ int) bool {
+		return ip != a.ip || !down.Load()
+	}})
+	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTcp, 1)
+	w.register(group, a.ip, a.port)
+	w.listener(lb, group, types.ProtocolEnumTcp, 30000)
+	c := connect(t, "tcp", w.dnsName(lb), 30000)
+	if got, err := receive(c); err != nil || got != "a" {
+		t.Fatal(got, err)
+	}
+	w.register(group, b.ip, b.port)
+	down.Store(true)
+	clock.advance(time.Minute)
+	if _, err := receive(c); !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatal(err)
+	}
+}
+
+func TestRealHealthChecks(t *testing.T) {
+	var status atomic.Int32
+	status.Store(http.StatusOK)
+	asked := make(chan string, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Path
+		w.WriteHeader(int(status.Load()))
+	}))
+	t.Cleanup(server.Close)
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := newClock()
+	w := newWorld(t, elbemu.Config{
+		DataPlane: true, Now: clock.Now,
+		VPCs:    []elbemu.VPC{{ID: "vpc-local", CIDR: netip.MustParsePrefix("127.0.0.0/8")}},
+		Subnets: []elbemu.Subnet{{ID: "subnet-local-a", CIDR: netip.MustParsePrefix("127.0.0.0/9"), Zone: "a"}, {ID: "subnet-local-b", CIDR: netip.MustParsePrefix("127.128.0.0/9"), Zone: "b"}},
+	})
+	in := groupInput("g", types.ProtocolEnumUdp, 7777)
+	in.HealthCheckProtocol, in.HealthCheckPort, in.HealthCheckPath = types.ProtocolEnumHttp, &port, new("/ready")
+	in.Matcher, in.HealthyThresholdCount = &types.Matcher{HttpCode: new("200,204-299")}, new(int32(2))
+	out, err := w.CreateTargetGroup(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	group := *out.TargetGroups[0].TargetGroupArn
+	w.register(group, "127.0.0.1", 7777)
+	w.listener(w.loadBalancer("nlb"), group, types.ProtocolEnumUdp, 30000)
+	check := func(answer int32, want string) {
+		t.Helper()
+		status.Store(answer)
+		eventually(t, want, func() bool { return slices.Equal(w.health(group), []string{want}) })
+	}
+	nextCheck := func() {
+		clock.advance(30 * time.Second)
+		select {
+		case path := <-asked:
+			if path != "/ready" {
+				t.Fatal(path)
+			}
+		case <-time.After(patience):
+			t.Fatal("no check was made")
+		}
+	}
+	check(http.StatusOK, "healthy")
+	<-asked
+	status.Store(http.StatusAccepted) // 202 is outside the matcher
+	nextCheck()
+	nextCheck()
+	check(http.StatusAccepted, "unhealthy Target.FailedHealthChecks")
+	status.Store(http.StatusNoContent)
+	nextCheck()
+	nextCheck()
+	check(http.StatusNoContent, "healthy")
+}
+
+func TestUnreachableTargetBecomesUnhealthy(t *testing.T) {
+	clock := newClock()
+	w := newWorld(t, elbemu.Config{DataPlane: true, Now: clock.Now})
+	group := w.targetGroup("g", types.ProtocolEnumTcp, 1) // nothing listens on port 1
+	w.register(group, "127.30.0.9", 1)
+	w.listener(w.loadBalancer("nlb"), group, types.ProtocolEnumTcp, 30000)
+	eventually(t, "unhealthy", func() bool {
+		clock.advance(30 * time.Second)
+		return slices.Equal(w.health(group), []string{"unhealthy Target.FailedHealthChecks"})
+	})
+}
+
+func TestPropagationDelays(t *testing.T) {
+	clock := newClock()
+	w := newWorld(t, elbemu.Config{DataPlane: true, Now: clock.Now, Delays: &elbemu.Delays{
+		ListenerUp: 30 * time.Second, TargetOut: 80 * time.Second,
+	}})
+	p, q := newPod(t, "p"), newPod(t, "q")
+	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTcp, 1)
+	w.register(group, p.ip, p.port)
+	w.listener(lb, group, types.ProtocolEnumTcp, 30000)
+	host := w.dnsName(lb)
+	if _, err := net.Dial("tcp", host+":30000"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Fatalf("before the listener is up: %v", err)
+	}
+	clock.advance(30 * time.Second)
+	eventually(t, "the listener is up", func() bool {
+		c, err := net.Dial("tcp", host+":30000")
+		if err != nil {
+			return false
+		}
+		return c.Close() == nil
+	})
+	w.deregister(group, p.ip, p.port)
+	if got := reached(t, "tcp", host, 30000); got != "p" {
+		t.Fatalf("a new flow soon after deregistration went to %q", got)
+	}
+	w.register(group, q.ip, q.port)
+	clock.advance(80 * time.Second)
+	eventually(t, "new flows go elsewhere", func() bool {
+		return reached(t, "tcp", host, 30000) == "q" && reached(t, "tcp", host, 30000) == "q"
+	})
+}
+
+func TestTakenPortIsVisible(t *testing.T) {
+	var log syncBuffer
+	w := newWorld(t, elbemu.Config{DataPlane: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTcp, 1)
+	other, err := net.Listen("tcp", w.dnsName(lb)+":30000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.listener(lb, group, types.ProtocolEnumTcp, 30000)
+	if fault := w.e.Snapshot().Listeners[0].Fault; !strings.Contains(fault, "in use") || !strings.Contains(log.String(), "listener not served") {
+		t.Fatalf("fault %q, log %s", fault, log.String())
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the listener is served", func() bool { return w.e.Snapshot().Listeners[0].Fault == "" })
+}
+
+func TestUnforwardedProtocolIsVisible(t *testing.T) {
+	w := newWorld(t, elbemu.Config{DataPlane: true})
+	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTls, 1)
+	in := listenerInput(lb, group, types.ProtocolEnumTls, 443)
+	in.Certificates = []types.Certificate{{CertificateArn: new("arn:aws:acm:us-east-1:000000000000:certificate/c")}}
+	if _, err := w.CreateListener(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	if fault := w.e.Snapshot().Listeners[0].Fault; !strings.Contains(fault, "TLS") {
+		t.Fatalf("fault %q", fault)
+	}
+}
+
+// syncBuffer can be written and read at once.
+type syncBuffer struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
+}
