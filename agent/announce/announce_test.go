@@ -156,7 +156,7 @@ func TestReadersSeeWholeFiles(t *testing.T) {
 			}
 		}
 	})
-	for n := range 200 {
+	for n := range 50 {
 		if err := files.Announce(t.Context(), claims[n%2]); err != nil {
 			t.Error(err)
 		}

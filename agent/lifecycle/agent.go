@@ -126,7 +126,7 @@ func (a *Agent) serve(ctx context.Context, h *holding) error {
 	if err := a.bind(ctx, h); err != nil {
 		return err
 	}
-	defer a.withdraw(ctx)
+	defer a.withdraw(ctx, h)
 	if err := a.announce(ctx, h); err != nil {
 		return err
 	}

@@ -28,9 +28,13 @@ type Events interface {
 	Record(ctx context.Context, kind Kind, reason, message string) error
 }
 
-// tellTimeout bounds what is said on the pod: nothing waits for it for long, and
-// least of all a pod that has seconds left.
-const tellTimeout = 2 * time.Second
+// What is said on the pod is bounded, because nothing should wait for it for
+// long: least of all a withdrawal, when two seconds may be all that is left for
+// the release.
+const (
+	tellTimeout     = 5 * time.Second
+	withdrawTimeout = time.Second
+)
 
 // announce writes the files, which the game server waits for, and then tells
 // whoever watches pods.
@@ -49,7 +53,7 @@ func (a *Agent) announce(ctx context.Context, h *holding) error {
 			return err
 		}
 	}
-	h.podTold = false
+	h.announced, h.stale, h.podTold = true, false, false
 	a.tellPod(ctx, h)
 	a.status.setAnnounced(true)
 	for _, p := range h.claim.Ports {
@@ -76,9 +80,10 @@ func (a *Agent) tellPod(ctx context.Context, h *holding) {
 
 // withdraw takes the announcement back: nobody new should come. It works
 // although ctx may be over.
-func (a *Agent) withdraw(ctx context.Context) {
+func (a *Agent) withdraw(ctx context.Context, h *holding) {
+	h.announced = false
 	a.status.setAnnounced(false)
-	ctx, cancel := a.Clock.Timeout(context.WithoutCancel(ctx), tellTimeout)
+	ctx, cancel := a.Clock.Timeout(context.WithoutCancel(ctx), withdrawTimeout)
 	defer cancel()
 	if err := a.Files.Withdraw(ctx); err != nil {
 		a.complain(ctx, "files not withdrawn", err)

@@ -48,10 +48,14 @@ const (
 var errForeign = errors.New("it is not this pod's")
 
 // bind works until every port of the claim is bound. It returns when that is so,
-// when the claim is lost, or when ctx is over.
+// when the claim is lost, when it moved away from what is announced, or when ctx
+// is over.
 func (a *Agent) bind(ctx context.Context, h *holding) error {
 	var pace pace
 	for {
+		if h.announced && h.stale {
+			return errMoved
+		}
 		a.unbindLeftovers(ctx, h)
 		err := a.bindAll(ctx, h)
 		switch {
@@ -270,7 +274,6 @@ func (a *Agent) conflict(ctx context.Context, h *holding, p api.ClaimedPort, tak
 		return err
 	}
 	if h.adopt(c) {
-		h.podTold = false
 		a.granted(ctx, c)
 		return errMoved
 	}

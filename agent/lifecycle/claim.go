@@ -28,9 +28,7 @@ func (a *Agent) claim(ctx context.Context, h *holding) error {
 			err = a.check(c)
 		}
 		if err == nil {
-			first := h.claim.UID != c.UID
-			h.podTold = !h.adopt(c) && h.podTold
-			if first {
+			if h.adopt(c) {
 				a.granted(ctx, c)
 			}
 			return nil

@@ -44,6 +44,7 @@ func (a *Agent) hold(ctx context.Context, h *holding) error {
 				return err
 			}
 		}
+		// What could not be said earlier.
 		a.tellPod(ctx, h)
 		wait = a.renewal(h, 1)
 	}
@@ -80,18 +81,14 @@ func (a *Agent) renew(ctx context.Context, h *holding) (moved bool, err error) {
 	return moved, nil
 }
 
-// rebind repairs damaged bindings in place; the announcement stays, because the
-// endpoint does.
+// rebind repairs damaged bindings in place. The announcement stays, because the
+// endpoint does, and is written again with what was made anew.
 func (a *Agent) rebind(ctx context.Context, h *holding) error {
-	before := endpoints(h.claim)
 	a.status.setBound(false)
 	if err := a.bind(ctx, h); err != nil {
 		return err
 	}
-	if endpoints(h.claim) != before {
-		return errMoved
-	}
-	return nil
+	return a.announce(ctx, h)
 }
 
 func endpoints(c api.Claim) string {

@@ -16,6 +16,9 @@ type holding struct {
 	bindings map[api.Fence]binding
 	// leftovers are bindings of fences that the claim does not list any more.
 	leftovers []leftover
+	// announced is whether players are told the endpoint, and stale whether the
+	// claim has moved since.
+	announced, stale bool
 	// podTold is whether the pod's annotations say what claim says.
 	podTold bool
 }
@@ -37,9 +40,11 @@ type leftover struct {
 func newHolding() *holding { return &holding{bindings: make(map[api.Fence]binding)} }
 
 // adopt takes a claim as the ledger now has it. Bindings of fences that it does
-// not list become leftovers. It tells whether the endpoint of any port changed.
+// not list become leftovers. It tells whether the claim moved: whether any port
+// is held by another fence or on another host than before.
 func (h *holding) adopt(c api.Claim) (moved bool) {
 	before := h.claim
+	moved = len(before.Ports) != len(c.Ports) || before.LoadBalancer.Host != c.LoadBalancer.Host
 	for _, p := range before.Ports {
 		if !slices.ContainsFunc(c.Ports, func(q api.ClaimedPort) bool { return q.Fence == p.Fence }) {
 			h.leave(before, p)
@@ -49,7 +54,8 @@ func (h *holding) adopt(c api.Claim) (moved bool) {
 	h.claim = c
 	// What arrived belongs to this holding alone: record changes it.
 	h.claim.Ports = slices.Clone(c.Ports)
-	return moved || len(before.Ports) != len(c.Ports) || before.LoadBalancer.Host != c.LoadBalancer.Host
+	h.stale = h.stale || moved
+	return moved
 }
 
 // leave turns the binding of a port into a leftover.

@@ -406,6 +406,28 @@ func TestClaimThatMovedIsAnnouncedAnew(t *testing.T) {
 	})
 }
 
+// A binding that cannot be repaired in place moves: the old endpoint must not be
+// announced meanwhile.
+func TestRepairThatMovesWithdrawsFirst(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.awaitReady(p)
+		must[any](w)(nil, w.aws.DeleteListener(t.Context(), w.ledger.now().Ports[0].ListenerARN))
+		w.foreignListener(30000)
+		w.ledger.change(func() { w.ledger.blocked[30000], w.ledger.rebind = true, []string{"lb-30000"} })
+		w.setFault(func(call elbemu.Call) elbemu.Fault {
+			if call.AccessKeyID == "AGENT" && call.Params.Get("Port") == "30001" && w.announced() != "" {
+				t.Errorf("announced %q while port 30001 is bound", w.announced())
+			}
+			return elbemu.Fault{}
+		})
+		w.await("other endpoint", func() bool { return w.announced() == "games.elb.example:30001" })
+		w.setFault(nil)
+		w.awaitReady(p)
+		p.term()
+	})
+}
+
 func TestLedgerThatForgotIsToldEverything(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.start()
