@@ -72,6 +72,19 @@ func (c *child) kill() error {
 	return nil
 }
 
+// pause returns once the process does nothing any more.
+func (c *child) pause() error {
+	if err := c.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	if err := awaitStopped(c.process.Pid); err != nil {
+		return fmt.Errorf("waiting until %s has stopped: %w", c.name, err)
+	}
+	return nil
+}
+
+func (c *child) resume() error { return c.signal(syscall.SIGCONT) }
+
 func (c *child) signal(s syscall.Signal) error {
 	if err := c.process.Signal(s); err != nil {
 		return fmt.Errorf("sending %v to %s: %w", s, c.name, err)

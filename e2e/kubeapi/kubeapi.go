@@ -22,7 +22,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/discovery/cached/memory"
@@ -147,18 +146,18 @@ func (a *API) Close() error {
 
 // Pause stops the API server as a hung process or a lost network would: it
 // accepts connections and answers nothing, until Resume.
-func (a *API) Pause() error { return a.signalServer(syscall.SIGSTOP) }
+func (a *API) Pause() error { return a.whileUp((*child).pause) }
 
 // Resume lets a paused API server go on where it was.
-func (a *API) Resume() error { return a.signalServer(syscall.SIGCONT) }
+func (a *API) Resume() error { return a.whileUp((*child).resume) }
 
-func (a *API) signalServer(s syscall.Signal) error {
+func (a *API) whileUp(do func(*child) error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.server == nil {
 		return errors.New("the API server is down")
 	}
-	return a.server.signal(s)
+	return do(a.server)
 }
 
 // Restart kills the API server and starts it again, on the same address and
