@@ -172,6 +172,12 @@ func TestBindAndReleaseAtTheSpeedOfAWS(t *testing.T) {
 		w.ports = append(w.ports, api.Port{Name: "chat", TargetPort: 8080, Protocol: api.TCP})
 		p := w.start()
 		w.awaitReady(p)
+		// Nothing is believed before its tags were seen, which takes a while.
+		for _, port := range w.ledger.now().Ports {
+			if tags := must[map[string]map[string]string](w)(w.aws.Tags(t.Context(), port.ListenerARN, port.TargetGroupARN)); len(tags) != 2 {
+				t.Errorf("port %d was reported bound before both of its parts could be seen", port.ListenerPort)
+			}
+		}
 		time.Sleep(time.Minute) // until everything is visible
 		w.checkBound(30000, 30001)
 		if took := p.term(); took > 25*time.Second {
