@@ -157,15 +157,42 @@ func (r *Rig) CheckSettled(ctx context.Context) error {
 			known[p.Value.TargetGroupARN], known[p.Value.ListenerARN] = true, true
 		}
 	}
+	return r.leftOver(known, "")
+}
+
+// CheckSettledFor is CheckSettled for what one pod has, when others are busy.
+func (r *Rig) CheckSettledFor(ctx context.Context, p *Pod) error {
+	port, err := p.PortOf(ctx)
+	if err != nil {
+		return err
+	}
+	return r.leftOver(map[string]bool{port.Value.TargetGroupARN: true, port.Value.ListenerARN: true}, p.UID)
+}
+
+// CheckGone is for a pod that has ended: it holds no port and has nothing in
+// AWS.
+func (r *Rig) CheckGone(ctx context.Context, p *Pod) error {
+	if port, err := p.PortOf(ctx); err == nil {
+		return fmt.Errorf("pod %s still holds port %s", p.Name, port.Name)
+	}
+	return r.leftOver(nil, p.UID)
+}
+
+// leftOver is an error for each thing of this ledger in AWS that is not known,
+// of one pod or, with an empty UID, of all.
+func (r *Rig) leftOver(known map[string]bool, podUID string) error {
+	ours := func(tags map[string]string) bool {
+		return tags[elb.TagLedger] == r.Ledger && (podUID == "" || tags[elb.TagPodUID] == podUID)
+	}
 	var errs []error
 	s := r.Emulator.Snapshot()
 	for _, l := range s.Listeners {
-		if l.Tags[elb.TagLedger] == r.Ledger && !known[l.ARN] {
+		if ours(l.Tags) && !known[l.ARN] {
 			errs = append(errs, fmt.Errorf("listener %s on port %d is left over", l.ARN, l.Port))
 		}
 	}
 	for _, g := range s.TargetGroups {
-		if g.Tags[elb.TagLedger] == r.Ledger && !known[g.ARN] {
+		if ours(g.Tags) && !known[g.ARN] {
 			errs = append(errs, fmt.Errorf("target group %s is left over", g.ARN))
 		}
 	}

@@ -33,6 +33,8 @@ func (r *Rig) startEmulator(ctx context.Context) error {
 	if r.Emulator, err = elbemu.New(c); err != nil {
 		return fmt.Errorf("making the emulator: %w", err)
 	}
+	r.faults.clear()
+	r.Emulator.SetFault(r.faults.of)
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listening for the emulator: %w", err)

@@ -37,6 +37,7 @@ func (r *Rig) Leases(ctx context.Context) ([]ClaimRecord, []PortRecord, error) {
 			if err := json.Unmarshal([]byte(l.Annotations["portlease.dev/record"]), &c.Value); err != nil {
 				return nil, nil, fmt.Errorf("reading claim lease %s: %w", l.Name, err)
 			}
+			c.Value.RenewedAt = l.Spec.RenewTime.Time
 			claims = append(claims, c)
 		case "port":
 			p, err := readPort(l)
@@ -76,4 +77,26 @@ func (p *Pod) PortOf(ctx context.Context) (PortRecord, error) {
 		return PortRecord{}, fmt.Errorf("pod %s holds no port", p.Name)
 	}
 	return ports[at], nil
+}
+
+// Port reads one port lease.
+func (r *Rig) Port(ctx context.Context, name string) (PortRecord, error) {
+	l, err := r.Admin.CoordinationV1().Leases(r.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return PortRecord{}, fmt.Errorf("reading port lease %s: %w", name, err)
+	}
+	return readPort(l)
+}
+
+// Claim is the pod's claim lease.
+func (p *Pod) Claim(ctx context.Context) (ClaimRecord, error) {
+	claims, _, err := p.rig.Leases(ctx)
+	if err != nil {
+		return ClaimRecord{}, err
+	}
+	at := slices.IndexFunc(claims, func(c ClaimRecord) bool { return c.Name == ledger.ClaimName(p.UID) })
+	if at < 0 {
+		return ClaimRecord{}, fmt.Errorf("pod %s has no claim", p.Name)
+	}
+	return claims[at], nil
 }

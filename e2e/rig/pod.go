@@ -119,7 +119,7 @@ func (p *Pod) Shared() string { return filepath.Join(p.dir, "portlease") }
 
 func (p *Pod) environment() []string {
 	r := p.rig
-	return append(awsEnvironment(p.aws, "agent-"+p.UID),
+	return append(awsEnvironment(p.aws, accessKey(p.UID)),
 		"PORTLEASE_ALLOCATOR=https://"+p.gate.server.Addr, "PORTLEASE_ALLOCATOR_CA="+r.identity.certFile, "PORTLEASE_TOKEN_FILE="+p.tokenFile(),
 		"KUBECONFIG="+filepath.Join(p.dir, "kubeconfig"), "PORTLEASE_NAMESPACE="+r.Games, "PORTLEASE_POD="+p.Name, "PORTLEASE_POD_UID="+p.UID,
 		"PORTLEASE_POD_IP="+p.IP, "PORTLEASE_POOL=default", "PORTLEASE_PORTS="+p.Ports, "PORTLEASE_DIR="+p.Shared(),
@@ -150,6 +150,18 @@ func (p *Pod) Cut() { p.gate.cut.Store(true); p.aws.Cut(); p.kube.Cut() }
 
 // Heal ends Cut.
 func (p *Pod) Heal() { p.gate.cut.Store(false); p.aws.Heal(); p.kube.Heal() }
+
+// Signal sends SIGTERM to the agent and does not wait.
+func (p *Pod) Signal() error { return p.agent.signal(syscall.SIGTERM) }
+
+// Log is what the agent has logged.
+func (p *Pod) Log() (string, error) {
+	text, err := os.ReadFile(p.agent.log)
+	if err != nil {
+		return "", fmt.Errorf("reading the log of %s: %w", p.Name, err)
+	}
+	return string(text), nil
+}
 
 // Terminate sends SIGTERM, waits for the agent to end with code 0, and removes
 // the pod, as a kubelet does.

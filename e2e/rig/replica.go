@@ -62,7 +62,7 @@ func (r *Rig) newReplica(ctx context.Context, number int) (*Replica, error) {
 			"-agent-grace", r.AgentGrace.String(), "-sweep-every", r.SweepEvery.String(), "-audit-every", r.AuditEvery.String(),
 			"-log-level", "debug",
 		},
-		env: awsEnvironment(a.aws, a.name),
+		env: awsEnvironment(a.aws, accessKey(a.name)),
 	}
 	return a, nil
 }

@@ -96,6 +96,7 @@ type Rig struct {
 	addresses
 	history *history
 	foreign foreign
+	faults  faults
 
 	mu sync.Mutex
 	// pods has every pod ever made, in order.
@@ -175,7 +176,7 @@ func (r *Rig) drain(ctx context.Context) error {
 	for _, l := range r.allLinks() {
 		l.Heal()
 	}
-	r.Emulator.SetFault(nil)
+	r.faults.clear()
 	for _, p := range r.Pods() {
 		if err := p.Crash(ctx); err != nil {
 			return err
@@ -259,7 +260,7 @@ func Eventually(ctx context.Context, what string, ask func() error) error {
 
 const (
 	region    = "us-east-1"
-	patience  = 90 * time.Second
+	patience  = 60 * time.Second
 	pollEvery = 50 * time.Millisecond
 )
 

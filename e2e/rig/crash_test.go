@@ -1,0 +1,172 @@
+package rig_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// call is one remote call of an agent's life, by name and how often it was made
+// before.
+type call struct {
+	name   string
+	before int
+}
+
+// calls follows the AWS and allocator calls of one agent and does something at
+// one of them.
+type calls struct {
+	pod *rig.Pod
+
+	mu   sync.Mutex
+	made []call
+	// at and do are the call to strike, and how.
+	at   call
+	do   func()
+	when moment
+	hit  bool
+}
+
+type moment string
+
+const (
+	before moment = "before"
+	after  moment = "after"
+)
+
+func follow(p *rig.Pod) *calls {
+	c := &calls{pod: p}
+	p.Fault(func(a elbemu.Call) elbemu.Fault {
+		strike, when := c.next(a.Action)
+		switch {
+		case strike == nil:
+			return elbemu.Fault{}
+		case when == before:
+			strike()
+			return elbemu.NotApplied()
+		}
+		fault := elbemu.AnswerLost()
+		fault.After = func(elbemu.Outcome) { strike() }
+		return fault
+	})
+	p.Hook(func(r *http.Request) (func(), func()) {
+		strike, when := c.next(r.Method + r.URL.Path[strings.LastIndex(r.URL.Path, "/"):])
+		if when == before {
+			if strike == nil {
+				return nil, nil
+			}
+			return func() { strike(); panic(http.ErrAbortHandler) }, nil
+		}
+		return nil, strike
+	})
+	return c
+}
+
+// next notes a call and tells what to do at it.
+func (c *calls) next(name string) (strike func(), when moment) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	this := call{name: name}
+	for _, m := range c.made {
+		if m.name == name {
+			this.before++
+		}
+	}
+	c.made = append(c.made, this)
+	if c.hit || this != c.at || c.do == nil {
+		return nil, before
+	}
+	c.hit = true
+	return c.do, c.when
+}
+
+func (c *calls) all() []call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.made)
+}
+
+// TestAgentKilledAtEveryCall kills an agent before and after each of its AWS and
+// allocator calls and starts it again. It must end bound, with nothing left
+// over, and nothing that was promised may break on the way.
+func TestAgentKilledAtEveryCall(t *testing.T) {
+	r := start(t, rig.Config{ListenerPorts: "30000-30039", AgentGrace: time.Second, Replicas: 2})
+	ctx := t.Context()
+
+	// One undisturbed life shows which calls there are.
+	p, err := r.NewPod(ctx, "undisturbed", "game=7777/UDP")
+	must(t, err)
+	life := follow(p)
+	must(t, p.Start())
+	must(t, p.WaitBound(ctx))
+	binding := life.all()
+	must(t, p.Terminate(ctx))
+	releasing := slices.DeleteFunc(life.all()[len(binding):], func(c call) bool { return c.name == "POST/renew" })
+	for _, name := range []string{"PUT/claim", "CreateTargetGroup", "POST/targetgroup", "RegisterTargets", "CreateListener", "DescribeTags", "POST/bound"} {
+		if !slices.Contains(binding, call{name: name}) {
+			t.Fatalf("binding made no call %s but %v", name, binding)
+		}
+	}
+	for _, name := range []string{"POST/release", "DeleteListener", "DeleteTargetGroup", "DELETE/claim"} {
+		if !slices.Contains(releasing, call{name: name}) {
+			t.Fatalf("releasing made no call %s but %v", name, releasing)
+		}
+	}
+
+	// The cases run in groups, so that many agents do not starve each other.
+	gate := make(chan struct{}, 4)
+	for n, c := range append(slices.Clone(binding), releasing...) {
+		for _, when := range []moment{before, after} {
+			t.Run(fmt.Sprintf("%s %s %d", when, strings.ReplaceAll(c.name, "/", " "), c.before), func(t *testing.T) {
+				t.Parallel()
+				gate <- struct{}{}
+				defer func() { <-gate }()
+				killAt(t, r, c, when, n >= len(binding), n)
+			})
+		}
+	}
+}
+
+func killAt(t *testing.T, r *rig.Rig, at call, when moment, stopping bool, n int) {
+	ctx := t.Context()
+	p, err := r.NewPod(ctx, fmt.Sprintf("killed-%s-%d", when, n), "game=7777/UDP")
+	must(t, err)
+	killed := make(chan struct{})
+	life := follow(p)
+	life.at, life.when = at, when
+	life.do = func() {
+		defer close(killed)
+		if err := p.Kill(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	must(t, p.Start())
+	if stopping {
+		must(t, p.WaitBound(ctx))
+		must(t, p.Signal())
+	}
+	select {
+	case <-killed:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the agent never came to call %v", at)
+	}
+	check(t, r)
+	must(t, p.Start())
+	must(t, p.WaitBound(ctx))
+	check(t, r)
+	must(t, rig.Eventually(ctx, "no leftover of this pod", func() error { return r.CheckSettledFor(ctx, p) }))
+	port, err := p.PortOf(ctx)
+	must(t, err)
+	if port.Value.State != ledger.Bound {
+		t.Errorf("the port is %s, not bound", port.Value.State)
+	}
+	must(t, p.Terminate(ctx))
+}

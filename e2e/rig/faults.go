@@ -1,0 +1,49 @@
+package rig
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+)
+
+// faults says what becomes of the AWS calls of each part, told apart by their
+// access keys.
+type faults struct {
+	mu sync.Mutex
+	// by is access key → fault.
+	by map[string]func(elbemu.Call) elbemu.Fault
+}
+
+func (f *faults) of(c elbemu.Call) elbemu.Fault {
+	f.mu.Lock()
+	fault := f.by[c.AccessKeyID]
+	f.mu.Unlock()
+	if fault == nil {
+		return elbemu.Fault{}
+	}
+	return fault(c)
+}
+
+func (f *faults) set(key string, fault func(elbemu.Call) elbemu.Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.by[key] = fault
+}
+
+func (f *faults) clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.by = make(map[string]func(elbemu.Call) elbemu.Fault)
+}
+
+// Fault decides what becomes of this agent's AWS calls; nil lets them pass.
+func (p *Pod) Fault(fault func(elbemu.Call) elbemu.Fault) {
+	p.rig.faults.set(accessKey(p.UID), fault)
+}
+
+// Fault decides what becomes of this replica's AWS calls; nil lets them pass.
+func (a *Replica) Fault(fault func(elbemu.Call) elbemu.Fault) { a.rig.faults.set(accessKey(a.name), fault) }
+
+// accessKey is of the form that AWS gives out: letters and digits.
+func accessKey(podUID string) string { return "AGENT" + strings.ReplaceAll(podUID, "-", "") }
