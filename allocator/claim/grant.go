@@ -212,10 +212,7 @@ func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence, agent
 		if !port.Value.HeldBy(claim, f) {
 			return nil
 		}
-		port.Value = port.Value.LetGo()
-		if port.Value.State == ledger.Releasing {
-			port.Value.Agent = agent
-		}
+		port.Value = port.Value.LetGo(agent)
 		port.Value.TouchedAt = s.Now()
 		if _, err = s.Ports.Update(ctx, port); err == nil {
 			s.Nudge()

@@ -22,7 +22,7 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 			return api.ReleaseAnswer{}, unavailable(err)
 		}
 		if r.Value.State != ledger.Ending {
-			r.Value.State = ledger.Ending
+			r.Value.State, r.Value.Agent = ledger.Ending, ledger.AgentUnbinding
 			r.Value.RenewedAt = s.Now()
 			if _, err := s.Claims.Update(ctx, r); errors.Is(err, ledger.ErrConflict) {
 				continue

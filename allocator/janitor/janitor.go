@@ -101,7 +101,7 @@ func (j *Janitor) carryOut(ctx context.Context, a Action) error {
 	case Judge:
 		return j.judge(ctx, *a.Claim)
 	case LetGo:
-		return j.letGo(ctx, *a.Port, "its claim ends")
+		return j.letGo(ctx, *a.Port, a.Agent, "its claim ends")
 	case Verify:
 		return j.verify(ctx, *a.Port)
 	case Unbind:

@@ -32,6 +32,8 @@ type Action struct {
 	Kind  Kind
 	Claim *ledger.Record[ledger.Claim]
 	Port  *ledger.Record[ledger.Port]
+	// Agent is who unbinds a port that is let go.
+	Agent ledger.AgentPart
 }
 
 // Timing is what a plan waits for, all measured by the judge's own clock.
@@ -59,7 +61,7 @@ func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Por
 			holding[p.Value.Holder] = true
 		}
 		if kind, due := planPort(p, byName, age, t); due {
-			actions = append(actions, Action{Kind: kind, Port: &p})
+			actions = append(actions, Action{Kind: kind, Port: &p, Agent: byName[p.Value.Holder].Agent})
 		}
 	}
 	for _, c := range claims {

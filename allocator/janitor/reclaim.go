@@ -46,9 +46,9 @@ func (j *Janitor) warnSilent(ctx context.Context, r ledger.Record[ledger.Claim])
 }
 
 // letGo starts the release of one held port.
-func (j *Janitor) letGo(ctx context.Context, r ledger.Record[ledger.Port], reason string) error {
+func (j *Janitor) letGo(ctx context.Context, r ledger.Record[ledger.Port], agent ledger.AgentPart, reason string) error {
 	before := r.Value
-	r.Value = r.Value.LetGo()
+	r.Value = r.Value.LetGo(agent)
 	r.Value.TouchedAt = j.Now()
 	updated, err := j.Ports.Update(ctx, r)
 	if err != nil {
@@ -56,7 +56,7 @@ func (j *Janitor) letGo(ctx context.Context, r ledger.Record[ledger.Port], reaso
 	}
 	j.Count("let go", reason)
 	j.Log.InfoContext(ctx, "port let go", "lease", r.Name, "port", before.ListenerPort, "generation", before.Generation, "holder", before.Namespace+"/"+before.Pod, "reason", reason, "state", updated.Value.State)
-	if updated.Value.State == ledger.Releasing {
+	if updated.Value.State == ledger.Releasing && agent != ledger.AgentUnbinding {
 		return j.unbind(ctx, updated)
 	}
 	return nil
@@ -83,7 +83,7 @@ func (j *Janitor) verify(ctx context.Context, r ledger.Record[ledger.Port]) erro
 	case err != nil:
 		return err
 	case !c.Value.Lists(port.Value.Fence(port.Name)):
-		return j.letGo(ctx, port, "its claim does not list it")
+		return j.letGo(ctx, port, ledger.AgentAbsent, "its claim does not list it")
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ func (j *Janitor) verifyWithoutClaim(ctx context.Context, port ledger.Record[led
 	if !ledger.Gone(pod, port.Value.PodUID) {
 		return nil
 	}
-	return j.letGo(ctx, port, "its claim lease and its pod are gone")
+	return j.letGo(ctx, port, ledger.AgentAbsent, "its claim lease and its pod are gone")
 }
 
 // open makes a port available again after its cooldown.

@@ -88,12 +88,14 @@ func (p Port) Holds(claim string, f api.Fence) bool {
 // LetGo gives the state a held port goes to when its holding is over. Without a
 // recorded target group no listener can ever come, because recording it is the
 // licence to create one; so the port is free at once.
-func (p Port) LetGo() Port {
+//
+// agent says who deletes the binding if there may be one.
+func (p Port) LetGo(agent AgentPart) Port {
 	if p.TargetGroupARN == "" {
 		p.State, p.Holder = Free, ""
 		return p
 	}
-	p.State, p.Agent = Releasing, AgentAbsent
+	p.State, p.Agent = Releasing, agent
 	return p
 }
 
@@ -118,6 +120,9 @@ type Claim struct {
 	PodIP     string     `json:"podIP"`
 	Pool      string     `json:"pool"`
 	State     ClaimState `json:"state"`
+	// Agent is the part of the pod's agent once the claim ends; its ports get it
+	// with their release.
+	Agent AgentPart `json:"agent,omitempty"`
 	// Wanted is what the pod asked for; the order is the pod's.
 	Wanted     []api.Port `json:"wanted"`
 	HealthPort int        `json:"healthPort,omitempty"`
