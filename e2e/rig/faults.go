@@ -43,7 +43,9 @@ func (p *Pod) Fault(fault func(elbemu.Call) elbemu.Fault) {
 }
 
 // Fault decides what becomes of this replica's AWS calls; nil lets them pass.
-func (a *Replica) Fault(fault func(elbemu.Call) elbemu.Fault) { a.rig.faults.set(accessKey(a.name), fault) }
+func (a *Replica) Fault(fault func(elbemu.Call) elbemu.Fault) {
+	a.rig.faults.set(accessKey(a.name), fault)
+}
 
 // accessKey is of the form that AWS gives out: letters and digits.
 func accessKey(podUID string) string { return "AGENT" + strings.ReplaceAll(podUID, "-", "") }
