@@ -28,7 +28,6 @@ const (
 	codeThrottling           = "Throttling"
 	codeThrottlingException  = "ThrottlingException"
 	codeInternalFailure      = "InternalFailure"
-	codeUnavailable          = "ServiceUnavailable"
 
 	codeLoadBalancerNotFound = "LoadBalancerNotFound"
 	codeTargetGroupNotFound  = "TargetGroupNotFound"
@@ -43,14 +42,12 @@ const (
 	codeTooManyListeners     = "TooManyListeners"
 	codeTooManyTargets       = "TooManyTargets"
 	codeTooManyTags          = "TooManyTags"
-	codeTooManyCertificates  = "TooManyCertificates"
 	codeTooManyActions       = "TooManyActions"
 	codeResourceInUse        = "ResourceInUse"
 	codeNotPermitted         = "OperationNotPermitted"
 	codeAssociationLimit     = "TargetGroupAssociationLimit"
 	codeIncompatible         = "IncompatibleProtocols"
 	codeInvalidTarget        = "InvalidTarget"
-	codeInvalidScheme        = "InvalidScheme"
 	codeInvalidLBAction      = "InvalidLoadBalancerAction"
 	codeCertificateNotFound  = "CertificateNotFound"
 

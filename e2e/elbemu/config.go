@@ -103,8 +103,9 @@ type Delays struct {
 	// InUse is how long DeleteTargetGroup answers ResourceInUse after the last
 	// listener of the group was deleted.
 	InUse time.Duration
-	// Visible is how long a new load balancer, target group or listener is not
-	// found by calls that name or list it.
+	// ListenerVisible is how long Describe calls do not find a new listener.
+	ListenerVisible time.Duration
+	// Visible is the same for a new load balancer or target group.
 	Visible time.Duration
 	// Provisioning is how long a load balancer stays in state provisioning.
 	Provisioning time.Duration
@@ -153,13 +154,14 @@ func (q Quotas) resolved() Quotas {
 // delays of ProfileAWS: the newest figure somebody published for each. The
 // README cites them.
 var awsDelays = Delays{
-	Registration: 60 * time.Second,
-	InUse:        20 * time.Second,
-	Visible:      2 * time.Second,
-	Provisioning: 120 * time.Second,
-	ListenerUp:   30 * time.Second,
-	TargetIn:     0,
-	TargetOut:    80 * time.Second,
+	Registration:    60 * time.Second,
+	InUse:           20 * time.Second,
+	ListenerVisible: 2 * time.Second,
+	Visible:         0,
+	Provisioning:    120 * time.Second,
+	ListenerUp:      30 * time.Second,
+	TargetIn:        0,
+	TargetOut:       80 * time.Second,
 }
 
 var accountPattern = regexp.MustCompile(`^[0-9]{12}$`)

@@ -251,6 +251,25 @@ func groupRows() []row {
 			want: "ValidationError ok",
 		},
 		{
+			fact: "ModifyTargetGroup changes the health check, and with it what a repeated create compares", grade: inferred,
+			call: func(s *stage) string {
+				in := s.groupInput(udp)
+				g, err := s.create(in)
+				if err != nil {
+					return answer(err)
+				}
+				out, err := s.ModifyTargetGroup(s.t.Context(), &elb.ModifyTargetGroupInput{
+					TargetGroupArn: g.TargetGroupArn, HealthCheckProtocol: types.ProtocolEnumHttp, HealthCheckPath: new("/ready"), HealthyThresholdCount: new(int32(2)),
+				})
+				if err != nil {
+					return answer(err)
+				}
+				_, again := s.create(in)
+				return joined(checkText(&out.TargetGroups[0]), answer(again))
+			},
+			want: "HTTP traffic-port /ready 200-399 every 30 timeout 6 healthy 2 unhealthy 2 DuplicateTargetGroupName",
+		},
+		{
 			fact: "all protocols of Network Load Balancers can be target groups", grade: documented,
 			only: "not every Region has QUIC",
 			call: func(s *stage) string {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
@@ -20,6 +21,90 @@ func (s *stage) listenWith(change func(*elb.CreateListenerInput)) error {
 	in := listenerInput(s.lb, s.group(tcp), tcp, 30000)
 	change(in)
 	return second(s.listen(in))
+}
+
+func loadBalancerRows() []row {
+	create := func(s *stage, change func(*elb.CreateLoadBalancerInput)) (string, error) {
+		in := &elb.CreateLoadBalancerInput{
+			Name: new(s.prefix + "-one"), Type: types.LoadBalancerTypeEnumNetwork, Scheme: types.LoadBalancerSchemeEnumInternal, Subnets: s.subnets,
+		}
+		change(in)
+		out, err := s.CreateLoadBalancer(s.t.Context(), in)
+		if err != nil {
+			return "", err
+		}
+		return *out.LoadBalancers[0].LoadBalancerArn, nil
+	}
+	return []row{
+		{
+			fact: "creating a load balancer again answers the existing one", grade: documented,
+			call: func(s *stage) string {
+				again, err := create(s, func(*elb.CreateLoadBalancerInput) {})
+				return fmt.Sprint(answer(err), " ", again == s.lb)
+			},
+			want: "ok true",
+		},
+		{
+			fact: "a load balancer of the same name with another scheme is refused", grade: documented, only: "AWS might check first that the VPC has an internet gateway",
+			call: func(s *stage) string {
+				return answer(second(create(s, func(in *elb.CreateLoadBalancerInput) { in.Scheme = types.LoadBalancerSchemeEnumInternetFacing })))
+			},
+			want: "DuplicateLoadBalancerName",
+		},
+		{
+			fact: "a load balancer in a missing subnet is SubnetNotFound", grade: documented,
+			call: func(s *stage) string {
+				return answer(second(create(s, func(in *elb.CreateLoadBalancerInput) {
+					in.Name, in.Subnets = s.name(), []string{"subnet-00000000000000000"}
+				})))
+			},
+			want: "SubnetNotFound",
+		},
+		{
+			fact: "a load balancer name does not begin with internal-, begin or end with a hyphen, or exceed 32 characters", grade: documented,
+			call: func(s *stage) string {
+				with := func(name string) error {
+					return second(create(s, func(in *elb.CreateLoadBalancerInput) { in.Name = &name }))
+				}
+				return answers(with("internal-x"), with("-x"), with("x-"), with("a23456789012345678901234567890123"), with("a_b"))
+			},
+			want: "ValidationError",
+		},
+		{
+			fact: "a load balancer has at most one subnet in a zone", grade: observed, only: "needs two subnets in one zone",
+			cfg: elbemu.Config{
+				VPCs: []elbemu.VPC{{ID: "vpc-local", CIDR: netip.MustParsePrefix("127.30.0.0/16")}},
+				Subnets: []elbemu.Subnet{
+					{ID: "subnet-local-a", CIDR: netip.MustParsePrefix("127.30.0.0/17"), Zone: "a"},
+					{ID: "subnet-local-b", CIDR: netip.MustParsePrefix("127.30.128.0/17"), Zone: "a"},
+				},
+			},
+			call: func(s *stage) string {
+				return answer(second(create(s, func(in *elb.CreateLoadBalancerInput) {
+					in.Name, in.Subnets = s.name(), []string{"subnet-local-a", "subnet-local-b"}
+				})))
+			},
+			want: "InvalidConfigurationRequest",
+		},
+		{
+			fact: "a load balancer is provisioning for a while, then active", grade: documented, only: needsClock,
+			cfg: elbemu.Config{Delays: &elbemu.Delays{Provisioning: 2 * time.Minute}},
+			call: func(s *stage) string {
+				arn, err := create(s, func(in *elb.CreateLoadBalancerInput) { in.Name = s.name() })
+				state := func() string {
+					out, err := s.DescribeLoadBalancers(s.t.Context(), &elb.DescribeLoadBalancersInput{LoadBalancerArns: []string{arn}})
+					if err != nil {
+						return answer(err)
+					}
+					return string(out.LoadBalancers[0].State.Code)
+				}
+				before := state()
+				s.clock.advance(2 * time.Minute)
+				return joined(answer(err), before, state())
+			},
+			want: "ok provisioning active",
+		},
+	}
 }
 
 func listenerRows() []row {

@@ -176,7 +176,7 @@ func pageRows() []row {
 			fact: "DescribeTargetHealth is not paged: it answers 401 targets at once", grade: documented,
 			call: func(s *stage) string {
 				group := s.group(tcp)
-				if err := s.registerMany(group, 1, 401); err != nil {
+				if err := s.registerMany(group, 401); err != nil {
 					return answer(err)
 				}
 				return fmt.Sprint(len(strings.Split(s.states(group), "; ")))

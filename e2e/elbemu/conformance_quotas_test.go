@@ -1,6 +1,7 @@
 package elbemu_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ import (
 
 // rows are all facts that calls can show.
 func rows() []row {
-	return slices.Concat(quotaRows(), throttlingRows(), groupRows(), attributeRows(), listenerRows(), associationRows(), targetRows(), healthRows(), deletionRows(), tagRows(), pageRows())
+	return slices.Concat(quotaRows(), throttlingRows(), loadBalancerRows(), groupRows(), attributeRows(), listenerRows(), associationRows(), targetRows(), healthRows(), deletionRows(), tagRows(), pageRows())
 }
 
 const (
@@ -45,18 +46,18 @@ func until(limit int, call func(i int) error) string {
 	return fmt.Sprintf("all %d", limit)
 }
 
-// ports are n targets on one address.
-func (s *stage) ports(first, n int) []types.TargetDescription {
+// ports are n targets on one address, on ports from 1.
+func (s *stage) ports(n int) []types.TargetDescription {
 	var list []types.TargetDescription
 	for i := range n {
-		list = append(list, s.target(int32(first+i)))
+		list = append(list, s.target(int32(1+i)))
 	}
 	return list
 }
 
 // registerMany registers n targets on one address, 200 with a call.
-func (s *stage) registerMany(group string, first, n int) error {
-	for chunk := range slices.Chunk(s.ports(first, n), 200) {
+func (s *stage) registerMany(group string, n int) error {
+	for chunk := range slices.Chunk(s.ports(n), 200) {
 		if err := s.register(group, chunk...); err != nil {
 			return err
 		}
@@ -115,7 +116,7 @@ func quotaRows() []row {
 		{
 			fact: "a Region has at most 50 Network Load Balancers", grade: documented, only: adjustable,
 			call: func(s *stage) string {
-				return until(60, func(i int) error {
+				return until(60, func(int) error {
 					_, err := s.CreateLoadBalancer(s.t.Context(), &elb.CreateLoadBalancerInput{Name: s.name(), Type: types.LoadBalancerTypeEnumNetwork, Subnets: s.subnets})
 					return err
 				})
@@ -136,7 +137,7 @@ func quotaRows() []row {
 			fact: "a target group has at most 1,000 targets", grade: documented, only: adjustable,
 			call: func(s *stage) string {
 				group := s.group(tcp)
-				return answers(s.registerMany(group, 1, 1000), s.register(group, s.target(2000)))
+				return answers(s.registerMany(group, 1000), s.register(group, s.target(2000)))
 			},
 			want: "ok, TooManyTargets",
 		},
@@ -144,7 +145,7 @@ func quotaRows() []row {
 			fact: "a zone has at most 500 targets on a load balancer, and one in several groups counts as often", grade: documented, only: adjustable,
 			call: func(s *stage) string {
 				one, two := s.group(tcp), s.group(tcp)
-				return answers(s.registerMany(one, 1, 400), s.registerMany(two, 1, 101),
+				return answers(s.registerMany(one, 400), s.registerMany(two, 101),
 					second(s.listen(listenerInput(s.lb, one, tcp, 1))), second(s.listen(listenerInput(s.lb, two, tcp, 2))))
 			},
 			want: "ok, TooManyTargets",
@@ -156,12 +157,12 @@ func quotaRows() []row {
 				var all []error
 				for i := range 4 {
 					group := s.group(tcp)
-					all = append(all, s.registerMany(group, 1, 1000), second(s.listen(listenerInput(s.lb, group, tcp, int32(i+1)))))
+					all = append(all, s.registerMany(group, 1000), second(s.listen(listenerInput(s.lb, group, tcp, int32(i+1)))))
 				}
 				before := answer(all[5]) + " " + answer(all[7])
 				group := s.group(tcp)
 				return before + " " + answer(s.setLB(s.lb2, "load_balancing.cross_zone.enabled", "true")) + " " +
-					answer(s.registerMany(group, 1, 500)) + " " + answer(second(s.listen(listenerInput(s.lb2, group, tcp, 1)))) + " " +
+					answer(s.registerMany(group, 500)) + " " + answer(second(s.listen(listenerInput(s.lb2, group, tcp, 1)))) + " " +
 					answer(s.register(group, s.target(2000)))
 			},
 			want: "ok TooManyTargets ok ok ok TooManyTargets",
@@ -299,8 +300,8 @@ func throttlingRows() []row {
 					}
 				}
 				_, err := s.create(s.groupInput(tcp))
-				generic, isGeneric := unwrapAPI(err).(*smithy.GenericAPIError)
-				return fmt.Sprint(answerSaying(err, "Rate exceeded"), " ", isGeneric && generic.Code == "Throttling", " ", len(s.e.Snapshot().TargetGroups))
+				var generic *smithy.GenericAPIError
+				return fmt.Sprint(answerSaying(err, "Rate exceeded"), " ", errors.As(err, &generic) && generic.Code == "Throttling", " ", len(s.e.Snapshot().TargetGroups))
 			},
 			want: "Throttling true 0",
 		},
@@ -325,20 +326,6 @@ func throttlingRows() []row {
 			want: "3 3 1 1",
 		},
 	}
-}
-
-func unwrapAPI(err error) smithy.APIError {
-	for err != nil {
-		if api, ok := err.(smithy.APIError); ok {
-			return api
-		}
-		wrapped, ok := err.(interface{ Unwrap() error })
-		if !ok {
-			return nil
-		}
-		err = wrapped.Unwrap()
-	}
-	return nil
 }
 
 // newImpatientRetryer is the SDK's standard one without its waits.

@@ -115,6 +115,19 @@ func targetRows() []row {
 			want: "ValidationError ok",
 		},
 		{
+			fact: "a QuicServerId is that of one target, and cannot be changed", grade: documented, only: "not every Region has QUIC",
+			call: func(s *stage) string {
+				group := s.group(quic)
+				with := func(port int32, id string) error {
+					d := s.target(port)
+					d.QuicServerId = &id
+					return s.register(group, d)
+				}
+				return joined(answers(with(1, "0x0000000000000001"), with(1, "0x0000000000000001")), answers(with(1, "0x0000000000000002"), with(2, "0x0000000000000001")))
+			},
+			want: "ok ValidationError",
+		},
+		{
 			fact: "deregistering a target that is not registered succeeds", grade: documented,
 			call: func(s *stage) string { return answer(s.deregister(s.group(tcp), s.target(7777))) }, want: "ok",
 		},
@@ -309,19 +322,30 @@ func deletionRows() []row {
 		},
 		{
 			fact: "a new listener may not be found for some seconds", grade: inSource, only: needsClock,
-			cfg: elbemu.Config{Delays: &elbemu.Delays{Visible: 2 * time.Second}},
+			cfg: elbemu.Config{Delays: &elbemu.Delays{ListenerVisible: 2 * time.Second}},
 			call: func(s *stage) string {
 				group, listener, err := s.serving(tcp)
 				describe := func() error {
 					_, err := s.DescribeListeners(s.t.Context(), &elb.DescribeListenersInput{ListenerArns: []string{listener}})
 					return err
 				}
-				_, tags := s.DescribeTags(s.t.Context(), &elb.DescribeTagsInput{ResourceArns: []string{group}})
+				_, tags := s.DescribeTags(s.t.Context(), &elb.DescribeTagsInput{ResourceArns: []string{group, listener}})
 				all := []string{answer(err), answer(describe()), answer(tags)}
 				s.clock.advance(2 * time.Second)
 				return joined(append(all, answer(describe()))...)
 			},
-			want: "ok ListenerNotFound TargetGroupNotFound ok",
+			want: "ok ListenerNotFound ListenerNotFound ok",
+		},
+		{
+			fact: "a new target group may not be found by reads for a while, and can be used at once", grade: unverified, only: needsClock,
+			cfg: elbemu.Config{Delays: &elbemu.Delays{Visible: time.Second}},
+			call: func(s *stage) string {
+				group := s.group(tcp)
+				before := joined(answer(s.register(group, s.target(1))), s.states(group))
+				s.clock.advance(time.Second)
+				return joined(before, s.states(group))
+			},
+			want: "ok TargetGroupNotFound " + notInUseText,
 		},
 		{
 			fact: "deleting a missing target group succeeds", grade: unverified,

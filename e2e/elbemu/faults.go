@@ -50,6 +50,7 @@ type Fault struct {
 // Application says whether a call changes the state.
 type Application int
 
+// Applications of a call.
 const (
 	ApplyNow Application = iota
 	ApplyNever
@@ -59,6 +60,7 @@ const (
 // Answer says what the caller learns.
 type Answer int
 
+// Answers to a call.
 const (
 	AnswerTrue  Answer = iota // how the call really ended
 	AnswerError               // Fault.Error

@@ -156,10 +156,10 @@ func (g *targetGroup) anyHealthy() bool {
 }
 
 type xmlTarget struct {
-	Id               string
+	ID               string `xml:"Id"`
 	Port             int    `xml:",omitempty"`
 	AvailabilityZone string `xml:",omitempty"`
-	QuicServerId     string `xml:",omitempty"`
+	QuicServerID     string `xml:"QuicServerId,omitempty"`
 }
 
 type xmlTargetHealth struct {
@@ -197,14 +197,14 @@ func decodeDescribeTargetHealth(p fields) step {
 				found = append(found, s.describeHealth(g, t))
 				continue
 			}
-			found = append(found, describe(g, xmlTarget{Id: key.id, Port: key.port}, notRegistered))
+			found = append(found, describe(g, xmlTarget{ID: key.id, Port: key.port}, notRegistered))
 		}
 		return result{listOf(found)}, nil
 	}
 }
 
 func (s *state) describeHealth(g *targetGroup, t *target) xmlHealthDescription {
-	return describe(g, xmlTarget{Id: t.id, Port: t.port, AvailabilityZone: t.zone, QuicServerId: t.quicServerID}, s.condition(g, t))
+	return describe(g, xmlTarget{ID: t.id, Port: t.port, AvailabilityZone: t.zone, QuicServerID: t.quicServerID}, s.condition(g, t))
 }
 
 func describe(g *targetGroup, x xmlTarget, c condition) xmlHealthDescription {

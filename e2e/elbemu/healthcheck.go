@@ -121,7 +121,7 @@ func setNumber(field *int, value *int) {
 
 // codeRanges parses a matcher such as "200,202" or "200-399".
 func codeRanges(matcher string) (ranges [][2]int, ok bool) {
-	for _, part := range strings.Split(matcher, ",") {
+	for part := range strings.SplitSeq(matcher, ",") {
 		first, last, isRange := strings.Cut(part, "-")
 		if !isRange {
 			last = first

@@ -2,7 +2,6 @@ package elbemu
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -91,80 +90,8 @@ func (l *listener) xml() xmlListener {
 	return x
 }
 
-// groupWeight is a target group as a call names it.
-type groupWeight struct {
-	arn    string
-	weight int
-}
-
-// listenerGiven is what a call says of a listener; absent fields are nil or
-// empty.
-type listenerGiven struct {
-	port         *int
-	protocol     string
-	actions      []groupWeight
-	certificates []string
-	policy       string
-	alpn         []string
-}
-
-func (p fields) readListener() listenerGiven {
-	given := listenerGiven{
-		port:     p.number("Port", 1, 65535),
-		protocol: p.oneOf("Protocol", protocols...),
-		actions:  p.readActions(),
-		policy:   p.optional("SslPolicy"),
-		alpn:     p.texts("AlpnPolicy"),
-	}
-	for _, m := range p.members("Certificates") {
-		given.certificates = append(given.certificates, m.required("CertificateArn"))
-	}
-	if given.protocol != "" && !slices.Contains(networkProtocols, given.protocol) {
-		p.f.refuse(invalid("Listener protocol '%s' must be one of 'TLS, TCP, TCP_UDP, UDP'", given.protocol))
-	}
-	if len(given.certificates) > 1 || len(given.alpn) > 1 {
-		p.f.refuse(invalid("At most one certificate and one ALPN policy can be specified"))
-	}
-	return given
-}
-
-// readActions reads the one forward action of a Network Load Balancer's
-// listener.
-func (p fields) readActions() []groupWeight {
-	list := p.members("DefaultActions")
-	if len(list) > 1 {
-		p.f.refuse(refuse(codeTooManyActions, "A listener of a Network Load Balancer has exactly one default action"))
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	m := list[0]
-	kind, plain := m.required("Type"), m.optional("TargetGroupArn")
-	m.number("Order", 1, 50000)
-	if kind != "forward" {
-		p.f.refuse(refuse(codeInvalidLBAction, "The action type '%.40s' is not valid with a Network Load Balancer; it must be 'forward'", kind))
-	}
-	var groups []groupWeight
-	if config, ok := m.structure("ForwardConfig"); ok {
-		for _, tuple := range config.members("TargetGroups") {
-			g := groupWeight{arn: tuple.required("TargetGroupArn"), weight: 1}
-			setNumber(&g.weight, tuple.number("Weight", 0, 999))
-			groups = append(groups, g)
-		}
-	}
-	switch {
-	case len(groups) == 0 && plain == "":
-		p.f.refuse(invalid("A target group ARN must be specified"))
-	case len(groups) == 0:
-		groups = []groupWeight{{arn: plain, weight: 1}}
-	case plain != "" && (len(groups) != 1 || groups[0].arn != plain):
-		p.f.refuse(invalid("You cannot specify both a target group ARN and a forward configuration of other target groups"))
-	}
-	return groups
-}
-
 func decodeCreateListener(p fields) step {
-	lbARN, given, tags := p.required("LoadBalancerArn"), p.readListener(), p.readTags("Tags")
+	lbARN, given, tags := p.required("LoadBalancerArn"), p.readListener(), p.readTags()
 	switch {
 	case given.protocol == "":
 		p.f.refuse(invalid("A listener protocol must be specified"))
@@ -216,31 +143,6 @@ func (s *state) createListener(lbARN string, given listenerGiven, tags tagSet) (
 	return l, nil
 }
 
-// apply is what results from changing old by what is given.
-func (given listenerGiven) apply(old listenerSettings) (listenerSettings, *APIError) {
-	n := old
-	setNumber(&n.port, given.port)
-	setText(&n.protocol, given.protocol)
-	if len(given.certificates) == 1 {
-		n.certificate = given.certificates[0]
-	}
-	setText(&n.policy, given.policy)
-	if len(given.alpn) == 1 {
-		n.alpn = given.alpn[0]
-	}
-	switch {
-	case n.protocol == "TLS" && n.certificate == "":
-		return n, refuse(codeCertificateNotFound, "A certificate must be specified for TLS listeners")
-	case n.protocol == "TLS" && n.policy == "":
-		n.policy = "ELBSecurityPolicy-2016-08"
-	case n.protocol != "TLS" && old.protocol == "TLS":
-		n.certificate, n.policy, n.alpn = "", "", "" // documented: changing to TCP removes them
-	case n.protocol != "TLS" && n.certificate+n.policy+n.alpn != "":
-		return n, invalid("A certificate, security policy or ALPN policy can only be specified for TLS listeners")
-	}
-	return n, nil
-}
-
 func (s *state) findForwards(groups []groupWeight) ([]forward, *APIError) {
 	if len(groups) > s.cfg.Quotas.TargetGroupsPerAction {
 		return nil, refuse(codeTooManyTGs, "The maximum number of target groups per action '%d' has been reached", s.cfg.Quotas.TargetGroupsPerAction)
@@ -265,7 +167,7 @@ func (s *state) findListener(arn string) (*listener, *APIError) {
 		return nil, invalid("'%.200s' is not a valid listener ARN", arn)
 	}
 	l, ok := s.listeners[arn]
-	if !ok || !s.visible(l.resource) {
+	if !ok || !s.visible(l.resource, s.cfg.Delays.ListenerVisible) {
 		return nil, refuse(codeListenerNotFound, "Listener '%s' not found", arn)
 	}
 	return l, nil
@@ -283,7 +185,7 @@ func decodeDescribeListeners(p fields) step {
 			}
 		}
 		found := inOrder(s.listeners, func(l *listener) bool {
-			return s.visible(l.resource) && (l.lb.resource.arn == lbARN || slices.Contains(arns, l.resource.arn))
+			return s.visible(l.resource, s.cfg.Delays.ListenerVisible) && (l.lb.resource.arn == lbARN || slices.Contains(arns, l.resource.arn))
 		})
 		if lbARN == "" && len(found) < distinct(arns) {
 			return nil, refuse(codeListenerNotFound, "One or more listeners not found")
@@ -355,32 +257,4 @@ func (s *state) removeListener(l *listener) {
 	previous := l.forwards
 	l.forwards = nil
 	s.detach(l, previous)
-}
-
-func decodeModifyListenerAttributes(p fields) step {
-	arn := p.required("ListenerArn")
-	wanted := p.readAttributes("Listener", listenerChecks)
-	return func(s *state) (any, *APIError) {
-		l, err := s.findListener(arn)
-		if err != nil {
-			return nil, err
-		}
-		if l.settings.protocol != "TCP" && l.settings.protocol != "TLS" {
-			return nil, refuse(codeInvalidConfiguration, "Listener attribute '%s' is not supported for protocol '%s'", attrIdleTimeout, l.settings.protocol)
-		}
-		maps.Copy(l.attributes, wanted)
-		s.changed()
-		return attributesResult{listOf(l.attributes.xml())}, nil
-	}
-}
-
-func decodeDescribeListenerAttributes(p fields) step {
-	arn := p.required("ListenerArn")
-	return func(s *state) (any, *APIError) {
-		l, err := s.findListener(arn)
-		if err != nil {
-			return nil, err
-		}
-		return attributesResult{listOf(l.attributes.xml())}, nil
-	}
 }

@@ -29,21 +29,21 @@ func (lb *loadBalancer) position() uint64 { return lb.resource.order }
 type xmlLoadBalancer struct {
 	LoadBalancerArn       string
 	DNSName               string
-	CanonicalHostedZoneId string
+	CanonicalHostedZoneID string `xml:"CanonicalHostedZoneId"`
 	CreatedTime           string
 	LoadBalancerName      string
 	Scheme                string
-	VpcId                 string
+	VpcID                 string `xml:"VpcId"`
 	State                 struct{ Code string }
 	Type                  string
 	AvailabilityZones     members[xmlZone]
 	SecurityGroups        members[string]
-	IpAddressType         string
+	IPAddressType         string `xml:"IpAddressType"`
 }
 
 type xmlZone struct {
 	ZoneName              string
-	SubnetId              string
+	SubnetID              string `xml:"SubnetId"`
 	LoadBalancerAddresses members[struct{}]
 }
 
@@ -60,18 +60,18 @@ func (s *state) xmlLoadBalancer(lb *loadBalancer) xmlLoadBalancer {
 	x := xmlLoadBalancer{
 		LoadBalancerArn:       lb.resource.arn,
 		DNSName:               s.dnsName(lb),
-		CanonicalHostedZoneId: hostedZone,
+		CanonicalHostedZoneID: hostedZone,
 		CreatedTime:           timestamp(lb.resource.at),
 		LoadBalancerName:      lb.name,
 		Scheme:                lb.scheme,
-		VpcId:                 lb.vpc,
+		VpcID:                 lb.vpc,
 		Type:                  "network",
 		SecurityGroups:        listOf(lb.groups),
-		IpAddressType:         lb.ipType,
+		IPAddressType:         lb.ipType,
 	}
 	x.State.Code = s.loadBalancerState(lb)
 	for _, subnet := range lb.subnets {
-		x.AvailabilityZones.Members = append(x.AvailabilityZones.Members, xmlZone{ZoneName: subnet.Zone, SubnetId: subnet.ID})
+		x.AvailabilityZones.Members = append(x.AvailabilityZones.Members, xmlZone{ZoneName: subnet.Zone, SubnetID: subnet.ID})
 	}
 	return x
 }
@@ -129,7 +129,7 @@ func decodeCreateLoadBalancer(p fields) step {
 		ipType:  p.oneOf("IpAddressType", "ipv4", "dualstack"),
 		subnets: p.texts("Subnets"),
 		groups:  p.texts("SecurityGroups"),
-		tags:    p.readTags("Tags"),
+		tags:    p.readTags(),
 	}
 	for _, m := range p.members("SubnetMappings") {
 		in.subnets = append(in.subnets, m.required("SubnetId"))
@@ -227,7 +227,7 @@ func (s *state) findLoadBalancer(arn string) (*loadBalancer, *APIError) {
 		return nil, invalid("'%.200s' is not a valid load balancer ARN", arn)
 	}
 	lb, ok := s.loadBalancers[arn]
-	if !ok || !s.visible(lb.resource) {
+	if !ok || !s.visible(lb.resource, s.cfg.Delays.Visible) {
 		return nil, refuse(codeLoadBalancerNotFound, "Load balancer '%s' not found", arn)
 	}
 	return lb, nil
@@ -244,7 +244,7 @@ func decodeDescribeLoadBalancers(p fields) step {
 	return func(s *state) (any, *APIError) {
 		asked := len(arns)+len(names) > 0
 		found := inOrder(s.loadBalancers, func(lb *loadBalancer) bool {
-			return s.visible(lb.resource) &&
+			return s.visible(lb.resource, s.cfg.Delays.Visible) &&
 				(!asked || slices.Contains(arns, lb.resource.arn) || slices.Contains(names, lb.name))
 		})
 		if asked && len(found) < distinct(arns)+distinct(names) {
@@ -286,31 +286,6 @@ func decodeDeleteLoadBalancer(p fields) step {
 		delete(s.loadBalancers, arn)
 		s.cutFlows(Cut{LoadBalancer: arn})
 		return void{}, nil
-	}
-}
-
-func decodeModifyLoadBalancerAttributes(p fields) step {
-	arn := p.required("LoadBalancerArn")
-	wanted := p.readAttributes("Load balancer", loadBalancerChecks)
-	return func(s *state) (any, *APIError) {
-		lb, err := s.findLoadBalancer(arn)
-		if err != nil {
-			return nil, err
-		}
-		maps.Copy(lb.attributes, wanted)
-		s.changed()
-		return attributesResult{listOf(lb.attributes.xml())}, nil
-	}
-}
-
-func decodeDescribeLoadBalancerAttributes(p fields) step {
-	arn := p.required("LoadBalancerArn")
-	return func(s *state) (any, *APIError) {
-		lb, err := s.findLoadBalancer(arn)
-		if err != nil {
-			return nil, err
-		}
-		return attributesResult{listOf(lb.attributes.xml())}, nil
 	}
 }
 

@@ -22,7 +22,7 @@ func post(e *elbemu.Emulator, body string) *httptest.ResponseRecorder {
 type errorAnswer struct {
 	XMLName   xml.Name `xml:"http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/ ErrorResponse"`
 	Error     struct{ Type, Code, Message string }
-	RequestId string
+	RequestID string `xml:"RequestId"`
 }
 
 func TestMistakesAreLoud(t *testing.T) {
@@ -56,7 +56,7 @@ func TestMistakesAreLoud(t *testing.T) {
 				t.Fatalf("%v in %s", err, answer.Body)
 			}
 			if answer.Code != http.StatusBadRequest || got.Error.Code != row.code || got.Error.Type != "Sender" ||
-				!strings.Contains(got.Error.Message, row.says) || got.RequestId == "" {
+				!strings.Contains(got.Error.Message, row.says) || got.RequestID == "" {
 				t.Fatalf("HTTP %d %s", answer.Code, answer.Body)
 			}
 		})

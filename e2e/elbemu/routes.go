@@ -49,7 +49,7 @@ func (s *state) eligible(g *targetGroup) []netip.AddrPort {
 	for _, t := range g.sortedTargets() {
 		late := t.draining() && !s.now.Before(t.deregisteredAt.Add(s.cfg.Delays.TargetOut))
 		early := s.now.Before(t.registeredAt.Add(s.cfg.Delays.TargetIn))
-		if late || early || !l4Reachable(g, t) {
+		if late || early || !inEnabledZone(g, t) {
 			continue
 		}
 		s.advance(g, t)
@@ -65,8 +65,8 @@ func (s *state) eligible(g *targetGroup) []netip.AddrPort {
 	return registered
 }
 
-// l4Reachable leaves out targets in zones that the load balancer does not use.
-func l4Reachable(g *targetGroup, t *target) bool {
+// inEnabledZone is false for targets in zones that the load balancer does not use.
+func inEnabledZone(g *targetGroup, t *target) bool {
 	lb := g.loadBalancer()
 	return lb != nil && lb.inZone(t.zone)
 }

@@ -66,10 +66,10 @@ func (s *state) next() uint64 {
 
 func (s *state) changed() { s.version++ }
 
-// visible tells whether the present call finds the resource. Only reads lag:
+// visible tells whether the present call finds the resource. Only reads lag;
 // what was created can be used at once by calls that change something.
-func (s *state) visible(c created) bool {
-	return !s.reading || !s.now.Before(c.at.Add(s.cfg.Delays.Visible))
+func (s *state) visible(c created, lag time.Duration) bool {
+	return !s.reading || !s.now.Before(c.at.Add(lag))
 }
 
 // created is what load balancers, target groups and listeners share.

@@ -22,9 +22,9 @@ const (
 
 // readTags reads the tags of a call. Sources: the published API model for
 // lengths and characters; the user guide for the reserved prefix.
-func (p fields) readTags(name string) tagSet {
+func (p fields) readTags() tagSet {
 	tags := tagSet{}
-	for _, m := range p.members(name) {
+	for _, m := range p.members("Tags") {
 		key, value := m.required("Key"), m.optional("Value")
 		switch _, twice := tags[key]; {
 		case twice:
@@ -107,7 +107,7 @@ func (p fields) readResourceARNs() []string {
 
 func decodeAddTags(p fields) step {
 	arns := p.readResourceARNs()
-	tags := p.readTags("Tags")
+	tags := p.readTags()
 	if len(tags) == 0 {
 		p.f.refuse(invalid("1 validation error detected: Value null at 'tags' failed to satisfy constraint: Member must not be null"))
 	}

@@ -1,7 +1,6 @@
 package elbemu
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -35,14 +34,16 @@ var networkProtocols = []string{"TCP", "TLS", "UDP", "TCP_UDP", "QUIC", "TCP_QUI
 
 func isQUIC(protocol string) bool { return protocol == "QUIC" || protocol == "TCP_QUIC" }
 
-type xmlMatcher struct{ HttpCode string }
+type xmlMatcher struct {
+	HTTPCode string `xml:"HttpCode"`
+}
 
 type xmlTargetGroup struct {
 	TargetGroupArn             string
 	TargetGroupName            string
 	Protocol                   string
 	Port                       int
-	VpcId                      string
+	VpcID                      string `xml:"VpcId"`
 	HealthCheckProtocol        string
 	HealthCheckPort            string
 	HealthCheckEnabled         bool
@@ -54,7 +55,7 @@ type xmlTargetGroup struct {
 	Matcher                    *xmlMatcher `xml:",omitempty"`
 	LoadBalancerArns           members[string]
 	TargetType                 string
-	IpAddressType              string
+	IPAddressType              string `xml:"IpAddressType"`
 }
 
 type targetGroupsResult struct {
@@ -68,7 +69,7 @@ func (g *targetGroup) xml() xmlTargetGroup {
 		TargetGroupName:            g.name,
 		Protocol:                   g.protocol,
 		Port:                       g.port,
-		VpcId:                      g.vpc,
+		VpcID:                      g.vpc,
 		HealthCheckProtocol:        g.check.protocol,
 		HealthCheckPort:            g.check.port,
 		HealthCheckEnabled:         true,
@@ -78,7 +79,7 @@ func (g *targetGroup) xml() xmlTargetGroup {
 		UnhealthyThresholdCount:    g.check.unhealthy,
 		HealthCheckPath:            g.check.path,
 		TargetType:                 g.targetType,
-		IpAddressType:              g.ipType,
+		IPAddressType:              g.ipType,
 	}
 	if g.check.codes != "" {
 		x.Matcher = &xmlMatcher{g.check.codes}
@@ -113,7 +114,7 @@ func decodeCreateTargetGroup(p fields) step {
 		targetType: p.oneOf("TargetType", "instance", "ip", "lambda", "alb"),
 		ipType:     p.oneOf("IpAddressType", "ipv4", "ipv6"),
 		check:      p.readHealthCheck(),
-		tags:       p.readTags("Tags"),
+		tags:       p.readTags(),
 	}
 	if in.targetType == "" {
 		in.targetType = "instance"
@@ -189,7 +190,7 @@ func (s *state) findTargetGroup(arn string) (*targetGroup, *APIError) {
 		return nil, invalid("'%.200s' is not a valid target group ARN", arn)
 	}
 	g, ok := s.targetGroups[arn]
-	if !ok || !s.visible(g.resource) {
+	if !ok || !s.visible(g.resource, s.cfg.Delays.Visible) {
 		return nil, refuse(codeTargetGroupNotFound, "Target group '%s' not found", arn)
 	}
 	return g, nil
@@ -216,7 +217,7 @@ func decodeDescribeTargetGroups(p fields) step {
 		named := len(arns)+len(names) > 0
 		found := inOrder(s.targetGroups, func(g *targetGroup) bool {
 			switch {
-			case !s.visible(g.resource):
+			case !s.visible(g.resource, s.cfg.Delays.Visible):
 				return false
 			case lbARN != "":
 				lb := g.loadBalancer()
@@ -273,62 +274,5 @@ func decodeDeleteTargetGroup(p fields) step {
 		delete(s.groupNames, g.name)
 		s.changed()
 		return void{}, nil
-	}
-}
-
-func decodeModifyTargetGroupAttributes(p fields) step {
-	arn := p.required("TargetGroupArn")
-	wanted := p.readAttributes("Target group", targetGroupChecks)
-	return func(s *state) (any, *APIError) {
-		g, err := s.findTargetGroup(arn)
-		if err != nil {
-			return nil, err
-		}
-		if err := g.admits(wanted); err != nil {
-			return nil, err
-		}
-		s.settle(g) // what is over by the old delay stays over
-		maps.Copy(g.attributes, wanted)
-		s.changed()
-		return attributesResult{listOf(g.attributes.xml())}, nil
-	}
-}
-
-// admits refuses attributes that the group's protocol cannot have. Source: the
-// API model's TargetGroupAttribute.
-func (g *targetGroup) admits(wanted attributes) *APIError {
-	datagrams := g.protocol == "UDP" || g.protocol == "TCP_UDP"
-	switch {
-	case wanted[attrPreserveClientIP] == "false" && (datagrams || isQUIC(g.protocol)):
-		return refuse(codeInvalidConfiguration, "Client IP preservation cannot be disabled for target groups with protocol '%s'", g.protocol)
-	case wanted[attrUnhealthyCuts] == "true" && datagrams:
-		return refuse(codeInvalidConfiguration, "Connection termination for unhealthy targets cannot be enabled for target groups with protocol '%s'", g.protocol)
-	case wanted.seconds(attrUnhealthyDrain) > 0 && g.cutsUnhealthy(wanted):
-		return refuse(codeInvalidConfiguration, "The unhealthy draining interval can only be configured when connection termination for unhealthy targets is disabled")
-	case wanted[attrProxyProtocol] == "true" && isQUIC(g.protocol):
-		return refuse(codeInvalidConfiguration, "Proxy protocol cannot be enabled for target groups with protocol '%s'", g.protocol)
-	case wanted[attrDrainSeconds] != "" && wanted[attrDrainSeconds] != "300" && isQUIC(g.protocol):
-		return refuse(codeInvalidConfiguration, "The deregistration delay of target groups with protocol '%s' is always 300 seconds", g.protocol)
-	}
-	return nil
-}
-
-// cutsUnhealthy tells whether unhealthy targets lose their flows once wanted is
-// in force.
-func (g *targetGroup) cutsUnhealthy(wanted attributes) bool {
-	if value, ok := wanted[attrUnhealthyCuts]; ok {
-		return value == "true"
-	}
-	return g.attributes[attrUnhealthyCuts] == "true"
-}
-
-func decodeDescribeTargetGroupAttributes(p fields) step {
-	arn := p.required("TargetGroupArn")
-	return func(s *state) (any, *APIError) {
-		g, err := s.findTargetGroup(arn)
-		if err != nil {
-			return nil, err
-		}
-		return attributesResult{listOf(g.attributes.xml())}, nil
 	}
 }

@@ -2,6 +2,7 @@ package elbemu
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -104,16 +105,28 @@ func (s *state) register(g *targetGroup, list []targetGiven) *APIError {
 			}
 			continue // registering again changes nothing
 		}
+		if given.quicServerID != "" && g.hasQUICServer(given.quicServerID) {
+			return invalid("The QUIC server ID '%s' is registered already", given.quicServerID)
+		}
 		fresh[key] = &target{targetKey: key, zone: zone, quicServerID: given.quicServerID, registeredAt: s.now}
 	}
 	if err := s.roomForTargets(g, fresh); err != nil {
 		return err
 	}
-	for key, t := range fresh {
-		g.targets[key] = t
-	}
+	maps.Copy(g.targets, fresh)
 	s.changed()
 	return nil
+}
+
+// hasQUICServer looks at one group; AWS wants the id to be unique for the whole
+// listener.
+func (g *targetGroup) hasQUICServer(id string) bool {
+	for _, t := range g.targets {
+		if t.quicServerID == id {
+			return true
+		}
+	}
+	return false
 }
 
 var (

@@ -25,7 +25,9 @@ func resultXML(action string, result any, requestID string) reply {
 		Name: xml.Name{Local: action + "Response"},
 		Attr: []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: namespace}},
 	}
-	metadata := struct{ RequestId string }{requestID}
+	metadata := struct {
+		RequestID string `xml:"RequestId"`
+	}{requestID}
 	err := firstOf(
 		func() error { return enc.EncodeToken(envelope) },
 		func() error { return enc.EncodeElement(result, element(action+"Result")) },
@@ -60,8 +62,8 @@ func errorXML(fail *APIError, requestID string) reply {
 		XMLName   xml.Name `xml:"ErrorResponse"`
 		Namespace string   `xml:"xmlns,attr"`
 		Error     detail
-		RequestId string
-	}{Namespace: namespace, Error: detail{kind, fail.Code, fail.Message}, RequestId: requestID})
+		RequestID string `xml:"RequestId"`
+	}{Namespace: namespace, Error: detail{kind, fail.Code, fail.Message}, RequestID: requestID})
 	if err != nil { // strings only: cannot happen
 		return reply{status: http.StatusInternalServerError}
 	}

@@ -44,8 +44,7 @@ func newPlane(t *testing.T) *dataplane.Plane {
 	return p
 }
 
-// address is a loopback address of its own, and a port that was free.
-func address(t *testing.T) netip.AddrPort {
+func reserve(t *testing.T) *dataplane.Addresses {
 	t.Helper()
 	addresses, err := dataplane.ReserveAddresses()
 	if err != nil {
@@ -56,12 +55,35 @@ func address(t *testing.T) netip.AddrPort {
 			t.Error(err)
 		}
 	})
-	ip, err := addresses.Next()
+	return addresses
+}
+
+// address is a loopback address of its own, and a port that was free.
+func address(t *testing.T) netip.AddrPort {
+	t.Helper()
+	ip, err := reserve(t).Next()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return netip.AddrPortFrom(ip, 20001)
 }
+
+func closeLater(t *testing.T, c io.Closer) {
+	t.Cleanup(func() { c.Close() })
+}
+
+// echo serves one connection; its client sees what goes wrong.
+func echo(c io.ReadWriteCloser, name string) {
+	defer closeNow(c)
+	if _, err := io.WriteString(c, name); err != nil {
+		return
+	}
+	if _, err := io.Copy(c, c); err != nil {
+		return
+	}
+}
+
+func closeNow(c io.Closer) { c.Close() }
 
 // tcpEcho says its name, then echoes.
 func tcpEcho(t *testing.T, name string) netip.AddrPort {
@@ -70,18 +92,14 @@ func tcpEcho(t *testing.T, name string) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	closeLater(t, l)
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				io.WriteString(c, name)
-				io.Copy(c, c)
-			}()
+			go echo(c, name)
 		}
 	}()
 	return l.Addr().(*net.TCPAddr).AddrPort()
@@ -94,7 +112,7 @@ func udpEcho(t *testing.T, name string) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	closeLater(t, c)
 	go func() {
 		buffer := make([]byte, 1500)
 		for {
@@ -102,7 +120,9 @@ func udpEcho(t *testing.T, name string) netip.AddrPort {
 			if err != nil {
 				return
 			}
-			c.WriteToUDPAddrPort(append([]byte(name), buffer[:n]...), from)
+			if _, err := c.WriteToUDPAddrPort(append([]byte(name), buffer[:n]...), from); err != nil {
+				return
+			}
 		}
 	}()
 	return c.LocalAddr().(*net.UDPAddr).AddrPort()
@@ -114,26 +134,31 @@ func dial(t *testing.T, network string, at netip.AddrPort) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	closeLater(t, c)
 	return c
 }
 
 // read is the next bytes that arrive, or the error instead of them.
-func read(c net.Conn, wait time.Duration) (string, error) {
+func read(c net.Conn) (string, error) {
 	buffer := make([]byte, 1500)
-	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return "", err
 	}
 	n, err := c.Read(buffer)
 	return string(buffer[:n]), err
 }
 
-func say(t *testing.T, c net.Conn, text, want string) {
+func send(t *testing.T, c net.Conn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(c, text); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := read(c, patience); got != want {
+}
+
+func say(t *testing.T, c net.Conn, text, want string) {
+	t.Helper()
+	send(t, c, text)
+	if got, err := read(c); got != want {
 		t.Fatalf("answer %q, want %q: %v", got, want, err)
 	}
 }
@@ -161,7 +186,7 @@ func TestTCPOutlivesItsListener(t *testing.T) {
 		t.Fatalf("%d flows", n)
 	}
 	p.Cut(func(f dataplane.Flow) bool { return f.Listener == "l" && f.Group == "g" })
-	if _, err := read(c, patience); !errors.Is(err, syscall.ECONNRESET) {
+	if _, err := read(c); !errors.Is(err, syscall.ECONNRESET) {
 		t.Fatalf("after the cut: %v", err)
 	}
 }
@@ -172,12 +197,13 @@ func TestHalfClosedConnectionsWork(t *testing.T) {
 	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true, Targets: to(tcpEcho(t, ""))}})
 	c := dial(t, "tcp", at)
 	long := bytes.Repeat([]byte("x"), 1<<20)
+	sent := make(chan error, 1)
 	go func() {
-		c.Write(long)
-		c.(*net.TCPConn).CloseWrite()
+		_, err := c.Write(long)
+		sent <- errors.Join(err, c.(*net.TCPConn).CloseWrite())
 	}()
 	got, err := io.ReadAll(c)
-	if err != nil || !bytes.Equal(got, long) {
+	if err := errors.Join(err, <-sent); err != nil || !bytes.Equal(got, long) {
 		t.Fatalf("%d bytes: %v", len(got), err)
 	}
 	eventually(t, "the flow ends", func() bool { return len(p.Flows()) == 0 })
@@ -198,8 +224,8 @@ func TestUDPKeepsItsTargetAndEndsWithItsListener(t *testing.T) {
 	say(t, dial(t, "udp", at), "3", "b:3")
 	p.Sync(nil)
 	eventually(t, "flows end", func() bool { return len(p.Flows()) == 0 })
-	io.WriteString(old, "4")
-	if got, err := read(old, patience); !errors.Is(err, syscall.ECONNREFUSED) {
+	send(t, old, "4")
+	if got, err := read(old); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Fatalf("without a listener: %q, %v", got, err)
 	}
 }
@@ -245,7 +271,7 @@ func TestWeightsShareNewFlows(t *testing.T) {
 	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true, Targets: targets}})
 	got := map[string]int{}
 	for range 8 {
-		name, err := read(dial(t, "tcp", at), patience)
+		name, err := read(dial(t, "tcp", at))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,8 +288,8 @@ func TestNoTargetResets(t *testing.T) {
 	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true}})
 	c, err := net.Dial("tcp", at.String())
 	if err == nil {
-		defer c.Close()
-		_, err = read(c, patience)
+		closeLater(t, c)
+		_, err = read(c)
 	}
 	if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
@@ -301,9 +327,9 @@ func TestCloseEndsEverything(t *testing.T) {
 	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true, UDP: true, Targets: to(tcpEcho(t, "a"))}})
 	c := dial(t, "tcp", at)
 	say(t, c, "", "a")
-	io.WriteString(dial(t, "udp", at), "x")
+	send(t, dial(t, "udp", at), "x")
 	p.Close()
-	if _, err := read(c, patience); err == nil {
+	if _, err := read(c); err == nil {
 		t.Fatal("the connection lives")
 	}
 	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true}})
@@ -313,16 +339,7 @@ func TestCloseEndsEverything(t *testing.T) {
 }
 
 func TestAddressesAreGivenOnce(t *testing.T) {
-	one, err := dataplane.ReserveAddresses()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer one.Release()
-	two, err := dataplane.ReserveAddresses()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer two.Release()
+	one, two := reserve(t), reserve(t)
 	seen := map[netip.Addr]bool{}
 	for range 600 {
 		for _, from := range []*dataplane.Addresses{one, two} {

@@ -10,6 +10,7 @@ package dataplane
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -159,11 +160,7 @@ func (p *Plane) discard(c closer) {
 func (p *Plane) Faults() map[string]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	copied := map[string]string{}
-	for id, fault := range p.faults {
-		copied[id] = fault
-	}
-	return copied
+	return maps.Clone(p.faults)
 }
 
 // Failing tells whether a wanted listener is not served.

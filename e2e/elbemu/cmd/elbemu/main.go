@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	if err := serve(ctx, o, emulator, stdout, log); err != nil {
-		log.Error("elbemu failed", "err", err)
+		log.ErrorContext(ctx, "elbemu failed", "err", err)
 		return exitFailure
 	}
 	return 0
@@ -66,7 +66,7 @@ func serve(ctx context.Context, o options, emulator *elbemu.Emulator, stdout io.
 	server := &http.Server{Handler: logged(emulator, log), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(socket) }()
-	log.Info("elbemu started", "listen", socket.Addr().String(), "profile", string(o.cfg.Profile), "dataPlane", o.cfg.DataPlane)
+	log.InfoContext(ctx, "elbemu started", "listen", socket.Addr().String(), "profile", string(o.cfg.Profile), "dataPlane", o.cfg.DataPlane)
 	select {
 	case err := <-failed:
 		return errors.Join(fmt.Errorf("serving: %w", err), emulator.Close())
@@ -76,7 +76,7 @@ func serve(ctx context.Context, o options, emulator *elbemu.Emulator, stdout io.
 	defer cancel()
 	closing := emulator.Close() // also lets hanging calls go
 	stopping := server.Shutdown(patience)
-	log.Info("elbemu stopped")
+	log.InfoContext(ctx, "elbemu stopped")
 	return errors.Join(closing, stopping)
 }
 

@@ -41,7 +41,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.BoolVar(&o.cfg.DataPlane, "data-plane", true, "forward TCP and UDP on loopback addresses in 127.20.0.0/16 and check health for real")
 	err := flags.Parse(args)
 	switch {
-	case err == flag.ErrHelp:
+	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(out, usage)
 		flags.SetOutput(out)
 		flags.PrintDefaults()
