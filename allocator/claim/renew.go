@@ -81,7 +81,9 @@ func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim]) (a
 // fence, and only if nobody else holds the port.
 func (s *Service) adopt(ctx context.Context, h Holder, req api.RenewRequest) (ledger.Record[ledger.Claim], error) {
 	none := ledger.Record[ledger.Claim]{}
-	if err := s.checkPod(ctx, h, req.PodIP); err != nil {
+	if err := s.checkPod(ctx, h, req.PodIP); errors.Is(err, api.ErrForbidden) {
+		return none, api.Errorf(api.Lost, "the pod is gone, and so is its claim")
+	} else if err != nil {
 		return none, err
 	}
 	c := ledger.Claim{

@@ -1,0 +1,129 @@
+package rig_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// TestHoldersKeepTheirPorts takes away, one after the other, whatever a running
+// game might depend on: no port is lost and no binding changes.
+func TestHoldersKeepTheirPorts(t *testing.T) {
+	r := start(t, rig.Config{Replicas: 2})
+	ctx := t.Context()
+	var pods []*rig.Pod
+	for n := range 3 {
+		pods = append(pods, newPod(t, r, fmt.Sprintf("game-%d", n), "game=7777/UDP"))
+	}
+	holding := make(map[*rig.Pod]rig.PortRecord)
+	for _, p := range pods {
+		must(t, p.WaitBound(ctx))
+		port, err := p.PortOf(ctx)
+		must(t, err)
+		holding[p] = port
+	}
+	check(t, r)
+
+	each := func(do func(*rig.Replica)) func() {
+		return func() {
+			for _, a := range r.Replicas {
+				do(a)
+			}
+		}
+	}
+	for _, weather := range []struct {
+		name       string
+		begin, end func()
+	}{
+		{"allocators paused", each(func(a *rig.Replica) { must(t, a.Pause()) }), each(func(a *rig.Replica) { must(t, a.Resume()) })},
+		{"allocators killed", each(func(a *rig.Replica) { must(t, a.Kill(ctx)) }), each(func(a *rig.Replica) { must(t, a.Revive(ctx)) })},
+		{"allocators cut off from the API server", each((*rig.Replica).CutKubernetes), each((*rig.Replica).Heal)},
+		{"allocators cut off from AWS", each((*rig.Replica).CutAWS), each((*rig.Replica).Heal)},
+		{"API server paused", func() { must(t, r.Kube.Pause()) }, func() { must(t, r.Kube.Resume()) }},
+		{"agents cut off", func() {
+			for _, p := range pods {
+				p.Cut()
+			}
+		}, func() {
+			for _, p := range pods {
+				p.Heal()
+			}
+		}},
+		{"agents killed", func() {
+			for _, p := range pods {
+				must(t, p.Kill(ctx))
+			}
+		}, func() {
+			for _, p := range pods {
+				must(t, p.Start())
+			}
+		}},
+	} {
+		weather.begin()
+		// Longer than any claim: whoever would take a port away has had the time.
+		lasts := time.NewTimer(r.ClaimDuration + 2*time.Second)
+		select {
+		case <-ctx.Done():
+		case <-lasts.C:
+		}
+		weather.end()
+		for _, p := range pods {
+			before := holding[p].Value
+			// A renewal after the weather shows that both sides go on.
+			ended := time.Now()
+			if err := rig.Eventually(ctx, p.Name+" to renew after "+weather.name, func() error {
+				claim, err := p.Claim(ctx)
+				if err == nil && claim.Value.RenewedAt.Before(ended) {
+					err = fmt.Errorf("its last renewal was at %v", claim.Value.RenewedAt)
+				}
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			must(t, p.WaitBound(ctx))
+			port, err := p.PortOf(ctx)
+			must(t, err)
+			after := port.Value
+			if after.State != ledger.Bound || after.Generation != before.Generation || after.ListenerARN != before.ListenerARN || after.TargetGroupARN != before.TargetGroupARN {
+				t.Errorf("%s: %s had %+v and has %+v", weather.name, p.Name, before, after)
+			}
+		}
+		check(t, r)
+		must(t, r.CheckSettled(ctx))
+	}
+}
+
+// TestZombie pauses an agent, force-deletes its pod, and gives port and address
+// to another pod: the one that comes back touches nothing of the new holder.
+func TestZombie(t *testing.T) {
+	r := start(t, rig.Config{ListenerPorts: "30000"})
+	ctx := t.Context()
+	zombie := newPod(t, r, "zombie", "game=7777/UDP")
+	must(t, zombie.WaitBound(ctx))
+	must(t, zombie.Pause(), zombie.Remove(ctx))
+
+	heir, err := r.NewPod(ctx, "heir", "game=7777/UDP")
+	must(t, err)
+	must(t, heir.Start(), heir.WaitBound(ctx))
+	check(t, r)
+	before := bindingOf(t, r, heir)
+
+	must(t, zombie.Resume())
+	must(t, rig.Eventually(ctx, "the zombie to hear that it is not wanted", func() error {
+		log, err := zombie.Log()
+		if err == nil && !strings.Contains(log, "claim not renewed") && !strings.Contains(log, "claim lost") {
+			err = errors.New("it has not tried to renew yet")
+		}
+		return err
+	}))
+	check(t, r)
+	must(t, r.CheckSettled(ctx))
+	if after := bindingOf(t, r, heir); fmt.Sprint(before) != fmt.Sprint(after) {
+		t.Errorf("the heir's binding was %+v and is %+v", before, after)
+	}
+}
