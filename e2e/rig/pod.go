@@ -35,8 +35,8 @@ type Pod struct {
 	aws   *link
 	agent process
 
-	mu   sync.Mutex
-	game *process
+	mu    sync.Mutex
+	games []*process
 	// gone is set once the pod object is deleted.
 	gone bool
 }
@@ -207,24 +207,25 @@ func (p *Pod) stopProcesses() error {
 	defer cancel()
 	errs := []error{p.agent.kill(ctx)}
 	p.mu.Lock()
-	game := p.game
+	games := p.games
 	p.mu.Unlock()
-	if game != nil {
+	for _, game := range games {
 		errs = append(errs, game.kill(ctx))
 	}
 	return errors.Join(append(errs, p.gate.close())...)
 }
 
-// StartGame starts one of the example games on the pod's address.
+// StartGame starts one of the example games, udp-echo or tcp-echo, on the pod's
+// address.
 func (p *Pod) StartGame(program string, port int) error {
 	r := p.rig
 	paths := map[string]string{"udp-echo": r.programs.udpEcho, "tcp-echo": r.programs.tcpEcho}
 	game := &process{
-		path: paths[program], log: filepath.Join(r.dir, "game-"+logName(p.Name)+".log"),
+		path: paths[program], log: filepath.Join(r.dir, program+"-"+logName(p.Name)+".log"),
 		env: []string{"POD_NAME=" + p.Name, "PORTLEASE_DIR=" + p.Shared(), fmt.Sprintf("LISTEN=%s:%d", p.IP, port)},
 	}
 	p.mu.Lock()
-	p.game = game
+	p.games = append(p.games, game)
 	p.mu.Unlock()
 	return game.start()
 }
