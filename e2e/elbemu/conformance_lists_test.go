@@ -135,10 +135,10 @@ func pageRows() []row {
 					s.listener(s.lb, group, tcp, int32(30000+i))
 					made[group] = true
 				}
-				pages := elb.NewDescribeTargetGroupsPaginator(s, &elb.DescribeTargetGroupsInput{LoadBalancerArn: &s.lb, PageSize: nil})
+				pages := elb.NewDescribeTargetGroupsPaginator(s, &elb.DescribeTargetGroupsInput{LoadBalancerArn: &s.lb, PageSize: new(int32(2))})
 				seen := 0
 				for pages.HasMorePages() {
-					page, err := pages.NextPage(s.t.Context(), func(*elb.Options) {})
+					page, err := pages.NextPage(s.t.Context())
 					if err != nil {
 						return answer(err)
 					}
