@@ -1,0 +1,144 @@
+package api_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/shared/api"
+)
+
+// codes are what problem.go declares, so that a new code cannot be forgotten
+// here.
+func codes(t *testing.T) map[string]api.Code {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "problem.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]api.Code)
+	ast.Inspect(file, func(n ast.Node) bool {
+		v, ok := n.(*ast.ValueSpec)
+		if !ok || len(v.Values) != 1 {
+			return true
+		}
+		kind, named := v.Type.(*ast.Ident)
+		text, literal := v.Values[0].(*ast.BasicLit)
+		if !named || kind.Name != "Code" || !literal {
+			return true
+		}
+		word, err := strconv.Unquote(text.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[v.Names[0].Name] = api.Code(word)
+		return true
+	})
+	if len(found) < 10 {
+		t.Fatalf("found only the codes %v", found)
+	}
+	return found
+}
+
+func TestEveryCodeHasAStatusOfItsOwn(t *testing.T) {
+	want := map[api.Code]int{
+		api.Malformed: 400, api.Unauthenticated: 401, api.Forbidden: 403, api.NotFound: 404, api.MethodNotAllowed: 405,
+		api.Lost: 410, api.TooLarge: 413, api.Invalid: 422, api.Internal: 500,
+		api.Unavailable: 503, api.Exhausted: 503, api.Releasing: 503, api.Unsettled: 503,
+	}
+	declared := codes(t)
+	if len(declared) != len(want) {
+		t.Errorf("%d codes are declared, %d are known here", len(declared), len(want))
+	}
+	seen := make(map[api.Code]string)
+	for name, code := range declared {
+		if other, twice := seen[code]; twice {
+			t.Errorf("%s and %s are both %q", name, other, code)
+		}
+		seen[code] = name
+		if got := code.Status(); got != want[code] {
+			t.Errorf("%s has status %d, want %d", name, got, want[code])
+		}
+		if http.StatusText(code.Status()) == "" {
+			t.Errorf("status %d of %s has no title", code.Status(), name)
+		}
+	}
+	if got := api.Code("of a later version").Status(); got != http.StatusInternalServerError {
+		t.Errorf("an unknown code has status %d", got)
+	}
+}
+
+func TestABareStatusReadsAsTheCodeThatClaimsLeast(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		want   api.Code
+	}{
+		{400, api.Malformed}, {401, api.Unauthenticated}, {403, api.Forbidden}, {404, api.NotFound},
+		{405, api.MethodNotAllowed}, {413, api.TooLarge}, {422, api.Invalid}, {500, api.Internal},
+		{503, api.Unavailable}, {502, api.Unavailable}, {504, api.Unavailable}, {599, api.Unavailable},
+		{410, api.Malformed}, {418, api.Malformed}, {429, api.Malformed}, {301, api.Malformed},
+	} {
+		if got := api.CodeOf(test.status); got != test.want {
+			t.Errorf("%d reads as %s, want %s", test.status, got, test.want)
+		}
+	}
+	for status := range 1000 {
+		switch code := api.CodeOf(status); code {
+		case api.Lost, api.Exhausted, api.Releasing, api.Unsettled:
+			t.Errorf("%d reads as %s, which only the allocator itself can say", status, code)
+		default:
+		}
+	}
+}
+
+func TestProblemsMatchByCodeThroughWrapping(t *testing.T) {
+	sentinels := map[api.Code]error{
+		api.Lost: api.ErrLost, api.Exhausted: api.ErrExhausted, api.Releasing: api.ErrReleasing,
+		api.Invalid: api.ErrInvalid, api.Forbidden: api.ErrForbidden, api.NotFound: api.ErrNotFound,
+	}
+	for name, code := range codes(t) {
+		p := api.Errorf(code, "generation %d is over", 3).WithRetryAfter(time.Second)
+		wrapped := errors.Join(errors.New("beside it"), fmt.Errorf("renewing: %w", fmt.Errorf("calling: %w", p)))
+		for of, sentinel := range sentinels {
+			if got := errors.Is(wrapped, sentinel); got != (of == code) {
+				t.Errorf("%s is %v: %v", name, sentinel, got)
+			}
+		}
+		var found *api.Problem
+		if !errors.As(wrapped, &found) || found != p {
+			t.Errorf("%s is not found again in %v", name, wrapped)
+		}
+	}
+	if errors.Is(api.ErrLost, errors.New("lost: ")) {
+		t.Error("a problem is an error of another type")
+	}
+}
+
+func TestProblemOnTheWire(t *testing.T) {
+	p := api.Errorf(api.Exhausted, "pool %s has no free port", "udp")
+	later := p.WithRetryAfter(5 * time.Second)
+	if p.RetryAfter != 0 || later.RetryAfter != 5*time.Second {
+		t.Errorf("WithRetryAfter changes its receiver: %v, %v", p.RetryAfter, later.RetryAfter)
+	}
+	got, err := json.Marshal(later)
+	const want = `{"code":"exhausted","title":"Service Unavailable","status":503,"detail":"pool udp has no free port"}`
+	if err != nil || string(got) != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
+	}
+	if later.Error() != "exhausted: pool udp has no free port" {
+		t.Errorf("error reads %q", later.Error())
+	}
+}
+
+func TestClaimPath(t *testing.T) {
+	if got := api.ClaimPath("games", "game-0"); got != "/v1/pods/games/game-0/claim" {
+		t.Errorf("got %s", got)
+	}
+}
