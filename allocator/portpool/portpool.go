@@ -8,9 +8,10 @@ package portpool
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strconv"
 )
@@ -142,10 +143,10 @@ func (lb LoadBalancer) free(seed string) []int {
 	return ports
 }
 
+// spread orders keys differently for each seed. Sorting looks at the first bits,
+// and keys and seeds differ in their last letters, so it takes a hash whose every
+// bit depends on every letter.
 func spread(seed, key string) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(seed)) // a hash never fails to write
-	_, _ = h.Write([]byte{0})
-	_, _ = h.Write([]byte(key))
-	return h.Sum64()
+	sum := sha256.Sum256([]byte(seed + "\x00" + key))
+	return binary.BigEndian.Uint64(sum[:])
 }

@@ -1,0 +1,133 @@
+package portpool_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/portlease/portlease/allocator/portpool"
+)
+
+func TestParseRange(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want portpool.Range
+	}{
+		{"30000-30049", portpool.Range{From: 30000, To: 30049}},
+		{"30007", portpool.Range{From: 30007, To: 30007}},
+		{"30007-30007", portpool.Range{From: 30007, To: 30007}},
+		{"1-65535", portpool.Range{From: 1, To: 65535}},
+	} {
+		if got, err := portpool.ParseRange(test.text); err != nil || got != test.want {
+			t.Errorf("%q reads %v, %v", test.text, got, err)
+		}
+	}
+	for _, test := range []struct{ text, want string }{
+		{"", "of the form 30000-30049"},
+		{"-", "of the form 30000-30049"},
+		{"ports", "of the form 30000-30049"},
+		{"30000-", "of the form 30000-30049"},
+		{"-30000", "of the form 30000-30049"},
+		{"1-2-3", "of the form 30000-30049"},
+		{"30000 - 30049", "of the form 30000-30049"},
+		{"99999999999999999999", "of the form 30000-30049"},
+		{"0", "outside 1-65535"},
+		{"0-10", "outside 1-65535"},
+		{"65536", "outside 1-65535"},
+		{"1-65536", "outside 1-65535"},
+		{"30049-30000", "write the lower port first"},
+	} {
+		_, err := portpool.ParseRange(test.text)
+		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), fmt.Sprintf("%q", test.text)) {
+			t.Errorf("%q: got %v; want it named, and %q", test.text, err, test.want)
+		}
+	}
+}
+
+func TestContains(t *testing.T) {
+	r := portpool.Range{From: 10, To: 12}
+	for port, want := range map[int]bool{9: false, 10: true, 11: true, 12: true, 13: false} {
+		if r.Contains(port) != want {
+			t.Errorf("%v contains %d: %v", r, port, !want)
+		}
+	}
+}
+
+func FuzzParseRange(f *testing.F) {
+	for _, seed := range []string{"", "1", "1-2", "2-1", "0-65536", "+1-+2", "1--2", "00001"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := portpool.ParseRange(text)
+		if err != nil {
+			return
+		}
+		if r.From < 1 || r.To > 65535 || r.From > r.To || !r.Contains(r.From) || !r.Contains(r.To) {
+			t.Errorf("%q reads %+v", text, r)
+		}
+		if again, err := portpool.ParseRange(fmt.Sprintf("%d-%d", r.From, r.To)); err != nil || again != r {
+			t.Errorf("%q reads %+v, written anew it reads %+v, %v", text, r, again, err)
+		}
+	})
+}
+
+func ports(list ...int) map[int]bool {
+	m := make(map[int]bool)
+	for _, p := range list {
+		m[p] = true
+	}
+	return m
+}
+
+func TestChoose(t *testing.T) {
+	ten := []portpool.Range{{From: 1, To: 10}}
+	for _, test := range []struct {
+		name string
+		of   []portpool.LoadBalancer
+		n    int
+		arn  string // empty: exhausted
+		want []int  // nil: whatever
+	}{
+		{"no load balancer", nil, 1, "", nil},
+		{"the only port", []portpool.LoadBalancer{{ARN: "a", Ranges: []portpool.Range{{From: 7, To: 7}}, Limit: 50}}, 1, "a", []int{7}},
+		{"the only free port", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Taken: ports(1, 2, 3, 4, 5, 6, 7, 9, 10), Limit: 50}}, 1, "a", []int{8}},
+		{"all taken", []portpool.LoadBalancer{{ARN: "a", Ranges: []portpool.Range{{From: 1, To: 2}}, Taken: ports(1, 2), Limit: 50}}, 1, "", nil},
+		{"exactly enough room", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, 2, "a", nil},
+		{"one too few rooms", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 49, Limit: 50}}, 2, "", nil},
+		{"over the limit already", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 60, Limit: 50}}, 1, "", nil},
+		{"never across load balancers", []portpool.LoadBalancer{
+			{ARN: "a", Ranges: []portpool.Range{{From: 1, To: 1}}, Limit: 50}, {ARN: "b", Ranges: []portpool.Range{{From: 1, To: 1}}, Limit: 50},
+		}, 2, "", nil},
+		{"one port in two ranges is one", []portpool.LoadBalancer{{ARN: "a", Ranges: []portpool.Range{{From: 5, To: 5}, {From: 5, To: 5}}, Limit: 50}}, 2, "", nil},
+		{"fewest listeners", []portpool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 2, Limit: 50}, {ARN: "c", Ranges: ten, Listeners: 4, Limit: 50},
+		}, 1, "b", nil},
+		{"preferred port before others", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Preferred: ports(4), Limit: 50}}, 1, "a", []int{4}},
+		{"preferred port before fewer listeners", []portpool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 40, Limit: 50, Preferred: ports(9)}, {ARN: "b", Ranges: ten, Limit: 50},
+		}, 1, "a", []int{9}},
+		{"more preferred ports before fewer", []portpool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Limit: 50, Preferred: ports(9)}, {ARN: "b", Ranges: ten, Listeners: 5, Limit: 50, Preferred: ports(2, 3)},
+		}, 2, "b", nil},
+		{"preferred port that is taken", []portpool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 9, Limit: 50, Preferred: ports(9), Taken: ports(9)}, {ARN: "b", Ranges: ten, Limit: 50},
+		}, 1, "b", nil},
+		{"preferred port outside the ranges", []portpool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 9, Limit: 50, Preferred: ports(99)}, {ARN: "b", Ranges: ten, Limit: 50},
+		}, 1, "b", nil},
+		{"nothing wanted, nothing given", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, 0, "a", []int{}},
+	} {
+		got, err := portpool.Choose(test.of, test.n, "seed")
+		switch {
+		case test.arn == "" && !errors.Is(err, portpool.ErrExhausted):
+			t.Errorf("%s: got %v, %v; want exhausted", test.name, got, err)
+		case test.arn == "":
+		case err != nil || got.ARN != test.arn || len(got.Ports) != test.n:
+			t.Errorf("%s: got %v, %v; want %d of %s", test.name, got, err, test.n, test.arn)
+		case test.want != nil && !slices.Equal(got.Ports, test.want):
+			t.Errorf("%s: got %v, want %v", test.name, got.Ports, test.want)
+		}
+	}
+}
