@@ -49,7 +49,7 @@ func (r *Rig) startEmulator(ctx context.Context) error {
 		}
 		r.LoadBalancerARNs = append(r.LoadBalancerARNs, arn)
 	}
-	return r.makeForeign(ctx, client)
+	return r.makeForeign(ctx)
 }
 
 // ELB is the AWS SDK's own client of the emulator, for what the project itself

@@ -28,7 +28,7 @@ const ForeignPort = 443
 // makeForeign makes a target group and a listener of somebody else on the first
 // load balancer of the pool, and a target group that is named like ours but
 // carries another ledger's tags.
-func (r *Rig) makeForeign(ctx context.Context, client *elbv2.Client) error {
+func (r *Rig) makeForeign(ctx context.Context) error {
 	if err := r.ForeignListener(ctx, ForeignPort); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (r *Rig) ForeignListener(ctx context.Context, port int) error {
 		return fmt.Errorf("making somebody else's target group: %w", err)
 	}
 	_, err = client.CreateListener(ctx, &elbv2.CreateListenerInput{
-		LoadBalancerArn: &r.LoadBalancerARNs[0], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp, //nolint:gosec // a port
+		LoadBalancerArn: &r.LoadBalancerARNs[0], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp,
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: group.TargetGroups[0].TargetGroupArn}},
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ func (r *Rig) install(ctx context.Context) error {
 		return err
 	}
 	for _, name := range []string{"allocator.yaml", "agent.yaml"} {
-		text, err := os.ReadFile(filepath.Join(root(), "deploy", "rbac", name)) //nolint:gosec // the project's own files
+		text, err := os.ReadFile(filepath.Join(root(), "deploy", "rbac", name))
 		if err != nil {
 			return fmt.Errorf("reading the manifests: %w", err)
 		}

@@ -44,7 +44,7 @@ type Pod struct {
 // NewPod makes a running pod that asks for ports, such as "game=7777/UDP". Its
 // agent is not started.
 func (r *Rig) NewPod(ctx context.Context, name, ports string) (*Pod, error) {
-	ip, err := r.next()
+	ip, err := r.addresses.next()
 	if err != nil {
 		return nil, err
 	}

@@ -36,8 +36,8 @@ func (p *process) start() error {
 	if err != nil {
 		return fmt.Errorf("opening a log: %w", err)
 	}
-	defer log.Close()                      //nolint:errcheck // the child has its own handle
-	cmd := exec.Command(p.path, p.args...) //nolint:gosec,noctx // the rig's own programs; stopped by stop
+	defer log.Close() //nolint:errcheck // the child has its own handle
+	cmd := exec.Command(p.path, p.args...)
 	cmd.Env = p.env
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = childAttributes()

@@ -52,7 +52,7 @@ func buildPrograms(ctx context.Context, progress io.Writer) (programs, error) {
 		filepath.Join(dir, "allocator"), filepath.Join(dir, "agent"),
 		filepath.Join(dir, "udp-echo"), filepath.Join(dir, "tcp-echo"),
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "./allocator", "./agent", "./examples/udp-echo", "./examples/tcp-echo") //nolint:gosec // fixed arguments
+	build := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "./allocator", "./agent", "./examples/udp-echo", "./examples/tcp-echo")
 	build.Dir = root()
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	var output bytes.Buffer

@@ -184,7 +184,7 @@ func (r *Rig) call(ctx context.Context, method, url, token, body string) (int, s
 	if err != nil {
 		return 0, "", fmt.Errorf("calling %s: %w", url, err)
 	}
-	defer answer.Body.Close() //nolint:errcheck // it was read
+	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
 		return 0, "", fmt.Errorf("reading the answer of %s: %w", url, err)

@@ -89,14 +89,14 @@ type Rig struct {
 	Ledger   string
 	Replicas []*Replica
 
-	dir      string
-	emulator *http.Server
-	identity *identity
-	programs programs
-	addresses
-	history *history
-	foreign foreign
-	faults  faults
+	dir       string
+	emulator  *http.Server
+	identity  *identity
+	programs  programs
+	addresses addresses
+	history   *history
+	foreign   foreign
+	faults    faults
 
 	mu sync.Mutex
 	// pods has every pod ever made, in order.
@@ -271,7 +271,7 @@ func (r *Rig) DumpLogs() {
 		return
 	}
 	for _, f := range files {
-		text, err := os.ReadFile(f) //nolint:gosec // the rig's own logs
+		text, err := os.ReadFile(f)
 		if err != nil {
 			continue
 		}

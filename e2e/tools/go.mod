@@ -1,6 +1,6 @@
 // Module tools pins the programs that check the code. It is a module of its
 // own, so that what they depend on is not what portlease depends on.
-module github.com/portlease/portlease/tools
+module github.com/portlease/portlease/e2e/tools
 
 go 1.26.0
 

@@ -1,0 +1,56 @@
+# Everything a person or CI runs. Each target installs what it needs: Go is all
+# that must be there, and a C compiler if the race detector is to be used.
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portlease
+TOOLS := $(CACHE)/tools
+RACE  := $(if $(shell command -v gcc clang 2>/dev/null),-race)
+SEEDS ?= 50
+FUZZ  ?= 20s
+
+# Nested modules are built as their own go.mod says, whatever the caller's
+# environment is set to.
+NESTED := CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
+
+.PHONY: help
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## run the main job here, no AWS, no cluster; HOLD=1 stays up
+	@go run ./e2e/demo $(if $(HOLD),-hold)
+
+.PHONY: test
+test: assets ## run all tests on a real API server and emulated load balancers
+	go test $(RACE) -shuffle=on -timeout 30m ./...
+
+.PHONY: assets
+assets: # etcd and kube-apiserver, built once outside of any test's time limit
+	@go run ./e2e/kubeapi/assets >/dev/null
+
+.PHONY: build
+build: ## build both programs into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./allocator ./agent
+
+.PHONY: sim
+sim: ## run the deterministic simulation; SEEDS=n, or SEED=n to replay one
+	go test ./e2e/sim -run '^TestSim$$' -count=1 -timeout 2h -v -args $(if $(SEED),-seed=$(SEED),-seeds=$(SEEDS))
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZ (20s)
+	@go list -f '{{.ImportPath}}' ./... | while read -r package; do \
+	  go test -list '^Fuzz' "$$package" | grep '^Fuzz' | while read -r target; do \
+	    echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) "$$package" || exit 1; \
+	  done || exit 1; done
+
+.PHONY: tools
+tools: # linters, at the versions that e2e/tools/go.mod pins
+	@$(NESTED) go build -C e2e/tools -o $(TOOLS)/ tool
+
+.PHONY: lint
+lint: tools ## run the linters
+	$(TOOLS)/golangci-lint run ./...
+	cd e2e/kubeapi/server && $(NESTED) $(TOOLS)/golangci-lint run ./...
+
+.PHONY: vulncheck
+vulncheck: tools ## look for known vulnerabilities (asks vuln.go.dev)
+	$(TOOLS)/govulncheck ./...
