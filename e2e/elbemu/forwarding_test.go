@@ -144,12 +144,26 @@ func reached(t *testing.T, network, host string) string {
 	return name
 }
 
-// names are those of the pods that answer some new connections.
+func nameOrCut(host string) string {
+	c, err := net.Dial("tcp", host+":30000")
+	if err != nil {
+		return "!"
+	}
+	defer closeNow(c)
+	name, err := receive(c)
+	if err != nil {
+		return "!"
+	}
+	return name
+}
+
+// names are those of the pods that answer some new connections. One that is cut
+// because its target has just become unhealthy has the name "!".
 func names(t *testing.T, host string) string {
 	t.Helper()
 	set := map[string]bool{}
 	for range 6 {
-		set[reached(t, "tcp", host)] = true
+		set[nameOrCut(host)] = true
 	}
 	return strings.Join(slices.Sorted(maps.Keys(set)), "")
 }

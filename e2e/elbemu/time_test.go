@@ -21,13 +21,11 @@ func TestNoGoroutineWithoutDataPlane(t *testing.T) {
 		w := newWorld(t, elbemu.Config{Profile: elbemu.ProfileAWS})
 		inside := runtime.NumGoroutine()
 		w.targetGroup("g", types.ProtocolEnumTcp, 80)
-		if n := runtime.NumGoroutine(); n != inside {
+		if n := runtime.NumGoroutine(); n > inside { // earlier tests may still lose some
 			t.Errorf("%d goroutines more after a call", n-inside)
 		}
 	})
-	if n := runtime.NumGoroutine(); n > before {
-		t.Errorf("%d goroutines left", n-before)
-	}
+	eventually(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= before })
 }
 
 func TestBuckets(t *testing.T) {
