@@ -47,5 +47,5 @@ func (a *Replica) Fault(fault func(elbemu.Call) elbemu.Fault) {
 	a.rig.faults.set(accessKey(a.name), fault)
 }
 
-// accessKey is of the form that AWS gives out: letters and digits.
-func accessKey(podUID string) string { return "AGENT" + strings.ReplaceAll(podUID, "-", "") }
+// accessKey is of the form that AWS gives out: capital letters and digits.
+func accessKey(part string) string { return strings.ToUpper(strings.ReplaceAll(part, "-", "")) }

@@ -1,0 +1,128 @@
+package rig_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// TestLeasesDeleted deletes the ledger under running pods, whole and in parts:
+// every pod is taken up again with the port it had, and its binding stays.
+func TestLeasesDeleted(t *testing.T) {
+	r := start(t, rig.Config{Replicas: 2})
+	ctx := t.Context()
+	var pods []*rig.Pod
+	for n := range 4 {
+		pods = append(pods, newPod(t, r, fmt.Sprintf("game-%d", n), "game=7777/UDP"))
+	}
+	had := make(map[*rig.Pod]rig.PortRecord)
+	for _, p := range pods {
+		must(t, p.WaitBound(ctx))
+		port, err := p.PortOf(ctx)
+		must(t, err)
+		had[p] = port
+	}
+	for _, kind := range []string{"claim,port", "claim", "port"} {
+		must(t, r.Admin.CoordinationV1().Leases(r.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{},
+			metav1.ListOptions{LabelSelector: "portlease.dev/kind in (" + kind + ")"}))
+		for _, p := range pods {
+			must(t, rig.Eventually(ctx, p.Name+" to be taken up again after "+kind+" leases were deleted", func() error {
+				claim, err := p.Claim(ctx)
+				if err != nil {
+					return err
+				}
+				port, err := p.PortOf(ctx)
+				if err != nil {
+					return err
+				}
+				before := had[p].Value
+				if port.Value.Epoch != before.Epoch || port.Value.Generation != before.Generation || port.Value.ListenerPort != before.ListenerPort {
+					t.Fatalf("%s had %+v and has %+v", p.Name, before, port.Value)
+				}
+				if claim.Value.State != ledger.Granted || port.Value.State != ledger.Bound || port.Value.ListenerARN != before.ListenerARN {
+					return fmt.Errorf("the claim is %+v and the port %+v", claim.Value, port.Value)
+				}
+				return nil
+			}))
+		}
+		check(t, r)
+		must(t, r.CheckSettled(ctx))
+	}
+}
+
+// TestUnfitLoadBalancer changes load balancers behind the allocator's back: one
+// that cannot serve is left out by name, and the others go on.
+func TestUnfitLoadBalancer(t *testing.T) {
+	r := start(t, rig.Config{LoadBalancers: 3, ListenerPorts: "30000"})
+	ctx := t.Context()
+	client := r.ELB()
+	_, err := client.ModifyLoadBalancerAttributes(ctx, &elbv2.ModifyLoadBalancerAttributesInput{
+		LoadBalancerArn: &r.LoadBalancerARNs[1],
+		Attributes:      []types.LoadBalancerAttribute{{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String("false")}},
+	})
+	must(t, err)
+	_, err = client.DeleteLoadBalancer(ctx, &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: &r.LoadBalancerARNs[2]})
+	must(t, err)
+	// A new process describes them at once.
+	must(t, r.Replicas[0].Stop(ctx), r.Replicas[0].Revive(ctx))
+	admin, err := r.AdminToken(ctx)
+	must(t, err)
+	must(t, rig.Eventually(ctx, "two load balancers to be left out", func() error {
+		body, err := r.Get(ctx, r.Replicas[0].URL()+"/v1/pools", admin)
+		if err == nil && (!strings.Contains(body, "cross-zone load balancing is off") || !strings.Contains(body, "does not exist")) {
+			err = errors.New(body)
+		}
+		return err
+	}))
+	p := newPod(t, r, "game-0", "game=7777/UDP")
+	must(t, p.WaitBound(ctx))
+	port, err := p.PortOf(ctx)
+	must(t, err)
+	if port.Value.LoadBalancerARN != r.LoadBalancerARNs[0] {
+		t.Errorf("it got a port on %s", port.Value.LoadBalancerARN)
+	}
+	metrics, err := r.Replicas[0].Metrics(ctx)
+	must(t, err)
+	if !strings.Contains(metrics, "portlease_load_balancers_left_out 2") {
+		t.Errorf("the metrics do not say that two load balancers are left out:\n%s", metrics)
+	}
+	waiting := newPod(t, r, "game-1", "game=7777/UDP")
+	must(t, rig.Eventually(ctx, "the second pod to be told why there is no port", func() error {
+		log, err := waiting.Log()
+		if err == nil && (!strings.Contains(log, "exhausted") || !strings.Contains(log, "cross-zone load balancing is off")) {
+			err = errors.New("it has not been told yet")
+		}
+		return err
+	}))
+	check(t, r)
+}
+
+// TestGracefulStop gives back a port within the grace that Kubernetes allows,
+// without the janitor: the agent itself deletes listener and target group.
+func TestGracefulStop(t *testing.T) {
+	r := start(t, rig.Config{AgentGrace: time.Minute, AuditEvery: time.Hour})
+	ctx := t.Context()
+	p := newPod(t, r, "game-0", "game=7777/TCP")
+	must(t, p.WaitBound(ctx))
+	must(t, p.Terminate(ctx))
+	if err := r.CheckSettled(ctx); err != nil {
+		t.Errorf("right after the agent's end: %v", err)
+	}
+	must(t, rig.Eventually(ctx, "the janitor to confirm", func() error { return r.CheckEmpty(ctx) }))
+	for _, c := range r.Emulator.Calls() {
+		if c.AccessKeyID == "ALLOCATOR1" && strings.HasPrefix(c.Action, "Delete") {
+			t.Errorf("the janitor called %s although the agent had deleted everything", c.Action)
+		}
+	}
+	check(t, r)
+}
