@@ -1,0 +1,164 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/api/client"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// agent is one running agent process of a pod.
+type agent struct {
+	*Process
+	*lifecycle.Agent
+	pod   *pod
+	ip    string
+	board *board
+	// ended is closed when the process has ended by itself.
+	ended chan struct{}
+}
+
+// board is what an agent tells the game server and those who watch pods.
+type board struct {
+	mu    sync.Mutex
+	claim api.Claim // zero while nothing is announced
+}
+
+// Announce implements lifecycle.Announcer.
+func (b *board) Announce(_ context.Context, c api.Claim) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.claim = c
+	return nil
+}
+
+// Withdraw implements lifecycle.Announcer.
+func (b *board) Withdraw(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.claim = api.Claim{}
+	return nil
+}
+
+func (b *board) says() api.Claim {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.claim
+}
+
+// silent is a pod on which nothing is written.
+type silent struct{}
+
+// Announce implements lifecycle.Announcer.
+func (silent) Announce(context.Context, api.Claim) error { return nil }
+
+// Withdraw implements lifecycle.Announcer.
+func (silent) Withdraw(context.Context) error { return nil }
+
+// Record implements lifecycle.Events.
+func (silent) Record(context.Context, lifecycle.Kind, string, string) error { return nil }
+
+// startAgent starts an agent of a pod at its present address.
+func (w *World) startAgent(p *pod) {
+	w.incarnations++
+	process := newProcess(w.scheduler, fmt.Sprintf("%s/%s#%d", p.name, p.uid, w.incarnations))
+	process.owner = p.uid
+	jitter := rand.New(rand.NewPCG(w.rand.Uint64(), w.rand.Uint64()))
+	a := &agent{Process: process, pod: p, ip: p.ip, board: &board{}, ended: make(chan struct{})}
+	allocator, err := client.New(client.Config{
+		URL: "http://allocator.test", Transport: wire{w, process, token(p.name, p.uid)}, Jitter: jitter.Float64,
+	})
+	if err != nil {
+		w.violate(fmt.Errorf("making the agent's client: %w", err))
+		return
+	}
+	var calls lifecycle.Allocator = allocator
+	if w.config.BreakAgent != nil {
+		calls = w.config.BreakAgent(calls)
+	}
+	a.Agent = lifecycle.New(lifecycle.Config{
+		Pod:  lifecycle.Pod{Namespace: namespace, Name: p.name, UID: p.uid, IP: p.ip},
+		Pool: w.pool.Name, Ports: p.ports, HealthPort: 9901, Drain: p.drain, ReleaseTimeout: 25 * time.Second,
+		Allocator: calls, LoadBalancer: elb.New(configuration(awsTransport{process, w.cloud})),
+		Files: a.board, OwnPod: silent{}, Events: silent{},
+		Clock:  lifecycle.Clock{Now: time.Now, Sleep: process.sleep, Timeout: context.WithTimeout},
+		Jitter: jitter.Float64, Metrics: lifecycle.NewMetrics(metrics.NewSet()), Log: w.trace.logTo(process),
+	})
+	p.agent = a
+	w.agents = append(w.agents, a)
+	w.trace.add("-- agent %s starts at %s", a.name, p.ip)
+	go func() {
+		defer close(a.ended)
+		if err := a.Run(a.ctx, nil); err != nil && a.alive() {
+			w.trace.logTo(process).Error("agent ended", "err", err)
+		}
+	}()
+}
+
+// over tells whether the process runs no more.
+func (a *agent) over() bool {
+	select {
+	case <-a.ended:
+		return true
+	default:
+		return !a.alive()
+	}
+}
+
+// wire takes an agent's requests to some replica of the allocator, as a Service
+// does.
+type wire struct {
+	world   *World
+	process *Process
+	token   string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	body, err := takeBody(req)
+	if err != nil {
+		return nil, err
+	}
+	header := req.Header.Clone()
+	header.Set("Authorization", "Bearer "+t.token)
+	method, target := req.Method, *req.URL
+	what := method + " " + target.Path[strings.LastIndexByte(target.Path, '/')+1:]
+	o := t.process.do(req.Context(), &call{kind: kindRequest, what: what, apply: func(c *call) (outcome, bool) {
+		return t.deliver(c, method, &target, header, body)
+	}})
+	if o.err != nil {
+		return nil, o.err
+	}
+	r, ok := o.value.(reply)
+	if !ok {
+		return nil, errLost
+	}
+	return r.response(req), nil
+}
+
+// deliver starts to serve a request on a replica.
+func (t wire) deliver(c *call, method string, target *url.URL, header http.Header, body []byte) (outcome, bool) {
+	r := t.world.someReplica()
+	if r == nil {
+		return outcome{err: errRefused}, true
+	}
+	if err := t.world.judge.hear(target.Path, body); err != nil {
+		t.world.violate(err)
+	}
+	r.requests++
+	thread := fmt.Sprintf("req-%d", r.requests)
+	t.world.trace.add("%-22s   %s of %s", r.name+" "+thread, c.what, c.process.name)
+	go r.serve(c, thread, method, target, header, body)
+	return outcome{}, false
+}

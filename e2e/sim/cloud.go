@@ -1,0 +1,180 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+)
+
+const region = "us-east-1"
+
+// cloud is the AWS account.
+type cloud struct {
+	emulator *elbemu.Emulator
+	// judge says whether a call may do what it does; it is asked before.
+	judge func(p *Process, params url.Values) error
+	// broken is the first call that it did not allow.
+	broken error
+}
+
+func newCloud(r *rand.Rand) (*cloud, error) {
+	c := elbemu.Config{
+		Region: region, Now: time.Now, Rand: rand.NewPCG(r.Uint64(), r.Uint64()),
+		Delays: &elbemu.Delays{
+			InUse:   []time.Duration{0, 5 * time.Second, 20 * time.Second}[r.IntN(3)],
+			Visible: []time.Duration{0, 2 * time.Second}[r.IntN(2)],
+		},
+		Switches: elbemu.Switches{MissingTargetGroupFails: r.IntN(2) == 0, TagsCompared: r.IntN(2) == 0},
+	}
+	emulator, err := elbemu.New(c)
+	if err != nil {
+		return nil, fmt.Errorf("making the emulator: %w", err)
+	}
+	return &cloud{emulator: emulator}, nil
+}
+
+// configuration is the AWS configuration of whoever uses this transport.
+func configuration(t http.RoundTripper) aws.Config {
+	return aws.Config{
+		Region: region, Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
+		HTTPClient: &http.Client{Transport: t},
+	}
+}
+
+// reply is an HTTP answer in memory.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// String implements fmt.Stringer for the trace.
+func (r reply) String() string {
+	if code := r.header.Get(elbemu.CodeHeader); code != "" {
+		return code
+	}
+	return http.StatusText(r.status)
+}
+
+func (r reply) response(req *http.Request) *http.Response {
+	return &http.Response{
+		Status: fmt.Sprintf("%d %s", r.status, http.StatusText(r.status)), StatusCode: r.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: r.header.Clone(),
+		Body: io.NopCloser(bytes.NewReader(r.body)), ContentLength: int64(len(r.body)), Request: req,
+	}
+}
+
+// awsTransport takes one process's calls to AWS through the scheduler.
+type awsTransport struct {
+	process *Process
+	cloud   *cloud
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t awsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	body, err := takeBody(req)
+	if err != nil {
+		return nil, err
+	}
+	params, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, fmt.Errorf("reading the form: %w", err)
+	}
+	k := kindAWSWrite
+	if strings.HasPrefix(params.Get("Action"), "Describe") {
+		k = kindAWSRead
+	}
+	send := func(f *elbemu.Fault) outcome {
+		r, err := t.cloud.send(req, body, f)
+		return outcome{r, err}
+	}
+	o := t.process.do(req.Context(), &call{
+		kind: k, what: describe(params),
+		apply: func(*call) (outcome, bool) {
+			if err := t.cloud.judge(t.process, params); err != nil && t.cloud.broken == nil {
+				t.cloud.broken = err
+			}
+			return send(nil), true
+		},
+		throttled: func() outcome { f := elbemu.Throttle(); return send(&f) },
+	})
+	if o.err != nil {
+		return nil, o.err
+	}
+	r, ok := o.value.(reply)
+	if !ok {
+		return nil, errLost
+	}
+	return r.response(req), nil
+}
+
+// describe says in a trace what a call is about.
+func describe(params url.Values) string {
+	text := params.Get("Action")
+	for _, name := range []string{"Name", "Port", "ListenerArn", "TargetGroupArn", "DefaultActions.member.1.TargetGroupArn", "Targets.member.1.Id", "ResourceArns.member.1", "ResourceArns.member.2"} {
+		if value := params.Get(name); value != "" {
+			text += " " + value[strings.LastIndexByte(value, '/')+1:]
+		}
+	}
+	return text
+}
+
+func takeBody(req *http.Request) ([]byte, error) {
+	if req.Body == nil {
+		return nil, nil
+	}
+	body, err := io.ReadAll(req.Body)
+	return body, errors.Join(err, req.Body.Close())
+}
+
+// send has the emulator answer a call now, whoever still waits for it.
+func (c *cloud) send(req *http.Request, body []byte, f *elbemu.Fault) (reply, error) {
+	if f != nil {
+		c.emulator.SetFault(func(elbemu.Call) elbemu.Fault { return *f })
+		defer c.emulator.SetFault(nil)
+	}
+	sent := req.Clone(context.WithoutCancel(req.Context()))
+	sent.Body = io.NopCloser(bytes.NewReader(body))
+	resp, err := c.emulator.RoundTrip(sent)
+	if err != nil {
+		return reply{}, err
+	}
+	answer, err := io.ReadAll(resp.Body)
+	return reply{resp.StatusCode, resp.Header, answer}, errors.Join(err, resp.Body.Close())
+}
+
+// person is the AWS SDK's own client of somebody whom nothing holds up.
+func (c *cloud) person() *elbv2.Client { return elbv2.NewFromConfig(configuration(c.emulator)) }
+
+// makeLoadBalancer makes a load balancer as an operator does.
+func (c *cloud) makeLoadBalancer(ctx context.Context, name string) (string, error) {
+	made, err := c.person().CreateLoadBalancer(ctx, &elbv2.CreateLoadBalancerInput{
+		Name: &name, Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-local-a", "subnet-local-b"},
+	})
+	if err != nil {
+		return "", fmt.Errorf("creating load balancer %s: %w", name, err)
+	}
+	arn := aws.ToString(made.LoadBalancers[0].LoadBalancerArn)
+	_, err = c.person().ModifyLoadBalancerAttributes(ctx, &elbv2.ModifyLoadBalancerAttributesInput{
+		LoadBalancerArn: &arn,
+		Attributes:      []types.LoadBalancerAttribute{{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String("true")}},
+	})
+	if err != nil {
+		return "", fmt.Errorf("switching cross-zone on for %s: %w", name, err)
+	}
+	return arn, nil
+}

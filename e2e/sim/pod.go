@@ -1,0 +1,201 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// pod is one pod with its processes. Its object in the API server and its
+// processes on a node end at times of their own.
+type pod struct {
+	name, uid, ip string
+	ports         []api.Port
+	drain         time.Duration
+	agent         *agent // the newest; nil before the first
+	// leaving is a pod that nothing more is to happen to.
+	leaving bool
+}
+
+var (
+	onePort  = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}
+	twoPorts = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}, {Name: "chat", TargetPort: 8080, Protocol: api.TCP}}
+)
+
+// span is a random duration below a limit.
+func (w *World) span(limit time.Duration) time.Duration {
+	return time.Duration(w.rand.Int64N(int64(limit/time.Millisecond))) * time.Millisecond
+}
+
+// createPod makes a pod whose agent starts soon. It gets a name that no pod
+// object has, often one that a pod had before, and the address freed last.
+func (w *World) createPod() {
+	var names []string
+	for i := range 5 {
+		if name := fmt.Sprintf("game-%d", i); w.pods.byName[name] == nil {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 || len(w.free) == 0 {
+		return
+	}
+	w.uids++
+	p := &pod{name: names[w.rand.IntN(len(names))], uid: fmt.Sprintf("u%d", w.uids), ip: w.takeIP(), ports: onePort}
+	if w.rand.IntN(4) == 0 {
+		p.ports = twoPorts
+	}
+	if w.rand.IntN(4) == 0 {
+		p.drain = 5 * time.Second
+	}
+	w.all = append(w.all, p)
+	w.pods.byName[p.name] = &ledger.Pod{UID: p.uid}
+	w.trace.add("-- pod %s/%s created, %d ports", p.name, p.uid, len(p.ports))
+	w.begin(p)
+}
+
+// begin starts a pod's agent and has its address reported, in any order.
+func (w *World) begin(p *pod) {
+	ip := p.ip
+	w.scheduler.after(w.span(3*time.Second), func() {
+		if found := w.pods.byName[p.name]; found != nil && found.UID == p.uid && !found.Terminal && p.ip == ip {
+			found.IPs = []string{ip}
+			w.trace.add("-- pod %s/%s reported at %s", p.name, p.uid, ip)
+		}
+	})
+	w.scheduler.after(w.span(2*time.Second), func() {
+		if p.ip == ip && w.exists(p) && !p.leaving && (p.agent == nil || p.agent.over()) {
+			w.startAgent(p)
+		}
+	})
+}
+
+func (w *World) exists(p *pod) bool { return slices.Contains(w.all, p) }
+
+func (w *World) takeIP() string {
+	ip := w.free[len(w.free)-1]
+	w.free = w.free[:len(w.free)-1]
+	return ip
+}
+
+// freeIP lets others have an address, at once or after the pause that some
+// networks make.
+func (w *World) freeIP(ip string) {
+	w.scheduler.after([]time.Duration{0, 30 * time.Second}[w.rand.IntN(2)], func() { w.free = append(w.free, ip) })
+}
+
+// removeObject is the API server's forgetting of a pod.
+func (w *World) removeObject(p *pod) {
+	if found := w.pods.byName[p.name]; found != nil && found.UID == p.uid {
+		delete(w.pods.byName, p.name)
+		w.trace.add("-- pod %s/%s removed from the API server", p.name, p.uid)
+	}
+}
+
+// endProcesses is the end of a pod on its node.
+func (w *World) endProcesses(p *pod) {
+	if p.agent != nil && !p.agent.over() {
+		w.trace.add("-- agent %s killed", p.agent.name)
+		p.agent.kill()
+	}
+}
+
+func (w *World) forget(p *pod) {
+	w.all = slices.DeleteFunc(w.all, func(other *pod) bool { return other == p })
+	w.freeIP(p.ip)
+}
+
+// stopPod deletes a pod as usual: SIGTERM, at most the grace period, then its
+// object goes.
+func (w *World) stopPod(p *pod) {
+	if p.leaving {
+		return
+	}
+	p.leaving = true
+	w.trace.add("-- pod %s/%s is told to stop", p.name, p.uid)
+	if p.agent != nil {
+		p.agent.stop()
+	}
+	grace := time.Now().Add(time.Duration(5+w.rand.IntN(40)) * time.Second)
+	var reap func()
+	reap = func() {
+		if p.agent != nil && !p.agent.over() && time.Now().Before(grace) {
+			w.scheduler.after(500*time.Millisecond, reap)
+			return
+		}
+		w.endProcesses(p)
+		w.scheduler.after(w.span(2*time.Second), func() {
+			w.removeObject(p)
+			w.forget(p)
+		})
+	}
+	reap()
+}
+
+// forceDelete removes the object at once; the processes live on for a while.
+func (w *World) forceDelete(p *pod, within time.Duration) {
+	if p.leaving {
+		return
+	}
+	p.leaving = true
+	w.removeObject(p)
+	w.scheduler.after(w.span(within), func() {
+		w.endProcesses(p)
+		w.forget(p)
+	})
+}
+
+// loseNode ends the processes at once; the object stays for a while.
+func (w *World) loseNode(p *pod, within time.Duration) {
+	if p.leaving {
+		return
+	}
+	p.leaving = true
+	w.endProcesses(p)
+	w.scheduler.after(w.span(within), func() {
+		w.removeObject(p)
+		w.forget(p)
+	})
+}
+
+// fail makes a pod terminal: its address is free although its object stays.
+func (w *World) fail(p *pod) {
+	found := w.pods.byName[p.name]
+	if p.leaving || found == nil || found.UID != p.uid {
+		return
+	}
+	p.leaving = true
+	w.endProcesses(p)
+	found.Terminal = true
+	w.trace.add("-- pod %s/%s failed", p.name, p.uid)
+	w.forget(p)
+	w.scheduler.after(w.span(100*time.Second), func() { w.removeObject(p) })
+}
+
+// crash kills the agent, which starts again where it was.
+func (w *World) crash(p *pod) {
+	if p.leaving || p.agent == nil || p.agent.over() {
+		return
+	}
+	w.endProcesses(p)
+	w.scheduler.after(w.span(10*time.Second), func() {
+		if w.exists(p) && !p.leaving && p.agent.over() {
+			w.startAgent(p)
+		}
+	})
+}
+
+// newSandbox kills all of a pod, which starts again at another address.
+func (w *World) newSandbox(p *pod) {
+	if p.leaving || p.agent == nil || p.agent.over() || len(w.free) == 0 {
+		return
+	}
+	w.endProcesses(p)
+	old := p.ip
+	p.ip = w.takeIP()
+	w.freeIP(old)
+	w.trace.add("-- pod %s/%s moves from %s to %s", p.name, p.uid, old, p.ip)
+	w.begin(p)
+}

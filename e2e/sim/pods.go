@@ -1,0 +1,75 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// Namespace of all pods.
+const namespace = "games"
+
+// pods is the API server's part about pods: those that it has now.
+type pods struct{ byName map[string]*ledger.Pod }
+
+// find gives a copy of what the API server has under a name; nil if nothing.
+func (p *pods) find(name string) *ledger.Pod {
+	found := p.byName[name]
+	if found == nil {
+		return nil
+	}
+	shown := *found
+	shown.IPs = slices.Clone(found.IPs)
+	return &shown
+}
+
+// lives tells whether the API server still has this very pod, non-terminal.
+func (p *pods) lives(name, uid string) bool { return !ledger.Gone(p.find(name), uid) }
+
+// look is one process's consistent read of one pod.
+func (p *pods) look(process *Process) func(ctx context.Context, namespace, pod string) (*ledger.Pod, error) {
+	return func(ctx context.Context, _, pod string) (*ledger.Pod, error) {
+		return ask(ctx, process, kindPod, "look at pod "+pod, func() (*ledger.Pod, error) { return p.find(pod), nil })
+	}
+}
+
+// token is what the kubelet gives a pod.
+func token(pod, uid string) string { return pod + "/" + uid }
+
+// callers implements httpapi.Callers: a token is good as long as its pod is
+// there.
+type callers struct {
+	process *Process
+	pods    *pods
+}
+
+// ReviewPod implements httpapi.Callers.
+func (c callers) ReviewPod(ctx context.Context, token string) (kubepod.Caller, error) {
+	name, uid, _ := strings.Cut(token, "/")
+	valid, err := ask(ctx, c.process, kindPod, "review token of "+name, func() (bool, error) {
+		found := c.pods.find(name)
+		return found != nil && found.UID == uid, nil
+	})
+	if err != nil {
+		return kubepod.Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
+	}
+	if !valid {
+		return kubepod.Caller{}, api.Errorf(api.Unauthenticated, "the token of pod %s is not valid any more", name)
+	}
+	return kubepod.Caller{Namespace: namespace, Pod: name, PodUID: uid}, nil
+}
+
+// ReviewPerson implements httpapi.Callers: there are no people here.
+func (c callers) ReviewPerson(context.Context, string) (kubepod.Caller, error) {
+	return kubepod.Caller{}, api.Errorf(api.Unauthenticated, "nobody but pods calls")
+}
+
+// Allowed implements httpapi.Callers.
+func (c callers) Allowed(_ context.Context, who kubepod.Caller, verb string) error {
+	return api.Errorf(api.Forbidden, "%s may not %s", fmt.Sprint(who.User), verb)
+}

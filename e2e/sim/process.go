@@ -1,0 +1,138 @@
+package sim
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Process is one running agent or allocator replica: what can be killed and
+// paused as a whole.
+type Process struct {
+	name string
+	// owner is the UID of an agent's pod; empty for a replica.
+	owner     string
+	scheduler *Scheduler
+	ctx       context.Context // ends when the process is told to stop, or killed
+	stop      context.CancelFunc
+	killed    chan struct{}
+
+	mu      sync.Mutex // guards all below
+	dead    bool
+	resumed chan struct{}  // nil while it runs; closed when it goes on
+	seqs    map[string]int // thread → calls made
+}
+
+func newProcess(s *Scheduler, name string) *Process {
+	ctx, stop := context.WithCancel(context.Background())
+	return &Process{name: name, scheduler: s, ctx: ctx, stop: stop, killed: make(chan struct{}), seqs: make(map[string]int)}
+}
+
+// threadKey finds the thread's name in a context.
+type threadKey struct{}
+
+// onThread names the goroutine that works with this context.
+func onThread(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, threadKey{}, name)
+}
+
+func threadOf(ctx context.Context) string {
+	name, _ := ctx.Value(threadKey{}).(string)
+	return name
+}
+
+// do parks a call and waits for its end.
+func (p *Process) do(ctx context.Context, c *call) outcome {
+	p.mu.Lock()
+	if p.dead {
+		p.mu.Unlock()
+		return outcome{err: errKilled}
+	}
+	c.process, c.thread, c.answer = p, threadOf(ctx), make(chan outcome, 1)
+	p.seqs[c.thread]++
+	c.seq = p.seqs[c.thread]
+	p.mu.Unlock()
+	p.scheduler.park(c)
+	return p.scheduler.await(ctx, c)
+}
+
+func (p *Process) alive() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.dead
+}
+
+// resumedFrom gives what is closed at the end of the present pause; nil if there
+// is none.
+func (p *Process) resumedFrom() chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.resumed
+}
+
+// kill ends a process at once. What it has on its way may arrive or not.
+func (p *Process) kill() {
+	p.resume()
+	p.mu.Lock()
+	p.dead = true
+	p.mu.Unlock()
+	s := p.scheduler
+	for _, c := range s.sorted() {
+		if c.process != p {
+			continue
+		}
+		if c.kind == kindAnswer || s.rand.IntN(2) == 0 {
+			s.remove(c)
+		} else if !s.over(c) {
+			c.due = time.Now().Add(s.faults.flight())
+		}
+		c.finish(outcome{err: errKilled})
+	}
+	close(p.killed)
+	p.stop()
+}
+
+// pause stops a process, as a machine does that swaps or is suspended.
+func (p *Process) pause() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.resumed == nil {
+		p.resumed = make(chan struct{})
+	}
+}
+
+// resume lets a paused process go on. A call that it was about to make may still
+// go out, although the time for it is over.
+func (p *Process) resume() {
+	resumed := p.resumedFrom()
+	if resumed == nil {
+		return
+	}
+	s := p.scheduler
+	for _, c := range s.sorted() {
+		if c.process == p && !s.over(c) && c.kind != kindAnswer && s.rand.IntN(2) == 0 {
+			s.release(c)
+		}
+	}
+	p.mu.Lock()
+	p.resumed = nil
+	p.mu.Unlock()
+	close(resumed)
+}
+
+// sleep is the process's own: being killed ends it.
+func (p *Process) sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return context.Cause(ctx)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-p.killed:
+		return errKilled
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,198 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/httpapi"
+	"github.com/portlease/portlease/allocator/inventory"
+	"github.com/portlease/portlease/allocator/janitor"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// Timing of the simulated installation: the defaults' proportions, shortened.
+const (
+	claimDuration = 60 * time.Second
+	renewEvery    = 15 * time.Second
+	cooldown      = 40 * time.Second
+	agentGrace    = 15 * time.Second
+	sweepEvery    = 2 * time.Second
+	auditEvery    = 15 * time.Second
+	describeEvery = 2 * time.Minute
+	describeRetry = 5 * time.Second
+	actTimeout    = 2 * time.Minute
+)
+
+// ledgerID of the simulated installation.
+const ledgerID = "cluster-uid/portlease"
+
+// replica is one running allocator.
+type replica struct {
+	*Process
+	world    *World
+	claims   *table[ledger.Claim]
+	ports    *table[ledger.Port]
+	stock    *inventory.Inventory
+	observer *janitor.Observer
+	janitor  *janitor.Janitor
+	handler  http.Handler
+	nudge    chan struct{}
+	leading  atomic.Bool
+	requests int // ever served
+	// stuck is until when its watches tell nothing.
+	stuck time.Time
+	// skew is how wrong its wall clock is.
+	skew time.Duration
+
+	minting sync.Mutex // guards epochs
+	epochs  int        // ever made
+}
+
+// Doors are a replica's ways to the outside. A test may break them.
+type Doors struct {
+	Claims ledger.Claims
+	Ports  ledger.Ports
+	// JanitorPorts and JanitorLook are the janitor's own.
+	JanitorPorts ledger.Ports
+	JanitorLook  func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
+	JanitorAWS   janitor.AWS
+}
+
+func (w *World) startReplica(name string) *replica {
+	w.incarnations++
+	p := newProcess(w.scheduler, fmt.Sprintf("%s#%d", name, w.incarnations))
+	r := &replica{
+		Process: p, world: w, nudge: make(chan struct{}, 1), observer: janitor.NewObserver(time.Now),
+		skew: time.Duration(w.rand.IntN(240)-120) * time.Second,
+	}
+	lag := func() time.Duration { return max(w.lag(), time.Until(r.stuck)) }
+	r.claims, r.ports = newTable(p, w.claims, lag), newTable(p, w.ports, lag)
+	log := w.trace.logTo(p)
+	aws := elb.New(configuration(awsTransport{p, w.cloud}))
+	r.stock = inventory.New(ledgerID, []inventory.Pool{w.pool}, aws, log)
+	look := w.pods.look(p)
+	doors := Doors{Claims: claimTable{r.claims}, Ports: r.ports, JanitorPorts: r.ports, JanitorLook: look, JanitorAWS: aws}
+	if w.config.Break != nil {
+		w.config.Break(&doors)
+	}
+	service := claim.New(claim.Config{
+		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.Ports, Pools: r.stock, LookAtPod: look,
+		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery,
+		Now: r.now, NewEpoch: r.newEpoch, Log: log,
+		Nudge: func() {
+			select {
+			case r.nudge <- struct{}{}:
+			default:
+			}
+		},
+	})
+	r.janitor = janitor.New(janitor.Config{
+		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.JanitorPorts, AWS: doors.JanitorAWS, Listings: r.stock, Observer: r.observer,
+		Timing:    janitor.Timing{Cooldown: cooldown, AgentGrace: agentGrace, ClaimDuration: claimDuration},
+		LookAtPod: doors.JanitorLook, Now: time.Now, Log: log,
+		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // an event more or less is no state
+		Count: func(string, string) {},
+	})
+	r.handler = httpapi.New(httpapi.Config{
+		Claims: service, Callers: callers{p, w.pods}, Now: time.Now, Log: log,
+		Observe: func(string, string, int, time.Duration) {},
+	})
+	complain := func(ctx context.Context, what string, err error) {
+		log.WarnContext(ctx, "housekeeping failed", "what", what, "err", err)
+	}
+	go r.run(onThread(p.ctx, "house"), complain)
+	w.trace.add("-- replica %s starts", r.name)
+	return r
+}
+
+// now is the replica's wall clock, which only people should have to trust.
+func (r *replica) now() time.Time { return time.Now().Add(r.skew) }
+
+func (r *replica) newEpoch() string {
+	r.minting.Lock()
+	defer r.minting.Unlock()
+	r.epochs++
+	return fmt.Sprintf("epoch-%s-%d", strings.ReplaceAll(r.name, "#", "-"), r.epochs)
+}
+
+// run is the loop that observes the ledger and, on the leader, sweeps: what the
+// process of the allocator does, with its own timing.
+func (r *replica) run(ctx context.Context, complain func(context.Context, string, error)) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	var describe, audit time.Time
+	for {
+		now := time.Now()
+		if !now.Before(describe) {
+			next := describeEvery
+			if err := r.stock.Describe(ctx); err != nil {
+				complain(ctx, "load balancers not described", err)
+				next = describeRetry
+			}
+			describe = now.Add(next)
+		}
+		if !now.Before(audit) {
+			r.act(ctx, complain, "audit incomplete", r.janitor.Audit, func(ctx context.Context) error {
+				_, err := r.stock.List(ctx)
+				return err
+			})
+			audit = now.Add(auditEvery)
+		}
+		r.act(ctx, complain, "sweep incomplete", r.janitor.Sweep, func(context.Context) error {
+			r.observer.Observe(r.claims.View(), r.ports.View())
+			return nil
+		})
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-r.nudge:
+		}
+	}
+}
+
+// act does what a leader does, or else what the others do.
+func (r *replica) act(ctx context.Context, complain func(context.Context, string, error), what string, lead, follow func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
+	do := follow
+	if r.leading.Load() {
+		do = lead
+	}
+	if err := do(ctx); err != nil {
+		complain(ctx, what, err)
+	}
+}
+
+// serve answers one request of an agent; it runs on a goroutine of its own, and
+// gives the answer through the scheduler, which may lose it.
+func (r *replica) serve(request *call, thread, method string, target *url.URL, header http.Header, body []byte) {
+	ctx := onThread(r.ctx, thread)
+	req := httptest.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
+	req.Header = header
+	recorder := httptest.NewRecorder()
+	r.handler.ServeHTTP(recorder, req)
+	answer := reply{recorder.Code, recorder.Header(), recorder.Body.Bytes()}
+	o := r.do(ctx, &call{kind: kindAnswer, what: "answer " + request.process.name, apply: func(*call) (outcome, bool) {
+		if answer.status == api.Internal.Status() {
+			r.world.violate(violated("the allocator", "%s %s was answered %d: %s", method, target.Path, answer.status, answer.body))
+		}
+		request.finish(outcome{value: answer})
+		return outcome{value: answer}, true
+	}})
+	if errors.Is(o.err, errKilled) || errors.Is(o.err, errRefused) {
+		r.world.cutOff(request)
+	}
+}

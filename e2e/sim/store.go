@@ -1,0 +1,127 @@
+package sim
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// revisions numbers the writes of all kinds, as etcd does.
+type revisions struct{ last, objects int }
+
+func (r *revisions) next() string {
+	r.last++
+	return strconv.Itoa(r.last)
+}
+
+func (r *revisions) uid() string {
+	r.objects++
+	return fmt.Sprintf("lease-uid-%d", r.objects)
+}
+
+// store is one kind of Lease as the API server has it. It is used by the
+// scheduler's goroutine alone.
+type store[T any] struct {
+	revisions *revisions
+	rows      map[string]ledger.Record[T]
+	// stored makes of a value what is read back: nothing that is shared, and
+	// times as precise as the wire's.
+	stored func(T) T
+	// watchers are told of every change.
+	watchers []func(before, now *ledger.Record[T])
+}
+
+func newStore[T any](r *revisions, stored func(T) T) *store[T] {
+	return &store[T]{revisions: r, rows: make(map[string]ledger.Record[T]), stored: stored}
+}
+
+func storedPort(p ledger.Port) ledger.Port {
+	p.TouchedAt = p.TouchedAt.UTC().Truncate(time.Microsecond)
+	return p
+}
+
+func storedClaim(c ledger.Claim) ledger.Claim {
+	c.RenewedAt = c.RenewedAt.UTC().Truncate(time.Microsecond)
+	c.Duration = c.Duration.Truncate(time.Second)
+	c.Wanted, c.Ports = slices.Clone(c.Wanted), slices.Clone(c.Ports)
+	return c
+}
+
+// copied gives a row that shares nothing with the stored one.
+func (s *store[T]) copied(r ledger.Record[T]) ledger.Record[T] {
+	r.Value = s.stored(r.Value)
+	return r
+}
+
+func (s *store[T]) get(name string) (ledger.Record[T], error) {
+	r, exists := s.rows[name]
+	if !exists {
+		return r, fmt.Errorf("%w: %s", ledger.ErrAbsent, name)
+	}
+	return s.copied(r), nil
+}
+
+func (s *store[T]) create(name string, value T) (ledger.Record[T], error) {
+	if _, exists := s.rows[name]; exists {
+		return ledger.Record[T]{}, fmt.Errorf("creating lease %s: %w", name, ledger.ErrConflict)
+	}
+	return s.put(nil, ledger.Record[T]{Name: name, UID: s.revisions.uid(), Value: value}), nil
+}
+
+var errNoVersion = errors.New("no version was read")
+
+func (s *store[T]) update(r ledger.Record[T]) (ledger.Record[T], error) {
+	if r.Version == "" || r.UID == "" {
+		return r, fmt.Errorf("updating lease %s: %w", r.Name, errNoVersion)
+	}
+	before, exists := s.rows[r.Name]
+	if !exists || before.UID != r.UID || before.Version != r.Version {
+		return r, fmt.Errorf("updating lease %s: %w", r.Name, ledger.ErrConflict)
+	}
+	if reflect.DeepEqual(s.stored(r.Value), before.Value) {
+		return s.copied(before), nil // the API server writes nothing when nothing changes
+	}
+	return s.put(&before, r), nil
+}
+
+func (s *store[T]) put(before *ledger.Record[T], r ledger.Record[T]) ledger.Record[T] {
+	r.Value = s.stored(r.Value)
+	r.Version = s.revisions.next()
+	s.rows[r.Name] = r
+	for _, tell := range s.watchers {
+		tell(before, &r)
+	}
+	return s.copied(r)
+}
+
+func (s *store[T]) delete(r ledger.Record[T]) error {
+	before, exists := s.rows[r.Name]
+	if !exists {
+		return nil
+	}
+	if before.UID != r.UID || before.Version != r.Version {
+		return fmt.Errorf("deleting lease %s: %w", r.Name, ledger.ErrConflict)
+	}
+	delete(s.rows, r.Name)
+	s.revisions.next()
+	for _, tell := range s.watchers {
+		tell(&before, nil)
+	}
+	return nil
+}
+
+// list gives all rows by name.
+func (s *store[T]) list() []ledger.Record[T] {
+	all := make([]ledger.Record[T], 0, len(s.rows))
+	for _, r := range s.rows {
+		all = append(all, s.copied(r))
+	}
+	slices.SortFunc(all, func(a, b ledger.Record[T]) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}

@@ -1,0 +1,196 @@
+package sim
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// table is one replica's ledger.Table: the store through the network, and a view
+// that is fed by late events and by the replica's own calls.
+type table[T any] struct {
+	process *Process
+	store   *store[T]
+
+	// events are on their way to the view, in order; the scheduler's goroutine
+	// delivers them.
+	events []event[T]
+
+	mu      sync.Mutex // guards all below
+	seen    map[string]ledger.Record[T]
+	deleted map[string]bool // UIDs that this replica deleted, until the event comes
+}
+
+// event is a change that a watch tells of.
+type event[T any] struct {
+	due    time.Time
+	record ledger.Record[T]
+	gone   bool
+}
+
+// newTable lists the store at once and watches it from then on. lag is how late
+// the next event comes.
+func newTable[T any](p *Process, s *store[T], lag func() time.Duration) *table[T] {
+	t := &table[T]{process: p, store: s, seen: make(map[string]ledger.Record[T]), deleted: make(map[string]bool)}
+	for _, r := range s.list() {
+		t.seen[r.Name] = r
+	}
+	s.watchers = append(s.watchers, func(before, now *ledger.Record[T]) {
+		if !p.alive() {
+			return
+		}
+		e := event[T]{due: time.Now().Add(lag())}
+		if len(t.events) > 0 && t.events[len(t.events)-1].due.After(e.due) {
+			e.due = t.events[len(t.events)-1].due
+		}
+		if now != nil {
+			e.record = s.copied(*now)
+		} else {
+			e.record, e.gone = s.copied(*before), true
+		}
+		t.events = append(t.events, e)
+	})
+	return t
+}
+
+// deliver tells the view what has arrived by now.
+func (t *table[T]) deliver(now time.Time) {
+	for len(t.events) > 0 && !t.events[0].due.After(now) {
+		e := t.events[0]
+		t.events = t.events[1:]
+		if e.gone {
+			t.forget(e.record)
+		} else {
+			t.learn(e.record)
+		}
+	}
+}
+
+// View implements ledger.Table.
+func (t *table[T]) View() []ledger.Record[T] {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]ledger.Record[T], 0, len(t.seen))
+	for _, r := range t.seen {
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b ledger.Record[T]) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Get implements ledger.Table.
+func (t *table[T]) Get(ctx context.Context, name string) (ledger.Record[T], error) {
+	r, err := ask(ctx, t.process, kindRead, "get "+name, func() (ledger.Record[T], error) { return t.store.get(name) })
+	if err != nil {
+		return ledger.Record[T]{}, err
+	}
+	return t.learn(r), nil
+}
+
+// Create implements ledger.Table.
+func (t *table[T]) Create(ctx context.Context, name string, value T) (ledger.Record[T], error) {
+	value = t.store.stored(value)
+	r, err := ask(ctx, t.process, kindWrite, "create "+name+show(value), func() (ledger.Record[T], error) { return t.store.create(name, value) })
+	if err != nil {
+		return ledger.Record[T]{}, err
+	}
+	return t.learn(r), nil
+}
+
+// Update implements ledger.Table.
+func (t *table[T]) Update(ctx context.Context, r ledger.Record[T]) (ledger.Record[T], error) {
+	sent := t.store.copied(r)
+	updated, err := ask(ctx, t.process, kindWrite, "update "+r.Name+"@"+r.Version+show(r.Value), func() (ledger.Record[T], error) { return t.store.update(sent) })
+	if err != nil {
+		return r, err
+	}
+	return t.learn(updated), nil
+}
+
+// Delete implements ledger.Table.
+func (t *table[T]) Delete(ctx context.Context, r ledger.Record[T]) error {
+	_, err := ask(ctx, t.process, kindWrite, "delete "+r.Name+"@"+r.Version, func() (struct{}, error) { return struct{}{}, t.store.delete(r) })
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.seen[r.Name].UID == r.UID {
+		delete(t.seen, r.Name)
+		t.deleted[r.UID] = true
+	}
+	return nil
+}
+
+// learn puts a record into the view unless something newer is there.
+func (t *table[T]) learn(r ledger.Record[T]) ledger.Record[T] {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.deleted[r.UID] {
+		return r
+	}
+	if known, ok := t.seen[r.Name]; !ok || number(r.Version) > number(known.Version) {
+		t.seen[r.Name] = r
+	}
+	return r
+}
+
+func (t *table[T]) forget(r ledger.Record[T]) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.deleted, r.UID)
+	if t.seen[r.Name].UID == r.UID {
+		delete(t.seen, r.Name)
+	}
+}
+
+// number reads a version of this store, which is always one.
+func number(version string) int {
+	n, err := strconv.Atoi(version)
+	if err != nil {
+		panic(fmt.Sprintf("version %q is not of this store", version))
+	}
+	return n
+}
+
+// show says in a trace what a record holds.
+func show(value any) string {
+	switch v := value.(type) {
+	case ledger.Port:
+		part := ""
+		if v.Agent != "" {
+			part = " agent=" + string(v.Agent)
+		}
+		return fmt.Sprintf(" {%s gen %d holder %q%s tg=%.8s}", v.State, v.Generation, v.Holder, part, ledger.LoadBalancerID(v.TargetGroupARN))
+	case ledger.Claim:
+		text := fmt.Sprintf(" {%s ip %s", v.State, v.PodIP)
+		for _, p := range v.Ports {
+			text += fmt.Sprintf(" %d.%d", p.ListenerPort, p.Fence.Generation)
+		}
+		return text + "}"
+	}
+	return ""
+}
+
+// claimTable adds the read that only claims have.
+type claimTable struct{ *table[ledger.Claim] }
+
+// OfPodIP implements ledger.Claims.
+func (t claimTable) OfPodIP(ctx context.Context, ip string) ([]ledger.Record[ledger.Claim], error) {
+	found, err := ask(ctx, t.process, kindRead, "list claims of "+ip, func() ([]ledger.Record[ledger.Claim], error) {
+		return slices.DeleteFunc(t.store.list(), func(r ledger.Record[ledger.Claim]) bool { return r.Value.PodIP != ip }), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range found {
+		t.learn(r)
+	}
+	return found, nil
+}

@@ -1,0 +1,142 @@
+package sim
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// trace is the history of one run, in lines for people. Two runs of a seed have
+// the same, byte for byte.
+type trace struct {
+	start time.Time
+	lines []string
+
+	mu  sync.Mutex // guards all below
+	own []note     // what processes logged since the last collect
+	// notes counts by thread, so that sorting keeps each thread's order.
+	notes map[string]int
+}
+
+type note struct {
+	thread string
+	seq    int
+	text   string
+}
+
+func newTrace() *trace { return &trace{start: time.Now(), notes: make(map[string]int)} }
+
+func (t *trace) add(format string, args ...any) {
+	t.lines = append(t.lines, fmt.Sprintf("%9.3f  ", time.Since(t.start).Seconds())+fmt.Sprintf(format, args...))
+}
+
+// collect takes over what processes logged meanwhile. They run at the same time,
+// so the order among them is made here.
+func (t *trace) collect() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slices.SortFunc(t.own, func(a, b note) int {
+		return cmp.Or(cmp.Compare(a.thread, b.thread), cmp.Compare(a.seq, b.seq))
+	})
+	for _, n := range t.own {
+		t.add("%-22s . %s", n.thread, n.text)
+	}
+	t.own = nil
+}
+
+func (t *trace) call(c *call, fault string, o outcome) {
+	result := ""
+	if o.err != nil {
+		result = "-> " + o.err.Error()
+	} else if s, ok := o.value.(fmt.Stringer); ok {
+		result = "-> " + s.String()
+	}
+	if fault != "" {
+		fault = " [" + fault + "]"
+	}
+	t.add("%-22s > %s%s %s", c.process.name+threadSuffix(c.thread), c.what, fault, result)
+}
+
+func (t *trace) late(c *call, o outcome, _ bool) { t.call(c, "APPLIED LATE", o) }
+
+func threadSuffix(thread string) string {
+	if thread == "" {
+		return ""
+	}
+	return " " + thread
+}
+
+// last gives the end of the history.
+func (t *trace) last(n int) string {
+	return strings.Join(t.lines[max(0, len(t.lines)-n):], "\n")
+}
+
+// logTo makes a log of a process that ends up in the trace. A dead process's
+// words are nobody's.
+func (t *trace) logTo(p *Process) *slog.Logger { return slog.New(logHandler{t, p, nil}) }
+
+type logHandler struct {
+	trace   *trace
+	process *Process
+	attrs   []slog.Attr
+}
+
+// Enabled implements slog.Handler.
+func (h logHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo && h.process.alive()
+}
+
+// Handle implements slog.Handler.
+func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
+	var text strings.Builder
+	text.WriteString(r.Message)
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key != "requestID" { // random
+			fmt.Fprintf(&text, " %s=%v", a.Key, a.Value)
+		}
+		return true
+	})
+	thread := h.process.name + threadSuffix(threadOf(ctx))
+	h.trace.mu.Lock()
+	defer h.trace.mu.Unlock()
+	h.trace.notes[thread]++
+	// Of the two timers of an http.Client either may be the first to be noticed.
+	line := strings.ReplaceAll(text.String(), " (Client.Timeout exceeded while awaiting headers)", "")
+	h.trace.own = append(h.trace.own, note{thread, h.trace.notes[thread], strings.ReplaceAll(line, "\n", "; ")})
+	return nil
+}
+
+// WithAttrs implements slog.Handler. The attributes say whose log it is, which
+// the trace says anyway.
+func (h logHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+// WithGroup implements slog.Handler.
+func (h logHandler) WithGroup(string) slog.Handler { return h }
+
+// Violation is a guarantee that was broken.
+type Violation struct {
+	Guarantee string
+	What      string
+}
+
+func (v Violation) Error() string { return v.Guarantee + ": " + v.What }
+
+// violated makes a Violation.
+func violated(guarantee, format string, args ...any) error {
+	return Violation{guarantee, fmt.Sprintf(format, args...)}
+}
+
+// Guarantee gives the name of the guarantee that an error is about; empty if it
+// is about none.
+func Guarantee(err error) string {
+	if v, ok := errors.AsType[Violation](err); ok {
+		return v.Guarantee
+	}
+	return ""
+}

@@ -1,0 +1,226 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/allocator/inventory"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/portpool"
+)
+
+// Config says what is simulated.
+type Config struct {
+	Seed uint64
+	// Events is how often something happens to a pod or replica.
+	Events int
+	// Break and BreakAgent may put something broken in place of a replica's
+	// doors and of an agent's way to the allocator, to see that it is noticed.
+	Break      func(*Doors)
+	BreakAgent func(lifecycle.Allocator) lifecycle.Allocator
+}
+
+// World is everything that is simulated. It is used by one goroutine.
+type World struct {
+	config    Config
+	rand      *rand.Rand
+	faults    *faults
+	trace     *trace
+	scheduler *Scheduler
+	judge     *judge
+
+	claims *store[ledger.Claim]
+	ports  *store[ledger.Port]
+	pods   *pods
+	cloud  *cloud
+	pool   inventory.Pool
+
+	replicas []*replica // those that run
+	agents   []*agent   // those that run, and those that ended
+	all      []*pod     // those that exist in any way
+	free     []string   // pod addresses, the next one last
+	uids     int        // ever given
+	// incarnations counts processes.
+	incarnations int
+	foreigners   int
+
+	errs []error
+}
+
+func newWorld(c Config) (*World, error) {
+	r := rand.New(rand.NewPCG(c.Seed, 0x6c65617365))
+	w := &World{config: c, rand: r, faults: newFaults(r), trace: newTrace(), pods: &pods{make(map[string]*ledger.Pod)}}
+	w.scheduler = newScheduler(r, w.faults, w.trace)
+	var written revisions
+	w.claims, w.ports = newStore(&written, storedClaim), newStore(&written, storedPort)
+	var err error
+	if w.cloud, err = newCloud(r); err != nil {
+		return nil, err
+	}
+	first := 30000
+	w.pool = inventory.Pool{Name: "default", Ranges: []portpool.Range{{From: first, To: first + 1 + r.IntN(3)}}}
+	for i := range 1 + r.IntN(2) {
+		arn, err := w.cloud.makeLoadBalancer(context.Background(), fmt.Sprintf("games-%d", i+1))
+		if err != nil {
+			return nil, err
+		}
+		w.pool.LoadBalancers = append(w.pool.LoadBalancers, arn)
+	}
+	for i := range 9 {
+		w.free = append(w.free, fmt.Sprintf("127.30.0.%d", 10+i))
+	}
+	w.judge = newJudge(w)
+	w.cloud.judge = w.judge.call
+	if err := w.makeForeign(); err != nil {
+		return nil, err
+	}
+	w.replicas = []*replica{w.startReplica("alloc-a"), w.startReplica("alloc-b")}
+	w.lead(w.replicas[0])
+	return w, nil
+}
+
+func (w *World) violate(err error) {
+	if err != nil {
+		w.trace.add("!! %v", err)
+		w.errs = append(w.errs, err)
+	}
+}
+
+// errNotOver is a simulation whose processes do not end.
+var errNotOver = errors.New("the simulated processes did not end")
+
+// step lets one thing happen and checks every guarantee that holds at any time.
+func (w *World) step() error {
+	now := time.Now()
+	for _, r := range w.replicas {
+		if r.resumedFrom() == nil {
+			r.claims.deliver(now)
+			r.ports.deliver(now)
+		}
+	}
+	if w.scheduler.step() {
+		w.violate(w.judge.always())
+	}
+	return errors.Join(w.errs...)
+}
+
+// runFor lets a time pass, or less if a guarantee is broken.
+func (w *World) runFor(d time.Duration) error {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		if err := w.step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lag is how late the next event of a watch comes.
+func (w *World) lag() time.Duration {
+	if !w.faults.on || w.rand.IntN(20) > 0 {
+		return time.Duration(1+w.rand.IntN(100)) * time.Millisecond
+	}
+	return time.Duration(w.rand.IntN(5000)) * time.Millisecond
+}
+
+// someReplica is the one that a request is sent to; nil if none runs.
+func (w *World) someReplica() *replica {
+	if len(w.replicas) == 0 {
+		return nil
+	}
+	return w.replicas[w.rand.IntN(len(w.replicas))]
+}
+
+// cutOff tells an agent that there will be no answer.
+func (w *World) cutOff(request *call) { request.finish(outcome{err: errLost}) }
+
+// Report is what came of a run.
+type Report struct {
+	Seed  uint64
+	Steps int
+	// History is every step in lines for people; Last gives its end.
+	History []string
+	// Faults counts the calls by kind and fault.
+	Faults map[string]int
+	// Took is how long it was on the simulated clock.
+	Took time.Duration
+	// Reached counts what happened: grants, reclaims and the like.
+	Reached map[string]int
+}
+
+// Run simulates one seed in a bubble of testing/synctest. The error is the first
+// guarantee that was broken.
+func Run(c Config) (Report, error) {
+	w, err := newWorld(c)
+	if err != nil {
+		return Report{}, err
+	}
+	err = w.story()
+	end := w.end()
+	if err == nil {
+		err = end
+	}
+	return Report{
+		Seed: c.Seed, Steps: len(w.trace.lines), History: w.trace.lines, Faults: w.faults.counts,
+		Took: time.Since(w.trace.start), Reached: w.judge.reached,
+	}, err
+}
+
+// story is chaos, then rest, then the end of all pods.
+func (w *World) story() error {
+	if err := w.chaos(); err != nil {
+		return err
+	}
+	w.calm()
+	if err := w.runFor(settleTime); err != nil {
+		return err
+	}
+	if err := w.judge.settled(); err != nil {
+		return err
+	}
+	w.trace.add("-- all pods are deleted")
+	for _, p := range w.all {
+		if w.rand.IntN(2) == 0 {
+			w.stopPod(p)
+		} else {
+			w.forceDelete(p, 10*time.Second)
+		}
+	}
+	if err := w.runFor(settleTime); err != nil {
+		return err
+	}
+	return w.judge.empty()
+}
+
+// end stops every process, so that the bubble can end.
+func (w *World) end() error {
+	w.faults.on = false
+	for _, r := range w.replicas {
+		r.kill()
+	}
+	for _, a := range w.agents {
+		if !a.over() {
+			a.kill()
+		}
+	}
+	w.errs = nil
+	for range 100_000 {
+		busy := len(w.scheduler.sorted()) > 0
+		for _, a := range w.agents {
+			select {
+			case <-a.ended:
+			default:
+				busy = true
+			}
+		}
+		if !busy {
+			return w.cloud.emulator.Close()
+		}
+		w.scheduler.timers = nil
+		w.scheduler.step()
+	}
+	return errNotOver
+}
