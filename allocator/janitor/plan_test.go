@@ -1,0 +1,209 @@
+package janitor_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/janitor"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+)
+
+type (
+	claimRecord = ledger.Record[ledger.Claim]
+	portRecord  = ledger.Record[ledger.Port]
+)
+
+var timing = janitor.Timing{Cooldown: 60 * time.Second, ClaimDuration: 120 * time.Second, AgentGrace: 30 * time.Second}
+
+// The claim of the tests lasts longer than any other time, so that taking one
+// for another shows.
+const duration = 240 * time.Second
+
+func claimIn(state ledger.ClaimState, lists ...api.Fence) claimRecord {
+	c := ledger.Claim{State: state, Duration: duration, Agent: ledger.AgentUnbinding}
+	for _, f := range lists {
+		c.Ports = append(c.Ports, ledger.PlannedPort{Fence: f})
+	}
+	return claimRecord{Name: "claim-1", UID: "u1", Version: "7", Value: c}
+}
+
+var fence = api.Fence{Lease: "lb-30000", Epoch: "e", Generation: 3}
+
+// portIn is a port in that state; the states that have a holder have claim-1.
+func portIn(state ledger.PortState, agent ledger.AgentPart) portRecord {
+	p := ledger.Port{State: state, Agent: agent, Epoch: fence.Epoch, Generation: fence.Generation}
+	switch state {
+	case ledger.Claimed, ledger.Bound, ledger.Releasing:
+		p.Holder = "claim-1"
+	case ledger.Free, ledger.Cooldown:
+	}
+	return portRecord{Name: fence.Lease, UID: "p1", Version: "9", Value: p}
+}
+
+func TestPlan(t *testing.T) {
+	other := api.Fence{Lease: fence.Lease, Epoch: fence.Epoch, Generation: fence.Generation + 1}
+	listing := func(s ledger.ClaimState) []claimRecord { return []claimRecord{claimIn(s, fence)} }
+	port := func(s ledger.PortState, a ledger.AgentPart) []portRecord { return []portRecord{portIn(s, a)} }
+	const never = 1000 * time.Hour
+	for _, test := range []struct {
+		name   string
+		claims []claimRecord
+		ports  []portRecord
+		// claimAge and portAge are for how long they were seen unchanged.
+		claimAge, portAge time.Duration
+		want              []janitor.Kind
+	}{
+		{"empty ledger", nil, nil, 0, 0, nil},
+
+		{"waiting, fresh", listing(ledger.Waiting), nil, duration - 1, 0, nil},
+		{"waiting, expired", listing(ledger.Waiting), nil, duration, 0, []janitor.Kind{janitor.Judge}},
+		{"granted, fresh", listing(ledger.Granted), nil, duration - 1, 0, nil},
+		{"granted, expired", listing(ledger.Granted), nil, duration, 0, []janitor.Kind{janitor.Judge}},
+		{"ending without ports", listing(ledger.Ending), nil, 0, 0, []janitor.Kind{janitor.Forget}},
+		{"ending is not judged", listing(ledger.Ending), nil, never, 0, []janitor.Kind{janitor.Forget}},
+		{"unknown state", listing("of a later version"), nil, never, never, nil},
+		{"unreadable", listing(""), nil, never, never, nil},
+
+		{"free", nil, port(ledger.Free, ""), 0, never, nil},
+		{"cooldown, not over", nil, port(ledger.Cooldown, ""), 0, timing.Cooldown - 1, nil},
+		{"cooldown, over", nil, port(ledger.Cooldown, ""), 0, timing.Cooldown, []janitor.Kind{janitor.Open}},
+		{"unknown port state", nil, port("of a later version", ""), 0, never, nil},
+		{"unreadable port", nil, port("", ""), 0, never, nil},
+
+		{"releasing by nobody", nil, port(ledger.Releasing, ledger.AgentAbsent), 0, 0, []janitor.Kind{janitor.Unbind}},
+		{"releasing by its agent", nil, port(ledger.Releasing, ledger.AgentUnbinding), 0, timing.AgentGrace - 1, nil},
+		{"releasing by its agent, too slowly", nil, port(ledger.Releasing, ledger.AgentUnbinding), 0, timing.AgentGrace, []janitor.Kind{janitor.Unbind}},
+		{"releasing, its agent is done", nil, port(ledger.Releasing, ledger.AgentDone), 0, 0, []janitor.Kind{janitor.Unbind}},
+		{"releasing keeps its claim", listing(ledger.Ending), port(ledger.Releasing, ledger.AgentUnbinding), 0, 0, nil},
+
+		{"claimed and listed", listing(ledger.Granted), port(ledger.Claimed, ""), 0, never, nil},
+		{"claimed while waiting", listing(ledger.Waiting), port(ledger.Claimed, ""), 0, never, nil},
+		{"bound and listed", listing(ledger.Granted), port(ledger.Bound, ""), 0, never, nil},
+		{"bound, its claim expired", listing(ledger.Granted), port(ledger.Bound, ""), duration, never, []janitor.Kind{janitor.Judge}},
+		{"claimed, its claim ends", listing(ledger.Ending), port(ledger.Claimed, ""), 0, 0, []janitor.Kind{janitor.LetGo}},
+		{"bound, its claim ends", listing(ledger.Ending), port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.LetGo}},
+		{"claimed without a claim", nil, port(ledger.Claimed, ""), 0, 0, []janitor.Kind{janitor.Verify}},
+		{"bound without a claim", nil, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.Verify}},
+		{"bound and not listed", []claimRecord{claimIn(ledger.Granted)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.Verify}},
+		{"listed in another generation", []claimRecord{claimIn(ledger.Granted, other)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.Verify}},
+		{"not listed by an ending claim", []claimRecord{claimIn(ledger.Ending)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.Verify}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			age := func(name, version string) time.Duration {
+				switch name + "@" + version {
+				case "claim-1@7":
+					return test.claimAge
+				case "lb-30000@9":
+					return test.portAge
+				}
+				t.Errorf("asked for the age of %s@%s", name, version)
+				return 0
+			}
+			got := janitor.Plan(test.claims, test.ports, age, timing)
+			var kinds []janitor.Kind
+			for _, a := range got {
+				kinds = append(kinds, a.Kind)
+				speaksOfOne(t, a)
+			}
+			if !slices.Equal(kinds, test.want) {
+				t.Errorf("got %v, want %v", kinds, test.want)
+			}
+		})
+	}
+}
+
+// speaksOfOne holds an action to name the one record it is about, as it was seen.
+func speaksOfOne(t *testing.T, a janitor.Action) {
+	t.Helper()
+	switch a.Kind {
+	case janitor.Judge, janitor.Forget:
+		if a.Port != nil || a.Claim == nil || a.Claim.Name != "claim-1" || a.Claim.Version != "7" {
+			t.Errorf("%s is about %+v, %+v", a.Kind, a.Claim, a.Port)
+		}
+	case janitor.LetGo, janitor.Verify, janitor.Unbind, janitor.Open:
+		if a.Claim != nil || a.Port == nil || a.Port.Name != fence.Lease || a.Port.Version != "9" {
+			t.Errorf("%s is about %+v, %+v", a.Kind, a.Claim, a.Port)
+		}
+	}
+	if a.Kind == janitor.LetGo && a.Agent != ledger.AgentUnbinding {
+		t.Errorf("the agent's part is %q, not the claim's", a.Agent)
+	}
+}
+
+func TestPlanDoesFirstWhatLetsOthersGoOn(t *testing.T) {
+	port := func(n int, holder string, s ledger.PortState) portRecord {
+		r := portIn(s, "")
+		r.Name, r.Value.Holder = ledger.PortName("lb", n), holder
+		return r
+	}
+	claim := func(name string, s ledger.ClaimState, lists ...string) claimRecord {
+		r := claimIn(s)
+		r.Name = name
+		for _, lease := range lists {
+			r.Value.Ports = append(r.Value.Ports, ledger.PlannedPort{Fence: api.Fence{Lease: lease, Epoch: "e", Generation: 3}})
+		}
+		return r
+	}
+	claims := []claimRecord{
+		claim("claim-over", ledger.Ending), claim("claim-ends", ledger.Ending, "lb-2"), claim("claim-old", ledger.Granted),
+		claim("claim-older", ledger.Waiting),
+	}
+	ports := []portRecord{
+		port(1, "", ledger.Cooldown), port(4, "claim-gone", ledger.Bound), port(3, "claim-left", ledger.Releasing), port(2, "claim-ends", ledger.Bound),
+	}
+	var got []string
+	for _, a := range janitor.Plan(claims, ports, func(string, string) time.Duration { return duration }, timing) {
+		if a.Claim != nil {
+			got = append(got, string(a.Kind)+" "+a.Claim.Name)
+		} else {
+			got = append(got, string(a.Kind)+" "+a.Port.Name)
+		}
+	}
+	want := []string{"judge claim-old", "judge claim-older", "let go lb-2", "verify lb-4", "unbind lb-3", "open lb-1", "forget claim-over"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestJudgeOrphan(t *testing.T) {
+	in := func(s ledger.PortState) *ledger.Port {
+		return &ledger.Port{State: s, Epoch: "e", Generation: 5}
+	}
+	states := []ledger.PortState{ledger.Free, ledger.Claimed, ledger.Bound, ledger.Releasing, ledger.Cooldown, "of a later version", ""}
+	type verdicts map[bool]janitor.Verdict // recorded → verdict
+	same := map[ledger.PortState]verdicts{
+		ledger.Free:          {false: janitor.Delete, true: janitor.Delete},
+		ledger.Claimed:       {false: janitor.Keep, true: janitor.Keep},
+		ledger.Bound:         {false: janitor.Keep, true: janitor.Keep},
+		ledger.Releasing:     {false: janitor.Delete, true: janitor.Keep},
+		ledger.Cooldown:      {false: janitor.Delete, true: janitor.Delete},
+		"of a later version": {false: janitor.Keep, true: janitor.Keep},
+		"":                   {false: janitor.Keep, true: janitor.Keep},
+	}
+	reasons := make(map[string]janitor.Verdict)
+	judge := func(epoch string, generation int, port *ledger.Port, recorded bool, want janitor.Verdict) {
+		t.Helper()
+		got, reason := janitor.JudgeOrphan(epoch, generation, port, recorded)
+		if got != want {
+			t.Errorf("%s/%d of %+v, recorded %v: got %s (%s), want %s", epoch, generation, port, recorded, got, reason, want)
+		}
+		if other, known := reasons[reason]; reason == "" || known && other != got {
+			t.Errorf("reason %q stands for %s and %s", reason, other, got)
+		}
+		reasons[reason] = got
+	}
+	for _, recorded := range []bool{false, true} {
+		judge("e", 5, nil, recorded, janitor.Suspect)
+		for _, s := range states {
+			judge("e", 4, in(s), recorded, janitor.Delete)  // an older generation
+			judge("e", 1, in(s), recorded, janitor.Delete)  // a much older one
+			judge("e", 6, in(s), recorded, janitor.Keep)    // one that the ledger does not know
+			judge("x", 4, in(s), recorded, janitor.Suspect) // the lease was made anew: generations say nothing
+			judge("x", 5, in(s), recorded, janitor.Suspect)
+			judge("x", 6, in(s), recorded, janitor.Suspect)
+			judge("e", 5, in(s), recorded, same[s][recorded])
+		}
+	}
+}
