@@ -24,7 +24,6 @@ import (
 // DeleteTargetGroup answers elb.ErrInUse while a listener forwards to it.
 type AWS interface {
 	TargetGroups(ctx context.Context) ([]elb.TargetGroup, error)
-	TargetGroup(ctx context.Context, arn string) (elb.TargetGroup, error)
 	Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error)
 	DeleteListener(ctx context.Context, arn string) error
 	DeleteTargetGroup(ctx context.Context, arn string) error

@@ -55,16 +55,12 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 	return nil
 }
 
-// bindingGone deletes what is left of a binding and tells whether nothing is.
+// bindingGone deletes what is left of a binding and tells whether nothing is. It
+// takes only a deletion's word for that, even after the agent said that it is
+// done: reading lags, so a target group made a moment ago may look as if it were
+// gone, and a listener for it may still be on its way.
 func (j *Janitor) bindingGone(ctx context.Context, r ledger.Record[ledger.Port]) (bool, error) {
 	v := r.Value
-	if v.Agent == ledger.AgentDone {
-		// The agent says that it deleted the target group; if AWS does not know it
-		// either, another deletion would only cost a call.
-		if _, err := j.AWS.TargetGroup(ctx, v.TargetGroupARN); errors.Is(err, elb.ErrTargetGroupGone) {
-			return true, nil
-		}
-	}
 	listeners, err := j.Listings.Listeners(ctx, v.LoadBalancerARN)
 	if err != nil {
 		return false, err
