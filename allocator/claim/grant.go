@@ -247,8 +247,10 @@ func (s *Service) settleIP(ctx context.Context, r ledger.Record[ledger.Claim]) e
 		}
 		o.Value.State = ledger.Ending
 		o.Value.RenewedAt = s.Now()
-		if _, err := s.Claims.Update(ctx, o); err != nil {
-			return writeError(err)
+		if _, err := s.Claims.Update(ctx, o); errors.Is(err, ledger.ErrConflict) {
+			return errCrowded // somebody else ended it, or its holder is back
+		} else if err != nil {
+			return unavailable(err)
 		}
 		s.Log.InfoContext(ctx, "claim reclaimed because its address has a new pod", "holder", o.Value.Namespace+"/"+o.Value.Pod, "podIP", r.Value.PodIP)
 		s.Nudge()
