@@ -114,11 +114,11 @@ func (j *Janitor) auditOne(ctx context.Context, arn string, t elb.Tags, suspects
 	case Keep:
 		return nil
 	case Suspect:
-		pod, err := j.LookAtPod(ctx, t.Namespace, t.Pod)
+		wanted, err := j.mayBePresented(ctx, t)
 		if err != nil {
 			return err
 		}
-		if !ledger.Gone(pod, t.PodUID) {
+		if wanted {
 			j.Count("keep orphan", "its pod lives and will present it")
 			return nil
 		}
@@ -128,6 +128,23 @@ func (j *Janitor) auditOne(ctx context.Context, arn string, t elb.Tags, suspects
 	case Delete:
 	}
 	return j.deleteOrphan(ctx, arn, t, reason)
+}
+
+// mayBePresented tells whether a live pod may still have its claim restored with
+// this binding. It will not once its claim stands granted with other ports.
+func (j *Janitor) mayBePresented(ctx context.Context, t elb.Tags) (bool, error) {
+	pod, err := j.LookAtPod(ctx, t.Namespace, t.Pod)
+	if err != nil || ledger.Gone(pod, t.PodUID) {
+		return false, err
+	}
+	c, err := j.Claims.Get(ctx, ledger.ClaimName(t.PodUID))
+	if errors.Is(err, ledger.ErrAbsent) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return c.Value.State != ledger.Granted || c.Value.Lists(t.Fence()), nil
 }
 
 func (j *Janitor) deleteOrphan(ctx context.Context, arn string, t elb.Tags, reason string) error {

@@ -100,3 +100,11 @@ func (p *Pod) Claim(ctx context.Context) (ClaimRecord, error) {
 	}
 	return claims[at], nil
 }
+
+// DeleteLease deletes one Lease, as a person might.
+func (r *Rig) DeleteLease(ctx context.Context, name string) error {
+	if err := r.Admin.CoordinationV1().Leases(r.Namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		return fmt.Errorf("deleting lease %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package rig_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/rig"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// TestPodsCannotHarmOthers lets a pod with a good token of its own speak of what
+// is another's, or of what is not true: nothing changes, and the allocator
+// believes only what it sees itself.
+func TestPodsCannotHarmOthers(t *testing.T) {
+	r := start(t, rig.Config{RenewEvery: 15 * time.Second, ClaimDuration: 45 * time.Second})
+	ctx := t.Context()
+	victim := newPod(t, r, "victim", "game=7777/UDP")
+	must(t, victim.WaitBound(ctx))
+	stranger := newPod(t, r, "stranger", "game=7777/UDP")
+	must(t, stranger.WaitBound(ctx))
+	token, err := r.Token(ctx, stranger.Name)
+	must(t, err)
+	theirs, err := victim.PortOf(ctx)
+	must(t, err)
+	own, err := stranger.PortOf(ctx)
+	must(t, err)
+	victimClaim, err := victim.Claim(ctx)
+	must(t, err)
+	ownClaim, err := stranger.Claim(ctx)
+	must(t, err)
+
+	fence := func(p rig.PortRecord) api.Fence {
+		return api.Fence{Lease: p.Name, Epoch: p.Value.Epoch, Generation: p.Value.Generation}
+	}
+	next := fence(own)
+	next.Generation++
+	for _, c := range []struct {
+		name, path string
+		body       any
+		status     int
+		code       api.Code
+	}{
+		{"another's fence for a target group", api.CallTargetGroup, api.TargetGroupRequest{ClaimUID: ownClaim.UID, Fence: fence(theirs), TargetGroupARN: theirs.Value.TargetGroupARN}, 410, api.Lost},
+		{"another's claim for a target group", api.CallTargetGroup, api.TargetGroupRequest{ClaimUID: victimClaim.UID, Fence: fence(own), TargetGroupARN: own.Value.TargetGroupARN}, 410, api.Lost},
+		{"another's target group for the own fence", api.CallTargetGroup, api.TargetGroupRequest{ClaimUID: ownClaim.UID, Fence: fence(own), TargetGroupARN: theirs.Value.TargetGroupARN}, 422, api.Invalid},
+		{"a later generation", api.CallTargetGroup, api.TargetGroupRequest{ClaimUID: ownClaim.UID, Fence: next, TargetGroupARN: own.Value.TargetGroupARN}, 422, api.Invalid},
+		{"another's fence for a listener", api.CallBound, api.BoundRequest{ClaimUID: ownClaim.UID, Fence: fence(theirs), ListenerARN: theirs.Value.ListenerARN}, 410, api.Lost},
+		{"a later generation for a listener", api.CallBound, api.BoundRequest{ClaimUID: ownClaim.UID, Fence: next, ListenerARN: own.Value.ListenerARN}, 410, api.Lost},
+		{"a listener that is none", api.CallBound, api.BoundRequest{ClaimUID: ownClaim.UID, Fence: fence(own), ListenerARN: "arn:aws:s3:::bucket"}, 422, api.Invalid},
+		{"another's claim to renew", api.CallRenew, api.RenewRequest{ClaimUID: victimClaim.UID, PodIP: stranger.IP, Pool: "default"}, 410, api.Lost},
+		{"another's claim to release", api.CallRelease, api.ReleaseRequest{ClaimUID: victimClaim.UID}, 410, api.Lost},
+		{"another's fence in conflict", api.CallConflict, api.ConflictRequest{ClaimUID: ownClaim.UID, Fence: fence(theirs)}, 410, api.Lost},
+		// There is no foreign listener, so nothing moves.
+		{"a conflict that is not true", api.CallConflict, api.ConflictRequest{ClaimUID: ownClaim.UID, Fence: fence(own)}, 200, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := everything(t, r)
+			body, err := json.Marshal(c.body)
+			must(t, err)
+			status, text, err := stranger.Call(ctx, r.Replicas[0], http.MethodPost, c.path, token, string(body))
+			must(t, err)
+			var problem api.Problem
+			must(t, json.Unmarshal([]byte(text), &problem))
+			if status != c.status || problem.Code != c.code {
+				t.Errorf("it was answered %d %s, not %d %s", status, text, c.status, c.code)
+			}
+			if after := everything(t, r); !reflect.DeepEqual(before, after) {
+				t.Errorf("it changed something: %+v to %+v", before, after)
+			}
+		})
+	}
+
+	// With its leases gone, a stranger cannot have another's binding adopted.
+	must(t, stranger.Kill(ctx))
+	must(t, r.DeleteLease(ctx, ledger.ClaimName(stranger.UID)), r.DeleteLease(ctx, own.Name))
+	forged := api.ClaimedPort{Port: api.Port{Name: "game", TargetPort: 7777, Protocol: api.UDP}, ListenerPort: theirs.Value.ListenerPort,
+		Fence: fence(theirs), TargetGroupARN: theirs.Value.TargetGroupARN, ListenerARN: theirs.Value.ListenerARN}
+	body, err := json.Marshal(api.RenewRequest{ClaimUID: "u", PodIP: stranger.IP, Pool: "default", Ports: []api.ClaimedPort{forged}})
+	must(t, err)
+	status, text, err := stranger.Call(ctx, r.Replicas[0], http.MethodPost, api.CallRenew, token, string(body))
+	must(t, err)
+	if status != http.StatusGone {
+		t.Errorf("adopting another's binding was answered %d %s", status, text)
+	}
+	if port, err := victim.PortOf(ctx); err != nil || fmt.Sprint(fence(port)) != fmt.Sprint(fence(theirs)) {
+		t.Errorf("the victim has %+v %v", port, err)
+	}
+	check(t, r)
+	// It comes back with another port, and what it had is an orphan although its
+	// pod lives.
+	must(t, stranger.Start(), stranger.WaitBound(ctx))
+	must(t, rig.Eventually(ctx, "its former binding to be taken away", func() error { return r.CheckSettled(ctx) }))
+	check(t, r)
+}
