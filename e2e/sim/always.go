@@ -81,7 +81,7 @@ func (j *judge) checkPort(p ledger.Record[ledger.Port], s elbemu.Snapshot) error
 			return violated("S2", "port %s is %s at generation %d and its listener at %s (%v)", p.Name, v.State, v.Generation, l.Tags[elb.TagGeneration], err)
 		}
 	}
-	if v.State == ledger.Bound && !listening {
+	if v.State == ledger.Bound && j.holds(p) && !listening {
 		return violated("bound", "port %s is bound and has no listener %s", p.Name, v.ListenerARN)
 	}
 	return nil
@@ -92,12 +92,12 @@ func (j *judge) checkPort(p ledger.Record[ledger.Port], s elbemu.Snapshot) error
 func (j *judge) checkAnnounced() error {
 	for _, a := range j.world.agents {
 		c := a.board.says()
-		if a.over() || c.UID == "" || j.released[c.UID] || !j.world.pods.lives(a.pod.name, a.pod.uid) {
+		if a.over() || c.UID == "" || j.released[c.UID] || j.conflicted[c.UID] || !j.world.pods.lives(a.pod.name, a.pod.uid) {
 			continue
 		}
 		for _, p := range c.Ports {
 			r, exists := j.world.ports.rows[p.Fence.Lease]
-			if !j.conflicted[p.Fence] && (!exists || !r.Value.HeldBy(ledger.ClaimName(a.pod.uid), p.Fence)) {
+			if !exists || !r.Value.HeldBy(ledger.ClaimName(a.pod.uid), p.Fence) {
 				return violated("S4", "agent %s announces port %s, which is %s", a.name, p.Fence.Lease, show(r.Value))
 			}
 		}

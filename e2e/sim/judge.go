@@ -19,10 +19,11 @@ import (
 // ledger, AWS and the pods as they are, not as anybody sees them.
 type judge struct {
 	world *World
-	// released and conflicted are what holders said: UIDs of claims they began to
-	// release, fences they reported somebody else's listener for.
+	// released and conflicted are what holders said of claims, by UID: that they
+	// begin to release it, and that somebody else has one of its ports. All ports
+	// of a claim are on one load balancer, so the second may move all of them.
 	released   map[string]bool
-	conflicted map[api.Fence]bool
+	conflicted map[string]bool
 	// granted has every fence that was in a granted claim.
 	granted map[api.Fence]bool
 	// recorded has every target group that a port ever recorded, by port lease.
@@ -37,7 +38,7 @@ type judge struct {
 
 func newJudge(w *World) *judge {
 	j := &judge{
-		world: w, released: make(map[string]bool), conflicted: make(map[api.Fence]bool), granted: make(map[api.Fence]bool),
+		world: w, released: make(map[string]bool), conflicted: make(map[string]bool), granted: make(map[api.Fence]bool),
 		recorded: make(map[string][]string), licensed: make(map[string]bool), cooling: make(map[string]time.Time), reached: make(map[string]int),
 	}
 	w.ports.watchers = append(w.ports.watchers, func(before, now *ledger.Record[ledger.Port]) {
@@ -74,7 +75,7 @@ func (j *judge) hear(path string, body []byte) error {
 		if err := json.Unmarshal(body, &r); err != nil {
 			return fmt.Errorf("reading a conflict: %w", err)
 		}
-		j.conflicted[r.Fence] = true
+		j.conflicted[r.ClaimUID] = true
 	}
 	return nil
 }
@@ -179,10 +180,10 @@ func (j *judge) takenBack(name string, before, now ledger.Port) error {
 		return nil
 	}
 	f := before.Fence(name)
-	if !j.granted[f] || j.conflicted[f] || !j.world.pods.lives(before.Pod, before.PodUID) {
+	if !j.granted[f] || !j.world.pods.lives(before.Pod, before.PodUID) {
 		return nil
 	}
-	if c, exists := j.world.claims.rows[before.Holder]; exists && j.released[c.UID] {
+	if c, exists := j.world.claims.rows[before.Holder]; exists && (j.released[c.UID] || j.conflicted[c.UID]) {
 		return nil
 	}
 	return violated("S4", "it is taken back although pod %s/%s lives and did not release it", before.Pod, before.PodUID)
@@ -251,12 +252,19 @@ func (j *judge) call(p *Process, params url.Values) error {
 		return nil
 	}
 	for _, r := range j.world.ports.list() {
-		held := r.Value.State == ledger.Claimed || r.Value.State == ledger.Bound
-		if held && (r.Value.ListenerARN == arn || r.Value.TargetGroupARN == arn) {
+		if j.holds(r) && (r.Value.ListenerARN == arn || r.Value.TargetGroupARN == arn) {
 			return violated("S4", "%s does %s to %s, which %s holds on port %s", p.name, action, arn, r.Value.Holder, r.Name)
 		}
 	}
 	return nil
+}
+
+// holds tells whether a port is held by a claim that lists it and goes on. A
+// port that its claim has just moved away from is only not given back yet.
+func (j *judge) holds(p ledger.Record[ledger.Port]) bool {
+	c, exists := j.world.claims.rows[p.Value.Holder]
+	f := p.Value.Fence(p.Name)
+	return exists && p.Value.HeldBy(c.Name, f) && c.Value.State != ledger.Ending && c.Value.Lists(f)
 }
 
 func tagsIn(s elbemu.Snapshot, arn string) (map[string]string, bool) {

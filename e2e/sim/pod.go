@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -84,6 +85,17 @@ func (w *World) takeIP() string {
 // networks make.
 func (w *World) freeIP(ip string) {
 	w.scheduler.after([]time.Duration{0, 30 * time.Second}[w.rand.IntN(2)], func() { w.free = append(w.free, ip) })
+}
+
+// freeUnused lets others have an address once it is nobody's target any more.
+func (w *World) freeUnused(ip string) {
+	for _, g := range w.cloud.emulator.Snapshot().TargetGroups {
+		if slices.ContainsFunc(g.Targets, func(t elbemu.Target) bool { return t.ID == ip }) {
+			w.scheduler.after(time.Second, func() { w.freeUnused(ip) })
+			return
+		}
+	}
+	w.freeIP(ip)
 }
 
 // removeObject is the API server's forgetting of a pod.
@@ -195,7 +207,11 @@ func (w *World) newSandbox(p *pod) {
 	w.endProcesses(p)
 	old := p.ip
 	p.ip = w.takeIP()
-	w.freeIP(old)
+	if w.config.EagerAddresses {
+		w.freeIP(old)
+	} else {
+		w.freeUnused(old)
+	}
 	w.trace.add("-- pod %s/%s moves from %s to %s", p.name, p.uid, old, p.ip)
 	w.begin(p)
 }

@@ -15,6 +15,7 @@ import (
 var (
 	seeds = flag.Int("seeds", 50, "how many seeds to simulate, from 1 on")
 	seed  = flag.Uint64("seed", 0, "the one seed to simulate, with its whole history")
+	eager = flag.Bool("eager-addresses", false, "let other pods have a moved pod's old address while it still is that pod's target")
 )
 
 // events is how often something happens in one run.
@@ -37,7 +38,7 @@ func explain(r Report, err error) string {
 
 func TestSim(t *testing.T) {
 	if *seed != 0 {
-		r, err := simulate(t, Config{Seed: *seed, Events: events})
+		r, err := simulate(t, Config{Seed: *seed, Events: events, EagerAddresses: *eager})
 		t.Log("\n" + strings.Join(r.History, "\n"))
 		if err != nil {
 			t.Fatal(explain(r, err))
@@ -47,7 +48,7 @@ func TestSim(t *testing.T) {
 	faults, reached := make(map[string]int), make(map[string]int)
 	steps, took, broken := 0, time.Duration(0), 0
 	for n := range *seeds {
-		r, err := simulate(t, Config{Seed: uint64(n + 1), Events: events})
+		r, err := simulate(t, Config{Seed: uint64(n + 1), Events: events, EagerAddresses: *eager})
 		if err != nil {
 			broken++
 			t.Error(explain(r, err))
@@ -68,8 +69,8 @@ func add(sum, one map[string]int) {
 
 func TestASeedAlwaysHasTheSameHistory(t *testing.T) {
 	for _, n := range []uint64{1, 2, 3} {
-		first, errFirst := simulate(t, Config{Seed: n, Events: events})
-		second, errSecond := simulate(t, Config{Seed: n, Events: events})
+		first, errFirst := simulate(t, Config{Seed: n, Events: events, EagerAddresses: *eager})
+		second, errSecond := simulate(t, Config{Seed: n, Events: events, EagerAddresses: *eager})
 		if !errors.Is(errFirst, errSecond) && fmt.Sprint(errFirst) != fmt.Sprint(errSecond) {
 			t.Errorf("seed %d ended with %v and then with %v", n, errFirst, errSecond)
 		}

@@ -74,14 +74,21 @@ func (s *store[T]) create(name string, value T) (ledger.Record[T], error) {
 	return s.put(nil, ledger.Record[T]{Name: name, UID: s.revisions.uid(), Value: value}), nil
 }
 
-var errNoVersion = errors.New("no version was read")
+var (
+	errNoVersion = errors.New("no version was read")
+	// errGone is an update of what is not there: a conflict to the caller.
+	errGone = errors.New("it was deleted")
+)
 
 func (s *store[T]) update(r ledger.Record[T]) (ledger.Record[T], error) {
 	if r.Version == "" || r.UID == "" {
 		return r, fmt.Errorf("updating lease %s: %w", r.Name, errNoVersion)
 	}
 	before, exists := s.rows[r.Name]
-	if !exists || before.UID != r.UID || before.Version != r.Version {
+	if !exists {
+		return r, fmt.Errorf("updating lease %s: %w: %w", r.Name, ledger.ErrConflict, errGone)
+	}
+	if before.UID != r.UID || before.Version != r.Version {
 		return r, fmt.Errorf("updating lease %s: %w", r.Name, ledger.ErrConflict)
 	}
 	if reflect.DeepEqual(s.stored(r.Value), before.Value) {

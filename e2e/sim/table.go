@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,9 +23,11 @@ type table[T any] struct {
 	// delivers them.
 	events []event[T]
 
-	mu      sync.Mutex // guards all below
-	seen    map[string]ledger.Record[T]
-	deleted map[string]bool // UIDs that this replica deleted, until the event comes
+	mu   sync.Mutex // guards all below
+	seen map[string]ledger.Record[T]
+	// deleted has UIDs of which neither a late event nor a late answer may bring
+	// anything back.
+	deleted map[string]bool
 }
 
 // event is a change that a watch tells of.
@@ -65,7 +68,7 @@ func (t *table[T]) deliver(now time.Time) {
 		e := t.events[0]
 		t.events = t.events[1:]
 		if e.gone {
-			t.forget(e.record)
+			t.bury(e.record.Name, e.record.UID)
 		} else {
 			t.learn(e.record)
 		}
@@ -86,7 +89,13 @@ func (t *table[T]) View() []ledger.Record[T] {
 
 // Get implements ledger.Table.
 func (t *table[T]) Get(ctx context.Context, name string) (ledger.Record[T], error) {
+	t.mu.Lock()
+	before := t.seen[name].UID
+	t.mu.Unlock()
 	r, err := ask(ctx, t.process, kindRead, "get "+name, func() (ledger.Record[T], error) { return t.store.get(name) })
+	if errors.Is(err, ledger.ErrAbsent) {
+		t.bury(name, before)
+	}
 	if err != nil {
 		return ledger.Record[T]{}, err
 	}
@@ -107,6 +116,9 @@ func (t *table[T]) Create(ctx context.Context, name string, value T) (ledger.Rec
 func (t *table[T]) Update(ctx context.Context, r ledger.Record[T]) (ledger.Record[T], error) {
 	sent := t.store.copied(r)
 	updated, err := ask(ctx, t.process, kindWrite, "update "+r.Name+"@"+r.Version+show(r.Value), func() (ledger.Record[T], error) { return t.store.update(sent) })
+	if errors.Is(err, errGone) {
+		t.bury(r.Name, r.UID)
+	}
 	if err != nil {
 		return r, err
 	}
@@ -119,12 +131,7 @@ func (t *table[T]) Delete(ctx context.Context, r ledger.Record[T]) error {
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.seen[r.Name].UID == r.UID {
-		delete(t.seen, r.Name)
-		t.deleted[r.UID] = true
-	}
+	t.bury(r.Name, r.UID)
 	return nil
 }
 
@@ -141,12 +148,16 @@ func (t *table[T]) learn(r ledger.Record[T]) ledger.Record[T] {
 	return r
 }
 
-func (t *table[T]) forget(r ledger.Record[T]) {
+// bury takes a deleted record out of the view.
+func (t *table[T]) bury(name, uid string) {
+	if uid == "" {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.deleted, r.UID)
-	if t.seen[r.Name].UID == r.UID {
-		delete(t.seen, r.Name)
+	t.deleted[uid] = true
+	if t.seen[name].UID == uid {
+		delete(t.seen, name)
 	}
 }
 

@@ -18,6 +18,9 @@ type Config struct {
 	Seed uint64
 	// Events is how often something happens to a pod or replica.
 	Events int
+	// EagerAddresses lets other pods have the address of a pod that got another
+	// one at once, even while it still is a target of that pod.
+	EagerAddresses bool
 	// Break and BreakAgent may put something broken in place of a replica's
 	// doors and of an agent's way to the allocator, to see that it is noticed.
 	Break      func(*Doors)
