@@ -16,43 +16,45 @@ func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (ap
 	if err := req.Validate(); err != nil {
 		return api.RenewAnswer{}, api.Errorf(api.Invalid, "%v", err)
 	}
-	r, err := s.lookup(ctx, h)
-	if errors.Is(err, ledger.ErrAbsent) {
-		if r, err = s.adopt(ctx, h, req); err != nil {
-			return api.RenewAnswer{}, err
-		}
-		req.ClaimUID = r.UID
-	} else if err != nil {
-		return api.RenewAnswer{}, unavailable(err)
-	}
+	r, fresh, err := s.lookup(ctx, h)
 	for range rounds {
-		if r.UID != req.ClaimUID || r.Value.State == ledger.Ending {
+		switch {
+		case errors.Is(err, ledger.ErrAbsent):
+			if r, err = s.adopt(ctx, h, req); err != nil {
+				return api.RenewAnswer{}, err
+			}
+			return s.renewed(ctx, r)
+		case err != nil:
+			return api.RenewAnswer{}, unavailable(err)
+		case r.UID == req.ClaimUID && r.Value.State != ledger.Ending:
+			r.Value.RenewedAt = s.Now()
+			updated, err := s.Claims.Update(ctx, r)
+			if err == nil {
+				return s.renewed(ctx, updated)
+			}
+			if !errors.Is(err, ledger.ErrConflict) {
+				return api.RenewAnswer{}, unavailable(err)
+			}
+		case fresh:
 			return api.RenewAnswer{}, api.Errorf(api.Lost, "the claim is over: stop announcing, unbind, and claim again")
 		}
-		r.Value.RenewedAt = s.Now()
-		updated, err := s.Claims.Update(ctx, r)
-		if err == nil {
-			return s.renewed(ctx, updated)
-		}
-		if !errors.Is(err, ledger.ErrConflict) {
-			return api.RenewAnswer{}, unavailable(err)
-		}
-		// The view may be late, and the lease may be gone: read it itself.
-		if r, err = s.Claims.Get(ctx, r.Name); err != nil {
-			return api.RenewAnswer{}, unavailable(err)
-		}
+		// A view may be late; nothing is lost before a consistent read says so.
+		r, err = s.Claims.Get(ctx, ledger.ClaimName(h.UID))
+		fresh = true
 	}
 	return api.RenewAnswer{}, errCrowded
 }
 
-// lookup prefers the view, because the update that follows decides anyway.
-func (s *Service) lookup(ctx context.Context, h Holder) (ledger.Record[ledger.Claim], error) {
+// lookup prefers the view, because the update that follows decides anyway. fresh
+// tells whether it was a consistent read instead.
+func (s *Service) lookup(ctx context.Context, h Holder) (r ledger.Record[ledger.Claim], fresh bool, err error) {
 	name := ledger.ClaimName(h.UID)
 	view := s.Claims.View()
 	if i := slices.IndexFunc(view, func(r ledger.Record[ledger.Claim]) bool { return r.Name == name }); i >= 0 {
-		return view[i], nil
+		return view[i], false, nil
 	}
-	return s.Claims.Get(ctx, name)
+	r, err = s.Claims.Get(ctx, name)
+	return r, true, err
 }
 
 // renewed completes a claim that was renewed: one that is half moved goes on,

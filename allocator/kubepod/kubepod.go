@@ -6,6 +6,7 @@ package kubepod
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -93,7 +94,9 @@ func (d *Door) review(ctx context.Context, token string, audiences []string) (Ca
 	if err != nil {
 		return Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
 	}
-	if !r.Status.Authenticated {
+	// An authenticator that knows no audiences answers none, which must not count
+	// (TokenReview API, status.audiences).
+	if !r.Status.Authenticated || len(audiences) > 0 && !slices.Contains(r.Status.Audiences, api.Audience) {
 		return Caller{}, api.Errorf(api.Unauthenticated, "the token is not valid here: it must be unexpired, of this cluster, and made for audience %q", api.Audience)
 	}
 	c := Caller{User: r.Status.User.Username, UID: r.Status.User.UID, Groups: r.Status.User.Groups, Extra: make(map[string][]string)}
