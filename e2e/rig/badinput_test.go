@@ -96,7 +96,10 @@ func TestBadInput(t *testing.T) {
 			for _, a := range r.Replicas {
 				answer, err := send(ctx, r, a, c.method, api.ClaimPath(r.Games, c.pod.Name)+c.path, c.token, c.body)
 				must(t, err)
-				if answer.status != c.status || answer.problem.Code != c.code || answer.problem.Status != c.status {
+				// The API server itself may know already that the pod is gone, and then
+				// its token is no good either.
+				early := c.pod == gone && answer.status == http.StatusUnauthorized && answer.problem.Code == api.Unauthenticated
+				if !early && (answer.status != c.status || answer.problem.Code != c.code || answer.problem.Status != c.status) {
 					t.Errorf("it was answered %d %s, not %d %s", answer.status, answer.body, c.status, c.code)
 				}
 				if answer.contentType != api.ProblemType || answer.problem.Detail == "" || answer.problem.Title == "" {
