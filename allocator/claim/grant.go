@@ -177,6 +177,8 @@ func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], p led
 			_, err = s.Ports.Create(ctx, p.Fence.Lease, value)
 		case errors.Is(err, ledger.ErrAbsent):
 			return errTaken // the lease was deleted: a new plan starts a new epoch
+		case errors.Is(err, ledger.ErrUnreadable):
+			return errTaken // whose it is cannot be told: it is nobody's to take
 		case err != nil:
 			return unavailable(err)
 		case port.Value.HeldBy(r.Name, p.Fence):
@@ -203,8 +205,8 @@ func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], p led
 func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence, agent ledger.AgentPart) error {
 	for range rounds {
 		port, err := s.Ports.Get(ctx, f.Lease)
-		if errors.Is(err, ledger.ErrAbsent) {
-			return nil
+		if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
+			return nil // once it can be read, the janitor finds that no claim lists it
 		}
 		if err != nil {
 			return unavailable(err)

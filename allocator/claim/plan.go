@@ -1,6 +1,7 @@
 package claim
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -82,9 +83,14 @@ func healthCheck(c ledger.Claim, p api.Port) api.HealthCheck {
 
 // candidates says which ports of the load balancers may be chosen for a claim.
 func (s *Service) candidates(lbs []LoadBalancer, records map[string]ledger.Record[ledger.Port], c ledger.Claim, exclude map[string]bool) []portpool.LoadBalancer {
-	byLoadBalancer := make(map[string][]ledger.Record[ledger.Port])
-	for _, r := range records {
-		byLoadBalancer[r.Value.LoadBalancerARN] = append(byLoadBalancer[r.Value.LoadBalancerARN], r)
+	// By name, because a record that cannot be read tells nothing else.
+	byLoadBalancer := make(map[string]map[int]ledger.Port)
+	excluded := make(map[string]map[int]bool)
+	for name, r := range records {
+		note(byLoadBalancer, name, r.Value)
+	}
+	for name := range exclude {
+		note(excluded, name, true)
 	}
 	var out []portpool.LoadBalancer
 	for _, lb := range lbs {
@@ -93,24 +99,33 @@ func (s *Service) candidates(lbs []LoadBalancer, records map[string]ledger.Recor
 		for port := range lb.Seen {
 			p.Taken[port], listeners[port] = true, true
 		}
-		for _, r := range byLoadBalancer[lb.ARN] {
-			v := r.Value
+		for port, v := range byLoadBalancer[ledger.LoadBalancerID(lb.ARN)] {
 			if open(v, c) {
-				p.Preferred[v.ListenerPort] = v.Namespace == c.Namespace && v.Pod == c.Pod
+				p.Preferred[port] = v.Namespace == c.Namespace && v.Pod == c.Pod
 			} else {
-				p.Taken[v.ListenerPort] = true
+				p.Taken[port] = true
 			}
 			if v.State != ledger.Free && v.State != ledger.Cooldown {
-				listeners[v.ListenerPort] = true
-			}
-			if exclude[r.Name] {
-				p.Taken[v.ListenerPort] = true
+				listeners[port] = true
 			}
 		}
+		maps.Copy(p.Taken, excluded[ledger.LoadBalancerID(lb.ARN)])
 		p.Listeners = len(listeners)
 		out = append(out, p)
 	}
 	return out
+}
+
+// note sorts what a port lease's name stands for under its load balancer.
+func note[V any](into map[string]map[int]V, name string, v V) {
+	id, port, ok := ledger.SplitPortName(name)
+	if !ok {
+		return
+	}
+	if into[id] == nil {
+		into[id] = make(map[int]V)
+	}
+	into[id][port] = v
 }
 
 // open tells whether a port may be taken by a claim: it is free, or it cools

@@ -44,7 +44,7 @@ func (s *Service) releasing(ctx context.Context, r ledger.Record[ledger.Claim]) 
 			return api.ReleaseAnswer{}, err
 		}
 		port, err := s.Ports.Get(ctx, p.Fence.Lease)
-		if errors.Is(err, ledger.ErrAbsent) {
+		if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
 			continue
 		}
 		if err != nil {
@@ -86,7 +86,7 @@ func (s *Service) Finish(ctx context.Context, h Holder, claimUID string, gone []
 func (s *Service) finish(ctx context.Context, claim string, f api.Fence) error {
 	for range rounds {
 		port, err := s.Ports.Get(ctx, f.Lease)
-		if errors.Is(err, ledger.ErrAbsent) {
+		if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
 			return nil
 		}
 		if err != nil {

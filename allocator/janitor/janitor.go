@@ -85,7 +85,11 @@ func (j *Janitor) Sweep(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if err := j.carryOut(ctx, a); err != nil && !errors.Is(err, ledger.ErrConflict) {
+		err := j.carryOut(ctx, a)
+		if errors.Is(err, ledger.ErrConflict) {
+			err = j.readAgain(ctx, a)
+		}
+		if err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -111,6 +115,20 @@ func (j *Janitor) carryOut(ctx context.Context, a Action) error {
 		return j.forget(ctx, *a.Claim)
 	}
 	return nil
+}
+
+// readAgain corrects the view that an action was drawn from, even where the
+// watch will never tell what happened since.
+func (j *Janitor) readAgain(ctx context.Context, a Action) (err error) {
+	if a.Claim != nil {
+		_, err = j.Claims.Get(ctx, a.Claim.Name)
+	} else {
+		_, err = j.Ports.Get(ctx, a.Port.Name)
+	}
+	if errors.Is(err, ledger.ErrAbsent) {
+		return nil
+	}
+	return err
 }
 
 // tidy forgets what is remembered of leases that are gone.

@@ -3,6 +3,7 @@ package kubelease
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -29,19 +30,26 @@ const (
 // codec writes one kind of record into a Lease and reads it back. What a Lease
 // has a field for stands in that field alone; the rest is JSON in one annotation.
 type codec[T any] struct {
-	kind   string
+	kind string
+	// state of a record, never empty: what has none was not written by us, or
+	// could not be read.
+	state  func(T) string
 	fields func(T, *coordinationv1.Lease)
 	read   func(*T, *coordinationv1.Lease)
 }
 
 func (c codec[T]) encode(namespace string, r ledger.Record[T]) (*coordinationv1.Lease, error) {
+	state := c.state(r.Value)
+	if state == "" {
+		return nil, fmt.Errorf("encoding %s: it has no state", r.Name)
+	}
 	text, err := json.Marshal(r.Value)
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s: %w", r.Name, err)
 	}
 	l := &coordinationv1.Lease{}
 	l.Name, l.Namespace, l.ResourceVersion = r.Name, namespace, r.Version
-	l.Labels = map[string]string{labelKind: c.kind}
+	l.Labels = map[string]string{labelKind: c.kind, labelState: state}
 	l.Annotations = map[string]string{annotation: string(text)}
 	c.fields(r.Value, l)
 	return l, nil
@@ -50,24 +58,31 @@ func (c codec[T]) encode(namespace string, r ledger.Record[T]) (*coordinationv1.
 func (c codec[T]) decode(l *coordinationv1.Lease) (ledger.Record[T], error) {
 	r := ledger.Record[T]{Name: l.Name, UID: string(l.UID), Version: l.ResourceVersion}
 	if l.Labels[labelKind] != c.kind {
-		return r, fmt.Errorf("lease %s is not labelled %s=%s", l.Name, labelKind, c.kind)
+		return r, unreadable(l, fmt.Errorf("it is not labelled %s=%s", labelKind, c.kind))
 	}
-	if err := json.Unmarshal([]byte(l.Annotations[annotation]), &r.Value); err != nil {
-		var zero T
-		r.Value = zero
-		return r, fmt.Errorf("reading annotation %s of lease %s: %w", annotation, l.Name, err)
+	var value T
+	if err := json.Unmarshal([]byte(l.Annotations[annotation]), &value); err != nil {
+		return r, unreadable(l, err)
 	}
-	c.read(&r.Value, l)
+	if c.state(value) == "" {
+		return r, unreadable(l, errors.New("it has no state"))
+	}
+	c.read(&value, l)
+	r.Value = value
 	return r, nil
 }
 
+func unreadable(l *coordinationv1.Lease, err error) error {
+	return fmt.Errorf("%w: restore annotation %s of lease %s, or delete that lease: %w", ledger.ErrUnreadable, annotation, l.Name, err)
+}
+
 var portCodec = codec[ledger.Port]{
-	kind: kindPort,
+	kind:  kindPort,
+	state: func(p ledger.Port) string { return string(p.State) },
 	fields: func(p ledger.Port, l *coordinationv1.Lease) {
 		transitions := int32(p.Generation) //nolint:gosec // a port sees far fewer than two billion holders
 		l.Spec.HolderIdentity, l.Spec.LeaseTransitions = &p.Holder, &transitions
 		l.Spec.RenewTime = microTime(p.TouchedAt)
-		l.Labels[labelState] = string(p.State)
 		if p.Holder != "" {
 			l.Labels[labelPodUID] = p.PodUID
 		}
@@ -84,13 +99,13 @@ var portCodec = codec[ledger.Port]{
 }
 
 var claimCodec = codec[ledger.Claim]{
-	kind: kindClaim,
+	kind:  kindClaim,
+	state: func(c ledger.Claim) string { return string(c.State) },
 	fields: func(c ledger.Claim, l *coordinationv1.Lease) {
 		holder := c.Namespace + "/" + c.Pod
 		seconds := int32(c.Duration / time.Second) //nolint:gosec // checked at start to be at most a day
 		l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = &holder, &seconds
 		l.Spec.RenewTime = microTime(c.RenewedAt)
-		l.Labels[labelState] = string(c.State)
 		l.Labels[labelPodUID] = c.PodUID
 		l.Labels[labelPodIP] = ipLabel(c.PodIP)
 	},

@@ -24,6 +24,7 @@ import (
 type Leases struct {
 	claims *table[ledger.Claim]
 	ports  *table[ledger.Port]
+	log    *slog.Logger
 	synced cache.InformerSynced
 }
 
@@ -32,8 +33,9 @@ type Leases struct {
 func Open(ctx context.Context, kube kubernetes.Interface, namespace string, log *slog.Logger, changed func()) (*Leases, error) {
 	api := kube.CoordinationV1().Leases(namespace)
 	l := &Leases{
-		claims: newTable(claimCodec, api, namespace, log),
-		ports:  newTable(portCodec, api, namespace, log),
+		claims: newTable(claimCodec, api, namespace),
+		ports:  newTable(portCodec, api, namespace),
+		log:    log,
 	}
 	factory := informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithNamespace(namespace),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = labelKind }))
@@ -59,15 +61,19 @@ func (l *Leases) route(o any, exists bool) {
 	if !ok {
 		return
 	}
-	switch {
-	case lease.Labels[labelKind] == kindClaim && exists:
-		l.claims.learn(lease)
-	case lease.Labels[labelKind] == kindClaim:
-		l.claims.forget(lease)
-	case lease.Labels[labelKind] == kindPort && exists:
-		l.ports.learn(lease)
-	case lease.Labels[labelKind] == kindPort:
-		l.ports.forget(lease)
+	var err error
+	switch kind := lease.Labels[labelKind]; {
+	case kind == kindClaim && exists:
+		_, err = l.claims.learn(lease)
+	case kind == kindClaim:
+		l.claims.bury(lease.Name, string(lease.UID), lease.ResourceVersion)
+	case kind == kindPort && exists:
+		_, err = l.ports.learn(lease)
+	case kind == kindPort:
+		l.ports.bury(lease.Name, string(lease.UID), lease.ResourceVersion)
+	}
+	if err != nil {
+		l.log.Error("lease not read", "err", err)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,18 +24,15 @@ type table[T any] struct {
 	codec     codec[T]
 	leases    client.LeaseInterface
 	namespace string
-	log       *slog.Logger
 
 	mu sync.Mutex
 	// seen is the view: lease name → newest record this process knows of.
 	seen map[string]ledger.Record[T]
-	// deleted has the UIDs this process deleted and the watch has not confirmed,
-	// so that a late event does not bring them back.
-	deleted map[string]bool
+	gone graves
 }
 
-func newTable[T any](c codec[T], leases client.LeaseInterface, namespace string, log *slog.Logger) *table[T] {
-	return &table[T]{codec: c, leases: leases, namespace: namespace, log: log, seen: make(map[string]ledger.Record[T]), deleted: make(map[string]bool)}
+func newTable[T any](c codec[T], leases client.LeaseInterface, namespace string) *table[T] {
+	return &table[T]{codec: c, leases: leases, namespace: namespace, seen: make(map[string]ledger.Record[T])}
 }
 
 // View implements ledger.Table. The order is by name.
@@ -54,14 +50,18 @@ func (t *table[T]) View() []ledger.Record[T] {
 // Get implements ledger.Table: a GET without a resourceVersion is served from a
 // quorum (Kubernetes API concepts, "Semantics for get and list").
 func (t *table[T]) Get(ctx context.Context, name string) (ledger.Record[T], error) {
+	t.mu.Lock()
+	before := t.seen[name].UID
+	t.mu.Unlock()
 	l, err := t.leases.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
+		t.bury(name, before, final)
 		return ledger.Record[T]{}, fmt.Errorf("%w: %s", ledger.ErrAbsent, name)
 	}
 	if err != nil {
 		return ledger.Record[T]{}, fmt.Errorf("reading lease %s: %w", name, err)
 	}
-	return t.learn(l), nil
+	return t.learn(l)
 }
 
 // Create implements ledger.Table.
@@ -77,7 +77,7 @@ func (t *table[T]) Create(ctx context.Context, name string, value T) (ledger.Rec
 	if err != nil {
 		return ledger.Record[T]{}, fmt.Errorf("creating lease %s: %w", name, err)
 	}
-	return t.learn(created), nil
+	return t.learn(created)
 }
 
 // Update implements ledger.Table.
@@ -97,7 +97,7 @@ func (t *table[T]) Update(ctx context.Context, r ledger.Record[T]) (ledger.Recor
 	if err != nil {
 		return r, fmt.Errorf("updating lease %s: %w", r.Name, err)
 	}
-	return t.learn(updated), nil
+	return t.learn(updated)
 }
 
 // Delete implements ledger.Table.
@@ -110,41 +110,37 @@ func (t *table[T]) Delete(ctx context.Context, r ledger.Record[T]) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting lease %s: %w", r.Name, err)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.seen[r.Name].UID == r.UID {
-		delete(t.seen, r.Name)
-		t.deleted[r.UID] = true
-	}
+	t.bury(r.Name, r.UID, final)
 	return nil
 }
 
-// learn puts a Lease into the view unless something newer is there.
-func (t *table[T]) learn(l *coordinationv1.Lease) ledger.Record[T] {
+// learn puts a Lease into the view unless something newer is there. One that
+// cannot be read is an error, and stands in the view without a state: nobody is
+// granted it and nothing of it is deleted before a person has looked.
+func (t *table[T]) learn(l *coordinationv1.Lease) (ledger.Record[T], error) {
 	r, err := t.codec.decode(l)
-	if err != nil {
-		// A record that cannot be read has no state, so nobody is granted it and
-		// nothing of it is deleted; a person has to look.
-		t.log.Error("lease unreadable: restore its annotation or delete it", "lease", l.Name, "err", err)
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.deleted[r.UID] {
-		return r
+	if t.gone.hold(r.UID, r.Version) {
+		return r, err
 	}
 	if known, ok := t.seen[r.Name]; !ok || newer(r.Version, known.Version) {
 		t.seen[r.Name] = r
 	}
-	return r
+	return r, err
 }
 
-// forget follows a deletion that the watch reported.
-func (t *table[T]) forget(l *coordinationv1.Lease) {
+// bury takes a deleted record out of the view. A UID is never given twice, so
+// what the view has under another one stays.
+func (t *table[T]) bury(name, uid, version string) {
+	if uid == "" {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.deleted, string(l.UID))
-	if t.seen[l.Name].UID == string(l.UID) {
-		delete(t.seen, l.Name)
+	t.gone.add(uid, version)
+	if known := t.seen[name]; known.UID == uid && t.gone.hold(uid, known.Version) {
+		delete(t.seen, name)
 	}
 }
 
@@ -170,7 +166,11 @@ func (c claims) OfPodIP(ctx context.Context, ip string) ([]ledger.Record[ledger.
 	}
 	found := make([]ledger.Record[ledger.Claim], 0, len(list.Items))
 	for i := range list.Items {
-		found = append(found, c.learn(&list.Items[i]))
+		r, err := c.learn(&list.Items[i])
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, r)
 	}
 	slices.SortFunc(found, func(a, b ledger.Record[ledger.Claim]) int { return strings.Compare(a.Name, b.Name) })
 	return found, nil

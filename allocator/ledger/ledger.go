@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -176,10 +177,16 @@ var (
 	ErrConflict = errors.New("the record has changed meanwhile")
 	// ErrAbsent means that there is no record of that name.
 	ErrAbsent = errors.New("no such record")
+	// ErrUnreadable means that a record is there but makes no sense. Nothing can
+	// be decided about it before a person has looked; in a view it stands without
+	// a state.
+	ErrUnreadable = errors.New("the record cannot be read")
 )
 
 // Table is one kind of record. Create, Update and Delete are compare-and-swap:
-// of several concurrent callers one succeeds and the others get ErrConflict.
+// of several concurrent callers one succeeds and the others get ErrConflict. An
+// Update that changes nothing is no write, succeeds and keeps the version; the
+// times in the records are there to make every write a change.
 type Table[T any] interface {
 	// View is what this process has seen so far: its own writes and what it was
 	// told of the others', which may be late. The records are shared: do not
@@ -209,6 +216,16 @@ func ClaimName(podUID string) string { return "claim-" + podUID }
 // PortName is the name of the port lease of a listener port.
 func PortName(loadBalancerID string, listenerPort int) string {
 	return fmt.Sprintf("%s-%d", loadBalancerID, listenerPort)
+}
+
+// SplitPortName is the inverse of PortName.
+func SplitPortName(name string) (loadBalancerID string, listenerPort int, ok bool) {
+	cut := strings.LastIndexByte(name, '-')
+	if cut < 0 {
+		return "", 0, false
+	}
+	listenerPort, err := strconv.Atoi(name[cut+1:])
+	return name[:cut], listenerPort, err == nil
 }
 
 // LoadBalancerID is the part of a network load balancer's ARN that is unique and

@@ -1,0 +1,154 @@
+package kubelease_test
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// filled is a value of which every field, however deep, is set to something of
+// its own, so that a field that is lost on the way shows.
+func filled[T any](t *testing.T) T {
+	t.Helper()
+	var v T
+	n := 0
+	fill(t, reflect.ValueOf(&v).Elem(), &n)
+	return v
+}
+
+func fill(t *testing.T, v reflect.Value, n *int) {
+	t.Helper()
+	*n++
+	switch v.Interface().(type) {
+	case time.Time:
+		// Leases keep microseconds.
+		v.Set(reflect.ValueOf(time.Date(2001, 2, 3, 4, 5, *n, 6000*(*n), time.UTC)))
+		return
+	case time.Duration:
+		// Leases keep seconds.
+		v.SetInt(int64(time.Duration(*n) * time.Second))
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(fmt.Sprintf("text-%d", *n))
+	case reflect.Int:
+		v.SetInt(int64(*n))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			fill(t, v.Index(i), n)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(t, v.Field(i), n)
+		}
+	default:
+		t.Fatalf("a record has a %s: teach this test to fill it", v.Type())
+	}
+}
+
+// inUTC gives all times the location that filled gives them.
+func inUTC(v reflect.Value) {
+	switch {
+	case v.Type() == reflect.TypeFor[time.Time]():
+		v.Set(reflect.ValueOf(v.Interface().(time.Time).UTC()))
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			inUTC(v.Field(i))
+		}
+	}
+}
+
+// roundTrip writes a record and has another replica read it.
+func roundTrip[T any](t *testing.T, name string, table func(replica) ledger.Table[T]) {
+	namespace := newNamespace(t)
+	want := filled[T](t)
+	written, err := table(open(t, namespace, nil)).Create(t.Context(), name, want)
+	must(t, err)
+	b := open(t, namespace, nil)
+	read, err := table(b).Get(t.Context(), name)
+	must(t, err)
+	seen, ok := found(table(b), name)
+	if !ok {
+		t.Fatal("the view does not have it")
+	}
+	for what, got := range map[string]ledger.Record[T]{"written": written, "read": read, "seen": seen} {
+		inUTC(reflect.ValueOf(&got.Value).Elem())
+		if !reflect.DeepEqual(got.Value, want) {
+			t.Errorf("%s is %+v, want %+v", what, got.Value, want)
+		}
+		if got.Name != name || got.UID != written.UID || got.Version != written.Version {
+			t.Errorf("%s is %+v, want %+v", what, got, written)
+		}
+	}
+	// A record that is emptied of everything but its state is empty when read.
+	var empty T
+	reflect.ValueOf(&empty).Elem().FieldByName("State").SetString("empty")
+	if d := reflect.ValueOf(&empty).Elem().FieldByName("Duration"); d.IsValid() {
+		d.SetInt(int64(time.Second)) // a Lease must have one
+	}
+	read.Value = empty
+	read, err = table(b).Update(t.Context(), read)
+	must(t, err)
+	if read, err = table(b).Get(t.Context(), name); err != nil || !reflect.DeepEqual(read.Value, empty) {
+		t.Errorf("emptied it reads %+v, %v", read.Value, err)
+	}
+}
+
+func TestPortRoundTrip(t *testing.T) {
+	roundTrip(t, "lb-1", func(r replica) ledger.Table[ledger.Port] { return r.Ports() })
+}
+
+func TestClaimRoundTrip(t *testing.T) {
+	roundTrip(t, "claim-1", func(r replica) ledger.Table[ledger.Claim] { return r.Claims() })
+}
+
+// TestLeasesAreReadableByPeople holds what kubectl shows and selects by.
+func TestLeasesAreReadableByPeople(t *testing.T) {
+	namespace := newNamespace(t)
+	a := open(t, namespace, nil)
+	port := freePort(1)
+	port.State, port.Holder, port.Generation, port.PodUID, port.TouchedAt = ledger.Bound, "claim-u", 7, "u", time.Now()
+	r, err := a.Ports().Create(t.Context(), "lb-1", port)
+	must(t, err)
+	_, err = a.Claims().Create(t.Context(), "claim-u", ledger.Claim{
+		Namespace: "games", Pod: "game-0", PodUID: "u", PodIP: "fd00::1", State: ledger.Granted, Duration: 2 * time.Minute, RenewedAt: time.Now(),
+	})
+	must(t, err)
+	leases := a.kube.CoordinationV1().Leases(namespace)
+	for selector, want := range map[string]int{
+		"portlease.dev/kind=port": 1, "portlease.dev/kind=claim": 1, "portlease.dev/pod-uid=u": 2, "portlease.dev/state=bound": 1,
+		"portlease.dev/state=granted": 1, "portlease.dev/pod-ip=fd000000000000000000000000000001": 1,
+	} {
+		list, err := leases.List(t.Context(), metav1.ListOptions{LabelSelector: selector})
+		if err != nil || len(list.Items) != want {
+			t.Errorf("%s finds %d, %v; want %d", selector, len(list.Items), err, want)
+		}
+	}
+	l, err := leases.Get(t.Context(), "lb-1", metav1.GetOptions{})
+	must(t, err)
+	if *l.Spec.HolderIdentity != "claim-u" || *l.Spec.LeaseTransitions != 7 || l.Spec.RenewTime.IsZero() {
+		t.Errorf("the port lease says %+v", l.Spec)
+	}
+	c, err := leases.Get(t.Context(), "claim-u", metav1.GetOptions{})
+	must(t, err)
+	if *c.Spec.HolderIdentity != "games/game-0" || *c.Spec.LeaseDurationSeconds != 120 || c.Spec.RenewTime.IsZero() {
+		t.Errorf("the claim lease says %+v", c.Spec)
+	}
+	// A free port is not the last pod's any more.
+	r.Value.State, r.Value.Holder = ledger.Free, ""
+	_, err = a.Ports().Update(t.Context(), r)
+	must(t, err)
+	list, err := leases.List(t.Context(), metav1.ListOptions{LabelSelector: "portlease.dev/pod-uid=u"})
+	if err != nil || len(list.Items) != 1 || list.Items[0].Name != "claim-u" {
+		t.Errorf("the pod has %+v, %v", list.Items, err)
+	}
+}

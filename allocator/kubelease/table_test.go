@@ -1,0 +1,270 @@
+package kubelease_test
+
+import (
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/kubelease"
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+func TestCreateIsOnce(t *testing.T) {
+	namespace := newNamespace(t)
+	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	first, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err)
+	if first.Name != "lb-1" || first.UID == "" || first.Version == "" || first.Value.ListenerPort != 1 {
+		t.Errorf("created %+v", first)
+	}
+	for _, other := range []replica{a, b} {
+		if got, err := other.Ports().Create(t.Context(), "lb-1", freePort(2)); !errors.Is(err, ledger.ErrConflict) {
+			t.Errorf("created again: %+v, %v", got, err)
+		}
+	}
+	if got, err := b.Ports().Get(t.Context(), "lb-1"); err != nil || got.Value.ListenerPort != 1 || got.Version != first.Version {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestUpdateOfWhatChangedLoses(t *testing.T) {
+	namespace := newNamespace(t)
+	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	read, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err)
+	theirs, mine := read, read
+	theirs.Value.State = ledger.Claimed
+	theirs, err = b.Ports().Update(t.Context(), theirs)
+	must(t, err)
+	mine.Value.State = ledger.Cooldown
+	if got, err := a.Ports().Update(t.Context(), mine); !errors.Is(err, ledger.ErrConflict) {
+		t.Errorf("a late update won: %+v, %v", got, err)
+	}
+	got, err := a.Ports().Get(t.Context(), "lb-1")
+	if err != nil || got.Value.State != ledger.Claimed || got.Version != theirs.Version || got.UID != read.UID {
+		t.Errorf("got %+v, %v; want %+v", got, err, theirs)
+	}
+	got.Value.State = ledger.Bound
+	if _, err := a.Ports().Update(t.Context(), got); err != nil {
+		t.Errorf("an update of what was just read: %v", err)
+	}
+}
+
+func TestUpdateNeedsWhatWasRead(t *testing.T) {
+	a := open(t, newNamespace(t), nil)
+	read, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err)
+	for name, r := range map[string]portRecord{
+		"no version": {Name: read.Name, UID: read.UID, Value: read.Value},
+		"no UID":     {Name: read.Name, Version: read.Version, Value: read.Value},
+		"no state":   {Name: read.Name, UID: read.UID, Version: read.Version},
+	} {
+		if got, err := a.Ports().Update(t.Context(), r); err == nil || errors.Is(err, ledger.ErrConflict) {
+			t.Errorf("%s: updated to %+v, %v", name, got, err)
+		}
+	}
+	if got, err := a.Ports().Get(t.Context(), "lb-1"); err != nil || got.Version != read.Version {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// TestAnotherRecordOfTheNameIsNotTouched deletes a record and makes another under
+// its name: who read the first can neither change nor delete the second.
+func TestAnotherRecordOfTheNameIsNotTouched(t *testing.T) {
+	namespace := newNamespace(t)
+	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	first, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err, b.Ports().Delete(t.Context(), first))
+	if got, err := a.Ports().Update(t.Context(), first); !errors.Is(err, ledger.ErrConflict) {
+		t.Errorf("updated what is gone: %+v, %v", got, err)
+	}
+	second, err := b.Ports().Create(t.Context(), "lb-1", freePort(2))
+	must(t, err)
+	// Even with the version of the second, the UID of the first does not fit.
+	for _, version := range []string{first.Version, second.Version} {
+		r := first
+		r.Version = version
+		if got, err := a.Ports().Update(t.Context(), r); !errors.Is(err, ledger.ErrConflict) {
+			t.Errorf("updated another one of the name: %+v, %v", got, err)
+		}
+		if err := a.Ports().Delete(t.Context(), r); !errors.Is(err, ledger.ErrConflict) {
+			t.Errorf("deleted another one of the name: %v", err)
+		}
+	}
+	if got, err := a.Ports().Get(t.Context(), "lb-1"); err != nil || got.UID != second.UID || got.Version != second.Version {
+		t.Errorf("got %+v, %v; want %+v", got, err, second)
+	}
+}
+
+func TestDeleteTakesOnlyWhatWasRead(t *testing.T) {
+	namespace := newNamespace(t)
+	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	read, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err)
+	newer := read
+	newer.Value.State = ledger.Claimed
+	newer, err = b.Ports().Update(t.Context(), newer)
+	must(t, err)
+	if err := a.Ports().Delete(t.Context(), read); !errors.Is(err, ledger.ErrConflict) {
+		t.Errorf("deleted what had changed: %v", err)
+	}
+	must(t, a.Ports().Delete(t.Context(), newer))
+	if _, err := b.Ports().Get(t.Context(), "lb-1"); !errors.Is(err, ledger.ErrAbsent) {
+		t.Errorf("got %v", err)
+	}
+	must(t, a.Ports().Delete(t.Context(), newer), b.Ports().Delete(t.Context(), newer)) // absent is success
+}
+
+func TestOfPodIP(t *testing.T) {
+	namespace := newNamespace(t)
+	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	for uid, ip := range map[string]string{
+		"2": "10.0.0.1", "1": "10.0.0.1", "3": "10.0.0.11", "4": "fd00:0:0::1", "5": "fd00::11",
+	} {
+		_, err := b.Claims().Create(t.Context(), ledger.ClaimName(uid), ledger.Claim{
+			PodUID: uid, PodIP: ip, State: ledger.Waiting, Duration: 1e9,
+		})
+		must(t, err)
+	}
+	for ip, want := range map[string]string{
+		"10.0.0.1": "claim-1 claim-2 ", "10.0.0.11": "claim-3 ", "10.0.0.2": "",
+		"fd00::1": "claim-4 ", "fd00:0000::0001": "claim-4 ", "fd00::11": "claim-5 ", "fd00::2": "",
+	} {
+		// At once and on the other replica: it is a consistent read.
+		list, err := a.Claims().OfPodIP(t.Context(), ip)
+		got := ""
+		for _, r := range list {
+			got += r.Name + " "
+		}
+		if err != nil || got != want {
+			t.Errorf("%s has %q, %v; want %q", ip, got, err, want)
+		}
+	}
+}
+
+func TestTheLedgerIsOfItsCluster(t *testing.T) {
+	kube := newClient(t, cluster.AdminConfig())
+	one, err := kubelease.ID(t.Context(), kube, "one")
+	must(t, err)
+	again, err := kubelease.ID(t.Context(), kube, "one")
+	must(t, err)
+	other, err := kubelease.ID(t.Context(), kube, "other")
+	must(t, err)
+	if one != again || one == other || len(one) <= len("/one") {
+		t.Errorf("ids are %q, %q, %q", one, again, other)
+	}
+}
+
+// TestExactlyOneWins lets two replicas race for one record, from 64 goroutines
+// that all read the same version.
+func TestExactlyOneWins(t *testing.T) {
+	namespace := newNamespace(t)
+	replicas := []replica{open(t, namespace, nil), open(t, namespace, nil)}
+	ctx := t.Context()
+	table := func(i int) ledger.Ports { return replicas[i%len(replicas)].Ports() }
+	won := func(i int) ledger.Port {
+		p := freePort(1)
+		p.State, p.Holder, p.TouchedAt = ledger.Claimed, strconv.Itoa(i), time.Now()
+		return p
+	}
+
+	read, winner := race(t, func(i int) (portRecord, error) { return table(i).Create(ctx, "lb-1", won(i)) })
+	for range 5 {
+		if read.Value.Holder != strconv.Itoa(winner) {
+			t.Fatalf("%d won, the record is %+v", winner, read)
+		}
+		before := read
+		read, winner = race(t, func(i int) (portRecord, error) {
+			mine := before
+			mine.Value = won(i)
+			return table(i).Update(ctx, mine)
+		})
+	}
+	for range 5 {
+		before := read
+		_, winner = race(t, func(i int) (portRecord, error) {
+			if i%2 == 1 {
+				return portRecord{}, table(i/2).Delete(ctx, before)
+			}
+			mine := before
+			mine.Value = won(i)
+			return table(i/2).Update(ctx, mine)
+		}, withDeletions)
+		got, err := table(0).Get(ctx, "lb-1")
+		switch {
+		case winner%2 == 0 && err == nil && got.Value.Holder == strconv.Itoa(winner):
+			read = got
+		case winner%2 == 1 && errors.Is(err, ledger.ErrAbsent):
+			if read, err = table(0).Create(ctx, "lb-1", won(0)); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			t.Fatalf("%d won, the record is %+v, %v", winner, got, err)
+		}
+	}
+}
+
+// withDeletions says that odd racers delete. Several of them may succeed,
+// because absent is success, but then no update does.
+const withDeletions = true
+
+// race gives the one that won of 64. Everybody else must have lost by a
+// conflict.
+func race(t *testing.T, try func(i int) (portRecord, error), deletions ...bool) (portRecord, int) {
+	t.Helper()
+	type outcome struct {
+		i   int
+		r   portRecord
+		err error
+	}
+	const racers = 64
+	outcomes := make(chan outcome, racers)
+	start := make(chan struct{})
+	for i := range racers {
+		go func() {
+			<-start
+			r, err := try(i)
+			outcomes <- outcome{i, r, err}
+		}()
+	}
+	close(start)
+	var winners []outcome
+	allDelete := len(deletions) > 0
+	for range racers {
+		o := <-outcomes
+		switch {
+		case o.err == nil:
+			winners = append(winners, o)
+			allDelete = allDelete && o.i%2 == 1
+		case !errors.Is(o.err, ledger.ErrConflict):
+			t.Errorf("%d lost by %v", o.i, o.err)
+		}
+	}
+	if len(winners) == 0 || len(winners) > 1 && !allDelete {
+		t.Fatalf("%d won: %+v", len(winners), winners)
+	}
+	return winners[0].r, winners[0].i
+}
+
+// TestAnUpdateThatChangesNothingIsNoWrite is why records have a time in them: the
+// API server does not write what is there already, so of two equal updates both
+// succeed and the version stays.
+func TestAnUpdateThatChangesNothingIsNoWrite(t *testing.T) {
+	a := open(t, newNamespace(t), nil)
+	read, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err)
+	same, err := a.Ports().Update(t.Context(), read)
+	if err != nil || same.Version != read.Version {
+		t.Errorf("got %+v, %v; want version %s", same, err, read.Version)
+	}
+	touched := read
+	touched.Value.TouchedAt = time.Now()
+	touched, err = a.Ports().Update(t.Context(), touched)
+	if err != nil || touched.Version == read.Version {
+		t.Errorf("got %+v, %v; want another version than %s", touched, err, read.Version)
+	}
+	if _, err := a.Ports().Update(t.Context(), read); !errors.Is(err, ledger.ErrConflict) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,105 @@
+package kubelease_test
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+
+	"k8s.io/client-go/rest"
+)
+
+// tap lets a test hold back what the API server says to one replica: everything
+// a watch tells, or one answer. Nothing is lost; it comes late.
+type tap struct {
+	next http.RoundTripper
+
+	mu sync.Mutex
+	// watch is closed when the watch may go on; nil while nothing is held.
+	watch chan struct{}
+	// answer is what the next answer to a matching request waits for.
+	answer *heldAnswer
+}
+
+type heldAnswer struct {
+	method  string
+	arrived chan struct{} // closed when the API server has answered
+	deliver chan struct{} // closed when the answer may be delivered
+}
+
+func tapInto(t *testing.T, config *rest.Config) *tap {
+	tap := &tap{}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		tap.next = next
+		return tap
+	})
+	t.Cleanup(func() { tap.holdWatch()() })
+	return tap
+}
+
+// holdWatch holds back all events until the function it gives is called.
+func (t *tap) holdWatch() (release func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	held := t.watch
+	if held == nil {
+		held = make(chan struct{})
+		t.watch = held
+	}
+	return sync.OnceFunc(func() {
+		t.mu.Lock()
+		t.watch = nil
+		t.mu.Unlock()
+		close(held)
+	})
+}
+
+// holdAnswer holds back the answer to the next request of that method.
+func (t *tap) holdAnswer(method string) (arrived <-chan struct{}, deliver func()) {
+	h := &heldAnswer{method, make(chan struct{}), make(chan struct{})}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.answer = h
+	return h.arrived, func() { close(h.deliver) }
+}
+
+func (t *tap) RoundTrip(r *http.Request) (*http.Response, error) {
+	t.mu.Lock()
+	held := t.answer
+	watching := r.URL.Query().Get("watch") != ""
+	if held != nil && held.method == r.Method && !watching {
+		t.answer = nil
+	} else {
+		held = nil
+	}
+	t.mu.Unlock()
+	answer, err := t.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if held != nil {
+		close(held.arrived)
+		<-held.deliver
+	}
+	if watching {
+		answer.Body = &events{answer.Body, t}
+	}
+	return answer, nil
+}
+
+// events is the stream of a watch.
+type events struct {
+	io.ReadCloser
+	tap *tap
+}
+
+func (e *events) Read(p []byte) (int, error) {
+	n, err := e.ReadCloser.Read(p)
+	e.tap.mu.Lock()
+	held := e.tap.watch
+	e.tap.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	return n, err
+}

@@ -1,0 +1,138 @@
+package kubelease_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/shared/api"
+)
+
+func lease(name string) *coordinationv1.Lease {
+	return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
+// spoil overwrites the annotation of a lease, as a person may.
+func spoil(t *testing.T, r replica, namespace, name string, text any) {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{"portlease.dev/record": text}}})
+	must(t, err)
+	_, err = r.kube.CoordinationV1().Leases(namespace).Patch(t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{})
+	must(t, err)
+}
+
+func TestUnreadableIsNeitherFreeNorAbsent(t *testing.T) {
+	namespace := newNamespace(t)
+	a := open(t, namespace, nil)
+	good, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err)
+	_, err = a.Claims().Create(t.Context(), "claim-1", ledger.Claim{State: ledger.Granted, PodIP: "10.0.0.1", Duration: time.Second})
+	must(t, err)
+	for _, text := range []any{nil, "", "nonsense", "null", "{}", `{"state":""}`, `{"state":7}`, `[]`, `{"listenerPort":1}`} {
+		spoil(t, a, namespace, "lb-1", text)
+		spoil(t, a, namespace, "claim-1", text)
+		port, err := a.Ports().Get(t.Context(), "lb-1")
+		if !errors.Is(err, ledger.ErrUnreadable) || port.Value != (ledger.Port{}) {
+			t.Errorf("%v: got %+v, %v", text, port, err)
+		}
+		if err != nil && (!strings.Contains(err.Error(), "lease lb-1") || !strings.Contains(err.Error(), "restore annotation portlease.dev/record")) {
+			t.Errorf("%v: the error does not say what to do: %v", text, err)
+		}
+		if seen, ok := found(a.Ports(), "lb-1"); !ok || seen.Value.State != "" || seen.Version == good.Version {
+			t.Errorf("%v: the view has %+v, %v", text, seen, ok)
+		}
+		// What was read is nothing that could be written over it.
+		port.Value.TouchedAt = time.Now()
+		if got, err := a.Ports().Update(t.Context(), port); err == nil {
+			t.Errorf("%v: overwritten with %+v", text, got)
+		}
+		if _, err := a.Claims().Get(t.Context(), "claim-1"); !errors.Is(err, ledger.ErrUnreadable) {
+			t.Errorf("%v: got %v", text, err)
+		}
+		if _, err := a.Claims().OfPodIP(t.Context(), "10.0.0.1"); !errors.Is(err, ledger.ErrUnreadable) {
+			t.Errorf("%v: got %v", text, err)
+		}
+	}
+	spoil(t, a, namespace, "lb-1", `{"state":"free","listenerPort":1,"loadBalancerARN":"arn/lb","epoch":"e"}`)
+	if got, err := a.Ports().Get(t.Context(), "lb-1"); err != nil || got.Value != good.Value {
+		t.Errorf("restored it reads %+v, %v; want %+v", got.Value, err, good.Value)
+	}
+}
+
+// twoPorts is a pool of one load balancer with two listener ports.
+type twoPorts struct{}
+
+var games = api.LoadBalancer{ARN: "arn:aws:elasticloadbalancing:eu-central-1:1:loadbalancer/net/games/0123456789abcdef", Host: "games", VPC: "vpc"}
+
+func (twoPorts) Pool(name string) (claim.Pool, bool) {
+	return claim.Pool{Name: name, LoadBalancers: []claim.LoadBalancer{{
+		LoadBalancer: games, Ranges: []portpool.Range{{From: 30000, To: 30001}}, Limit: 50,
+	}}}, true
+}
+
+func (twoPorts) Names() []string { return []string{"default"} }
+
+func (twoPorts) TargetGroupsAt(context.Context, string, int) ([]string, bool, error) {
+	return nil, false, nil
+}
+
+func (twoPorts) Proof(context.Context, string) (claim.Proof, error) { return claim.Proof{}, nil }
+
+// TestAnUnreadablePortIsNotGrantedAndInNobodysWay has pods claim both ports of a
+// pool, one of which cannot be read or has lost its label: the first pod gets
+// the other, the second is told that there is none.
+func TestAnUnreadablePortIsNotGrantedAndInNobodysWay(t *testing.T) {
+	for name, ruin := range map[string]func(t *testing.T, r replica, namespace, lease string){
+		"annotation": func(t *testing.T, r replica, namespace, lease string) { spoil(t, r, namespace, lease, "nonsense") },
+		"label": func(t *testing.T, r replica, namespace, lease string) {
+			_, err := r.kube.CoordinationV1().Leases(namespace).Patch(t.Context(), lease, types.MergePatchType,
+				[]byte(`{"metadata":{"labels":{"portlease.dev/kind":null}}}`), metav1.PatchOptions{})
+			must(t, err)
+			eventually(t, "it is out of view", func() bool { _, ok := found(r.Ports(), lease); return !ok })
+		},
+	} {
+		for _, ruined := range []int{30000, 30001} {
+			t.Run(name, func(t *testing.T) {
+				namespace := newNamespace(t)
+				a := open(t, namespace, nil)
+				record := freePort(ruined)
+				record.LoadBalancerARN = games.ARN
+				lease := ledger.PortName(ledger.LoadBalancerID(games.ARN), ruined)
+				_, err := a.Ports().Create(t.Context(), lease, record)
+				must(t, err)
+				ruin(t, a, namespace, lease)
+				service := claim.New(claim.Config{
+					Ledger: "l", Claims: a.Claims(), Ports: a.Ports(), Pools: twoPorts{},
+					LookAtPod: func(_ context.Context, _, pod string) (*ledger.Pod, error) {
+						return &ledger.Pod{UID: "uid-" + pod, IPs: []string{"10.0.0." + pod}}, nil
+					},
+					TargetGroupName: func(string, api.Fence) string { return "pl-x" }, Duration: time.Minute, RenewEvery: time.Second,
+					Now: time.Now, NewEpoch: func() string { return "e" }, Nudge: func() {}, Log: slog.New(slog.DiscardHandler),
+				})
+				ask := func(pod string) (api.Claim, error) {
+					c, _, err := service.Claim(t.Context(), claim.Holder{Namespace: "games", Pod: pod, UID: "uid-" + pod}, api.ClaimRequest{
+						PodUID: "uid-" + pod, PodIP: "10.0.0." + pod, Pool: "default", Ports: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.TCP}},
+					})
+					return c, err
+				}
+				if c, err := ask("1"); err != nil || len(c.Ports) != 1 || c.Ports[0].ListenerPort == ruined {
+					t.Errorf("the first pod got %+v, %v", c.Ports, err)
+				}
+				if c, err := ask("2"); !errors.Is(err, api.ErrExhausted) {
+					t.Errorf("the second pod got %+v, %v", c.Ports, err)
+				}
+			})
+		}
+	}
+}

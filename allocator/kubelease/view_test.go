@@ -1,0 +1,225 @@
+package kubelease_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+func TestViewHasOwnWritesAtOnce(t *testing.T) {
+	a := open(t, newNamespace(t), nil)
+	release := a.tap.holdWatch() // nothing below is learned from the watch
+	defer release()
+	r, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err)
+	if seen, ok := found(a.Ports(), "lb-1"); !ok || seen.Version != r.Version {
+		t.Errorf("after Create the view has %+v, %v", seen, ok)
+	}
+	r.Value.State = ledger.Claimed
+	r, err = a.Ports().Update(t.Context(), r)
+	must(t, err)
+	if seen, _ := found(a.Ports(), "lb-1"); seen.Version != r.Version || seen.Value.State != ledger.Claimed {
+		t.Errorf("after Update the view has %+v", seen)
+	}
+	must(t, a.Ports().Delete(t.Context(), r))
+	if seen, ok := found(a.Ports(), "lb-1"); ok {
+		t.Errorf("after Delete the view has %+v", seen)
+	}
+}
+
+func TestViewHasOthersWritesSoon(t *testing.T) {
+	namespace := newNamespace(t)
+	told := make(chan struct{}, 1)
+	a := open(t, namespace, func() {
+		select {
+		case told <- struct{}{}:
+		default:
+		}
+	})
+	b := open(t, namespace, nil)
+	r, err := b.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err)
+	eventually(t, "the creation is seen", func() bool { _, ok := found(a.Ports(), "lb-1"); return ok })
+	<-told
+	r.Value.State = ledger.Claimed
+	r, err = b.Ports().Update(t.Context(), r)
+	must(t, err)
+	eventually(t, "the update is seen", func() bool { seen, _ := found(a.Ports(), "lb-1"); return seen.Version == r.Version })
+	_, err = b.Claims().Create(t.Context(), "claim-1", ledger.Claim{State: ledger.Waiting, Duration: 1e9})
+	must(t, err)
+	eventually(t, "the claim is seen", func() bool { _, ok := found(a.Claims(), "claim-1"); return ok })
+	must(t, b.Ports().Delete(t.Context(), r))
+	eventually(t, "the deletion is seen", func() bool { return len(a.Ports().View()) == 0 })
+	if claims := a.Claims().View(); len(claims) != 1 {
+		t.Errorf("the claims are %+v", claims)
+	}
+	if late := open(t, namespace, nil); len(late.Claims().View()) != 1 || len(late.Ports().View()) != 0 {
+		t.Errorf("a replica that starts now sees %+v, %+v", late.Claims().View(), late.Ports().View())
+	}
+}
+
+func TestViewIsInOrderAndIgnoresOtherLeases(t *testing.T) {
+	namespace := newNamespace(t)
+	a := open(t, namespace, nil)
+	for _, name := range []string{"lb-3", "lb-1", "lb-2"} {
+		_, err := a.Ports().Create(t.Context(), name, freePort(1))
+		must(t, err)
+	}
+	_, err := a.kube.CoordinationV1().Leases(namespace).Create(t.Context(), lease("somebody-elses"), metav1.CreateOptions{})
+	must(t, err)
+	var names []string
+	for _, r := range open(t, namespace, nil).Ports().View() {
+		names = append(names, r.Name)
+	}
+	if got := strings.Join(names, " "); got != "lb-1 lb-2 lb-3" {
+		t.Errorf("the view has %s", got)
+	}
+}
+
+// TestGetIsConsistent reads through another replica's write that the watch has
+// not told yet, and the view knows it from then on.
+func TestGetIsConsistent(t *testing.T) {
+	namespace := newNamespace(t)
+	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	release := a.tap.holdWatch()
+	defer release()
+	r, err := b.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err)
+	got, err := a.Ports().Get(t.Context(), "lb-1")
+	if err != nil || got.Version != r.Version || got.Value != r.Value {
+		t.Errorf("got %+v, %v; want %+v", got, err, r)
+	}
+	if seen, ok := found(a.Ports(), "lb-1"); !ok || seen.Version != r.Version {
+		t.Errorf("the view has %+v, %v", seen, ok)
+	}
+	must(t, b.Ports().Delete(t.Context(), r))
+	if _, err := a.Ports().Get(t.Context(), "lb-1"); !errors.Is(err, ledger.ErrAbsent) {
+		t.Errorf("got %v", err)
+	}
+	if seen, ok := found(a.Ports(), "lb-1"); ok {
+		t.Errorf("what a read has shown to be gone is in the view: %+v", seen)
+	}
+}
+
+// TestLateEventsDoNotTurnTheViewBack holds the watch back while the record is
+// written on, deleted and made anew, and then lets it tell the whole story.
+func TestLateEventsDoNotTurnTheViewBack(t *testing.T) {
+	namespace := newNamespace(t)
+	var a replica
+	wrong := make(chan portRecord, 100)
+	var now portRecord // what the view must have once the watch goes on; zero: nothing
+	a = open(t, namespace, func() {
+		if seen, ok := found(a.Ports(), "lb-1"); ok && seen.Version != now.Version {
+			wrong <- seen
+		}
+	})
+	for _, anew := range []bool{false, true} {
+		release := a.tap.holdWatch()
+		r, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
+		must(t, err)
+		r.Value.State = ledger.Claimed
+		r, err = a.Ports().Update(t.Context(), r)
+		must(t, err, a.Ports().Delete(t.Context(), r))
+		if anew {
+			now, err = a.Ports().Create(t.Context(), "lb-1", freePort(2))
+			must(t, err)
+		}
+		last, err := open(t, namespace, nil).Ports().Create(t.Context(), "last-"+map[bool]string{true: "2", false: "1"}[anew], freePort(9))
+		must(t, err)
+		release()
+		eventually(t, "the watch has told everything", func() bool { _, ok := found(a.Ports(), last.Name); return ok })
+		if seen, ok := found(a.Ports(), "lb-1"); ok != anew || seen.UID != now.UID {
+			t.Errorf("at the end the view has %+v, %v", seen, ok)
+		}
+	}
+	if len(wrong) > 0 {
+		t.Errorf("meanwhile the view had %+v", <-wrong)
+	}
+}
+
+// TestLateAnswersDoNotBringBackTheDeleted delays the answer to a read and to an
+// update until the deletion that followed them is known.
+func TestLateAnswersDoNotBringBackTheDeleted(t *testing.T) {
+	namespace := newNamespace(t)
+	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	for method, call := range map[string]func(portRecord) (portRecord, error){
+		http.MethodGet: func(r portRecord) (portRecord, error) { return a.Ports().Get(t.Context(), r.Name) },
+		http.MethodPut: func(r portRecord) (portRecord, error) {
+			r.Value.State = ledger.Claimed
+			return a.Ports().Update(t.Context(), r)
+		},
+	} {
+		r, err := b.Ports().Create(t.Context(), "lb-1", freePort(1))
+		must(t, err)
+		eventually(t, "the creation is seen", func() bool { _, ok := found(a.Ports(), "lb-1"); return ok })
+		arrived, deliver := a.tap.holdAnswer(method)
+		answered := make(chan error, 1)
+		go func() {
+			_, err := call(r)
+			answered <- err
+		}()
+		<-arrived
+		current, err := b.Ports().Get(t.Context(), "lb-1")
+		must(t, err, b.Ports().Delete(t.Context(), current))
+		eventually(t, "the deletion is seen", func() bool { _, ok := found(a.Ports(), "lb-1"); return !ok })
+		deliver()
+		must(t, <-answered) // it did succeed, before the deletion
+		if seen, ok := found(a.Ports(), "lb-1"); ok {
+			t.Errorf("%s brought back %+v", method, seen)
+		}
+	}
+}
+
+// TestARecordThatWasMissedIsForgotten is a watch that broke while a record was
+// made and deleted, so it never tells of either.
+func TestARecordThatWasMissedIsForgotten(t *testing.T) {
+	namespace := newNamespace(t)
+	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	release := a.tap.holdWatch()
+	defer release()
+	r, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err, b.Ports().Delete(t.Context(), r))
+	if _, err := a.Ports().Update(t.Context(), r); !errors.Is(err, ledger.ErrConflict) {
+		t.Errorf("updating what is gone: %v", err)
+	}
+	if _, err := a.Ports().Get(t.Context(), "lb-1"); !errors.Is(err, ledger.ErrAbsent) {
+		t.Errorf("reading again: %v", err)
+	}
+	if seen, ok := found(a.Ports(), "lb-1"); ok {
+		t.Errorf("the view has %+v", seen)
+	}
+}
+
+// TestALeaseThatGetsItsLabelBackIsSeenAgain: for the watch, a Lease without the
+// label is deleted; it is the same object that comes back.
+func TestALeaseThatGetsItsLabelBackIsSeenAgain(t *testing.T) {
+	namespace := newNamespace(t)
+	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	r, err := b.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err)
+	eventually(t, "the creation is seen", func() bool { _, ok := found(a.Ports(), "lb-1"); return ok })
+	label := func(value any) {
+		t.Helper()
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]any{"portlease.dev/kind": value}}})
+		must(t, err)
+		_, err = a.kube.CoordinationV1().Leases(namespace).Patch(t.Context(), "lb-1", types.MergePatchType, patch, metav1.PatchOptions{})
+		must(t, err)
+	}
+	label(nil)
+	eventually(t, "the lease is out of view", func() bool { _, ok := found(a.Ports(), "lb-1"); return !ok })
+	if _, err := a.Ports().Get(t.Context(), "lb-1"); !errors.Is(err, ledger.ErrUnreadable) {
+		t.Errorf("got %v", err)
+	}
+	label("port")
+	eventually(t, "the lease is seen again", func() bool {
+		seen, ok := found(a.Ports(), "lb-1")
+		return ok && seen.Version != r.Version && seen.Value == r.Value
+	})
+}
