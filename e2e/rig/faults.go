@@ -11,14 +11,20 @@ import (
 // access keys.
 type faults struct {
 	mu sync.Mutex
+	// licence looks at every CreateListener before anything becomes of it; nil
+	// until the ledger is there.
+	licence func(elbemu.Call)
 	// by is access key → fault.
 	by map[string]func(elbemu.Call) elbemu.Fault
 }
 
 func (f *faults) of(c elbemu.Call) elbemu.Fault {
 	f.mu.Lock()
-	fault := f.by[c.AccessKeyID]
+	fault, licence := f.by[c.AccessKeyID], f.licence
 	f.mu.Unlock()
+	if c.Action == "CreateListener" && licence != nil {
+		licence(c)
+	}
 	if fault == nil {
 		return elbemu.Fault{}
 	}
@@ -29,6 +35,12 @@ func (f *faults) set(key string, fault func(elbemu.Call) elbemu.Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.by[key] = fault
+}
+
+func (f *faults) watchListeners(licence func(elbemu.Call)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.licence = licence
 }
 
 func (f *faults) clear() {

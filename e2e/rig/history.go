@@ -62,6 +62,13 @@ func (h *history) stop() {
 	h.stopped()
 }
 
+// violate remembers a broken promise that somebody else saw.
+func (h *history) violate(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.violations = append(h.violations, err)
+}
+
 func (h *history) check() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -129,6 +136,9 @@ func (h *history) judge(before, now ledger.Port) error {
 			if state == ledger.Free && before.State == ledger.Claimed && before.TargetGroupARN != "" {
 				return errors.New("S2: a port with a recorded target group became free without a sweep")
 			}
+			if state == ledger.Cooldown && before.State == ledger.Releasing {
+				return h.judgeConfirmed(before)
+			}
 			if state == ledger.Free && before.State == ledger.Cooldown && now.TouchedAt.Sub(before.TouchedAt) < h.cooldown {
 				return errors.New("S2: the cooldown was cut short")
 			}
@@ -136,6 +146,22 @@ func (h *history) judge(before, now ledger.Port) error {
 		}
 	}
 	return errors.New("S2: no such step")
+}
+
+// judgeConfirmed is S2: what the ledger calls gone is gone.
+func (h *history) judgeConfirmed(before ledger.Port) error {
+	s := h.emulator.Snapshot()
+	for _, g := range s.TargetGroups {
+		if g.ARN == before.TargetGroupARN {
+			return fmt.Errorf("S2: target group %s is still there", g.ARN)
+		}
+	}
+	for _, l := range s.Listeners {
+		if l.ARN == before.ListenerARN {
+			return fmt.Errorf("S2: listener %s is still there", l.ARN)
+		}
+	}
+	return nil
 }
 
 // judgeNewHolder is S2: a new holder comes only after the binding before is

@@ -142,6 +142,7 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 	if r.history, err = r.watch(); err != nil {
 		return nil, err
 	}
+	r.faults.watchListeners(r.checkLicence)
 	for i := range c.Replicas {
 		replica, err := r.newReplica(ctx, i)
 		if err != nil {
