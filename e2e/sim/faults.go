@@ -100,7 +100,7 @@ func (f *faults) choose(c *call) fault {
 			return pass
 		case c.kind == kindAnswer:
 			return refused // whatever happens to an answer, it does not arrive
-		case one == cut && ( c.kind == kindRead || c.kind == kindPod || c.kind == kindAWSRead):
+		case one == cut && (c.kind == kindRead || c.kind == kindPod || c.kind == kindAWSRead):
 			return lost // a read that is applied later is applied for nobody
 		case one == lost && c.kind == kindRequest:
 			return pass // the answer may be lost on its own

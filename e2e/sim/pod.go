@@ -207,9 +207,10 @@ func (w *World) newSandbox(p *pod) {
 	w.endProcesses(p)
 	old := p.ip
 	p.ip = w.takeIP()
-	if w.config.EagerAddresses {
+	if w.config.HardMoves {
 		w.freeIP(old)
 	} else {
+		w.scheduler.drop(p.uid)
 		w.freeUnused(old)
 	}
 	w.trace.add("-- pod %s/%s moves from %s to %s", p.name, p.uid, old, p.ip)

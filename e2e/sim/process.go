@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"sync"
+	"testing/synctest"
 	"time"
 )
 
@@ -112,6 +113,7 @@ func (p *Process) resume() {
 	for _, c := range s.sorted() {
 		if c.process == p && !s.over(c) && c.kind != kindAnswer && s.rand.IntN(2) == 0 {
 			s.release(c)
+			synctest.Wait()
 		}
 	}
 	p.mu.Lock()

@@ -133,7 +133,7 @@ func (r *replica) run(ctx context.Context, complain func(context.Context, string
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	var describe, audit time.Time
-	for {
+	for ctx.Err() == nil {
 		now := time.Now()
 		if !now.Before(describe) {
 			next := describeEvery
@@ -154,6 +154,13 @@ func (r *replica) run(ctx context.Context, complain func(context.Context, string
 			r.observer.Observe(r.claims.View(), r.ports.View())
 			return nil
 		})
+		// Go chooses at random among what is ready, and a run must not: a nudge
+		// comes first.
+		select {
+		case <-r.nudge:
+			continue
+		default:
+		}
 		select {
 		case <-ctx.Done():
 			return

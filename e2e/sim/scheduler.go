@@ -172,6 +172,13 @@ func (s *Scheduler) remove(c *call) {
 	s.calls = slices.DeleteFunc(s.calls, func(other *call) bool { return other == c })
 }
 
+// drop loses the calls that a pod's dead agents have on their way.
+func (s *Scheduler) drop(owner string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = slices.DeleteFunc(s.calls, func(c *call) bool { return c.process.owner == owner && c.closed })
+}
+
 // step does one thing: a timer that is due, a call that is due, or letting time
 // pass until there is one. It tells whether something happened.
 func (s *Scheduler) step() bool {
@@ -208,6 +215,9 @@ func (s *Scheduler) step() bool {
 	case <-alarm.C:
 	case <-s.wake:
 	}
+	// Others may wake at this very instant and not have been woken yet. The clock
+	// does not go on before they have parked.
+	time.Sleep(time.Microsecond)
 	return false
 }
 

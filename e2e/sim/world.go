@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"testing/synctest"
 	"time"
 
 	"github.com/portlease/portlease/agent/lifecycle"
@@ -18,9 +19,10 @@ type Config struct {
 	Seed uint64
 	// Events is how often something happens to a pod or replica.
 	Events int
-	// EagerAddresses lets other pods have the address of a pod that got another
-	// one at once, even while it still is a target of that pod.
-	EagerAddresses bool
+	// HardMoves lets other pods have the address of a pod that got another one at
+	// once, even while it still is a target of that pod, and keeps the calls of
+	// the agent before on their way. The README says why this is not the default.
+	HardMoves bool
 	// Break and BreakAgent may put something broken in place of a replica's
 	// doors and of an agent's way to the allocator, to see that it is noticed.
 	Break      func(*Doors)
@@ -98,6 +100,7 @@ var errNotOver = errors.New("the simulated processes did not end")
 
 // step lets one thing happen and checks every guarantee that holds at any time.
 func (w *World) step() error {
+	synctest.Wait() // or a view would change while somebody looks at it
 	now := time.Now()
 	for _, r := range w.replicas {
 		if r.resumedFrom() == nil {

@@ -1,0 +1,140 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/allocator/janitor"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// mutants are portlease with one part broken. The simulation has to notice each
+// of them, or it would prove nothing by noticing nothing.
+var mutants = []struct {
+	name   string
+	within uint64 // seeds
+	// breaks are the guarantees that it may break.
+	breaks     []string
+	doors      func(*Doors)
+	agentCalls func(lifecycle.Allocator) lifecycle.Allocator
+}{
+	{
+		name: "ports are overwritten whatever their version", within: 20, breaks: []string{"S1", "S2", "S4"},
+		doors: func(d *Doors) { d.Ports = blind{d.Ports}; d.JanitorPorts = blind{d.JanitorPorts} },
+	},
+	{
+		name: "ports are read from the view", within: 60, breaks: []string{"S1", "S2", "S4", "L1", "L2", "bound"},
+		doors: func(d *Doors) { d.Ports = stale{d.Ports}; d.JanitorPorts = stale{d.JanitorPorts} },
+	},
+	{
+		name: "the janitor does not look at the pod", within: 20, breaks: []string{"S4"},
+		doors: func(d *Doors) {
+			d.JanitorLook = func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }
+		},
+	},
+	{
+		name: "the janitor takes all it sees for its own", within: 20, breaks: []string{"S3"},
+		doors: func(d *Doors) { d.JanitorAWS = greedy{d.JanitorAWS} },
+	},
+	{
+		name: "the janitor believes that target groups go by themselves", within: 20, breaks: []string{"S2", "L1"},
+		doors: func(d *Doors) { d.JanitorAWS = lazy{d.JanitorAWS} },
+	},
+	{
+		name: "nobody notices that an address is another claim's", within: 100, breaks: []string{"S6"},
+		doors: func(d *Doors) { d.Claims = heedless{d.Claims} },
+	},
+	{
+		name: "a listener is created without the recorded target group", within: 5, breaks: []string{"S2"},
+		agentCalls: func(a lifecycle.Allocator) lifecycle.Allocator { return hasty{a} },
+	},
+}
+
+func TestMutantsAreNoticed(t *testing.T) {
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			for n := range m.within {
+				_, err := simulate(t, Config{Seed: n + 1, Events: events, Break: m.doors, BreakAgent: m.agentCalls})
+				if err == nil {
+					continue
+				}
+				if g := Guarantee(err); !slices.Contains(m.breaks, g) {
+					t.Errorf("seed %d: %v; want a violation of %v", n+1, err, m.breaks)
+				}
+				t.Logf("seed %d: %v", n+1, strings.SplitN(err.Error(), "\n", 2)[0])
+				return
+			}
+			t.Errorf("not noticed within %d seeds", m.within)
+		})
+	}
+}
+
+// blind writes without comparing.
+type blind struct{ ledger.Ports }
+
+// Update implements ledger.Table.
+func (b blind) Update(ctx context.Context, r ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
+	newest, err := b.Get(ctx, r.Name)
+	if err != nil {
+		return r, err
+	}
+	r.UID, r.Version = newest.UID, newest.Version
+	updated, err := b.Ports.Update(ctx, r)
+	if errors.Is(err, ledger.ErrConflict) {
+		return b.Update(ctx, r)
+	}
+	return updated, err
+}
+
+// stale reads what may be old.
+type stale struct{ ledger.Ports }
+
+// Get implements ledger.Table.
+func (l stale) Get(ctx context.Context, name string) (ledger.Record[ledger.Port], error) {
+	for _, r := range l.View() {
+		if r.Name == name {
+			return r, nil
+		}
+	}
+	return l.Ports.Get(ctx, name)
+}
+
+// greedy reads its own tags everywhere.
+type greedy struct{ janitor.AWS }
+
+// Tags implements janitor.AWS.
+func (g greedy) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
+	all, err := g.AWS.Tags(ctx, arns...)
+	for arn, m := range all {
+		if m[elb.TagLedger] != ledgerID {
+			all[arn] = elb.Tags{Ledger: ledgerID, Namespace: namespace, Pod: "nobody", PodUID: "u0", Lease: "l", Epoch: "e", Generation: 1}.Map()
+		}
+	}
+	return all, err
+}
+
+// lazy deletes no target group.
+type lazy struct{ janitor.AWS }
+
+// DeleteTargetGroup implements janitor.AWS.
+func (lazy) DeleteTargetGroup(context.Context, string) error { return nil }
+
+// heedless never finds another claim.
+type heedless struct{ ledger.Claims }
+
+// OfPodIP implements ledger.Claims.
+func (heedless) OfPodIP(context.Context, string) ([]ledger.Record[ledger.Claim], error) {
+	return nil, nil
+}
+
+// hasty does not wait for its licence.
+type hasty struct{ lifecycle.Allocator }
+
+// TargetGroup implements lifecycle.Reports.
+func (hasty) TargetGroup(context.Context, string, string, api.TargetGroupRequest) error { return nil }
