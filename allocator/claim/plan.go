@@ -28,15 +28,18 @@ func (s *Service) plan(c ledger.Claim, exclude map[string]bool) (ledger.Claim, e
 	}
 	kept := make([]*ledger.PlannedPort, len(c.Wanted))
 	missing := len(c.Wanted)
+	// The view may be late and show a port that is kept as free.
+	used := maps.Clone(exclude)
 	for i, p := range c.Ports {
 		if !exclude[p.Fence.Lease] {
 			kept[i] = &p
+			used[p.Fence.Lease] = true
 			missing--
 		}
 	}
 	if missing < len(c.Wanted) {
 		same := slices.DeleteFunc(slices.Clone(pool.LoadBalancers), func(lb LoadBalancer) bool { return lb.ARN != c.LoadBalancer.ARN })
-		if choice, err := portpool.Choose(s.candidates(same, records, c, exclude), missing, c.PodUID); err == nil {
+		if choice, err := portpool.Choose(s.candidates(same, records, c, used), missing, c.PodUID); err == nil {
 			return s.planned(c, same[0], kept, choice.Ports, records), nil
 		}
 	}
