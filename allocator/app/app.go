@@ -82,7 +82,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	p := &process{Config: c, log: log, metrics: metrics.NewSet(), kube: kube}
 	server := daemon.Server{Handler: p, Log: log}
 	if !c.PlainHTTP {
-		certificate, err := newCertificate(c.TLSCert, c.TLSKey)
+		certificate, err := newCertificate(c.TLSCert, c.TLSKey, log)
 		if err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 		return nil
 	})
 	s.Check("renew-every", func() error {
-		if c.RenewEvery <= 0 || 3*c.RenewEvery > c.ClaimDuration {
+		if c.RenewEvery <= 0 || c.RenewEvery > c.ClaimDuration/3 {
 			return fmt.Errorf("it must be more than 0 and at most a third of claim-duration %v", c.ClaimDuration)
 		}
 		return nil
@@ -77,6 +77,10 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 			return nil
 		})
 	}
+	s.Check("log-level", func() error {
+		_, err := daemon.NewLogger(io.Discard, c.LogLevel)
+		return err
+	})
 	if err := s.Parse(args, out); err != nil {
 		return c, err
 	}

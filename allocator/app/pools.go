@@ -52,10 +52,10 @@ func ParsePools(text []byte) ([]inventory.Pool, error) {
 	used := make(map[string]string) // load balancer and port → pool
 	for i, p := range file.Pools {
 		if p.Name == "" {
-			return nil, fmt.Errorf("pool number %d has no name", i+1)
+			return nil, fmt.Errorf("pool number %d has no name: give it the one that pods claim from", i+1)
 		}
 		if names[p.Name] {
-			return nil, fmt.Errorf("pool %q is named twice", p.Name)
+			return nil, fmt.Errorf("pool %q is named twice: merge the two or rename one", p.Name)
 		}
 		names[p.Name] = true
 		pool := inventory.Pool{Name: p.Name, LoadBalancers: p.LoadBalancers}
@@ -89,7 +89,7 @@ func reserve(used map[string]string, pool inventory.Pool) error {
 			for port := r.From; port <= r.To; port++ {
 				key := fmt.Sprintf("%s-%d", id, port)
 				if other, taken := used[key]; taken {
-					return fmt.Errorf("pool %q: listener port %d of load balancer %s is in pool %q already", pool.Name, port, arn, other)
+					return fmt.Errorf("pool %q: listener port %d of load balancer %s is in pool %q already: list each port once", pool.Name, port, arn, other)
 				}
 				used[key] = pool.Name
 			}
