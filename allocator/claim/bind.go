@@ -76,8 +76,19 @@ func (s *Service) report(ctx context.Context, h Holder, claimUID string, f api.F
 	return errCrowded
 }
 
-// live finds the claim that a call speaks of, or says that it is lost.
+// live finds the claim that a call speaks of and that still lists its fence, or
+// says that it is lost.
 func (s *Service) live(ctx context.Context, h Holder, claimUID string, f api.Fence) (ledger.Record[ledger.Claim], error) {
+	r, err := s.going(ctx, h, claimUID, f)
+	if err == nil && !r.Value.Lists(f) {
+		return r, lost(f)
+	}
+	return r, err
+}
+
+// going finds the claim that a call speaks of, whatever ports it has by now, or
+// says that it is lost.
+func (s *Service) going(ctx context.Context, h Holder, claimUID string, f api.Fence) (ledger.Record[ledger.Claim], error) {
 	r, err := s.Claims.Get(ctx, ledger.ClaimName(h.UID))
 	if errors.Is(err, ledger.ErrAbsent) {
 		return r, api.Errorf(api.Unsettled, "the claim lease is missing; renew or claim again to have it restored").WithRetryAfter(retrySoon)
@@ -85,7 +96,7 @@ func (s *Service) live(ctx context.Context, h Holder, claimUID string, f api.Fen
 	if err != nil {
 		return r, unavailable(err)
 	}
-	if r.UID != claimUID || r.Value.State == ledger.Ending || !r.Value.Lists(f) {
+	if r.UID != claimUID || r.Value.State == ledger.Ending {
 		return r, lost(f)
 	}
 	return r, nil
@@ -97,11 +108,18 @@ func lost(f api.Fence) error {
 
 // Conflict hears that somebody else's listener is on a port. It looks for
 // itself: only a listener that is really there, and not the holder's own, moves
-// the claim to another port.
+// the claim to another port. Repeated after that, because the answer was lost, it
+// gives the claim as it is now: what else the claim has must not count as lost.
 func (s *Service) Conflict(ctx context.Context, h Holder, req api.ConflictRequest) (api.Claim, error) {
-	r, err := s.live(ctx, h, req.ClaimUID, req.Fence)
+	r, err := s.going(ctx, h, req.ClaimUID, req.Fence)
 	if err != nil {
 		return api.Claim{}, err
+	}
+	if !r.Value.Lists(req.Fence) {
+		if r, err = s.advance(ctx, r, nil); err != nil {
+			return api.Claim{}, err
+		}
+		return s.wire(ctx, r)
 	}
 	port, err := s.Ports.Get(ctx, req.Fence.Lease)
 	if err != nil {
