@@ -15,11 +15,15 @@ import (
 func (j *judge) always() error {
 	s := j.world.cloud.emulator.Snapshot()
 	claims := j.world.claims.list()
-	errs := append(j.broken, j.world.cloud.broken, j.checkForeign(s), checkHolders(claims), j.checkTargets(claims, s), j.checkAnnounced())
+	errs := append(j.broken, j.world.cloud.broken, j.checkForeign(s), j.checkTargets(claims, s))
+	j.broken = nil
+	if j.world.config.Losses {
+		return errors.Join(errs...)
+	}
+	errs = append(errs, checkHolders(claims), j.checkAnnounced())
 	for _, p := range j.world.ports.list() {
 		errs = append(errs, j.checkPort(p, s))
 	}
-	j.broken = nil
 	return errors.Join(errs...)
 }
 

@@ -46,6 +46,9 @@ func (w *World) chaos() error {
 		{4, func() { w.onReplica(w.partitionReplica) }},
 		{3, w.foreignListener},
 	}
+	if w.config.Losses {
+		happenings = append(happenings, happening{8, w.loseClaim}, happening{8, w.losePort})
+	}
 	total := 0
 	for _, h := range happenings {
 		total += h.weight
@@ -192,6 +195,23 @@ func (w *World) calm() {
 	w.oneLeader()
 	w.scheduler.after(20*time.Second, w.oneLeader)
 	w.scheduler.after(40*time.Second, w.oneLeader)
+}
+
+// loseClaim and losePort are a person who deletes a Lease.
+func (w *World) loseClaim() {
+	if all := w.claims.list(); len(all) > 0 {
+		one := all[w.rand.IntN(len(all))]
+		w.trace.add("-- somebody deletes %s", one.Name)
+		w.violate(w.claims.delete(one))
+	}
+}
+
+func (w *World) losePort() {
+	if all := w.ports.list(); len(all) > 0 {
+		one := all[w.rand.IntN(len(all))]
+		w.trace.add("-- somebody deletes %s%s", one.Name, show(one.Value))
+		w.violate(w.ports.delete(one))
+	}
 }
 
 // makeForeign makes what belongs to others from the start: a listener outside of

@@ -16,6 +16,7 @@ import (
 var (
 	seeds = flag.Int("seeds", 50, "how many seeds to simulate, from 1 on")
 	seed  = flag.Uint64("seed", 0, "the one seed to simulate, with its whole history")
+	loss  = flag.Bool("losses", false, "have people delete Leases; only what holds even then is checked")
 	hard  = flag.Bool("hard-moves", false, "let a pod that gets another address leave the old one to others at once")
 )
 
@@ -39,7 +40,7 @@ func explain(r Report, err error) string {
 
 func TestSim(t *testing.T) {
 	if *seed != 0 {
-		r, err := simulate(t, Config{Seed: *seed, Events: events, HardMoves: *hard})
+		r, err := simulate(t, Config{Seed: *seed, Events: events, HardMoves: *hard, Losses: *loss})
 		t.Log("\n" + strings.Join(r.History, "\n"))
 		if err != nil {
 			t.Fatal(explain(r, err))
@@ -49,7 +50,7 @@ func TestSim(t *testing.T) {
 	faults, reached := make(map[string]int), make(map[string]int)
 	steps, took, broken, digest := 0, time.Duration(0), 0, sha256.New()
 	for n := range *seeds {
-		r, err := simulate(t, Config{Seed: uint64(n + 1), Events: events, HardMoves: *hard})
+		r, err := simulate(t, Config{Seed: uint64(n + 1), Events: events, HardMoves: *hard, Losses: *loss})
 		if err != nil {
 			broken++
 			t.Error(explain(r, err))
@@ -72,8 +73,8 @@ func add(sum, one map[string]int) {
 
 func TestASeedAlwaysHasTheSameHistory(t *testing.T) {
 	for _, n := range []uint64{1, 2, 3} {
-		first, errFirst := simulate(t, Config{Seed: n, Events: events, HardMoves: *hard})
-		second, errSecond := simulate(t, Config{Seed: n, Events: events, HardMoves: *hard})
+		first, errFirst := simulate(t, Config{Seed: n, Events: events, HardMoves: *hard, Losses: *loss})
+		second, errSecond := simulate(t, Config{Seed: n, Events: events, HardMoves: *hard, Losses: *loss})
 		if !errors.Is(errFirst, errSecond) && fmt.Sprint(errFirst) != fmt.Sprint(errSecond) {
 			t.Errorf("seed %d ended with %v and then with %v", n, errFirst, errSecond)
 		}

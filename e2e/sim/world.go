@@ -23,6 +23,9 @@ type Config struct {
 	// once, even while it still is a target of that pod, and keeps the calls of
 	// the agent before on their way. The README says why this is not the default.
 	HardMoves bool
+	// Losses has people delete Leases. Only what holds then is checked: S3, S4 of
+	// claims, S6, L1 and L2.
+	Losses bool
 	// Break and BreakAgent may put something broken in place of a replica's
 	// doors and of an agent's way to the allocator, to see that it is noticed.
 	Break      func(*Doors)
