@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -78,7 +77,7 @@ func New(c Config) http.Handler {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = c.writeProblem
-	e.Use(middleware.RequestID(), c.observe, middleware.Recover(), middleware.BodyLimit(maxBody), middleware.ContextTimeout(requestTimeout))
+	e.Use(middleware.RequestID(), c.observe, middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: c.panicked}), middleware.BodyLimit(maxBody), middleware.ContextTimeout(requestTimeout))
 	for path, h := range c.Routes {
 		e.GET(path, echo.WrapHandler(h))
 	}
@@ -156,8 +155,12 @@ func serve[Request any](prove func(echo.Context) (claim.Holder, error), call fun
 func decode[T any](body io.Reader) (T, error) {
 	var v T
 	text, err := io.ReadAll(body)
-	if err != nil {
-		return v, fmt.Errorf("reading the body: %w", err)
+	var tooLarge *echo.HTTPError
+	switch {
+	case errors.As(err, &tooLarge):
+		return v, err
+	case err != nil:
+		return v, api.Errorf(api.Malformed, "the body broke off: %v", err)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
@@ -168,6 +171,12 @@ func decode[T any](body io.Reader) (T, error) {
 		return v, api.Errorf(api.Malformed, "the body holds more than one JSON value")
 	}
 	return v, nil
+}
+
+// panicked logs where a call panicked; its error goes on to writeProblem.
+func (c Config) panicked(x echo.Context, err error, stack []byte) error {
+	c.Log.ErrorContext(x.Request().Context(), "call panicked", "err", err, "stack", string(stack))
+	return err
 }
 
 // observe logs and counts every answer.

@@ -1,0 +1,162 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/httpapi"
+	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// world is the API with everything behind it faked: what a call got, and what it
+// answers with.
+type world struct {
+	http.Handler
+	log bytes.Buffer
+	now time.Time
+
+	mu       sync.Mutex // guards all below
+	reviews  map[string]int
+	observed []string
+	rights   []string
+	// refuse is what reviewing any token fails with.
+	refuse error
+
+	// got is what the last call of a pod was given.
+	got any
+	// holder is who made it.
+	holder claim.Holder
+	// do is what a call does before it answers.
+	do func(context.Context) error
+}
+
+func newWorld() *world {
+	w := &world{now: time.Now(), reviews: make(map[string]int), do: func(context.Context) error { return nil }}
+	w.Handler = httpapi.New(httpapi.Config{
+		Claims: claims{w}, Views: views{w}, Callers: callers{w},
+		Observe: func(method, route string, status int, _ time.Duration) {
+			w.observed = append(w.observed, method+" "+route+" "+http.StatusText(status))
+		},
+		Routes: map[string]http.Handler{"/livez": http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { out.WriteHeader(http.StatusOK) })},
+		Now:    func() time.Time { return w.now }, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+	})
+	return w
+}
+
+// callers know tokens of the form "pod" for pod games/<pod> and "person".
+type callers struct{ *world }
+
+func (c callers) ReviewPod(_ context.Context, token string) (kubepod.Caller, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reviews[token]++
+	return kubepod.Caller{Namespace: "games", Pod: token, PodUID: "uid-" + token}, c.refuse
+}
+
+func (c callers) ReviewPerson(_ context.Context, token string) (kubepod.Caller, error) {
+	return kubepod.Caller{User: token}, c.refuse
+}
+
+func (c callers) Allowed(_ context.Context, who kubepod.Caller, verb string) error {
+	c.rights = append(c.rights, who.User+" "+verb)
+	if who.User != "person" {
+		return api.Errorf(api.Forbidden, "%s may not %s leases", who.User, verb)
+	}
+	return nil
+}
+
+type claims struct{ *world }
+
+func (c claims) note(ctx context.Context, h claim.Holder, got any) error {
+	c.mu.Lock()
+	c.holder, c.got = h, got
+	c.mu.Unlock()
+	return c.do(ctx)
+}
+
+func (c claims) Claim(ctx context.Context, h claim.Holder, r api.ClaimRequest) (api.Claim, bool, error) {
+	return api.Claim{UID: "claim"}, r.Pool == "new", c.note(ctx, h, r)
+}
+
+func (c claims) TargetGroup(ctx context.Context, h claim.Holder, r api.TargetGroupRequest) error {
+	return c.note(ctx, h, r)
+}
+
+func (c claims) Bound(ctx context.Context, h claim.Holder, r api.BoundRequest) error {
+	return c.note(ctx, h, r)
+}
+
+func (c claims) Renew(ctx context.Context, h claim.Holder, r api.RenewRequest) (api.RenewAnswer, error) {
+	return api.RenewAnswer{Claim: api.Claim{UID: "claim"}}, c.note(ctx, h, r)
+}
+
+func (c claims) Conflict(ctx context.Context, h claim.Holder, r api.ConflictRequest) (api.Claim, error) {
+	return api.Claim{UID: "claim"}, c.note(ctx, h, r)
+}
+
+func (c claims) Release(ctx context.Context, h claim.Holder, r api.ReleaseRequest) (api.ReleaseAnswer, error) {
+	return api.ReleaseAnswer{Unbind: true}, c.note(ctx, h, r)
+}
+
+func (c claims) Finish(ctx context.Context, h claim.Holder, uid string, gone []string) error {
+	return c.note(ctx, h, uid+" "+strings.Join(gone, ","))
+}
+
+type views struct{ *world }
+
+func (v views) Pools(ctx context.Context) (any, error) { return "pools", v.do(ctx) }
+func (v views) Ports(ctx context.Context) (any, error) { return "ports", v.do(ctx) }
+
+func (v views) Port(ctx context.Context, id string, port int) (any, error) {
+	return []any{id, port}, v.do(ctx)
+}
+
+func (v views) ClaimOf(ctx context.Context, namespace, pod string) (any, error) {
+	return []any{namespace, pod}, v.do(ctx)
+}
+
+// ask sends one request with a token; an empty one sends none.
+func (w *world) ask(t *testing.T, method, path, token string, body io.Reader) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, path, body)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	return w.serve(r)
+}
+
+func (w *world) serve(r *http.Request) *httptest.ResponseRecorder {
+	out := httptest.NewRecorder()
+	w.ServeHTTP(out, r)
+	return out
+}
+
+func newRequest(t *testing.T, method, path string) *http.Request {
+	t.Helper()
+	return httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody)
+}
+
+// problem holds an answer to be a problem document of that code, and gives it.
+func problem(t *testing.T, what string, out *httptest.ResponseRecorder, code api.Code) api.Problem {
+	t.Helper()
+	var p api.Problem
+	if err := json.Unmarshal(out.Body.Bytes(), &p); err != nil {
+		t.Fatalf("%s: %d %q is no problem document: %v", what, out.Code, out.Body, err)
+	}
+	if p.Code != code || p.Status != code.Status() || out.Code != code.Status() || p.Detail == "" ||
+		p.Title != http.StatusText(out.Code) || out.Header().Get("Content-Type") != api.ProblemType {
+		t.Errorf("%s: got %d %s %+v, want %s", what, out.Code, out.Header().Get("Content-Type"), p, code)
+	}
+	return p
+}
