@@ -107,8 +107,8 @@ func TestUnfitLoadBalancer(t *testing.T) {
 	check(t, r)
 }
 
-// TestGracefulStop gives back a port within the grace that Kubernetes allows,
-// without the janitor: the agent itself deletes listener and target group.
+// TestGracefulStop gives back a port within the grace that Kubernetes allows: the
+// agent itself deletes listener and target group, and the janitor only confirms.
 func TestGracefulStop(t *testing.T) {
 	r := start(t, rig.Config{AgentGrace: time.Minute, AuditEvery: time.Hour})
 	ctx := t.Context()
@@ -119,10 +119,18 @@ func TestGracefulStop(t *testing.T) {
 		t.Errorf("right after the agent's end: %v", err)
 	}
 	must(t, rig.Eventually(ctx, "the janitor to confirm", func() error { return r.CheckEmpty(ctx) }))
+	confirmations := 0
 	for _, c := range r.Emulator.Calls() {
-		if c.AccessKeyID == "ALLOCATOR1" && strings.HasPrefix(c.Action, "Delete") {
+		switch {
+		case c.AccessKeyID != "ALLOCATOR1":
+		case c.Action == "DeleteTargetGroup":
+			confirmations++
+		case strings.HasPrefix(c.Action, "Delete"):
 			t.Errorf("the janitor called %s although the agent had deleted everything", c.Action)
 		}
+	}
+	if confirmations != 1 {
+		t.Errorf("the janitor took %d calls to confirm what the agent had deleted", confirmations)
 	}
 	check(t, r)
 }
