@@ -59,6 +59,7 @@ var mutants = []struct {
 func TestMutantsAreNoticed(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			for n := range m.within {
 				_, err := simulate(t, Config{Seed: n + 1, Events: events, Break: m.doors, BreakAgent: m.agentCalls})
 				if err == nil {

@@ -238,8 +238,8 @@ func (s *Scheduler) release(c *call) {
 			s.trace.call(c, "dropped", outcome{})
 			return
 		}
-		o, answered := c.apply(c)
-		s.trace.late(c, o, answered)
+		o, _ := c.apply(c)
+		s.trace.call(c, "APPLIED LATE", o)
 		s.faults.count(c.kind, late)
 		return
 	}

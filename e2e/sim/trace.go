@@ -63,8 +63,6 @@ func (t *trace) call(c *call, fault string, o outcome) {
 	t.add("%-22s > %s%s %s", c.process.name+threadSuffix(c.thread), c.what, fault, result)
 }
 
-func (t *trace) late(c *call, o outcome, _ bool) { t.call(c, "APPLIED LATE", o) }
-
 func threadSuffix(thread string) string {
 	if thread == "" {
 		return ""

@@ -88,6 +88,7 @@ func newWorld(c Config) (*World, error) {
 	}
 	w.replicas = []*replica{w.startReplica("alloc-a"), w.startReplica("alloc-b")}
 	w.lead(w.replicas[0])
+	synctest.Wait()
 	return w, nil
 }
 
@@ -124,6 +125,7 @@ func (w *World) runFor(d time.Duration) error {
 			return err
 		}
 	}
+	synctest.Wait() // what comes next must not meet anybody half-way
 	return nil
 }
 
@@ -206,6 +208,7 @@ func (w *World) story() error {
 
 // end stops every process, so that the bubble can end.
 func (w *World) end() error {
+	synctest.Wait()
 	w.faults.on = false
 	for _, r := range w.replicas {
 		r.kill()
