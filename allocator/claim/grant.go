@@ -43,10 +43,10 @@ func (s *Service) advance(ctx context.Context, r ledger.Record[ledger.Claim], ex
 // step does one thing for a claim. ledger.ErrConflict means: read the claim
 // again.
 func (s *Service) step(ctx context.Context, r ledger.Record[ledger.Claim], exclude map[string]bool) (ledger.Record[ledger.Claim], error) {
-	switch {
-	case r.Value.State == ledger.Ending:
+	switch r.Value.State {
+	case ledger.Ending:
 		return r, api.Errorf(api.Releasing, "the earlier claim of this pod is still being released").WithRetryAfter(retrySoon)
-	case r.Value.State == ledger.Granted:
+	case ledger.Granted:
 		gone, err := s.notHeld(ctx, r)
 		if err != nil || len(gone) == 0 {
 			return r, err
@@ -55,6 +55,7 @@ func (s *Service) step(ctx context.Context, r ledger.Record[ledger.Claim], exclu
 			exclude[lease] = true
 		}
 		return s.replan(ctx, r, exclude)
+	case ledger.Waiting:
 	}
 	if len(r.Value.Ports) == 0 {
 		return s.replan(ctx, r, exclude)

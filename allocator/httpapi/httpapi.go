@@ -155,11 +155,10 @@ func serve[Request any](prove func(echo.Context) (claim.Holder, error), call fun
 func decode[T any](body io.Reader) (T, error) {
 	var v T
 	text, err := io.ReadAll(body)
-	var tooLarge *echo.HTTPError
-	switch {
-	case errors.As(err, &tooLarge):
+	if _, tooLarge := errors.AsType[*echo.HTTPError](err); tooLarge {
 		return v, err
-	case err != nil:
+	}
+	if err != nil {
 		return v, api.Errorf(api.Malformed, "the body broke off: %v", err)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -216,12 +215,10 @@ func (c Config) writeProblem(err error, x echo.Context) {
 }
 
 func (c Config) problem(err error, x echo.Context) *api.Problem {
-	var p *api.Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*api.Problem](err); ok {
 		return p
 	}
-	var h *echo.HTTPError
-	if errors.As(err, &h) {
+	if h, ok := errors.AsType[*echo.HTTPError](err); ok {
 		if h.Code == http.StatusServiceUnavailable {
 			return api.Errorf(api.Unavailable, "the call took too long; ask again").WithRetryAfter(time.Second)
 		}

@@ -32,25 +32,27 @@ func (w *watch) want(t *testing.T, name, version string, age time.Duration) {
 }
 
 func claimAt(name, version string) claimRecord { return claimRecord{Name: name, Version: version} }
-func portAt(name, version string) portRecord   { return portRecord{Name: name, Version: version} }
+
+// port is the one port that observers see beside the claims.
+var port = portRecord{Name: "p", Version: "1"}
 
 func TestAgeIsTimeSeenUnchanged(t *testing.T) {
 	w := newWatch()
 	w.want(t, "c", "1", 0)
-	w.sees([]claimRecord{claimAt("c", "1")}, []portRecord{portAt("p", "1")}, time.Hour)
+	w.sees([]claimRecord{claimAt("c", "1")}, []portRecord{port}, time.Hour)
 	w.want(t, "c", "1", 0) // whatever happened before the process started
 	w.want(t, "p", "1", 0)
 	w.now = w.now.Add(10 * time.Second)
 	w.want(t, "c", "1", 10*time.Second) // it runs on between two looks
-	w.sees([]claimRecord{claimAt("c", "1")}, []portRecord{portAt("p", "1")}, 10*time.Second)
+	w.sees([]claimRecord{claimAt("c", "1")}, []portRecord{port}, 10*time.Second)
 	w.want(t, "c", "1", 20*time.Second)
 	w.want(t, "p", "1", 20*time.Second)
 }
 
 func TestAChangeOfVersionStartsAnew(t *testing.T) {
 	w := newWatch()
-	w.sees([]claimRecord{claimAt("c", "1"), claimAt("still", "1")}, []portRecord{portAt("p", "1")}, 0)
-	w.sees([]claimRecord{claimAt("c", "2"), claimAt("still", "1")}, []portRecord{portAt("p", "1")}, time.Minute)
+	w.sees([]claimRecord{claimAt("c", "1"), claimAt("still", "1")}, []portRecord{port}, 0)
+	w.sees([]claimRecord{claimAt("c", "2"), claimAt("still", "1")}, []portRecord{port}, time.Minute)
 	w.want(t, "c", "2", 0)
 	w.want(t, "c", "1", 0) // what is not there any more has no age to act on
 	w.want(t, "c", "3", 0) // nor what has not been observed yet
@@ -66,11 +68,11 @@ func TestAChangeOfVersionStartsAnew(t *testing.T) {
 
 func TestWhatIsGoneIsForgotten(t *testing.T) {
 	w := newWatch()
-	w.sees([]claimRecord{claimAt("c", "1")}, []portRecord{portAt("p", "1")}, 0)
+	w.sees([]claimRecord{claimAt("c", "1")}, []portRecord{port}, 0)
 	w.sees(nil, nil, time.Hour)
 	w.want(t, "c", "1", 0)
 	w.want(t, "p", "1", 0)
-	w.sees([]claimRecord{claimAt("c", "1")}, []portRecord{portAt("p", "1")}, time.Hour)
+	w.sees([]claimRecord{claimAt("c", "1")}, []portRecord{port}, time.Hour)
 	w.want(t, "c", "1", 0)
 	w.want(t, "p", "1", 0)
 }

@@ -80,7 +80,7 @@ var portCodec = codec[ledger.Port]{
 	kind:  kindPort,
 	state: func(p ledger.Port) string { return string(p.State) },
 	fields: func(p ledger.Port, l *coordinationv1.Lease) {
-		transitions := int32(p.Generation) //nolint:gosec // a port sees far fewer than two billion holders
+		transitions := int32(p.Generation)
 		l.Spec.HolderIdentity, l.Spec.LeaseTransitions = &p.Holder, &transitions
 		l.Spec.RenewTime = microTime(p.TouchedAt)
 		if p.Holder != "" {
@@ -103,7 +103,7 @@ var claimCodec = codec[ledger.Claim]{
 	state: func(c ledger.Claim) string { return string(c.State) },
 	fields: func(c ledger.Claim, l *coordinationv1.Lease) {
 		holder := c.Namespace + "/" + c.Pod
-		seconds := int32(c.Duration / time.Second) //nolint:gosec // checked at start to be at most a day
+		seconds := int32(c.Duration / time.Second)
 		l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = &holder, &seconds
 		l.Spec.RenewTime = microTime(c.RenewedAt)
 		l.Labels[labelPodUID] = c.PodUID

@@ -47,8 +47,8 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 			fill(t, v.Index(i), n)
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(t, v.Field(i), n)
+		for _, field := range v.Fields() {
+			fill(t, field, n)
 		}
 	default:
 		t.Fatalf("a record has a %s: teach this test to fill it", v.Type())
@@ -61,8 +61,8 @@ func inUTC(v reflect.Value) {
 	case v.Type() == reflect.TypeFor[time.Time]():
 		v.Set(reflect.ValueOf(v.Interface().(time.Time).UTC()))
 	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			inUTC(v.Field(i))
+		for _, field := range v.Fields() {
+			inUTC(field)
 		}
 	}
 }

@@ -34,10 +34,7 @@ func run(m *testing.M) int {
 	return code
 }
 
-type (
-	portRecord  = ledger.Record[ledger.Port]
-	claimRecord = ledger.Record[ledger.Claim]
-)
+type portRecord = ledger.Record[ledger.Port]
 
 // must fails the test on the first error.
 func must(t *testing.T, errs ...error) {

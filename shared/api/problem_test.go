@@ -116,7 +116,7 @@ func TestProblemsMatchByCodeThroughWrapping(t *testing.T) {
 			t.Errorf("%s is not found again in %v", name, wrapped)
 		}
 	}
-	if errors.Is(api.ErrLost, errors.New("lost: ")) {
+	if api.ErrLost.Is(errors.New("lost: ")) {
 		t.Error("a problem is an error of another type")
 	}
 }
