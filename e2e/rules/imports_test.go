@@ -1,0 +1,277 @@
+package rules_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "github.com/portlease/portlease"
+	// root is the module's folder, seen from this one.
+	root = "../.."
+)
+
+// graph is who imports whom without its tests: import path → imports.
+type graph struct {
+	direct map[string][]string
+	// all has what is imported indirectly too.
+	all map[string][]string
+}
+
+func readGraph(t *testing.T) graph {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	list.Dir = root
+	out, err := list.Output()
+	if err != nil {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			t.Fatalf("go list: %v: %s", err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	g := graph{make(map[string][]string), make(map[string][]string)}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath    string
+			Imports, Deps []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return g
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		g.direct[p.ImportPath], g.all[p.ImportPath] = p.Imports, p.Deps
+	}
+}
+
+// under are the module's own packages that patterns name: "shared/api" is that
+// package, "agent/..." also everything below.
+func (g graph) under(patterns ...string) []string {
+	var found []string
+	for p := range g.direct {
+		if slices.ContainsFunc(patterns, func(pattern string) bool { return matches(module+"/"+pattern, p) }) {
+			found = append(found, p)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+func matches(pattern, path string) bool {
+	tree, below := strings.CutSuffix(pattern, "/...")
+	return path == tree || below && strings.HasPrefix(path, tree+"/")
+}
+
+// rule says what some packages must not import, and why.
+type rule struct {
+	why string
+	// of are the packages that the rule holds for; empty: all.
+	of []string
+	// except are those it does not hold for: the doors. Each must use what it is
+	// a door to.
+	except []string
+	// never are the import paths that are not allowed.
+	never []string
+	// only, if given, are all that is allowed beside the standard library.
+	only []string
+	// directly looks at the imports of the package itself, not at theirs.
+	directly bool
+}
+
+var rules = []rule{
+	{
+		why: "the binaries share nothing but shared/: each can be changed and shipped alone",
+		of:  []string{"allocator/..."}, never: []string{module + "/agent/..."},
+	},
+	{
+		why: "the binaries share nothing but shared/: each can be changed and shipped alone",
+		of:  []string{"agent/..."}, never: []string{module + "/allocator/..."},
+	},
+	{
+		why: "what both binaries use must know neither",
+		of:  []string{"shared/..."}, never: []string{module + "/allocator/...", module + "/agent/..."},
+	},
+	{
+		why: "emulators and rigs are for tests; shipped code must not depend on them",
+		of:  []string{"allocator/...", "agent/...", "shared/...", "examples/..."}, never: []string{module + "/e2e/..."},
+	},
+	{
+		why:    "HTTP has one door, so that routing and its errors are in one place",
+		except: []string{"allocator/httpapi"}, never: []string{"github.com/labstack/echo/v4/..."}, directly: true,
+	},
+	{
+		why:    "Kubernetes has one door on each side, app builds the clients, main bridges klog: nobody else sees its types",
+		except: []string{"allocator", "allocator/app", "allocator/kubelease", "allocator/kubepod", "agent", "agent/app", "agent/ownpod", "e2e/..."},
+		never:  []string{"k8s.io/...", "sigs.k8s.io/..."}, directly: true,
+	},
+	{
+		why:    "AWS has one door, and app builds its configuration: nobody else sees the SDK's types",
+		except: []string{"shared/elb", "allocator/app", "agent/app", "e2e/..."}, never: []string{"github.com/aws/..."}, directly: true,
+	},
+	{
+		why:  "what decides is pure: it must be readable, testable and right without any outside world",
+		of:   []string{"allocator/portpool", "allocator/ledger", "allocator/claim", "shared/api"},
+		only: []string{module + "/allocator/portpool", module + "/allocator/ledger", module + "/allocator/claim", module + "/shared/api"},
+	},
+	{
+		why:   "the agent is paid for once per pod: a typed clientset alone would double its memory",
+		of:    []string{"agent/..."},
+		never: []string{"k8s.io/client-go/kubernetes/...", "k8s.io/client-go/informers/...", "k8s.io/api/..."},
+	},
+	{
+		why: "the client of our API goes into the agent and into other programs: it must stay light",
+		of:  []string{"shared/api/client", "shared/daemon"}, never: []string{"k8s.io/...", "github.com/aws/..."},
+	},
+}
+
+// breaches says where a graph does not obey a rule, and which of its names mean
+// nothing, because a rule with a typo would hold for ever.
+func (r rule) breaches(g graph) []string {
+	var found []string
+	for _, pattern := range slices.Concat(r.of, r.except) {
+		if len(g.under(pattern)) == 0 {
+			found = append(found, "there is no package "+pattern)
+		}
+	}
+	for _, pattern := range slices.Concat(r.never, r.only) {
+		if !g.imported(pattern) {
+			found = append(found, "nobody imports "+pattern)
+		}
+	}
+	of := r.of
+	if len(of) == 0 {
+		of = []string{"..."}
+	}
+	doors := g.under(r.except...)
+	for _, p := range g.under(of...) {
+		if slices.Contains(doors, p) {
+			continue
+		}
+		for _, imported := range r.looksAt(g, p) {
+			if r.forbids(imported) {
+				found = append(found, fmt.Sprintf("%s must not import %s", p, imported))
+			}
+		}
+	}
+	for _, door := range r.except {
+		if !slices.ContainsFunc(g.under(door), func(p string) bool { return slices.ContainsFunc(r.looksAt(g, p), r.forbids) }) {
+			found = append(found, door+" is a door that nobody goes through")
+		}
+	}
+	return found
+}
+
+func (r rule) looksAt(g graph, p string) []string {
+	if r.directly {
+		return g.direct[p]
+	}
+	return g.all[p]
+}
+
+func (r rule) forbids(path string) bool {
+	if slices.ContainsFunc(r.never, func(pattern string) bool { return matches(pattern, path) }) {
+		return true
+	}
+	if r.only == nil || slices.Contains(r.only, path) {
+		return false
+	}
+	first, _, _ := strings.Cut(path, "/")
+	return strings.Contains(first, ".") // what is not the standard library's has a host
+}
+
+// imported tells whether anybody has a package of that pattern among what it
+// imports, or is one.
+func (g graph) imported(pattern string) bool {
+	for p, all := range g.all {
+		if matches(pattern, p) || slices.ContainsFunc(all, func(path string) bool { return matches(pattern, path) }) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestImports(t *testing.T) {
+	g := readGraph(t)
+	for _, r := range rules {
+		for _, breach := range r.breaches(g) {
+			t.Errorf("%s: %s", breach, r.why)
+		}
+	}
+}
+
+// TestEveryRuleBites breaks each rule on purpose: with one more import, and with
+// each of its names mistyped.
+func TestEveryRuleBites(t *testing.T) {
+	g := readGraph(t)
+	for _, r := range rules {
+		for _, p := range g.under(append(slices.Clone(r.of), "shared/daemon")[0]) {
+			for _, never := range append(slices.Clone(r.never), "example.com/...") {
+				if never == "example.com/..." && r.only == nil {
+					continue
+				}
+				path := strings.TrimSuffix(never, "/...")
+				broken := graph{clone(g.direct), clone(g.all)}
+				broken.direct[p], broken.all[p] = append(broken.direct[p], path), append(broken.all[p], path)
+				if !slices.Contains(r.breaches(broken), p+" must not import "+path) {
+					t.Errorf("%s may import %s although %s", p, path, r.why)
+				}
+			}
+		}
+		for _, names := range []func(*rule) *[]string{
+			func(r *rule) *[]string { return &r.of }, func(r *rule) *[]string { return &r.except },
+			func(r *rule) *[]string { return &r.never }, func(r *rule) *[]string { return &r.only },
+		} {
+			for i := range *names(&r) {
+				mistyped := r
+				list := slices.Clone(*names(&r))
+				list[i] = strings.Replace(list[i], "/", "x/", 1)
+				if !strings.Contains(list[i], "/") {
+					list[i] += "x"
+				}
+				*names(&mistyped) = list
+				if len(mistyped.breaches(g)) == 0 {
+					t.Errorf("nobody notices the typo %s in the rule that %s", list[i], r.why)
+				}
+			}
+		}
+	}
+}
+
+// TestThePlanIsPure is the rule of one file: what the janitor decides needs
+// nothing but the ledger's records, though what it does needs AWS.
+func TestThePlanIsPure(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "allocator/janitor/plan.go"), nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pure := rule{only: []string{module + "/allocator/ledger"}}
+	ledger := false
+	for _, i := range file.Imports {
+		path, err := strconv.Unquote(i.Path.Value)
+		if err != nil || pure.forbids(path) {
+			t.Errorf("the plan must not import %s, %v", path, err)
+		}
+		ledger = ledger || path == pure.only[0]
+	}
+	if !ledger {
+		t.Error("the plan is not there any more")
+	}
+}
+
+func clone(m map[string][]string) map[string][]string {
+	c := make(map[string][]string, len(m))
+	for k, v := range m {
+		c[k] = slices.Clone(v)
+	}
+	return c
+}
