@@ -73,16 +73,17 @@ func (a *Agent) unbind(ctx context.Context, all []leftover) (gone []leftover) {
 // the tags of the fence on it, because the knowledge of it may be old.
 func (a *Agent) unbindOne(ctx context.Context, l leftover) (done bool, err error) {
 	arns := slices.DeleteFunc([]string{l.listener, l.targetGroup}, func(arn string) bool { return arn == "" })
-	own, err := a.own(ctx, l.tags, arns)
-	if err != nil {
+	// What cannot be seen may have been made a moment ago, and is deleted all the
+	// same: the ARN is this fence's, and only a deletion proves that it is gone.
+	if _, err := a.own(ctx, l.tags, arns); err != nil {
 		return false, err
 	}
-	if slices.Contains(own, l.listener) {
+	if l.listener != "" {
 		if err := a.LoadBalancer.DeleteListener(ctx, l.listener); err != nil {
 			return false, err
 		}
 	}
-	if !slices.Contains(own, l.targetGroup) {
+	if l.targetGroup == "" {
 		return true, nil
 	}
 	err = a.LoadBalancer.DeleteTargetGroup(ctx, l.targetGroup)

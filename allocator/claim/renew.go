@@ -26,7 +26,7 @@ func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (ap
 			return s.renewed(ctx, r)
 		case err != nil:
 			return api.RenewAnswer{}, unavailable(err)
-		case r.UID == req.ClaimUID && r.Value.State != ledger.Ending:
+		case r.Value.State != ledger.Ending && (r.UID == req.ClaimUID || presentsAll(r.Value, req)):
 			r.Value.RenewedAt = s.Now()
 			updated, err := s.Claims.Update(ctx, r)
 			if err == nil {
@@ -43,6 +43,18 @@ func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (ap
 		fresh = true
 	}
 	return api.RenewAnswer{}, errCrowded
+}
+
+// presentsAll tells whether an agent speaks of this very claim although it names
+// another lease: it was adopted, and the answer that said so was lost. Fences of
+// an earlier claim are never listed again.
+func presentsAll(c ledger.Claim, req api.RenewRequest) bool {
+	for _, p := range req.Ports {
+		if !c.Lists(p.Fence) {
+			return false
+		}
+	}
+	return len(c.Ports) > 0 && len(req.Ports) == len(c.Ports)
 }
 
 // lookup prefers the view, because the update that follows decides anyway. fresh

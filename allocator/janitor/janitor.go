@@ -63,6 +63,8 @@ type Janitor struct {
 	suspects map[string]int
 	// warned is claim lease → version for which an event was written.
 	warned map[string]string
+	// looked is claim lease → when its pod was looked at last.
+	looked map[string]time.Time
 	// later is port lease → when to try again to unbind it.
 	later map[string]retry
 }
@@ -71,7 +73,7 @@ type Janitor struct {
 func New(c Config) *Janitor {
 	return &Janitor{
 		Config: c, foreign: make(map[string]bool), suspects: make(map[string]int),
-		warned: make(map[string]string), later: make(map[string]retry),
+		warned: make(map[string]string), looked: make(map[string]time.Time), later: make(map[string]retry),
 	}
 }
 
@@ -140,6 +142,11 @@ func (j *Janitor) tidy(claims []ledger.Record[ledger.Claim], ports []ledger.Reco
 	for name := range j.warned {
 		if !live[name] {
 			delete(j.warned, name)
+		}
+	}
+	for name := range j.looked {
+		if !live[name] {
+			delete(j.looked, name)
 		}
 	}
 	releasing := make(map[string]bool)
