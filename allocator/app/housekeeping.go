@@ -29,14 +29,17 @@ type housekeeping struct {
 	janitor  *janitor.Janitor
 	nudge    <-chan struct{}
 
-	leading atomic.Bool
+	// term is the context of the last time this replica was made leader.
+	term atomic.Pointer[context.Context]
 }
 
-// lead is called while this replica leads.
-func (h *housekeeping) lead(ctx context.Context) {
-	h.leading.Store(true)
-	defer h.leading.Store(false)
-	<-ctx.Done()
+// lead is called when this replica becomes leader; ctx ends when it no longer
+// is.
+func (h *housekeeping) lead(ctx context.Context) { h.term.Store(&ctx) }
+
+func (h *housekeeping) leading() bool {
+	term := h.term.Load()
+	return term != nil && (*term).Err() == nil
 }
 
 func (h *housekeeping) run(ctx context.Context) error {
@@ -73,7 +76,7 @@ func (h *housekeeping) describe(ctx context.Context) (next time.Duration) {
 func (h *housekeeping) audit(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
-	if !h.leading.Load() {
+	if !h.leading() {
 		if _, err := h.stock.List(ctx); err != nil {
 			h.log.ErrorContext(ctx, "load balancers not listed", "err", err)
 		}
@@ -87,7 +90,7 @@ func (h *housekeeping) audit(ctx context.Context) {
 func (h *housekeeping) sweep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
-	if !h.leading.Load() {
+	if !h.leading() {
 		h.observer.Observe(h.leases.Claims().View(), h.leases.Ports().View())
 		return
 	}

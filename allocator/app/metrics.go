@@ -2,6 +2,8 @@ package app
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/portlease/portlease/allocator/inventory"
@@ -36,8 +38,14 @@ func (p *process) measure(leases *kubelease.Leases, stock *inventory.Inventory) 
 	p.metrics.NewGauge(`portlease_load_balancers_left_out`, func() float64 { return float64(len(stock.Unfit())) })
 }
 
+// methods are those that the API knows.
+var methods = []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}
+
 // observe counts answers of the API.
 func (p *process) observe(method, route string, status int, took time.Duration) {
+	if !slices.Contains(methods, method) {
+		method = "other" // anybody can make up any number of methods
+	}
 	p.metrics.GetOrCreateCounter(fmt.Sprintf(`portlease_http_requests_total{method=%q,route=%q,status="%d"}`, method, route, status)).Inc()
 	p.metrics.GetOrCreateHistogram(fmt.Sprintf(`portlease_http_request_duration_seconds{method=%q,route=%q}`, method, route)).Update(took.Seconds())
 }

@@ -3,7 +3,6 @@ package claim
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/api"
@@ -14,12 +13,12 @@ import (
 // gone. Repeating it changes nothing.
 func (s *Service) TargetGroup(ctx context.Context, h Holder, req api.TargetGroupRequest) error {
 	name := s.TargetGroupName(s.Ledger, req.Fence)
-	if !strings.Contains(req.TargetGroupARN, ":targetgroup/"+name+"/") {
-		return api.Errorf(api.Invalid, "target group %q does not have the name %s of its fence", req.TargetGroupARN, name)
-	}
 	return s.report(ctx, h, req.ClaimUID, req.Fence, func(p *ledger.Port) error {
+		if !targetGroupOf(*p, name, req.TargetGroupARN) {
+			return api.Errorf(api.Invalid, "target group %q is not one with the name %s of its fence beside load balancer %s", req.TargetGroupARN, name, p.LoadBalancerARN)
+		}
 		if p.TargetGroupARN != req.TargetGroupARN {
-			p.TargetGroupARN, p.ListenerARN, p.State = req.TargetGroupARN, "", ledger.Claimed
+			p.TargetGroupARN, p.ListenerARN, p.State, p.Restored = req.TargetGroupARN, "", ledger.Claimed, false
 		}
 		return nil
 	})
@@ -31,8 +30,7 @@ func (s *Service) Bound(ctx context.Context, h Holder, req api.BoundRequest) err
 		if p.TargetGroupARN == "" {
 			return api.Errorf(api.Invalid, "no target group is recorded for port %d: report it first", p.ListenerPort)
 		}
-		id := "/" + ledger.LoadBalancerID(p.LoadBalancerARN) + "/"
-		if !strings.Contains(req.ListenerARN, ":listener/net/") || !strings.Contains(req.ListenerARN, id) {
+		if !listenerOf(*p, req.ListenerARN) {
 			return api.Errorf(api.Invalid, "listener %q is not one of load balancer %s", req.ListenerARN, p.LoadBalancerARN)
 		}
 		p.ListenerARN, p.State = req.ListenerARN, ledger.Bound
@@ -115,13 +113,19 @@ func (s *Service) Conflict(ctx context.Context, h Holder, req api.ConflictReques
 	if err != nil {
 		return api.Claim{}, err
 	}
+	port, err := s.Ports.Get(ctx, req.Fence.Lease)
+	if err != nil && !errors.Is(err, ledger.ErrAbsent) {
+		return api.Claim{}, unavailable(err)
+	}
 	if !r.Value.Lists(req.Fence) {
+		if port.Value.Holder != "" && port.Value.Holder != r.Name {
+			return api.Claim{}, lost(req.Fence)
+		}
 		if r, err = s.advance(ctx, r, nil); err != nil {
 			return api.Claim{}, err
 		}
 		return s.wire(ctx, r)
 	}
-	port, err := s.Ports.Get(ctx, req.Fence.Lease)
 	if err != nil {
 		return api.Claim{}, unavailable(err)
 	}

@@ -102,10 +102,15 @@ func (s *Service) notHeld(ctx context.Context, r ledger.Record[ledger.Claim]) ([
 	for _, p := range r.Value.Ports {
 		port, err := s.Ports.Get(ctx, p.Fence.Lease)
 		if errors.Is(err, ledger.ErrAbsent) {
-			port, err = s.Ports.Create(ctx, p.Fence.Lease, s.held(r, p))
+			restored := s.held(r, p)
+			restored.Restored = true
+			if port, err = s.Ports.Create(ctx, p.Fence.Lease, restored); errors.Is(err, ledger.ErrConflict) {
+				// Whoever was faster may have restored it for this very claim.
+				port, err = s.Ports.Get(ctx, p.Fence.Lease)
+			}
 		}
 		switch {
-		case errors.Is(err, ledger.ErrConflict):
+		case errors.Is(err, ledger.ErrAbsent), errors.Is(err, ledger.ErrUnreadable):
 			gone = append(gone, p.Fence.Lease)
 		case err != nil:
 			return nil, unavailable(err)

@@ -61,6 +61,13 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 // gone, and a listener for it may still be on its way.
 func (j *Janitor) bindingGone(ctx context.Context, r ledger.Record[ledger.Port]) (bool, error) {
 	v := r.Value
+	if v.TargetGroupARN == "" {
+		arn, err := j.forgotten(ctx, r)
+		if err != nil || arn == "" {
+			return err == nil, err
+		}
+		v.TargetGroupARN = arn
+	}
 	listeners, err := j.Listings.Listeners(ctx, v.LoadBalancerARN)
 	if err != nil {
 		return false, err
@@ -103,6 +110,22 @@ func (j *Janitor) bindingGone(ctx context.Context, r ledger.Record[ledger.Port])
 	return true, nil
 }
 
+// forgotten finds the target group of a port whose lease was lost and restored,
+// by its name, which the fence gives; empty if there is none.
+func (j *Janitor) forgotten(ctx context.Context, r ledger.Record[ledger.Port]) (string, error) {
+	groups, err := j.AWS.TargetGroups(ctx)
+	if err != nil {
+		return "", err
+	}
+	name := elb.TargetGroupName(j.Ledger, r.Value.Fence(r.Name))
+	for _, g := range groups {
+		if g.Name == name {
+			return g.ARN, nil
+		}
+	}
+	return "", nil
+}
+
 // ours tells whether tags are those of this very holding.
 func (j *Janitor) ours(m map[string]string, r ledger.Record[ledger.Port]) bool {
 	t, ok := elb.ReadTags(m)
@@ -112,7 +135,7 @@ func (j *Janitor) ours(m map[string]string, r ledger.Record[ledger.Port]) bool {
 // coolDown records that the binding is gone.
 func (j *Janitor) coolDown(ctx context.Context, r ledger.Record[ledger.Port]) error {
 	r.Value.State, r.Value.Holder, r.Value.Agent = ledger.Cooldown, "", ledger.AgentAbsent
-	r.Value.TargetGroupARN, r.Value.ListenerARN = "", ""
+	r.Value.TargetGroupARN, r.Value.ListenerARN, r.Value.Restored = "", "", false
 	r.Value.TouchedAt = j.Now()
 	if _, err := j.Ports.Update(ctx, r); err != nil {
 		return fmt.Errorf("confirming %s: %w", r.Name, err)

@@ -51,6 +51,9 @@ type Port struct {
 	// the port is not free before that target group is gone.
 	TargetGroupARN string `json:"targetGroupARN,omitempty"`
 	ListenerARN    string `json:"listenerARN,omitempty"`
+	// Restored is a lease that was lost and written again, until its target group
+	// is recorded anew: there may be a binding that the ledger has forgotten.
+	Restored bool `json:"restored,omitempty"`
 	// Agent is the part of the holder's own agent while releasing.
 	Agent AgentPart `json:"agent,omitempty"`
 	// TouchedAt is for people and makes every write a change; no decision
@@ -92,7 +95,7 @@ func (p Port) Holds(claim string, f api.Fence) bool {
 //
 // agent says who deletes the binding if there may be one.
 func (p Port) LetGo(agent AgentPart) Port {
-	if p.TargetGroupARN == "" {
+	if p.TargetGroupARN == "" && !p.Restored {
 		p.State, p.Holder = Free, ""
 		return p
 	}

@@ -78,7 +78,7 @@ func TestBadInput(t *testing.T) {
 		{"an address that is none", p, "PUT", "", strings.Replace(request(p, onePort), p.IP, "here", 1), own, 422, api.Invalid},
 		{"another pod's address", p, "PUT", "", strings.Replace(request(p, onePort), p.IP, other.IP, 1), own, 503, api.Unsettled},
 		{"UDP without a health port", p, "PUT", "", strings.Replace(request(p, onePort), "9901", "0", 1), own, 422, api.Invalid},
-		{"a target group without a claim", p, "POST", api.CallTargetGroup, `{"claimUID":"u","fence":` + fence + `,"targetGroupARN":"arn"}`, own, 422, api.Invalid},
+		{"a target group without a claim", p, "POST", api.CallTargetGroup, `{"claimUID":"u","fence":` + fence + `,"targetGroupARN":"arn"}`, own, 503, api.Unsettled},
 		{"a listener without a claim", p, "POST", api.CallBound, `{"claimUID":"u","fence":` + fence + `,"listenerARN":"arn"}`, own, 503, api.Unsettled},
 		{"a renewal without a claim", p, "POST", api.CallRenew, `{"claimUID":"u","podIP":"` + p.IP + `","pool":"default","ports":[]}`, own, 410, api.Lost},
 		{"a renewal without an address", p, "POST", api.CallRenew, `{"claimUID":"u","podIP":"","pool":"default","ports":[]}`, own, 422, api.Invalid},

@@ -1,0 +1,125 @@
+package claim
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// maxGeneration is far more than holders can ever follow each other, and leaves
+// room in the Lease's field.
+const maxGeneration = 1 << 30
+
+var errNotAdopted = api.Errorf(api.Lost, "no claim lease is left and what is presented cannot be adopted: stop announcing, unbind, and claim again")
+
+// adopt makes the claim of a live pod anew from what its agent presents. Each
+// port is believed only if it is one of the pool, if nobody else holds it, and
+// if AWS has its listener there, with tags that name this pod and this fence.
+func (s *Service) adopt(ctx context.Context, h Holder, req api.RenewRequest) (ledger.Record[ledger.Claim], error) {
+	none := ledger.Record[ledger.Claim]{}
+	if err := s.checkPod(ctx, h, req.PodIP); errors.Is(err, api.ErrForbidden) {
+		return none, api.Errorf(api.Lost, "the pod is gone, and so is its claim")
+	} else if err != nil {
+		return none, err
+	}
+	c, err := s.presented(h, req)
+	if err != nil {
+		return none, err
+	}
+	ports := make([]ledger.Port, len(c.Ports))
+	for i, p := range c.Ports {
+		ports[i] = s.held(ledger.Record[ledger.Claim]{Name: ledger.ClaimName(h.UID), Value: c}, p)
+		ports[i].TargetGroupARN, ports[i].ListenerARN, ports[i].State = req.Ports[i].TargetGroupARN, req.Ports[i].ListenerARN, ledger.Bound
+		if err := s.prove(ctx, h, ports[i], p.Fence); err != nil {
+			return none, err
+		}
+	}
+	r, err := s.Claims.Create(ctx, ledger.ClaimName(h.UID), c)
+	if errors.Is(err, ledger.ErrConflict) {
+		return none, errCrowded
+	}
+	if err != nil {
+		return none, unavailable(err)
+	}
+	if err := s.settleIP(ctx, r); err != nil {
+		return none, err
+	}
+	for i, p := range c.Ports {
+		if _, err := s.Ports.Create(ctx, p.Fence.Lease, ports[i]); err != nil && !errors.Is(err, ledger.ErrConflict) {
+			return none, unavailable(err)
+		}
+	}
+	s.Log.WarnContext(ctx, "claim adopted because its leases were lost", "holder", h.Namespace+"/"+h.Pod, "ports", len(c.Ports))
+	return r, nil
+}
+
+// presented is the claim that an agent's ports amount to: all on one usable load
+// balancer of the pool, inside its ranges.
+func (s *Service) presented(h Holder, req api.RenewRequest) (ledger.Claim, error) {
+	c := ledger.Claim{
+		Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID, PodIP: req.PodIP, Pool: req.Pool,
+		State: ledger.Granted, Duration: s.Duration, RenewedAt: s.Now(),
+	}
+	if len(req.Ports) == 0 {
+		return c, errNotAdopted
+	}
+	pool, _ := s.Pools.Pool(req.Pool)
+	at := slices.IndexFunc(pool.LoadBalancers, func(lb LoadBalancer) bool {
+		return ledger.PortName(ledger.LoadBalancerID(lb.ARN), req.Ports[0].ListenerPort) == req.Ports[0].Fence.Lease
+	})
+	if at < 0 {
+		return c, api.Errorf(api.Unavailable, "no usable load balancer of pool %s has port lease %s", req.Pool, req.Ports[0].Fence.Lease).WithRetryAfter(retryExhausted)
+	}
+	lb := pool.LoadBalancers[at]
+	c.LoadBalancer = lb.LoadBalancer
+	for _, p := range req.Ports {
+		inRange := slices.ContainsFunc(lb.Ranges, func(r portpool.Range) bool { return r.Contains(p.ListenerPort) })
+		if !inRange || p.Fence.Lease != ledger.PortName(ledger.LoadBalancerID(lb.ARN), p.ListenerPort) ||
+			p.Fence.Epoch == "" || p.Fence.Generation < 1 || p.Fence.Generation > maxGeneration {
+			return c, errNotAdopted
+		}
+		if p.HealthCheck.Port != 0 {
+			c.HealthPort = p.HealthCheck.Port
+		}
+		c.Wanted = append(c.Wanted, p.Port)
+		c.Ports = append(c.Ports, ledger.PlannedPort{ListenerPort: p.ListenerPort, Fence: p.Fence, HealthCheck: p.HealthCheck})
+	}
+	if err := api.ValidatePorts(c.Wanted); err != nil {
+		return c, api.Errorf(api.Invalid, "%v", err)
+	}
+	return c, nil
+}
+
+// prove refuses a presented binding that AWS does not have as it is presented,
+// and one whose port somebody else holds or that is being released.
+func (s *Service) prove(ctx context.Context, h Holder, p ledger.Port, f api.Fence) error {
+	if !targetGroupOf(p, s.TargetGroupName(s.Ledger, f), p.TargetGroupARN) || !listenerOf(p, p.ListenerARN) {
+		return errNotAdopted
+	}
+	proof, err := s.Pools.Proof(ctx, p.ListenerARN)
+	if err != nil {
+		return unavailable(err)
+	}
+	groups, exists, err := s.Pools.TargetGroupsAt(ctx, p.LoadBalancerARN, p.ListenerPort)
+	if err != nil {
+		return unavailable(err)
+	}
+	if proof.PodUID != h.UID || proof.Fence != f || !exists || !slices.Equal(groups, []string{p.TargetGroupARN}) {
+		return errNotAdopted
+	}
+	port, err := s.Ports.Get(ctx, f.Lease)
+	if errors.Is(err, ledger.ErrAbsent) {
+		return nil
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	if !port.Value.HeldBy(ledger.ClaimName(h.UID), f) {
+		return lost(f)
+	}
+	return nil
+}
