@@ -124,13 +124,13 @@ func (t awsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // describe says in a trace what a call is about.
 func describe(params url.Values) string {
-	text := params.Get("Action")
+	words := []string{params.Get("Action")}
 	for _, name := range []string{"Name", "Port", "ListenerArn", "TargetGroupArn", "DefaultActions.member.1.TargetGroupArn", "Targets.member.1.Id", "ResourceArns.member.1", "ResourceArns.member.2"} {
 		if value := params.Get(name); value != "" {
-			text += " " + value[strings.LastIndexByte(value, '/')+1:]
+			words = append(words, value[strings.LastIndexByte(value, '/')+1:])
 		}
 	}
-	return text
+	return strings.Join(words, " ")
 }
 
 func takeBody(req *http.Request) ([]byte, error) {

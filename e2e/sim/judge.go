@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -220,10 +221,8 @@ func (j *judge) newHolder(name string, before, now ledger.Port) error {
 func (j *judge) gone(name string, port ledger.Port) error {
 	s := j.world.cloud.emulator.Snapshot()
 	for _, g := range s.TargetGroups {
-		for _, arn := range j.recorded[name] {
-			if g.ARN == arn {
-				return violated("S2", "target group %s of an earlier holding is still there", g.Name)
-			}
+		if slices.Contains(j.recorded[name], g.ARN) {
+			return violated("S2", "target group %s of an earlier holding is still there", g.Name)
 		}
 	}
 	for _, l := range s.Listeners {

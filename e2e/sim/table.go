@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -180,11 +181,11 @@ func show(value any) string {
 		}
 		return fmt.Sprintf(" {%s gen %d holder %q%s tg=%.8s}", v.State, v.Generation, v.Holder, part, ledger.LoadBalancerID(v.TargetGroupARN))
 	case ledger.Claim:
-		text := fmt.Sprintf(" {%s ip %s", v.State, v.PodIP)
+		words := []string{fmt.Sprintf(" {%s ip %s", v.State, v.PodIP)}
 		for _, p := range v.Ports {
-			text += fmt.Sprintf(" %d.%d", p.ListenerPort, p.Fence.Generation)
+			words = append(words, fmt.Sprintf("%d.%d", p.ListenerPort, p.Fence.Generation))
 		}
-		return text + "}"
+		return strings.Join(words, " ") + "}"
 	}
 	return ""
 }

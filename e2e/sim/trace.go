@@ -70,11 +70,6 @@ func threadSuffix(thread string) string {
 	return " " + thread
 }
 
-// last gives the end of the history.
-func (t *trace) last(n int) string {
-	return strings.Join(t.lines[max(0, len(t.lines)-n):], "\n")
-}
-
 // logTo makes a log of a process that ends up in the trace. A dead process's
 // words are nobody's.
 func (t *trace) logTo(p *Process) *slog.Logger { return slog.New(logHandler{t, p, nil}) }
