@@ -81,11 +81,16 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 	}
 	serves := func(when string, want int64) {
 		t.Helper()
+		var before *tls.Certificate
 		for range 3 { // every handshake asks
 			pair, err := get(&tls.ClientHelloInfo{})
 			if err != nil || pair.Leaf == nil || pair.Leaf.SerialNumber.Int64() != want {
 				t.Fatalf("%s: got %+v, %v; want serial number %d", when, pair, err, want)
 			}
+			if before != nil && before != pair {
+				t.Errorf("%s: the files are read again although they are the same", when)
+			}
+			before = pair
 		}
 	}
 	warned := func(when string, times int, about string) {
