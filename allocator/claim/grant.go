@@ -110,9 +110,9 @@ func (s *Service) notHeld(ctx context.Context, r ledger.Record[ledger.Claim]) ([
 			}
 		}
 		switch {
-		case errors.Is(err, ledger.ErrAbsent), errors.Is(err, ledger.ErrUnreadable):
+		case errors.Is(err, ledger.ErrAbsent):
 			gone = append(gone, p.Fence.Lease)
-		case err != nil:
+		case err != nil: // one that cannot be read is waited for: it may well be this claim's
 			return nil, unavailable(err)
 		case !port.Value.HeldBy(r.Name, p.Fence):
 			gone = append(gone, p.Fence.Lease)
