@@ -65,7 +65,7 @@ func TestFortyPodsTwentyPorts(t *testing.T) {
 			for {
 				claim, problem, status := put(t, p, r.Replicas[n%2], tokens[p], request(p, onePort))
 				if problem.Code == api.Unsettled || problem.Code == api.Unavailable {
-					time.Sleep(50 * time.Millisecond) // told to ask again
+					<-time.After(50 * time.Millisecond) // told to ask again
 					continue
 				}
 				mu.Lock()
@@ -110,7 +110,7 @@ func TestRepeatedClaims(t *testing.T) {
 			for {
 				claim, problem, _ := put(t, p, r.Replicas[n%3], token, request(p, onePort))
 				if problem.Code == api.Unsettled || problem.Code == api.Unavailable {
-					time.Sleep(50 * time.Millisecond) // told to ask again
+					<-time.After(50 * time.Millisecond) // told to ask again
 					continue
 				}
 				mu.Lock()
