@@ -98,10 +98,8 @@ func (e *Emulator) serve(r *http.Request) (reply, error) {
 		fault.Before(r.Context())
 	}
 
-	var answer reply
-	apply := func() Outcome {
-		var outcome Outcome
-		answer, outcome = e.apply(call, kind, run)
+	apply := func() (reply, Outcome) {
+		answer, outcome := e.apply(call, kind, run)
 		if e.forward != nil {
 			e.forward.sync() // a listener is up when its creator is told so
 			e.forward.wake()
@@ -109,13 +107,19 @@ func (e *Emulator) serve(r *http.Request) (reply, error) {
 		if fault.After != nil {
 			fault.After(outcome)
 		}
-		return outcome
+		return answer, outcome
 	}
+	var answer reply
 	switch fault.Apply {
 	case ApplyNow:
-		apply()
+		answer, _ = apply()
 	case ApplyLater:
-		if !fault.Held.arrive(call, apply) {
+		// Nobody waits for this answer, and it comes in another goroutine.
+		later := func() Outcome {
+			_, outcome := apply()
+			return outcome
+		}
+		if !fault.Held.arrive(call, later) {
 			e.log.ErrorContext(r.Context(), "fault holds a second call with one handle", "action", name)
 			return reply{}, errCut
 		}

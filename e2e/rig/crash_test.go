@@ -70,6 +70,13 @@ func follow(p *rig.Pod) *calls {
 	return c
 }
 
+// strike makes something happen at one call.
+func (c *calls) strike(at call, when moment, do func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at, c.when, c.do = at, when, do
+}
+
 // next notes a call and tells what to do at it.
 func (c *calls) next(name string) (strike func(), when moment) {
 	c.mu.Lock()
@@ -156,14 +163,12 @@ func killAt(t *testing.T, r *rig.Rig, at call, when moment, stopping bool, name 
 	p, err := r.NewPod(ctx, name, "game=7777/UDP")
 	must(t, err)
 	killed := make(chan struct{})
-	life := follow(p)
-	life.at, life.when = at, when
-	life.do = func() {
+	follow(p).strike(at, when, func() {
 		defer close(killed)
 		if err := p.Kill(ctx); err != nil {
 			t.Error(err)
 		}
-	}
+	})
 	must(t, p.Start())
 	if stopping {
 		must(t, p.WaitBound(ctx))

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +23,8 @@ import (
 func TestHeldCreateListener(t *testing.T) {
 	r := start(t, rig.Config{ListenerPorts: "30000"})
 	ctx := t.Context()
-	held := holdCreateListener(t, r, "dead")
+	held := new(elbemu.Held)
+	holdCreateListener(t, r, "dead", held)
 
 	p := newPod(t, r, "heir", "game=7777/UDP")
 	must(t, p.WaitBound(ctx))
@@ -44,22 +46,33 @@ func TestHeldCreateListener(t *testing.T) {
 // the listener be found and deleted, before the port has another holder.
 func TestHeldCreateListenerDuringSweep(t *testing.T) {
 	r := start(t, rig.Config{ListenerPorts: "30000"})
-	var held *elbemu.Held
+	held := new(elbemu.Held)
+	var mu sync.Mutex
 	var outcomes []elbemu.Outcome
-	r.Replicas[0].Fault(func(c elbemu.Call) elbemu.Fault {
-		if c.Action != "DeleteTargetGroup" || held == nil || len(outcomes) > 1 {
-			return elbemu.Fault{}
+	note := func(o elbemu.Outcome) {
+		mu.Lock()
+		defer mu.Unlock()
+		outcomes = append(outcomes, o)
+	}
+	// The janitor deletes one target group after the other.
+	var once sync.Once
+	r.Replicas[0].Fault(func(c elbemu.Call) (fault elbemu.Fault) {
+		if c.Action == "DeleteTargetGroup" {
+			once.Do(func() {
+				outcome, _ := held.Apply()
+				note(outcome)
+				fault.After = note
+			})
 		}
-		outcome, _ := held.Apply()
-		outcomes = append(outcomes, outcome)
-		return elbemu.Fault{After: func(o elbemu.Outcome) { outcomes = append(outcomes, o) }}
+		return fault
 	})
-	held = holdCreateListener(t, r, "dead")
+	holdCreateListener(t, r, "dead", held)
 	p := newPod(t, r, "heir", "game=7777/UDP")
 	must(t, p.WaitBound(t.Context()))
 	check(t, r)
 	must(t, r.CheckSettled(t.Context()))
-	r.Replicas[0].Fault(nil)
+	mu.Lock()
+	defer mu.Unlock()
 	if len(outcomes) < 2 || !outcomes[0].OK() || outcomes[1].Code != "ResourceInUse" {
 		t.Errorf("the held listener and then the deletion of its target group ended %+v", outcomes)
 	}
@@ -67,12 +80,11 @@ func TestHeldCreateListenerDuringSweep(t *testing.T) {
 
 // holdCreateListener brings a pod to its CreateListener, holds that, and crashes
 // the pod.
-func holdCreateListener(t *testing.T, r *rig.Rig, name string) *elbemu.Held {
+func holdCreateListener(t *testing.T, r *rig.Rig, name string, held *elbemu.Held) {
 	t.Helper()
 	ctx := t.Context()
 	p, err := r.NewPod(ctx, name, "game=7777/UDP")
 	must(t, err)
-	held := new(elbemu.Held)
 	p.Fault(func(c elbemu.Call) elbemu.Fault {
 		if c.Action != "CreateListener" {
 			return elbemu.Fault{}
@@ -87,7 +99,6 @@ func holdCreateListener(t *testing.T, r *rig.Rig, name string) *elbemu.Held {
 		return nil
 	}))
 	must(t, p.Crash(ctx))
-	return held
 }
 
 // binding is what a pod has in AWS.
