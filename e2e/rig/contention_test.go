@@ -96,7 +96,7 @@ func TestFortyPodsTwentyPorts(t *testing.T) {
 // TestRepeatedClaims sends the same PUT many times at once to all replicas: one
 // claim, one port.
 func TestRepeatedClaims(t *testing.T) {
-	r := start(t, rig.Config{Replicas: 3})
+	r := start(t, rig.Config{Replicas: 3, InProcess: true})
 	ctx := t.Context()
 	p, err := r.NewPod(ctx, "game-0", "game=7777/UDP")
 	must(t, err)

@@ -9,7 +9,12 @@ import (
 
 // TestLife is the main job: a pod gets its port, says so, and gives it back.
 func TestLife(t *testing.T) {
-	r := start(t, rig.Config{})
+	t.Run("processes", func(t *testing.T) { life(t, rig.Config{}) })
+	t.Run("in process", func(t *testing.T) { life(t, rig.Config{InProcess: true, Replicas: 2}) })
+}
+
+func life(t *testing.T, c rig.Config) {
+	r := start(t, c)
 	p := newPod(t, r, "game-0", "game=7777/UDP")
 	must(t, p.WaitBound(t.Context()))
 	check(t, r)

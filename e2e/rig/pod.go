@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/portlease/portlease/agent/app"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -33,7 +36,8 @@ type Pod struct {
 	gate  *gate
 	kube  *link
 	aws   *link
-	agent process
+	agent part
+	log   string
 
 	mu    sync.Mutex
 	games []*process
@@ -79,11 +83,39 @@ func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error
 	if err := p.credentials(ctx); err != nil {
 		return nil, err
 	}
-	p.agent = process{path: r.programs.agent, log: filepath.Join(r.dir, "agent-"+logName(name)+"-"+p.UID[:8]+".log"), env: p.environment()}
+	p.log = filepath.Join(r.dir, "agent-"+logName(name)+"-"+p.UID[:8]+".log")
+	if p.agent, err = p.newAgent(); err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	r.pods = append(r.pods, p)
 	r.mu.Unlock()
 	return p, nil
+}
+
+func (p *Pod) newAgent() (part, error) {
+	if !p.rig.InProcess {
+		return &process{path: p.rig.programs.agent, log: p.log, env: p.environment()}, nil
+	}
+	c, err := app.Parse(nil, lookup(p.environment()), io.Discard)
+	if err != nil {
+		return nil, fmt.Errorf("configuring an agent: %w", err)
+	}
+	return &inProcess{log: p.log, run: func(ctx context.Context, log *slog.Logger) error {
+		return app.Run(ctx, c, app.Doors{AWS: awsConfig(p.aws, accessKey(p.UID))}, log)
+	}}, nil
+}
+
+// lookup finds a variable in an environment.
+func lookup(environment []string) func(string) string {
+	return func(name string) string {
+		for _, variable := range environment {
+			if value, ok := strings.CutPrefix(variable, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
 }
 
 func logName(pod string) string { return pod[:min(len(pod), 60)] }
@@ -156,7 +188,7 @@ func (p *Pod) Signal() error { return p.agent.signal(syscall.SIGTERM) }
 
 // Log is what the agent has logged.
 func (p *Pod) Log() (string, error) {
-	text, err := os.ReadFile(p.agent.log)
+	text, err := os.ReadFile(p.log)
 	if err != nil {
 		return "", fmt.Errorf("reading the log of %s: %w", p.Name, err)
 	}
@@ -179,7 +211,8 @@ func (p *Pod) Terminate(ctx context.Context) error {
 	return p.Crash(ctx)
 }
 
-// Crash kills what runs in the pod and removes the pod object.
+// Crash kills what runs in the pod and removes the pod object. An agent in this
+// process is stopped instead.
 func (p *Pod) Crash(ctx context.Context) error {
 	if err := p.stopProcesses(); err != nil {
 		return err
@@ -205,7 +238,7 @@ func (p *Pod) Remove(ctx context.Context) error {
 func (p *Pod) stopProcesses() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
 	defer cancel()
-	errs := []error{p.agent.kill(ctx)}
+	errs := []error{p.agent.end(ctx)}
 	p.mu.Lock()
 	games := p.games
 	p.mu.Unlock()

@@ -115,6 +115,8 @@ func (p *process) kill(ctx context.Context) error {
 	return err
 }
 
+func (p *process) end(ctx context.Context) error { return p.kill(ctx) }
+
 // stop ends the process gracefully, and by force when it takes too long.
 func (p *process) stop(ctx context.Context) error {
 	if err := p.signal(syscall.SIGCONT); err != nil {

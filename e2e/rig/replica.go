@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/portlease/portlease/allocator/app"
 )
 
 // Replica is one allocator process.
@@ -24,7 +27,7 @@ type Replica struct {
 	address string
 	kube    *link
 	aws     *link
-	process process
+	process part
 }
 
 // newReplica prepares a replica that runs with exactly the rights of deploy.
@@ -53,18 +56,28 @@ func (r *Rig) newReplica(ctx context.Context, number int) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.process = process{
-		path: r.programs.allocator, log: filepath.Join(r.dir, a.name+".log"),
-		args: []string{
-			"-listen", a.address, "-tls-cert", r.identity.certFile, "-tls-key", r.identity.keyFile, "-pools", pools,
-			"-namespace", r.Namespace, "-identity", a.name, "-kubeconfig", kubeconfig,
-			"-claim-duration", r.ClaimDuration.String(), "-renew-every", r.RenewEvery.String(), "-cooldown", r.Cooldown.String(),
-			"-agent-grace", r.AgentGrace.String(), "-sweep-every", r.SweepEvery.String(), "-audit-every", r.AuditEvery.String(),
-			"-log-level", "debug",
-		},
-		env: awsEnvironment(a.aws, accessKey(a.name)),
+	a.process, err = a.newProcess([]string{
+		"-listen", a.address, "-tls-cert", r.identity.certFile, "-tls-key", r.identity.keyFile, "-pools", pools,
+		"-namespace", r.Namespace, "-identity", a.name, "-kubeconfig", kubeconfig,
+		"-claim-duration", r.ClaimDuration.String(), "-renew-every", r.RenewEvery.String(), "-cooldown", r.Cooldown.String(),
+		"-agent-grace", r.AgentGrace.String(), "-sweep-every", r.SweepEvery.String(), "-audit-every", r.AuditEvery.String(),
+		"-log-level", "debug",
+	})
+	return a, err
+}
+
+func (a *Replica) newProcess(args []string) (part, error) {
+	log := filepath.Join(a.rig.dir, a.name+".log")
+	if !a.rig.InProcess {
+		return &process{path: a.rig.programs.allocator, args: args, log: log, env: awsEnvironment(a.aws, accessKey(a.name))}, nil
 	}
-	return a, nil
+	c, err := app.Parse(args, func(string) string { return "" }, io.Discard)
+	if err != nil {
+		return nil, fmt.Errorf("configuring an allocator: %w", err)
+	}
+	return &inProcess{log: log, run: func(ctx context.Context, log *slog.Logger) error {
+		return app.Run(ctx, c, app.Doors{AWS: awsConfig(a.aws, accessKey(a.name))}, log)
+	}}, nil
 }
 
 // kubeLink writes a kubeconfig that reaches the API server through a link of its

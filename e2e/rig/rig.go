@@ -41,6 +41,9 @@ type Config struct {
 
 	ClaimDuration, RenewEvery, Cooldown, AgentGrace, SweepEvery, AuditEvery time.Duration
 
+	// InProcess runs allocators and agents in this process. They can then be
+	// stopped and cut off, and neither killed nor paused.
+	InProcess bool
 	// DataPlane makes the load balancers listen for real.
 	DataPlane bool
 	// Emulator changes the emulator's configuration.
