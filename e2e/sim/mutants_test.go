@@ -25,29 +25,29 @@ var mutants = []struct {
 	agentCalls func(lifecycle.Allocator) lifecycle.Allocator
 }{
 	{
-		name: "ports are overwritten whatever their version", within: 20, breaks: []string{"S1", "S2", "S4"},
+		name: "ports are overwritten whatever their version", within: 200, breaks: []string{"S1", "S2", "S4"},
 		doors: func(d *Doors) { d.Ports = blind{d.Ports}; d.JanitorPorts = blind{d.JanitorPorts} },
 	},
 	{
-		name: "ports are read from the view", within: 60, breaks: []string{"S1", "S2", "S4", "L1", "L2", "bound"},
+		name: "ports are read from the view", within: 200, breaks: []string{"S1", "S2", "S4", "L1", "L2", "bound"},
 		doors: func(d *Doors) { d.Ports = stale{d.Ports}; d.JanitorPorts = stale{d.JanitorPorts} },
 	},
 	{
-		name: "the janitor does not look at the pod", within: 20, breaks: []string{"S4"},
+		name: "the janitor does not look at the pod", within: 200, breaks: []string{"S4"},
 		doors: func(d *Doors) {
 			d.JanitorLook = func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }
 		},
 	},
 	{
-		name: "the janitor takes all it sees for its own", within: 20, breaks: []string{"S3"},
+		name: "the janitor takes all it sees for its own", within: 200, breaks: []string{"S3"},
 		doors: func(d *Doors) { d.JanitorAWS = greedy{d.JanitorAWS} },
 	},
 	{
-		name: "the janitor believes that target groups go by themselves", within: 20, breaks: []string{"S2", "L1"},
+		name: "the janitor believes that target groups go by themselves", within: 200, breaks: []string{"S2", "L1"},
 		doors: func(d *Doors) { d.JanitorAWS = lazy{d.JanitorAWS} },
 	},
 	{
-		name: "nobody notices that an address is another claim's", within: 100, breaks: []string{"S6"},
+		name: "nobody notices that an address is another claim's", within: 300, breaks: []string{"S6"},
 		doors: func(d *Doors) { d.Claims = heedless{d.Claims} },
 	},
 	{
