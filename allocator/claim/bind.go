@@ -44,34 +44,24 @@ func (s *Service) report(ctx context.Context, h Holder, claimUID string, f api.F
 	if _, err := s.live(ctx, h, claimUID, f); err != nil {
 		return err
 	}
-	for range rounds {
-		port, err := s.Ports.Get(ctx, f.Lease)
-		if errors.Is(err, ledger.ErrAbsent) {
-			return api.Errorf(api.Unsettled, "port lease %s is missing; claim again to have it restored", f.Lease).WithRetryAfter(retrySoon)
-		}
-		if err != nil {
-			return unavailable(err)
-		}
-		if !port.Value.HeldBy(ledger.ClaimName(h.UID), f) {
+	var state ledger.PortState
+	wrote, err := s.changePort(ctx, f.Lease, func(p *ledger.Port) error {
+		if !p.HeldBy(ledger.ClaimName(h.UID), f) {
 			return lost(f)
 		}
-		before := port.Value
-		if err := change(&port.Value); err != nil {
-			return err
-		}
-		if port.Value == before {
-			return nil
-		}
-		port.Value.TouchedAt = s.Now()
-		if _, err = s.Ports.Update(ctx, port); err == nil {
-			s.Log.InfoContext(ctx, "binding recorded", "holder", h.Namespace+"/"+h.Pod, "lease", f.Lease, "generation", f.Generation, "state", port.Value.State)
-			return nil
-		}
-		if !errors.Is(err, ledger.ErrConflict) {
-			return unavailable(err)
-		}
+		err := change(p)
+		state = p.State
+		return err
+	})
+	switch {
+	case errors.Is(err, ledger.ErrAbsent):
+		return api.Errorf(api.Unsettled, "port lease %s is missing; claim again to have it restored", f.Lease).WithRetryAfter(retrySoon)
+	case errors.Is(err, ledger.ErrUnreadable):
+		return unavailable(err)
+	case wrote:
+		s.Log.InfoContext(ctx, "binding recorded", "holder", h.Namespace+"/"+h.Pod, "lease", f.Lease, "generation", f.Generation, "state", state)
 	}
-	return errCrowded
+	return err
 }
 
 // live finds the claim that a call speaks of and that still lists its fence, or

@@ -209,28 +209,19 @@ func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], p led
 // giveBack lets go of a port that the claim does not need any more; agent says
 // who deletes the binding if there may be one.
 func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence, agent ledger.AgentPart) error {
-	for range rounds {
-		port, err := s.Ports.Get(ctx, f.Lease)
-		if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
-			return nil // once it can be read, the janitor finds that no claim lists it
+	wrote, err := s.changePort(ctx, f.Lease, func(p *ledger.Port) error {
+		if p.HeldBy(claim, f) {
+			*p = p.LetGo(agent)
 		}
-		if err != nil {
-			return unavailable(err)
-		}
-		if !port.Value.HeldBy(claim, f) {
-			return nil
-		}
-		port.Value = port.Value.LetGo(agent)
-		port.Value.TouchedAt = s.Now()
-		if _, err = s.Ports.Update(ctx, port); err == nil {
-			s.Nudge()
-			return nil
-		}
-		if !errors.Is(err, ledger.ErrConflict) {
-			return unavailable(err)
-		}
+		return nil
+	})
+	if wrote {
+		s.Nudge()
 	}
-	return errCrowded
+	if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
+		return nil // once it can be read, the janitor finds that no claim lists it
+	}
+	return err
 }
 
 // settleIP makes sure that no other claim records this pod's address. The claim

@@ -84,27 +84,16 @@ func (s *Service) Finish(ctx context.Context, h Holder, claimUID string, gone []
 }
 
 func (s *Service) finish(ctx context.Context, claim string, f api.Fence) error {
-	for range rounds {
-		port, err := s.Ports.Get(ctx, f.Lease)
-		if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
-			return nil
+	_, err := s.changePort(ctx, f.Lease, func(p *ledger.Port) error {
+		if p.State == ledger.Releasing && p.Holds(claim, f) && p.Agent == ledger.AgentUnbinding {
+			p.Agent = ledger.AgentDone
 		}
-		if err != nil {
-			return unavailable(err)
-		}
-		if port.Value.State != ledger.Releasing || !port.Value.Holds(claim, f) || port.Value.Agent != ledger.AgentUnbinding {
-			return nil
-		}
-		port.Value.Agent = ledger.AgentDone
-		port.Value.TouchedAt = s.Now()
-		if _, err = s.Ports.Update(ctx, port); err == nil {
-			return nil
-		}
-		if !errors.Is(err, ledger.ErrConflict) {
-			return unavailable(err)
-		}
+		return nil
+	})
+	if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
+		return nil
 	}
-	return errCrowded
+	return err
 }
 
 // Show gives the claim of a pod for people.

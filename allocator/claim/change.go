@@ -1,0 +1,39 @@
+package claim
+
+import (
+	"context"
+	"errors"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// changePort reads a port, lets decide change it, and writes it if it did; when
+// somebody else wrote meanwhile, all three are done again. It tells whether it
+// wrote. Besides what decide answers, ledger.ErrAbsent and ledger.ErrUnreadable
+// are handed on; every other error is an *api.Problem.
+func (s *Service) changePort(ctx context.Context, lease string, decide func(*ledger.Port) error) (wrote bool, err error) {
+	for range rounds {
+		port, err := s.Ports.Get(ctx, lease)
+		if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
+			return false, err
+		}
+		if err != nil {
+			return false, unavailable(err)
+		}
+		before := port.Value
+		if err := decide(&port.Value); err != nil {
+			return false, err
+		}
+		if port.Value == before {
+			return false, nil
+		}
+		port.Value.TouchedAt = s.Now()
+		if _, err = s.Ports.Update(ctx, port); err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return false, unavailable(err)
+		}
+	}
+	return false, errCrowded
+}
