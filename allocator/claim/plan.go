@@ -139,7 +139,7 @@ func open(p ledger.Port, c ledger.Claim) bool {
 		return true
 	case ledger.Cooldown:
 		return p.Namespace == c.Namespace && p.Pod == c.Pod
-	case ledger.Claimed, ledger.Bound, ledger.Releasing:
+	case ledger.Claimed, ledger.Bound, ledger.Releasing, ledger.Blocked:
 		return false
 	}
 	return false

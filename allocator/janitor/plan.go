@@ -83,7 +83,7 @@ func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Por
 func planPort(p ledger.Record[ledger.Port], claims map[string]ledger.Claim, age func(name, version string) time.Duration, t Timing) (Kind, bool) {
 	unchanged := age(p.Name, p.Version)
 	switch p.Value.State {
-	case ledger.Free:
+	case ledger.Free, ledger.Blocked:
 		return "", false
 	case ledger.Claimed, ledger.Bound:
 		c, exists := claims[p.Value.Holder]
@@ -145,7 +145,7 @@ func JudgeOrphan(epoch string, generation int, port *ledger.Port, recorded bool)
 			return Keep, "its release is under way"
 		}
 		return Delete, "its generation is releasing"
-	case ledger.Free, ledger.Cooldown:
+	case ledger.Free, ledger.Cooldown, ledger.Blocked:
 		return Delete, "its generation is over"
 	}
 	return Keep, "a state this version does not know"

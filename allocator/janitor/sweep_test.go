@@ -17,6 +17,14 @@ type late[T any] struct{ view []ledger.Record[T] }
 
 func (l *late[T]) View() []ledger.Record[T] { return slices.Clone(l.view) }
 
+func (l *late[T]) Peek(name string) (ledger.Record[T], bool) {
+	i := slices.IndexFunc(l.view, func(r ledger.Record[T]) bool { return r.Name == name })
+	if i < 0 {
+		return ledger.Record[T]{}, false
+	}
+	return l.view[i], true
+}
+
 func (l *late[T]) Get(_ context.Context, name string) (ledger.Record[T], error) {
 	l.view = slices.DeleteFunc(l.view, func(r ledger.Record[T]) bool { return r.Name == name })
 	return ledger.Record[T]{}, ledger.ErrAbsent

@@ -25,6 +25,9 @@ const (
 
 	kindClaim = "claim"
 	kindPort  = "port"
+
+	kindBalancer = "load-balancer"
+	kindBudget   = "budget"
 )
 
 // codec writes one kind of record into a Lease and reads it back. What a Lease
@@ -56,7 +59,7 @@ func (c codec[T]) encode(namespace string, r ledger.Record[T]) (*coordinationv1.
 }
 
 func (c codec[T]) decode(l *coordinationv1.Lease) (ledger.Record[T], error) {
-	r := ledger.Record[T]{Name: l.Name, UID: string(l.UID), Version: l.ResourceVersion}
+	r := ledger.Record[T]{Name: l.Name, UID: string(l.UID), Version: l.ResourceVersion, CreatedAt: l.CreationTimestamp.Time}
 	if l.Labels[labelKind] != c.kind {
 		return r, unreadable(l, fmt.Errorf("it is not labelled %s=%s", labelKind, c.kind))
 	}
@@ -115,6 +118,28 @@ var claimCodec = codec[ledger.Claim]{
 		}
 		c.RenewedAt = timeOf(l.Spec.RenewTime)
 	},
+}
+
+var balancerCodec = codec[ledger.Balancer]{
+	kind: kindBalancer,
+	state: func(b ledger.Balancer) string {
+		switch {
+		case b.LoadBalancerARN == "":
+			return ""
+		case b.Cordoned != "":
+			return "cordoned"
+		}
+		return "open"
+	},
+	fields: func(b ledger.Balancer, l *coordinationv1.Lease) { l.Spec.RenewTime = microTime(b.TouchedAt) },
+	read:   func(b *ledger.Balancer, l *coordinationv1.Lease) { b.TouchedAt = timeOf(l.Spec.RenewTime) },
+}
+
+var budgetCodec = codec[ledger.Budget]{
+	kind:   kindBudget,
+	state:  func(ledger.Budget) string { return "shared" },
+	fields: func(b ledger.Budget, l *coordinationv1.Lease) { l.Spec.RenewTime = microTime(b.TouchedAt) },
+	read:   func(b *ledger.Budget, l *coordinationv1.Lease) { b.TouchedAt = timeOf(l.Spec.RenewTime) },
 }
 
 // ipLabel makes a label value of an address; colons are not allowed there.

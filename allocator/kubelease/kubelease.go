@@ -22,10 +22,12 @@ import (
 
 // Leases is the ledger of one namespace.
 type Leases struct {
-	claims *table[ledger.Claim]
-	ports  *table[ledger.Port]
-	log    *slog.Logger
-	synced cache.InformerSynced
+	claims    *table[ledger.Claim]
+	ports     *table[ledger.Port]
+	balancers *table[ledger.Balancer]
+	budgets   *table[ledger.Budget]
+	log       *slog.Logger
+	synced    cache.InformerSynced
 }
 
 // Open starts to watch the Leases of a namespace until ctx ends. changed is
@@ -33,9 +35,11 @@ type Leases struct {
 func Open(ctx context.Context, kube kubernetes.Interface, namespace string, log *slog.Logger, changed func()) (*Leases, error) {
 	api := kube.CoordinationV1().Leases(namespace)
 	l := &Leases{
-		claims: newTable(claimCodec, api, namespace),
-		ports:  newTable(portCodec, api, namespace),
-		log:    log,
+		claims:    newTable(claimCodec, api, namespace),
+		ports:     newTable(portCodec, api, namespace),
+		balancers: newTable(balancerCodec, api, namespace),
+		budgets:   newTable(budgetCodec, api, namespace),
+		log:       log,
 	}
 	factory := informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithNamespace(namespace),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = labelKind }))
@@ -62,15 +66,15 @@ func (l *Leases) route(o any, exists bool) {
 		return
 	}
 	var err error
-	switch kind := lease.Labels[labelKind]; {
-	case kind == kindClaim && exists:
-		_, err = l.claims.learn(lease)
-	case kind == kindClaim:
-		l.claims.bury(lease.Name, string(lease.UID), lease.ResourceVersion)
-	case kind == kindPort && exists:
-		_, err = l.ports.learn(lease)
-	case kind == kindPort:
-		l.ports.bury(lease.Name, string(lease.UID), lease.ResourceVersion)
+	switch lease.Labels[labelKind] {
+	case kindClaim:
+		err = l.claims.hear(lease, exists)
+	case kindPort:
+		err = l.ports.hear(lease, exists)
+	case kindBalancer:
+		err = l.balancers.hear(lease, exists)
+	case kindBudget:
+		err = l.budgets.hear(lease, exists)
 	}
 	if err != nil {
 		l.log.Error("lease not read", "err", err)
@@ -82,6 +86,12 @@ func (l *Leases) Claims() ledger.Claims { return claims{l.claims} }
 
 // Ports is the table of ports.
 func (l *Leases) Ports() ledger.Ports { return l.ports }
+
+// Balancers is the table of what people say of load balancers.
+func (l *Leases) Balancers() ledger.Balancers { return l.balancers }
+
+// Budgets is the table of the AWS budget.
+func (l *Leases) Budgets() ledger.Budgets { return l.budgets }
 
 // Ready is an error until the ledger has been read once.
 func (l *Leases) Ready() error {

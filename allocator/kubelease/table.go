@@ -47,6 +47,14 @@ func (t *table[T]) View() []ledger.Record[T] {
 	return all
 }
 
+// Peek implements ledger.Table.
+func (t *table[T]) Peek(name string) (ledger.Record[T], bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r, ok := t.seen[name]
+	return r, ok
+}
+
 // Get implements ledger.Table: a GET without a resourceVersion is served from a
 // quorum (Kubernetes API concepts, "Semantics for get and list").
 func (t *table[T]) Get(ctx context.Context, name string) (ledger.Record[T], error) {
@@ -112,6 +120,16 @@ func (t *table[T]) Delete(ctx context.Context, r ledger.Record[T]) error {
 	}
 	t.bury(r.Name, r.UID, final)
 	return nil
+}
+
+// hear takes what the watch says.
+func (t *table[T]) hear(l *coordinationv1.Lease, exists bool) error {
+	if !exists {
+		t.bury(l.Name, string(l.UID), l.ResourceVersion)
+		return nil
+	}
+	_, err := t.learn(l)
+	return err
 }
 
 // learn puts a Lease into the view unless something newer is there. One that

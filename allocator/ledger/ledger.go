@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -30,6 +31,9 @@ const (
 	Bound     PortState = "bound"
 	Releasing PortState = "releasing"
 	Cooldown  PortState = "cooldown"
+	// Blocked is a port that nobody holds and nobody may have: a person closed it,
+	// or somebody else's listener is there.
+	Blocked PortState = "blocked"
 )
 
 // Port is the record of one listener port. It outlives its holders.
@@ -56,6 +60,12 @@ type Port struct {
 	Restored bool `json:"restored,omitempty"`
 	// Agent is the part of the holder's own agent while releasing.
 	Agent AgentPart `json:"agent,omitempty"`
+	// CooldownTime is how long the port stays unused after this holding.
+	CooldownTime time.Duration `json:"cooldownTime,omitempty"`
+	// Closed says who closed the port to new holders and why; empty if nobody did.
+	Closed string `json:"closed,omitempty"`
+	// Foreign is the ARN of a listener on the port that is not this ledger's.
+	Foreign string `json:"foreign,omitempty"`
 	// TouchedAt is for people and makes every write a change; no decision
 	// compares it with a clock.
 	TouchedAt time.Time `json:"-"`
@@ -96,12 +106,24 @@ func (p Port) Holds(claim string, f api.Fence) bool {
 // agent says who deletes the binding if there may be one.
 func (p Port) LetGo(agent AgentPart) Port {
 	if p.TargetGroupARN == "" && !p.Restored {
-		p.State, p.Holder = Free, ""
-		return p
+		p.Holder = ""
+		return p.Rest()
 	}
 	p.State, p.Agent = Releasing, agent
 	return p
 }
+
+// Rest gives the state of a port that nobody holds and that has cooled down.
+func (p Port) Rest() Port {
+	p.State = Free
+	if p.Closed != "" || p.Foreign != "" {
+		p.State = Blocked
+	}
+	return p
+}
+
+// Held tells whether somebody has the port or is giving it back.
+func (p Port) Held() bool { return p.State == Claimed || p.State == Bound || p.State == Releasing }
 
 // ClaimState is where a claim stands.
 type ClaimState string
@@ -148,7 +170,23 @@ type PlannedPort struct {
 	Fence api.Fence `json:"fence"`
 	// HealthCheck is fixed here for the life of the holding, so that repeating
 	// a create call repeats the very same call.
-	HealthCheck api.HealthCheck `json:"healthCheck"`
+	HealthCheck api.HealthCheck   `json:"healthCheck"`
+	Attributes  map[string]string `json:"attributes,omitempty"`
+}
+
+// Balancer is what people say of one load balancer, whatever pools it is in.
+type Balancer struct {
+	LoadBalancerARN string `json:"loadBalancerARN"`
+	// Cordoned says who wants no new claims on it and why; empty if nobody does.
+	Cordoned  string    `json:"cordoned,omitempty"`
+	TouchedAt time.Time `json:"-"`
+}
+
+// Budget is what is left of the account's token buckets, as of the last write.
+// What was refilled since then each replica reckons by its own clock.
+type Budget struct {
+	budget.State
+	TouchedAt time.Time `json:"-"`
 }
 
 // Lists tells whether the claim's plan accounts for a holding.
@@ -169,7 +207,10 @@ type Record[T any] struct {
 	UID string
 	// Version is opaque and changes with every write.
 	Version string
-	Value   T
+	// CreatedAt is the API server's time in whole seconds. It puts claims in an
+	// order that is the same for all; nothing compares it with a clock.
+	CreatedAt time.Time
+	Value     T
 }
 
 // Errors of a Table. Any other error means that the outcome is unknown: read
@@ -195,6 +236,8 @@ type Table[T any] interface {
 	// told of the others', which may be late. The records are shared: do not
 	// change what they point to.
 	View() []Record[T]
+	// Peek is one record of the view.
+	Peek(name string) (Record[T], bool)
 	// Get is a consistent read: it sees every write that had succeeded before.
 	Get(ctx context.Context, name string) (Record[T], error)
 	Create(ctx context.Context, name string, value T) (Record[T], error)
@@ -210,8 +253,12 @@ type Claims interface {
 	OfPodIP(ctx context.Context, ip string) ([]Record[Claim], error)
 }
 
-// Ports is the table of ports.
-type Ports = Table[Port]
+// Tables of the other kinds of record.
+type (
+	Ports     = Table[Port]
+	Balancers = Table[Balancer]
+	Budgets   = Table[Budget]
+)
 
 // ClaimName is the name of the claim lease of a pod.
 func ClaimName(podUID string) string { return "claim-" + podUID }
@@ -220,6 +267,12 @@ func ClaimName(podUID string) string { return "claim-" + podUID }
 func PortName(loadBalancerID string, listenerPort int) string {
 	return fmt.Sprintf("%s-%d", loadBalancerID, listenerPort)
 }
+
+// BalancerName is the name of the Lease of a load balancer.
+func BalancerName(loadBalancerID string) string { return "lb-" + loadBalancerID }
+
+// BudgetName is the name of the one Lease that holds the AWS budget.
+const BudgetName = "portlease-budget"
 
 // SplitPortName is the inverse of PortName.
 func SplitPortName(name string) (loadBalancerID string, listenerPort int, ok bool) {

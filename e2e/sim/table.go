@@ -88,6 +88,14 @@ func (t *table[T]) View() []ledger.Record[T] {
 	return all
 }
 
+// Peek implements ledger.Table.
+func (t *table[T]) Peek(name string) (ledger.Record[T], bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r, ok := t.seen[name]
+	return r, ok
+}
+
 // Get implements ledger.Table.
 func (t *table[T]) Get(ctx context.Context, name string) (ledger.Record[T], error) {
 	t.mu.Lock()

@@ -14,14 +14,21 @@ import "fmt"
 // Paths of the API. ClaimPath gives the path of one pod's claim; the calls on it
 // are the path itself (PUT, DELETE, GET) and the Call… suffixes (POST).
 const (
-	PathPools = "/v1/pools"
-	PathPorts = "/v1/ports"
+	PathPools         = "/v1/pools"
+	PathPorts         = "/v1/ports"
+	PathLoadBalancers = "/v1/loadbalancers"
 
 	CallTargetGroup = "/targetgroup"
 	CallBound       = "/bound"
 	CallRenew       = "/renew"
 	CallConflict    = "/conflict"
 	CallRelease     = "/release"
+
+	// Calls of people on one port or one load balancer.
+	CallBlock    = "/block"
+	CallUnblock  = "/unblock"
+	CallCordon   = "/cordon"
+	CallUncordon = "/uncordon"
 )
 
 // Audience is what the projected service-account token of a pod must be made
@@ -64,6 +71,9 @@ type ClaimRequest struct {
 	// over HTTP on HealthPath. Needed when a port speaks UDP only, because
 	// network load balancers check health over TCP and HTTP alone.
 	HealthPort int `json:"healthPort,omitempty"`
+	// Throttled is how many calls AWS refused as too many since the last report,
+	// so that the allocator slows everybody down.
+	Throttled int `json:"throttled,omitempty"`
 }
 
 // HealthPath is where the agent answers health checks of the load balancer.
@@ -88,6 +98,10 @@ type Claim struct {
 	DurationSeconds float64 `json:"durationSeconds"`
 	// RenewSeconds is how often the agent renews (it adds jitter).
 	RenewSeconds float64 `json:"renewSeconds"`
+	// BindAfterSeconds is the AWS budget's word. Zero: the calls that binding takes
+	// are paid for, bind now. More: wait that long and PUT again before any call
+	// to AWS; each try at binding is paid for anew.
+	BindAfterSeconds float64 `json:"bindAfterSeconds,omitempty"`
 }
 
 // LoadBalancer is the one that all ports of a claim are on.
@@ -108,6 +122,9 @@ type ClaimedPort struct {
 	// TargetGroupName is the name the target group must be created with.
 	TargetGroupName string      `json:"targetGroupName"`
 	HealthCheck     HealthCheck `json:"healthCheck"`
+	// Attributes of the target group that differ from AWS's defaults; setting them
+	// costs a mutating call.
+	Attributes map[string]string `json:"attributes,omitempty"`
 	// TargetGroupARN and ListenerARN are what the ledger has recorded; empty
 	// until the agent reported them.
 	TargetGroupARN string `json:"targetGroupARN,omitempty"`
@@ -135,6 +152,7 @@ type HealthCheck struct {
 	// Path is asked for over HTTP; empty for TCP.
 	Path               string `json:"path,omitempty"`
 	IntervalSeconds    int    `json:"intervalSeconds"`
+	TimeoutSeconds     int    `json:"timeoutSeconds"`
 	HealthyThreshold   int    `json:"healthyThreshold"`
 	UnhealthyThreshold int    `json:"unhealthyThreshold"`
 }
@@ -161,6 +179,8 @@ type RenewRequest struct {
 	PodIP    string        `json:"podIP"`
 	Pool     string        `json:"pool"`
 	Ports    []ClaimedPort `json:"ports"`
+	// Throttled is as in ClaimRequest.
+	Throttled int `json:"throttled,omitempty"`
 }
 
 // RenewAnswer is the claim as the ledger has it.

@@ -1,0 +1,89 @@
+package api
+
+import (
+	"fmt"
+	"time"
+)
+
+// PortPath is the path of one listener port; loadBalancerID is the last segment
+// of the load balancer's ARN.
+func PortPath(loadBalancerID string, listenerPort int) string {
+	return fmt.Sprintf("%s/%s/%d", PathPorts, loadBalancerID, listenerPort)
+}
+
+// LoadBalancerPath is the path of one load balancer.
+func LoadBalancerPath(loadBalancerID string) string { return PathLoadBalancers + "/" + loadBalancerID }
+
+// ReasonRequest is the body of block and cordon.
+type ReasonRequest struct {
+	// Reason is shown to whoever wonders; at most 200 bytes.
+	Reason string `json:"reason"`
+}
+
+// PoolList is the answer of GET PathPools.
+type PoolList struct {
+	Pools []PoolView `json:"pools"`
+}
+
+// PoolView is one pool as a replica sees it now.
+type PoolView struct {
+	Name      string   `json:"name"`
+	Placement string   `json:"placement"`
+	Protocols []string `json:"protocols"`
+	// Namespaces that may claim; empty means all.
+	Namespaces    []string           `json:"namespaces,omitempty"`
+	LoadBalancers []LoadBalancerView `json:"loadBalancers"`
+	// Ports counts listener ports of usable load balancers by state; "total" has
+	// them all and "available" those that a claim may get now.
+	Ports map[string]int `json:"ports"`
+	// Waiting is how many claims wait for a free port.
+	Waiting int `json:"waiting"`
+}
+
+// LoadBalancerView is one load balancer of a pool.
+type LoadBalancerView struct {
+	ARN  string `json:"arn"`
+	ID   string `json:"id"`
+	Host string `json:"host,omitempty"`
+	VPC  string `json:"vpc,omitempty"`
+	// LeftOut says why no port of it is handed out now; empty if it is in use.
+	LeftOut string `json:"leftOut,omitempty"`
+	// Cordoned says who cordoned it and why.
+	Cordoned string `json:"cordoned,omitempty"`
+	// Removed is a load balancer that the pool file does not name any more while
+	// ports of it are held.
+	Removed bool `json:"removed,omitempty"`
+	// Empty tells that nobody holds a port of it: a cordoned one may be removed.
+	Empty bool `json:"empty"`
+	// Held is how many of its ports are claimed, bound or releasing.
+	Held int `json:"held"`
+	// Listeners is how many the last AWS listing showed, whoever made them.
+	Listeners     int `json:"listeners"`
+	ListenerLimit int `json:"listenerLimit"`
+}
+
+// PortList is the answer of GET PathPorts.
+type PortList struct {
+	Ports []PortView `json:"ports"`
+}
+
+// PortView is one listener port that has been claimed or blocked before.
+type PortView struct {
+	Lease           string `json:"lease"`
+	LoadBalancerARN string `json:"loadBalancerARN"`
+	ListenerPort    int    `json:"listenerPort"`
+	// State is free, claimed, bound, releasing, cooldown or blocked.
+	State      string `json:"state"`
+	Generation int    `json:"generation"`
+	// Closed says who closed the port and why; a held port is blocked once it is
+	// given back.
+	Closed string `json:"closed,omitempty"`
+	// Foreign is the ARN of somebody else's listener on the port.
+	Foreign        string    `json:"foreign,omitempty"`
+	Namespace      string    `json:"namespace,omitempty"`
+	Pod            string    `json:"pod,omitempty"`
+	PodUID         string    `json:"podUID,omitempty"`
+	TargetGroupARN string    `json:"targetGroupARN,omitempty"`
+	ListenerARN    string    `json:"listenerARN,omitempty"`
+	ChangedAt      time.Time `json:"changedAt,omitzero"`
+}
