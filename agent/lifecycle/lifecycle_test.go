@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -440,7 +441,7 @@ func TestLedgerThatForgotIsToldEverything(t *testing.T) {
 			renewals := w.ledger.count("renew")
 			w.await("renewal", func() bool { return w.ledger.count("renew") > renewals })
 		}
-		if !slices.Equal(w.ledger.presented, want) {
+		if !reflect.DeepEqual(w.ledger.presented, want) {
 			t.Errorf("presented %+v, want %+v", w.ledger.presented, want)
 		}
 		p.term()

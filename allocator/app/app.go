@@ -5,7 +5,6 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -25,12 +24,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/portlease/portlease/allocator/claim"
-	"github.com/portlease/portlease/allocator/httpapi"
-	"github.com/portlease/portlease/allocator/inventory"
-	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/kubelease"
-	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/daemon"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -52,6 +47,8 @@ type process struct {
 	api atomic.Pointer[http.Handler]
 	// leases is set with api.
 	leases atomic.Pointer[kubelease.Leases]
+	// poolFileRefused tells that the pool file as it lies there is not in force.
+	poolFileRefused atomic.Bool
 }
 
 // Doors are the ways to the outside. The zero value opens the real ones: the
@@ -65,7 +62,7 @@ type Doors struct {
 
 // Run serves until ctx ends and then stops gracefully.
 func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
-	pools, err := ReadPools(c.PoolFile)
+	pools, text, err := poolfile.Read(c.PoolFile)
 	if err != nil {
 		return err
 	}
@@ -91,7 +88,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	log.InfoContext(ctx, "allocator started", "version", daemon.Version(), "listen", listener.Addr().String(), "namespace", c.Namespace, "pools", len(pools))
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx, listener) })
-	group.Go(func() error { return p.work(ctx, pools, elb.New(*doors.AWS)) })
+	group.Go(func() error { return p.work(ctx, pools, text, elb.New(*doors.AWS)) })
 	err = group.Wait()
 	log.InfoContext(context.WithoutCancel(ctx), "allocator stopped")
 	return err
@@ -124,57 +121,6 @@ func (d *Doors) open(ctx context.Context, c Config) error {
 		d.Listener = opened
 	}
 	return nil
-}
-
-// work reads the ledger, opens the API and runs the loops.
-func (p *process) work(ctx context.Context, pools []inventory.Pool, aws *elb.Client) error {
-	id, err := p.ledgerID(ctx)
-	if err != nil {
-		return nil //nolint:nilerr // only the end of ctx ends the asking
-	}
-	leases, err := kubelease.Open(ctx, p.kube, p.Namespace, p.log, func() {})
-	if err != nil {
-		return err
-	}
-	if err := leases.WaitReady(ctx); err != nil {
-		return nil //nolint:nilerr // only the end of ctx ends the waiting
-	}
-	stock := inventory.New(id, pools, aws, p.log)
-	pods := kubepod.New(p.kube, p.Namespace)
-	nudge := make(chan struct{}, 1)
-	observer := janitor.NewObserver(time.Now)
-	service := claim.New(claim.Config{
-		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, LookAtPod: pods.Look,
-		TargetGroupName: elb.TargetGroupName, Duration: p.ClaimDuration, RenewEvery: p.RenewEvery,
-		Now: time.Now, NewEpoch: newEpoch, Log: p.log,
-		Nudge: func() {
-			select {
-			case nudge <- struct{}{}:
-			default:
-			}
-		},
-	})
-	house := &housekeeping{
-		process: p, stock: stock, leases: leases, observer: observer, nudge: nudge,
-		janitor: janitor.New(janitor.Config{
-			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
-			Timing:    janitor.Timing{Cooldown: p.Cooldown, AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration},
-			LookAtPod: pods.Look, Warn: pods.Warn, Count: p.countJanitor, Now: time.Now, Log: p.log,
-		}),
-	}
-	p.measure(leases, stock)
-	p.leases.Store(leases)
-	handler := httpapi.New(httpapi.Config{
-		Claims: service, Views: views{leases, stock, service, pods}, Callers: pods, Observe: p.observe,
-		Routes: p.probes(), Now: time.Now, Log: p.log,
-	})
-	p.api.Store(&handler)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return house.run(ctx) })
-	group.Go(func() error {
-		return kubelease.Lead(ctx, p.kube, p.Namespace, p.Identity, p.log, house.lead)
-	})
-	return group.Wait()
 }
 
 // ServeHTTP serves the probes from the first moment, and the API as soon as the
@@ -228,6 +174,3 @@ func (p *process) ledgerID(ctx context.Context) (string, error) {
 		}
 	}
 }
-
-// newEpoch is unique by chance: 80 random bits.
-func newEpoch() string { return rand.Text()[:16] }

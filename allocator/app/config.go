@@ -25,7 +25,6 @@ type Config struct {
 	// ClaimDuration is how long a claim lasts without a renewal.
 	ClaimDuration time.Duration
 	RenewEvery    time.Duration
-	Cooldown      time.Duration
 	AgentGrace    time.Duration
 	SweepEvery    time.Duration
 	AuditEvery    time.Duration
@@ -48,7 +47,6 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.String(&c.Kubeconfig, "kubeconfig", "KUBECONFIG", "", "kubeconfig file; in-cluster when empty")
 	s.Duration(&c.ClaimDuration, "claim-duration", "PORTLEASE_CLAIM_DURATION", 2*time.Minute, "how long a claim lasts without a renewal, in whole seconds")
 	s.Duration(&c.RenewEvery, "renew-every", "PORTLEASE_RENEW_EVERY", 30*time.Second, "how often agents renew; at most a third of claim-duration")
-	s.Duration(&c.Cooldown, "cooldown", "PORTLEASE_COOLDOWN", 2*time.Minute, "how long a released port stays unused; load balancers pin UDP flows for two minutes")
 	s.Duration(&c.AgentGrace, "agent-grace", "PORTLEASE_AGENT_GRACE", 30*time.Second, "how long a stopping agent may take to unbind before the janitor does")
 	s.Duration(&c.SweepEvery, "sweep-every", "PORTLEASE_SWEEP_EVERY", 2*time.Second, "how often the janitor looks at the ledger")
 	s.Duration(&c.AuditEvery, "audit-every", "PORTLEASE_AUDIT_EVERY", 30*time.Second, "how often load balancers are listed")

@@ -29,7 +29,7 @@ func TestDefaultsHoldTogether(t *testing.T) {
 	}
 	want := app.Config{
 		Listen: ":8443", PlainHTTP: true, PoolFile: "/etc/portlease/pools.yaml", Namespace: "portlease", Identity: host,
-		ClaimDuration: 2 * time.Minute, RenewEvery: 30 * time.Second, Cooldown: 2 * time.Minute, AgentGrace: 30 * time.Second,
+		ClaimDuration: 2 * time.Minute, RenewEvery: 30 * time.Second, AgentGrace: 30 * time.Second,
 		SweepEvery: 2 * time.Second, AuditEvery: 30 * time.Second, LogLevel: "info",
 	}
 	if c != want {
@@ -65,8 +65,8 @@ func TestContradictionsAreRefused(t *testing.T) {
 
 		{"sweeping all the time", []string{"-plain-http", "-sweep-every=0s"}, "-sweep-every (PORTLEASE_SWEEP_EVERY)"},
 		{"listing all the time", []string{"-plain-http", "-audit-every=0s"}, "-audit-every (PORTLEASE_AUDIT_EVERY)"},
-		{"no cooldown", []string{"-plain-http", "-cooldown=0s", "-agent-grace=0s"}, ""},
-		{"negative cooldown", []string{"-plain-http", "-cooldown=-1s"}, "negative"},
+		{"no agent grace", []string{"-plain-http", "-agent-grace=0s"}, ""},
+		{"negative agent grace", []string{"-plain-http", "-agent-grace=-1s"}, "negative"},
 		{"log level", []string{"-plain-http", "-log-level=loud"}, "use debug, info, warn or error"},
 		{"unknown flag", []string{"-plain-http", "-renew=1s"}, "-renew"},
 		{"argument", []string{"-plain-http", "serve"}, `"serve" is not a flag`},

@@ -8,6 +8,7 @@ import (
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/kubelease"
+	"github.com/portlease/portlease/allocator/people"
 )
 
 const (
@@ -17,6 +18,9 @@ const (
 	describeRetry = 5 * time.Second
 	// actTimeout bounds one sweep or audit, so that a hanging call ends.
 	actTimeout = 2 * time.Minute
+	// standbyAudits is how many times rarer a replica that does not lead lists the
+	// load balancers.
+	standbyAudits = 10
 )
 
 // housekeeping is the loop that observes the ledger on every replica and sweeps
@@ -28,6 +32,12 @@ type housekeeping struct {
 	observer *janitor.Observer
 	janitor  *janitor.Janitor
 	nudge    <-chan struct{}
+	desk     *people.Desk
+	// described asks for the load balancers to be described at once.
+	described chan struct{}
+	// emptied has the cordoned and removed load balancers that were said to be
+	// empty.
+	emptied map[string]bool
 
 	// term is the context of the last time this replica was made leader.
 	term atomic.Pointer[context.Context]
@@ -46,16 +56,26 @@ func (h *housekeeping) run(ctx context.Context) error {
 	tick := time.NewTicker(h.SweepEvery)
 	defer tick.Stop()
 	var describe, audit time.Time // when next; zero is at once
+	led := false
 	for {
 		now := time.Now()
+		select {
+		case <-h.described:
+			describe = time.Time{}
+		default:
+		}
+		if leads := h.leading(); leads != led {
+			led, audit = leads, time.Time{} // a new leader looks at once
+		}
 		if !now.Before(describe) {
 			describe = now.Add(h.describe(ctx))
+			audit = time.Time{} // what is new is used once it is listed
 		}
 		if !now.Before(audit) {
-			h.audit(ctx)
-			audit = now.Add(h.AuditEvery)
+			audit = now.Add(h.audit(ctx))
 		}
 		h.sweep(ctx)
+		h.report(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -73,18 +93,45 @@ func (h *housekeeping) describe(ctx context.Context) (next time.Duration) {
 	return describeEvery
 }
 
-func (h *housekeeping) audit(ctx context.Context) {
+// audit lists what there is. Who stands by does so rarely, because all replicas
+// pay from one budget: what others listen on is in the ledger by then, written
+// there by the replica that leads.
+func (h *housekeeping) audit(ctx context.Context) (next time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
-	if !h.leading() {
-		if _, err := h.stock.List(ctx); err != nil {
-			h.log.ErrorContext(ctx, "load balancers not listed", "err", err)
+	if h.leading() {
+		if err := h.janitor.Audit(ctx); err != nil {
+			h.log.ErrorContext(ctx, "audit incomplete", "err", err)
 		}
+		return h.AuditEvery
+	}
+	if _, err := h.stock.List(ctx); err != nil {
+		h.log.ErrorContext(ctx, "load balancers not listed", "err", err)
+		return h.AuditEvery
+	}
+	return standbyAudits * h.AuditEvery
+}
+
+// report sets the metrics of pools and says when a load balancer that gets no
+// new claims has become empty.
+func (h *housekeeping) report(ctx context.Context) {
+	list, err := h.desk.Pools(ctx)
+	if err != nil {
+		h.log.ErrorContext(ctx, "pools not counted", "err", err)
 		return
 	}
-	if err := h.janitor.Audit(ctx); err != nil {
-		h.log.ErrorContext(ctx, "audit incomplete", "err", err)
+	h.measurePools(list.Pools)
+	empty := make(map[string]bool)
+	for _, v := range h.desk.LoadBalancers() {
+		if v.Cordoned == "" || !v.Empty {
+			continue
+		}
+		empty[v.ARN] = true
+		if !h.emptied[v.ARN] {
+			h.log.InfoContext(ctx, "cordoned load balancer is empty: it may be removed", "loadBalancer", v.ARN, "cordoned", v.Cordoned)
+		}
 	}
+	h.emptied = empty
 }
 
 func (h *housekeeping) sweep(ctx context.Context) {

@@ -6,14 +6,15 @@ import (
 	"slices"
 	"time"
 
-	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/people"
+	"github.com/portlease/portlease/shared/api"
 )
 
 // measure registers what is read from the ledger whenever metrics are asked for.
-func (p *process) measure(leases *kubelease.Leases, stock *inventory.Inventory) {
-	for _, state := range []ledger.PortState{ledger.Claimed, ledger.Bound, ledger.Releasing, ledger.Cooldown, ledger.Free} {
+func (p *process) measure(leases *kubelease.Leases, desk *people.Desk) {
+	for _, state := range []ledger.PortState{ledger.Claimed, ledger.Bound, ledger.Releasing, ledger.Cooldown, ledger.Free, ledger.Blocked} {
 		p.metrics.NewGauge(fmt.Sprintf(`portlease_ports{state=%q}`, state), func() float64 {
 			n := 0
 			for _, r := range leases.Ports().View() {
@@ -35,7 +36,43 @@ func (p *process) measure(leases *kubelease.Leases, stock *inventory.Inventory) 
 			return float64(n)
 		})
 	}
-	p.metrics.NewGauge(`portlease_load_balancers_left_out`, func() float64 { return float64(len(stock.Unfit())) })
+	for name, left := range map[string]func(api.LoadBalancerView) bool{
+		"portlease_load_balancers_left_out": func(v api.LoadBalancerView) bool { return v.LeftOut != "" },
+		"portlease_load_balancers_cordoned": func(v api.LoadBalancerView) bool { return v.Cordoned != "" },
+		"portlease_load_balancers_removed":  func(v api.LoadBalancerView) bool { return v.Removed },
+		"portlease_load_balancers":          func(api.LoadBalancerView) bool { return true },
+	} {
+		p.metrics.NewGauge(name, func() float64 {
+			n := 0
+			for _, v := range desk.LoadBalancers() {
+				if left(v) {
+					n++
+				}
+			}
+			return float64(n)
+		})
+	}
+	p.metrics.NewGauge(`portlease_pool_file_refused`, func() float64 {
+		if p.poolFileRefused.Load() {
+			return 1
+		}
+		return 0
+	})
+}
+
+// measurePools sets what is counted by pool. Pools come and go with the pool
+// file, so these are no fixed gauges.
+func (p *process) measurePools(pools []api.PoolView) {
+	for _, v := range pools {
+		p.metrics.GetOrCreateGauge(fmt.Sprintf(`portlease_pool_ports_total{pool=%q}`, v.Name), nil).Set(float64(v.Ports["total"]))
+		p.metrics.GetOrCreateGauge(fmt.Sprintf(`portlease_pool_ports_available{pool=%q}`, v.Name), nil).Set(float64(v.Ports["available"]))
+		p.metrics.GetOrCreateGauge(fmt.Sprintf(`portlease_pool_claims_waiting{pool=%q}`, v.Name), nil).Set(float64(v.Waiting))
+	}
+}
+
+// countRefusal counts claims that were told to wait or to move, by pool.
+func (p *process) countRefusal(what, pool string) {
+	p.metrics.GetOrCreateCounter(fmt.Sprintf(`portlease_claims_refused_total{reason=%q,pool=%q}`, what, pool)).Inc()
 }
 
 // methods are those that the API knows.

@@ -32,7 +32,7 @@ func (s *Service) adopt(ctx context.Context, h Holder, req api.RenewRequest) (le
 	}
 	ports := make([]ledger.Port, len(c.Ports))
 	for i, p := range c.Ports {
-		ports[i] = s.held(ledger.Record[ledger.Claim]{Name: ledger.ClaimName(h.UID), Value: c}, p)
+		ports[i] = s.held(ledger.Record[ledger.Claim]{Name: ledger.ClaimName(h.UID), Value: c}, i)
 		ports[i].TargetGroupARN, ports[i].ListenerARN, ports[i].State = req.Ports[i].TargetGroupARN, req.Ports[i].ListenerARN, ledger.Bound
 		if err := s.prove(ctx, h, ports[i], p.Fence); err != nil {
 			return none, err
@@ -86,7 +86,9 @@ func (s *Service) presented(h Holder, req api.RenewRequest) (ledger.Claim, error
 			c.HealthPort = p.HealthCheck.Port
 		}
 		c.Wanted = append(c.Wanted, p.Port)
-		c.Ports = append(c.Ports, ledger.PlannedPort{ListenerPort: p.ListenerPort, Fence: p.Fence, HealthCheck: p.HealthCheck})
+		c.Ports = append(c.Ports, ledger.PlannedPort{
+			ListenerPort: p.ListenerPort, Fence: p.Fence, HealthCheck: p.HealthCheck, Attributes: p.Attributes, Cooldown: pool.Terms.Cooldown,
+		})
 	}
 	if err := api.ValidatePorts(c.Wanted); err != nil {
 		return c, api.Errorf(api.Invalid, "%v", err)
@@ -104,11 +106,11 @@ func (s *Service) prove(ctx context.Context, h Holder, p ledger.Port, f api.Fenc
 	if err != nil {
 		return unavailable(err)
 	}
-	groups, exists, err := s.Pools.TargetGroupsAt(ctx, p.LoadBalancerARN, p.ListenerPort)
+	sight, err := s.Pools.Look(ctx, p.LoadBalancerARN)
 	if err != nil {
 		return unavailable(err)
 	}
-	if proof.PodUID != h.UID || proof.Fence != f || !exists || !slices.Equal(groups, []string{p.TargetGroupARN}) {
+	if proof.PodUID != h.UID || proof.Fence != f || !slices.Equal(sight.Forwards[p.ListenerPort], []string{p.TargetGroupARN}) {
 		return errNotAdopted
 	}
 	port, err := s.Ports.Get(ctx, f.Lease)

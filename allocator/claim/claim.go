@@ -19,7 +19,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -33,14 +32,17 @@ type Holder struct{ Namespace, Pod, UID string }
 // Pool is what may be handed out under one name, as it is known now.
 type Pool struct {
 	Name          string
+	Terms         Terms
 	LoadBalancers []LoadBalancer
 	// LeftOut says of each load balancer that cannot be used now why not.
 	LeftOut []string
 }
 
-// LoadBalancer is one load balancer that may be used now.
+// LoadBalancer is one load balancer that is fit for use.
 type LoadBalancer struct {
 	api.LoadBalancer
+	// Closed says why it gets no new claims although it is fit; empty if it does.
+	Closed string
 	Ranges []portpool.Range
 	// Seen has every listener port that the last AWS listing showed, whoever
 	// made it: none of them is granted.
@@ -54,12 +56,34 @@ type Pools interface {
 	// Pool gives false for an unknown name.
 	Pool(name string) (Pool, bool)
 	Names() []string
-	// TargetGroupsAt is the allocator's own look at a listener port: the target
-	// groups its listener forwards to, and whether there is one at all. What it
-	// sees is in Pool from then on.
-	TargetGroupsAt(ctx context.Context, loadBalancerARN string, port int) (arns []string, exists bool, err error)
+	// Look is the allocator's own look at a load balancer. What it sees is in Pool
+	// from then on.
+	Look(ctx context.Context, loadBalancerARN string) (Sight, error)
 	// Proof reads whose a listener is from its tags.
 	Proof(ctx context.Context, listenerARN string) (Proof, error)
+}
+
+// Sight is what AWS showed of a load balancer.
+type Sight struct {
+	// Gone is a load balancer that does not exist.
+	Gone bool
+	// Forwards has the target groups that each listener forwards to, by listener
+	// port.
+	Forwards map[int][]string
+	// Limit is how many listeners it may have.
+	Limit int
+}
+
+// Budget paces the calls to AWS.
+type Budget interface {
+	// Bind pays for one try at binding what of a claim's ports is not bound, and
+	// for looking at the rest. More than zero is for how long it is too early.
+	// throttled is how many calls of this pod AWS refused as too many.
+	Bind(ctx context.Context, c ledger.Record[ledger.Claim], ports []ledger.Port, throttled int) (time.Duration, error)
+	// Unbind pays for deleting one binding; false means not now.
+	Unbind(ctx context.Context, portLease string) (bool, error)
+	// Throttled hears that AWS refused calls as too many.
+	Throttled(ctx context.Context, calls int) error
 }
 
 // Proof is whose a listener is by its tags; zero if it is not this ledger's.
@@ -80,7 +104,15 @@ type Config struct {
 	TargetGroupName func(ledgerID string, f api.Fence) string
 	// Duration of a claim without renewal, and how often to renew.
 	Duration, RenewEvery time.Duration
-	Now                  func() time.Time
+	// ReturnPatience is how long a pod waits for its port of before to be unbound.
+	ReturnPatience time.Duration
+	Budget         Budget
+	// Age is for how long this process has seen a lease unchanged; 0 if it has
+	// not yet.
+	Age func(name, version string) time.Duration
+	// Count counts refusals by pool, for metrics.
+	Count func(what, pool string)
+	Now   func() time.Time
 	// NewEpoch gives a word that has never been given before.
 	NewEpoch func() string
 	// Nudge tells the janitor that there is work; it must not block.
@@ -119,9 +151,6 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 	if err := s.checkPod(ctx, h, req.PodIP); err != nil {
 		return c, false, err
 	}
-	if _, known := s.Pools.Pool(req.Pool); !known {
-		return c, false, api.Errorf(api.Invalid, "pool %q does not exist; the pools are: %s", req.Pool, strings.Join(s.Pools.Names(), ", "))
-	}
 	r, created, err := s.open(ctx, h, req)
 	if err != nil {
 		return c, created, err
@@ -129,7 +158,7 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 	if !slices.Equal(r.Value.Wanted, req.Ports) || r.Value.Pool != req.Pool {
 		return c, created, api.Errorf(api.Invalid, "this pod already claims %v of pool %s; ports of a pod cannot change: replace the pod", r.Value.Wanted, r.Value.Pool)
 	}
-	if r, err = s.setPodIP(ctx, r, req.PodIP); err != nil {
+	if r, err = s.prolong(ctx, r, req.PodIP); err != nil {
 		return c, created, err
 	}
 	if err := s.settleIP(ctx, r); err != nil {
@@ -138,7 +167,7 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 	if r, err = s.advance(ctx, r, nil); err != nil {
 		return c, created, err
 	}
-	c, err = s.wire(ctx, r)
+	c, err = s.paid(ctx, r, req.Throttled)
 	return c, created, err
 }
 
@@ -170,6 +199,9 @@ func (s *Service) open(ctx context.Context, h Holder, req api.ClaimRequest) (r l
 		if !errors.Is(err, ledger.ErrAbsent) {
 			return r, false, unavailable(err)
 		}
+		if err := s.admit(h, req); err != nil {
+			return r, false, err
+		}
 		r, err = s.Claims.Create(ctx, name, ledger.Claim{
 			Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID, PodIP: req.PodIP, Pool: req.Pool,
 			State: ledger.Waiting, Wanted: req.Ports, HealthPort: req.HealthPort,
@@ -185,11 +217,21 @@ func (s *Service) open(ctx context.Context, h Holder, req api.ClaimRequest) (r l
 	return r, false, errCrowded
 }
 
-// setPodIP records the address of the pod, which changes when its sandbox was
-// made anew.
-func (s *Service) setPodIP(ctx context.Context, r ledger.Record[ledger.Claim], ip string) (ledger.Record[ledger.Claim], error) {
+// admit refuses a new claim that the pool does not allow.
+func (s *Service) admit(h Holder, req api.ClaimRequest) error {
+	pool, known := s.Pools.Pool(req.Pool)
+	if !known {
+		return s.unknownPool(req.Pool)
+	}
+	return pool.admit(h, req.Ports)
+}
+
+// prolong records the address of the pod, which changes when its sandbox was
+// made anew, and that it still asks: it may wait for the budget, or in line for
+// a port, for longer than a claim lasts.
+func (s *Service) prolong(ctx context.Context, r ledger.Record[ledger.Claim], ip string) (ledger.Record[ledger.Claim], error) {
 	for range rounds {
-		if r.Value.PodIP == ip {
+		if r.Value.PodIP == ip && s.Age(r.Name, r.Version) < s.RenewEvery || r.Value.State == ledger.Ending {
 			return r, nil
 		}
 		r.Value.PodIP = ip
@@ -212,28 +254,4 @@ func (s *Service) setPodIP(ctx context.Context, r ledger.Record[ledger.Claim], i
 // outcome is unknown; every call may be repeated.
 func unavailable(err error) error {
 	return api.Errorf(api.Unavailable, "%v", err).WithRetryAfter(retrySoon)
-}
-
-// wire gives the claim as the agent sees it, with what the ledger has recorded.
-func (s *Service) wire(ctx context.Context, r ledger.Record[ledger.Claim]) (api.Claim, error) {
-	v := r.Value
-	c := api.Claim{
-		UID: r.UID, Ledger: s.Ledger, Namespace: v.Namespace, Pod: v.Pod, PodUID: v.PodUID, PodIP: v.PodIP, Pool: v.Pool,
-		LoadBalancer: v.LoadBalancer, DurationSeconds: v.Duration.Seconds(), RenewSeconds: s.RenewEvery.Seconds(),
-	}
-	for i, p := range v.Ports {
-		port, err := s.Ports.Get(ctx, p.Fence.Lease)
-		if err != nil {
-			return c, unavailable(err)
-		}
-		if !port.Value.Holds(r.Name, p.Fence) {
-			return c, api.Errorf(api.Unsettled, "port %d was taken back meanwhile; ask again", p.ListenerPort).WithRetryAfter(retrySoon)
-		}
-		c.Ports = append(c.Ports, api.ClaimedPort{
-			Port: v.Wanted[i], ListenerPort: p.ListenerPort, Fence: p.Fence,
-			TargetGroupName: s.TargetGroupName(s.Ledger, p.Fence), HealthCheck: p.HealthCheck,
-			TargetGroupARN: port.Value.TargetGroupARN, ListenerARN: port.Value.ListenerARN,
-		})
-	}
-	return c, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/portpool"
@@ -60,10 +59,10 @@ func (s *Service) step(ctx context.Context, r ledger.Record[ledger.Claim], exclu
 	if len(r.Value.Ports) == 0 {
 		return s.replan(ctx, r, exclude)
 	}
-	for _, p := range r.Value.Ports {
+	for i, p := range r.Value.Ports {
 		err := errTaken
 		if !exclude[p.Fence.Lease] {
-			err = s.take(ctx, r, p)
+			err = s.take(ctx, r, i)
 		}
 		if errors.Is(err, errTaken) {
 			exclude[p.Fence.Lease] = true
@@ -99,10 +98,10 @@ func writeError(err error) error {
 // that the binding in AWS stays the claim's.
 func (s *Service) notHeld(ctx context.Context, r ledger.Record[ledger.Claim]) ([]string, error) {
 	var gone []string
-	for _, p := range r.Value.Ports {
+	for i, p := range r.Value.Ports {
 		port, err := s.Ports.Get(ctx, p.Fence.Lease)
 		if errors.Is(err, ledger.ErrAbsent) {
-			restored := s.held(r, p)
+			restored := s.held(r, i)
 			restored.Restored = true
 			if port, err = s.Ports.Create(ctx, p.Fence.Lease, restored); errors.Is(err, ledger.ErrConflict) {
 				// Whoever was faster may have restored it for this very claim.
@@ -122,11 +121,13 @@ func (s *Service) notHeld(ctx context.Context, r ledger.Record[ledger.Claim]) ([
 }
 
 // held is the record of a planned port once it is taken.
-func (s *Service) held(r ledger.Record[ledger.Claim], p ledger.PlannedPort) ledger.Port {
+func (s *Service) held(r ledger.Record[ledger.Claim], i int) ledger.Port {
+	p := r.Value.Ports[i]
 	return ledger.Port{
 		LoadBalancerARN: r.Value.LoadBalancer.ARN, ListenerPort: p.ListenerPort, State: ledger.Claimed,
 		Holder: r.Name, Epoch: p.Fence.Epoch, Generation: p.Fence.Generation,
-		Namespace: r.Value.Namespace, Pod: r.Value.Pod, PodUID: r.Value.PodUID, TouchedAt: s.Now(),
+		Namespace: r.Value.Namespace, Pod: r.Value.Pod, PodUID: r.Value.PodUID,
+		PortName: r.Value.Wanted[i].Name, CooldownTime: p.Cooldown, TouchedAt: s.Now(),
 	}
 }
 
@@ -134,7 +135,12 @@ func (s *Service) held(r ledger.Record[ledger.Claim], p ledger.PlannedPort) ledg
 // nothing fits, the claim waits without ports.
 func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exclude map[string]bool) (ledger.Record[ledger.Claim], error) {
 	before := r.Value.Ports
-	next, exhausted := s.plan(r.Value, exclude)
+	if len(before) == 0 {
+		if port, found := s.returning(r.Value); found {
+			return r, api.Errorf(api.Unsettled, "port %d, which this pod had before, is still being unbound; ask again to get it back", port).WithRetryAfter(retrySoon)
+		}
+	}
+	next, exhausted := s.plan(r, exclude)
 	if exhausted != nil {
 		if !errors.Is(exhausted, portpool.ErrExhausted) {
 			return r, exhausted
@@ -162,20 +168,10 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exc
 	return r, nil
 }
 
-func (s *Service) exhausted(c ledger.Claim) error {
-	pool, _ := s.Pools.Pool(c.Pool)
-	leftOut := ""
-	if len(pool.LeftOut) > 0 {
-		leftOut = "; left out: " + strings.Join(pool.LeftOut, ", ")
-	}
-	return api.Errorf(api.Exhausted, "pool %s has no load balancer with %d free listener ports: add a load balancer, widen the pool, or wait for a port to come back%s",
-		c.Pool, len(c.Wanted), leftOut).WithRetryAfter(retryExhausted)
-}
-
 // take makes one planned port the claim's, always by a write. errTaken means
 // that this plan can never have it.
-func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], p ledger.PlannedPort) error {
-	value := s.held(r, p)
+func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], i int) error {
+	p, value := r.Value.Ports[i], s.held(r, i)
 	for range rounds {
 		port, err := s.Ports.Get(ctx, p.Fence.Lease)
 		switch {
@@ -190,7 +186,7 @@ func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], p led
 		case port.Value.HeldBy(r.Name, p.Fence):
 			port.Value.TouchedAt = s.Now()
 			_, err = s.Ports.Update(ctx, port)
-		case port.Value.Epoch == p.Fence.Epoch && port.Value.Generation == p.Fence.Generation-1 && open(port.Value, r.Value):
+		case precedes(port.Value, p.Fence) && open(port.Value, r.Value):
 			port.Value = value
 			_, err = s.Ports.Update(ctx, port)
 		default:
@@ -204,6 +200,12 @@ func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], p led
 		}
 	}
 	return errCrowded
+}
+
+// precedes tells whether a fence is the next after what a port lease has. One
+// that was only ever blocked has no epoch: its first holder's is new.
+func precedes(p ledger.Port, f api.Fence) bool {
+	return p.Generation == f.Generation-1 && (p.Epoch == f.Epoch || p.Generation == 0)
 }
 
 // giveBack lets go of a port that the claim does not need any more; agent says

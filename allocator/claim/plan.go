@@ -1,6 +1,7 @@
 package claim
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -9,51 +10,62 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// Health checks of a binding. Network load balancers take 5-300 s as interval
-// and 2-10 as thresholds (AWS, "Health checks for Network Load Balancer target
-// groups"); a new target is healthy after its first passing check.
-const (
-	healthInterval  = 10
-	healthThreshold = 2
-)
+// portView is the ports of the view by lease name.
+type portView map[string]ledger.Record[ledger.Port]
 
 // plan chooses ports for a claim and the fences they will have. It keeps those
 // entries that are not excluded if the same load balancer can give the rest.
 // It returns portpool.ErrExhausted when nothing fits.
-func (s *Service) plan(c ledger.Claim, exclude map[string]bool) (ledger.Claim, error) {
-	pool, _ := s.Pools.Pool(c.Pool)
-	records := make(map[string]ledger.Record[ledger.Port])
-	for _, r := range s.Ports.View() {
-		records[r.Name] = r
+func (s *Service) plan(r ledger.Record[ledger.Claim], exclude map[string]bool) (ledger.Claim, error) {
+	c := r.Value
+	pool, known := s.Pools.Pool(c.Pool)
+	if !known {
+		return c, s.unknownPool(c.Pool)
 	}
+	ports := make(portView)
+	for _, r := range s.Ports.View() {
+		ports[r.Name] = r
+	}
+	if len(c.Ports) == 0 {
+		c = s.remembered(r, pool, ports)
+	}
+	wish := portpool.Wish{Ports: len(c.Wanted), Seed: c.PodUID, Placement: pool.Terms.Placement, Elders: s.elders(r, ports)}
 	kept := make([]*ledger.PlannedPort, len(c.Wanted))
-	missing := len(c.Wanted)
 	// The view may be late and show a port that is kept as free.
 	used := maps.Clone(exclude)
 	for i, p := range c.Ports {
-		if !exclude[p.Fence.Lease] {
+		if p.Fence.Lease != "" && !exclude[p.Fence.Lease] {
 			kept[i] = &p
 			used[p.Fence.Lease] = true
-			missing--
+			wish.Ports--
 		}
 	}
-	if missing < len(c.Wanted) {
+	if wish.Ports < len(c.Wanted) {
+		// Who has a part comes before all who have nothing.
+		rest := wish
+		rest.Elders = nil
 		same := slices.DeleteFunc(slices.Clone(pool.LoadBalancers), func(lb LoadBalancer) bool { return lb.ARN != c.LoadBalancer.ARN })
-		if choice, err := portpool.Choose(s.candidates(same, records, c, used), missing, c.PodUID); err == nil {
-			return s.planned(c, same[0], kept, choice.Ports, records), nil
+		choice, err := portpool.Choose(s.candidates(pool, same, ports, c, used), rest)
+		if err == nil {
+			return s.planned(c, pool, same[0].LoadBalancer, kept, choice.Ports, ports), nil
+		}
+		if wish.Ports == 0 {
+			return s.planned(c, pool, c.LoadBalancer, kept, nil, ports), nil
 		}
 	}
-	choice, err := portpool.Choose(s.candidates(pool.LoadBalancers, records, c, exclude), len(c.Wanted), c.PodUID)
+	wish.Ports = len(c.Wanted)
+	open := slices.DeleteFunc(slices.Clone(pool.LoadBalancers), func(lb LoadBalancer) bool { return lb.Closed != "" })
+	choice, err := portpool.Choose(s.candidates(pool, open, ports, c, exclude), wish)
 	if err != nil {
 		return c, err
 	}
-	i := slices.IndexFunc(pool.LoadBalancers, func(lb LoadBalancer) bool { return lb.ARN == choice.ARN })
-	return s.planned(c, pool.LoadBalancers[i], make([]*ledger.PlannedPort, len(c.Wanted)), choice.Ports, records), nil
+	i := slices.IndexFunc(open, func(lb LoadBalancer) bool { return lb.ARN == choice.ARN })
+	return s.planned(c, pool, open[i].LoadBalancer, make([]*ledger.PlannedPort, len(c.Wanted)), choice.Ports, ports), nil
 }
 
 // planned fills the gaps of a plan with the chosen listener ports.
-func (s *Service) planned(c ledger.Claim, lb LoadBalancer, kept []*ledger.PlannedPort, chosen []int, records map[string]ledger.Record[ledger.Port]) ledger.Claim {
-	c.LoadBalancer = lb.LoadBalancer
+func (s *Service) planned(c ledger.Claim, pool Pool, lb api.LoadBalancer, kept []*ledger.PlannedPort, chosen []int, ports portView) ledger.Claim {
+	c.LoadBalancer = lb
 	c.State = ledger.Waiting
 	c.Ports = nil
 	for i, k := range kept {
@@ -63,52 +75,112 @@ func (s *Service) planned(c ledger.Claim, lb LoadBalancer, kept []*ledger.Planne
 		}
 		lease := ledger.PortName(ledger.LoadBalancerID(lb.ARN), chosen[0])
 		f := api.Fence{Lease: lease, Generation: 1}
-		if r, exists := records[lease]; exists {
+		if r, exists := ports[lease]; exists && r.Value.Generation > 0 {
 			f.Epoch, f.Generation = r.Value.Epoch, r.Value.Generation+1
 		} else {
 			f.Epoch = s.NewEpoch()
 		}
-		c.Ports = append(c.Ports, ledger.PlannedPort{ListenerPort: chosen[0], Fence: f, HealthCheck: healthCheck(c, c.Wanted[i])})
+		c.Ports = append(c.Ports, ledger.PlannedPort{
+			ListenerPort: chosen[0], Fence: f, HealthCheck: pool.Terms.healthCheck(c, c.Wanted[i]),
+			Attributes: pool.Terms.Attributes, Cooldown: pool.Terms.Cooldown,
+		})
 		chosen = chosen[1:]
 	}
 	return c
 }
 
-// healthCheck is over TCP on the target port itself where somebody listens
-// there, and over HTTP at the agent where the game speaks UDP only.
-func healthCheck(c ledger.Claim, p api.Port) api.HealthCheck {
-	h := api.HealthCheck{Protocol: "TCP", IntervalSeconds: healthInterval, HealthyThreshold: healthThreshold, UnhealthyThreshold: healthThreshold}
-	if p.Protocol == api.UDP {
-		h.Protocol, h.Port, h.Path = "HTTP", c.HealthPort, api.HealthPath
+// remembered gives a claim without ports those that its earlier claim lease left
+// behind: somebody deleted that lease while the agent was restarting, and the
+// pod is to keep its address.
+func (s *Service) remembered(r ledger.Record[ledger.Claim], pool Pool, ports portView) ledger.Claim {
+	c := r.Value
+	found := make([]ledger.PlannedPort, len(c.Wanted))
+	for _, p := range ports {
+		v := p.Value
+		if v.Holder != r.Name || v.State != ledger.Claimed && v.State != ledger.Bound || v.TargetGroupARN == "" {
+			continue
+		}
+		i := slices.IndexFunc(c.Wanted, func(w api.Port) bool { return w.Name == v.PortName })
+		at := slices.IndexFunc(pool.LoadBalancers, func(lb LoadBalancer) bool { return lb.ARN == v.LoadBalancerARN })
+		if i < 0 || at < 0 || c.LoadBalancer.ARN != "" && c.LoadBalancer.ARN != v.LoadBalancerARN {
+			continue
+		}
+		c.LoadBalancer = pool.LoadBalancers[at].LoadBalancer
+		found[i] = ledger.PlannedPort{
+			ListenerPort: v.ListenerPort, Fence: v.Fence(p.Name), HealthCheck: pool.Terms.healthCheck(c, c.Wanted[i]),
+			Attributes: pool.Terms.Attributes, Cooldown: pool.Terms.Cooldown,
+		}
 	}
-	return h
+	if c.LoadBalancer.ARN != "" {
+		c.Ports = found
+	}
+	return c
+}
+
+// elders are the claims of the same pool that wait for ports for longer than
+// this one, oldest first, with how many each wants. One that has not asked for a
+// while does not count, and neither does one that the view shows with a port:
+// its plan is only on its way here.
+func (s *Service) elders(r ledger.Record[ledger.Claim], ports portView) []int {
+	served := make(map[string]bool)
+	for _, p := range ports {
+		served[p.Value.Holder] = true
+	}
+	waiting := slices.DeleteFunc(s.Claims.View(), func(o ledger.Record[ledger.Claim]) bool {
+		return o.Name == r.Name || o.Value.State != ledger.Waiting || o.Value.Pool != r.Value.Pool || len(o.Value.Ports) > 0 ||
+			served[o.Name] || s.Age(o.Name, o.Version) > patience*s.RenewEvery || older(r, o) < 0
+	})
+	slices.SortFunc(waiting, older)
+	wants := make([]int, len(waiting))
+	for i, o := range waiting {
+		wants[i] = len(o.Value.Wanted)
+	}
+	return wants
+}
+
+// patience is after how many intervals of renewal without a word a waiting claim
+// loses its place in the line. It does not lose the claim.
+const patience = 2
+
+// older orders claims by who came first. The API server's time decides, and
+// among those of one second the name.
+func older(a, b ledger.Record[ledger.Claim]) int {
+	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Name, b.Name))
 }
 
 // candidates says which ports of the load balancers may be chosen for a claim.
-func (s *Service) candidates(lbs []LoadBalancer, records map[string]ledger.Record[ledger.Port], c ledger.Claim, exclude map[string]bool) []portpool.LoadBalancer {
+func (s *Service) candidates(pool Pool, lbs []LoadBalancer, ports portView, c ledger.Claim, exclude map[string]bool) []portpool.LoadBalancer {
 	// By name, because a record that cannot be read tells nothing else.
-	byLoadBalancer := make(map[string]map[int]ledger.Port)
+	byLoadBalancer := make(map[string]map[int]ledger.Record[ledger.Port])
 	excluded := make(map[string]map[int]bool)
-	for name, r := range records {
-		note(byLoadBalancer, name, r.Value)
+	for name, r := range ports {
+		note(byLoadBalancer, name, r)
 	}
 	for name := range exclude {
 		note(excluded, name, true)
 	}
 	var out []portpool.LoadBalancer
 	for _, lb := range lbs {
-		p := portpool.LoadBalancer{ARN: lb.ARN, Ranges: lb.Ranges, Limit: lb.Limit, Taken: make(map[int]bool), Preferred: make(map[int]bool)}
+		p := portpool.LoadBalancer{
+			ARN: lb.ARN, Ranges: lb.Ranges, Limit: lb.Limit,
+			Taken: make(map[int]bool), Preferred: make(map[int]bool), Spared: make(map[int]bool),
+		}
 		listeners := make(map[int]bool)
 		for port := range lb.Seen {
 			p.Taken[port], listeners[port] = true, true
 		}
-		for port, v := range byLoadBalancer[ledger.LoadBalancerID(lb.ARN)] {
-			if open(v, c) {
-				p.Preferred[port] = v.Namespace == c.Namespace && v.Pod == c.Pod
-			} else {
+		for port, r := range byLoadBalancer[ledger.LoadBalancerID(lb.ARN)] {
+			v := r.Value
+			own := v.Namespace == c.Namespace && v.Pod == c.Pod
+			switch {
+			case !open(v, c):
 				p.Taken[port] = true
+			case own:
+				p.Preferred[port] = true
+			case v.Pod != "" && s.Age(r.Name, r.Version) < pool.Terms.Sticky:
+				p.Spared[port] = true
 			}
-			if v.State != ledger.Free && v.State != ledger.Cooldown {
+			if v.Held() || v.Foreign != "" {
 				listeners[port] = true
 			}
 		}
@@ -134,6 +206,9 @@ func note[V any](into map[string]map[int]V, name string, v V) {
 // open tells whether a port may be taken by a claim: it is free, or it cools
 // down from this very namespace/pod, whose players may well come back to it.
 func open(p ledger.Port, c ledger.Claim) bool {
+	if p.Closed != "" || p.Foreign != "" {
+		return false
+	}
 	switch p.State {
 	case ledger.Free:
 		return true
@@ -143,4 +218,23 @@ func open(p ledger.Port, c ledger.Claim) bool {
 		return false
 	}
 	return false
+}
+
+// returning finds a port that this very namespace/pod had before and that is
+// still being unbound: waiting for it gives the pod its address back.
+func (s *Service) returning(c ledger.Claim) (listenerPort int, found bool) {
+	pool, _ := s.Pools.Pool(c.Pool)
+	if pool.Terms.Sticky == 0 {
+		return 0, false
+	}
+	for _, r := range s.Ports.View() {
+		v := r.Value
+		if v.State == ledger.Releasing && v.Namespace == c.Namespace && v.Pod == c.Pod && v.PodUID != c.PodUID &&
+			s.Age(r.Name, r.Version) < s.ReturnPatience && slices.ContainsFunc(pool.LoadBalancers, func(lb LoadBalancer) bool {
+			return lb.ARN == v.LoadBalancerARN && lb.Closed == ""
+		}) {
+			return v.ListenerPort, true
+		}
+	}
+	return 0, false
 }

@@ -22,7 +22,7 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 			return api.ReleaseAnswer{}, unavailable(err)
 		}
 		if r.Value.State != ledger.Ending {
-			r.Value.State, r.Value.Agent = ledger.Ending, ledger.AgentUnbinding
+			r.Value.State, r.Value.Agent = ledger.Ending, s.unbinder(ctx, r)
 			r.Value.RenewedAt = s.Now()
 			if _, err := s.Claims.Update(ctx, r); errors.Is(err, ledger.ErrConflict) {
 				continue
@@ -36,11 +36,29 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 	return api.ReleaseAnswer{}, errCrowded
 }
 
+// unbinder says who deletes the bindings of a claim that ends: its agent, if the
+// budget has the calls for it now, and else the janitor when it has.
+func (s *Service) unbinder(ctx context.Context, r ledger.Record[ledger.Claim]) ledger.AgentPart {
+	for _, p := range r.Value.Ports {
+		if port, seen := s.Ports.Peek(p.Fence.Lease); seen && port.Value.TargetGroupARN == "" {
+			continue // there is nothing to delete that the ledger knows of
+		}
+		now, err := s.Budget.Unbind(ctx, p.Fence.Lease)
+		if err != nil {
+			s.Log.WarnContext(ctx, "budget not asked", "err", err)
+		}
+		if !now {
+			return ledger.AgentAbsent
+		}
+	}
+	return ledger.AgentUnbinding
+}
+
 // releasing moves the ports of an ending claim and says what there is to unbind.
 func (s *Service) releasing(ctx context.Context, r ledger.Record[ledger.Claim]) (api.ReleaseAnswer, error) {
-	answer := api.ReleaseAnswer{Unbind: true}
+	answer := api.ReleaseAnswer{Unbind: r.Value.Agent == ledger.AgentUnbinding, Ports: []api.ClaimedPort{}}
 	for i, p := range r.Value.Ports {
-		if err := s.giveBack(ctx, r.Name, p.Fence, ledger.AgentUnbinding); err != nil {
+		if err := s.giveBack(ctx, r.Name, p.Fence, r.Value.Agent); err != nil {
 			return api.ReleaseAnswer{}, err
 		}
 		port, err := s.Ports.Get(ctx, p.Fence.Lease)
@@ -51,10 +69,7 @@ func (s *Service) releasing(ctx context.Context, r ledger.Record[ledger.Claim]) 
 			return api.ReleaseAnswer{}, unavailable(err)
 		}
 		if port.Value.Holds(r.Name, p.Fence) {
-			answer.Ports = append(answer.Ports, api.ClaimedPort{
-				Port: r.Value.Wanted[i], ListenerPort: p.ListenerPort, Fence: p.Fence, HealthCheck: p.HealthCheck,
-				TargetGroupName: s.TargetGroupName(s.Ledger, p.Fence), TargetGroupARN: port.Value.TargetGroupARN, ListenerARN: port.Value.ListenerARN,
-			})
+			answer.Ports = append(answer.Ports, s.claimed(r.Value, i, port.Value))
 		}
 	}
 	return answer, nil
@@ -105,5 +120,9 @@ func (s *Service) Show(ctx context.Context, podUID string) (api.Claim, error) {
 	if err != nil {
 		return api.Claim{}, unavailable(err)
 	}
-	return s.wire(ctx, r)
+	ports, err := s.portsOf(ctx, r)
+	if err != nil {
+		return api.Claim{}, err
+	}
+	return s.wire(r, ports), nil
 }

@@ -3,7 +3,6 @@ package claim
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/api"
@@ -14,6 +13,11 @@ import (
 func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (api.RenewAnswer, error) {
 	if err := req.Validate(); err != nil {
 		return api.RenewAnswer{}, api.Errorf(api.Invalid, "%v", err)
+	}
+	if req.Throttled > 0 {
+		if err := s.Budget.Throttled(ctx, req.Throttled); err != nil {
+			s.Log.WarnContext(ctx, "throttling not recorded", "err", err)
+		}
 	}
 	r, fresh, err := s.lookup(ctx, h)
 	for range rounds {
@@ -60,9 +64,8 @@ func presentsAll(c ledger.Claim, req api.RenewRequest) bool {
 // tells whether it was a consistent read instead.
 func (s *Service) lookup(ctx context.Context, h Holder) (r ledger.Record[ledger.Claim], fresh bool, err error) {
 	name := ledger.ClaimName(h.UID)
-	view := s.Claims.View()
-	if i := slices.IndexFunc(view, func(r ledger.Record[ledger.Claim]) bool { return r.Name == name }); i >= 0 {
-		return view[i], false, nil
+	if r, seen := s.Claims.Peek(name); seen {
+		return r, false, nil
 	}
 	r, err = s.Claims.Get(ctx, name)
 	return r, true, err
@@ -80,15 +83,18 @@ func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim]) (a
 	if err != nil {
 		return api.RenewAnswer{}, err
 	}
-	c, err := s.wire(ctx, r)
+	ports, err := s.portsOf(ctx, r)
 	if err != nil {
 		return api.RenewAnswer{}, err
 	}
-	answer := api.RenewAnswer{Claim: c}
-	for i, p := range c.Ports {
+	answer := api.RenewAnswer{Claim: s.wire(r, ports)}
+	for i, p := range answer.Claim.Ports {
 		if p.ListenerARN == "" || i < len(before) && before[i].Fence != p.Fence {
 			answer.Rebind = append(answer.Rebind, p.Fence.Lease)
 		}
 	}
-	return answer, nil
+	if len(answer.Rebind) > 0 {
+		answer.Claim, err = s.paid(ctx, r, 0)
+	}
+	return answer, err
 }

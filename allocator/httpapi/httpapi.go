@@ -43,12 +43,23 @@ type Claims interface {
 	Finish(ctx context.Context, h claim.Holder, claimUID string, gone []string) error
 }
 
-// Views are what people look at; each gives a value that becomes JSON.
+// Views are what people look at.
 type Views interface {
-	Pools(ctx context.Context) (any, error)
-	Ports(ctx context.Context) (any, error)
-	Port(ctx context.Context, loadBalancerID string, port int) (any, error)
-	ClaimOf(ctx context.Context, namespace, pod string) (any, error)
+	Pools(ctx context.Context) (api.PoolList, error)
+	Ports(ctx context.Context) (api.PortList, error)
+	// Port and ClaimOf answer api.NotFound for what does not exist.
+	Port(ctx context.Context, loadBalancerID string, port int) (api.PortView, error)
+	ClaimOf(ctx context.Context, namespace, pod string) (api.Claim, error)
+}
+
+// Operations are what people do. who is the user that the API server knows the
+// caller by; he has been found to have the right. Each may be repeated, and
+// answers what stands afterwards; api.NotFound for what is of no pool.
+type Operations interface {
+	Block(ctx context.Context, who, loadBalancerID string, port int, reason string) (api.PortView, error)
+	Unblock(ctx context.Context, who, loadBalancerID string, port int) (api.PortView, error)
+	Cordon(ctx context.Context, who, loadBalancerID, reason string) (api.LoadBalancerView, error)
+	Uncordon(ctx context.Context, who, loadBalancerID string) (api.LoadBalancerView, error)
 }
 
 // Callers proves who calls.
@@ -60,9 +71,10 @@ type Callers interface {
 
 // Config is what the API needs; all of it is required.
 type Config struct {
-	Claims  Claims
-	Views   Views
-	Callers Callers
+	Claims     Claims
+	Views      Views
+	Operations Operations
+	Callers    Callers
 	// Observe is told of every answer, for metrics. Route is a pattern.
 	Observe func(method, route string, status int, took time.Duration)
 	// Routes mounts what belongs to the process rather than to this API (probes,
@@ -93,9 +105,9 @@ func (c Config) pods(e *echo.Echo) {
 	g.PUT("", serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.ClaimRequest) (int, any, error) {
 		got, created, err := c.Claims.Claim(ctx, h, req)
 		if created {
-			return http.StatusCreated, got, err
+			return http.StatusCreated, completeClaim(got), err
 		}
-		return http.StatusOK, got, err
+		return http.StatusOK, completeClaim(got), err
 	}))
 	g.POST(api.CallTargetGroup, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.TargetGroupRequest) (int, any, error) {
 		return http.StatusNoContent, nil, c.Claims.TargetGroup(ctx, h, req)
@@ -105,14 +117,16 @@ func (c Config) pods(e *echo.Echo) {
 	}))
 	g.POST(api.CallRenew, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.RenewRequest) (int, any, error) {
 		got, err := c.Claims.Renew(ctx, h, req)
+		got.Claim = completeClaim(got.Claim)
 		return http.StatusOK, got, err
 	}))
 	g.POST(api.CallConflict, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.ConflictRequest) (int, any, error) {
 		got, err := c.Claims.Conflict(ctx, h, req)
-		return http.StatusOK, got, err
+		return http.StatusOK, completeClaim(got), err
 	}))
 	g.POST(api.CallRelease, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.ReleaseRequest) (int, any, error) {
 		got, err := c.Claims.Release(ctx, h, req)
+		got.Ports = orEmpty(got.Ports)
 		return http.StatusOK, got, err
 	}))
 	g.DELETE("", func(x echo.Context) error {
@@ -136,7 +150,7 @@ func serve[Request any](prove func(echo.Context) (claim.Holder, error), call fun
 		if err != nil {
 			return err
 		}
-		req, err := decode[Request](x.Request().Body)
+		req, err := decode[Request](x)
 		if err != nil {
 			return err
 		}
@@ -152,9 +166,9 @@ func serve[Request any](prove func(echo.Context) (claim.Holder, error), call fun
 }
 
 // decode reads exactly one JSON value without unknown fields.
-func decode[T any](body io.Reader) (T, error) {
+func decode[T any](x echo.Context) (T, error) {
 	var v T
-	text, err := io.ReadAll(body)
+	text, err := io.ReadAll(x.Request().Body)
 	if _, tooLarge := errors.AsType[*echo.HTTPError](err); tooLarge {
 		return v, err
 	}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -161,7 +160,6 @@ func TestWhatTheAPIDoesNotHave(t *testing.T) {
 		{"GET", "/", api.NotFound}, {"GET", "/v1", api.NotFound}, {"GET", "/v2/pools", api.NotFound}, {"PUT", path + "/", api.NotFound},
 		{"POST", path + "/nonsense", api.NotFound}, {"GET", "/v1/pods/games/claim", api.NotFound},
 		{"POST", path, api.MethodNotAllowed}, {"GET", path + api.CallRenew, api.MethodNotAllowed}, {"DELETE", api.PathPools, api.MethodNotAllowed},
-		{"GET", api.PathPorts + "/lb/many", api.Malformed}, {"GET", api.PathPorts + "/lb/0", api.Malformed}, {"GET", api.PathPorts + "/lb/65536", api.Malformed},
 	} {
 		problem(t, test.method+" "+test.path, w.ask(t, test.method, test.path, "person", http.NoBody), test.code)
 	}
@@ -205,25 +203,6 @@ func TestBodiesAreReadWholeAndStrictly(t *testing.T) {
 		} else if out.Code != http.StatusOK {
 			t.Errorf("%s: %d %s", name, out.Code, out.Body)
 		}
-	}
-}
-
-func TestWhatPeopleSee(t *testing.T) {
-	w := newWorld()
-	for _, test := range []struct{ path, verb, want string }{
-		{api.PathPools, "list", `"pools"`}, {api.PathPorts, "list", `"ports"`},
-		{api.PathPorts + "/lb/30000", "get", `["lb",30000]`}, {path, "get", `["games","game-0"]`},
-	} {
-		w.rights = nil
-		out := w.ask(t, "GET", test.path, "person", http.NoBody)
-		if out.Code != http.StatusOK || strings.TrimSpace(out.Body.String()) != test.want || !slices.Equal(w.rights, []string{"person " + test.verb}) {
-			t.Errorf("%s: %d %s, asked for %v", test.path, out.Code, out.Body, w.rights)
-		}
-		problem(t, "without the right: "+test.path, w.ask(t, "GET", test.path, "stranger", http.NoBody), api.Forbidden)
-		problem(t, "without a token: "+test.path, w.ask(t, "GET", test.path, "", http.NoBody), api.Unauthenticated)
-		w.refuse = api.Errorf(api.Unavailable, "the API server is away")
-		problem(t, "unreviewed: "+test.path, w.ask(t, "GET", test.path, "person", http.NoBody), api.Unavailable)
-		w.refuse = nil
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -44,7 +45,7 @@ type world struct {
 func newWorld() *world {
 	w := &world{now: time.Now(), reviews: make(map[string]int), do: func(context.Context) error { return nil }}
 	w.Handler = httpapi.New(httpapi.Config{
-		Claims: claims{w}, Views: views{w}, Callers: callers{w},
+		Claims: claims{w}, Views: views{w}, Operations: operations{w}, Callers: callers{w},
 		Observe: func(method, route string, status int, _ time.Duration) {
 			w.observed = append(w.observed, method+" "+route+" "+http.StatusText(status))
 		},
@@ -115,15 +116,55 @@ func (c claims) Finish(ctx context.Context, h claim.Holder, uid string, gone []s
 
 type views struct{ *world }
 
-func (v views) Pools(ctx context.Context) (any, error) { return "pools", v.do(ctx) }
-func (v views) Ports(ctx context.Context) (any, error) { return "ports", v.do(ctx) }
+var (
+	poolView         = api.PoolView{Name: "default", Placement: "spread", Ports: map[string]int{"total": 10, "bound": 2}, LoadBalancers: []api.LoadBalancerView{loadBalancerView}}
+	loadBalancerView = api.LoadBalancerView{ARN: "arn:lb", ID: "lb", Host: "lb.example.com", ListenerLimit: 50}
+)
 
-func (v views) Port(ctx context.Context, id string, port int) (any, error) {
-	return []any{id, port}, v.do(ctx)
+func (v views) Pools(ctx context.Context) (api.PoolList, error) {
+	return api.PoolList{Pools: []api.PoolView{poolView}}, v.do(ctx)
 }
 
-func (v views) ClaimOf(ctx context.Context, namespace, pod string) (any, error) {
-	return []any{namespace, pod}, v.do(ctx)
+func (v views) Ports(ctx context.Context) (api.PortList, error) {
+	return api.PortList{}, v.do(ctx)
+}
+
+func (v views) Port(ctx context.Context, id string, port int) (api.PortView, error) {
+	return portView(id, port), v.do(ctx)
+}
+
+func portView(id string, port int) api.PortView {
+	return api.PortView{Lease: fmt.Sprintf("%s-%d", id, port), ListenerPort: port, State: "bound", Generation: 3}
+}
+
+func (v views) ClaimOf(ctx context.Context, namespace, pod string) (api.Claim, error) {
+	return api.Claim{UID: "claim", Namespace: namespace, Pod: pod}, v.do(ctx)
+}
+
+// operations note who did what.
+type operations struct{ *world }
+
+func (o operations) note(ctx context.Context, did ...any) error {
+	o.mu.Lock()
+	o.got = strings.TrimSpace(fmt.Sprintln(did...))
+	o.mu.Unlock()
+	return o.do(ctx)
+}
+
+func (o operations) Block(ctx context.Context, who, id string, port int, reason string) (api.PortView, error) {
+	return portView(id, port), o.note(ctx, who, "blocks", id, port, reason)
+}
+
+func (o operations) Unblock(ctx context.Context, who, id string, port int) (api.PortView, error) {
+	return portView(id, port), o.note(ctx, who, "unblocks", id, port)
+}
+
+func (o operations) Cordon(ctx context.Context, who, id, reason string) (api.LoadBalancerView, error) {
+	return loadBalancerView, o.note(ctx, who, "cordons", id, reason)
+}
+
+func (o operations) Uncordon(ctx context.Context, who, id string) (api.LoadBalancerView, error) {
+	return loadBalancerView, o.note(ctx, who, "uncordons", id)
 }
 
 // ask sends one request with a token; an empty one sends none.

@@ -4,7 +4,9 @@
 //
 // What the world may change never stops the process: a load balancer that is
 // gone, of the wrong type or not fit is left out, with the reason said. The last
-// answer stays in force while AWS does not answer.
+// answer stays in force while AWS does not answer. Pools may be exchanged at any
+// time; a load balancer that no pool names any more is looked after for as long
+// as somebody has a port of it.
 package inventory
 
 import (
@@ -12,41 +14,46 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 
-	"github.com/portlease/portlease/allocator/claim"
-	"github.com/portlease/portlease/allocator/portpool"
-	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// Pool is a pool as the operator wrote it down.
-type Pool struct {
-	Name string
-	// LoadBalancers are ARNs.
-	LoadBalancers []string
-	Ranges        []portpool.Range
-}
-
 // AWS is what the inventory asks AWS.
 type AWS interface {
+	// LoadBalancers gives those of the ARNs that exist.
 	LoadBalancers(ctx context.Context, arns ...string) ([]elb.LoadBalancer, error)
+	// NetworkLoadBalancers gives the ARNs of all there are.
+	NetworkLoadBalancers(ctx context.Context) ([]string, error)
 	Listeners(ctx context.Context, loadBalancerARN string) ([]elb.Listener, error)
 	ListenerLimit(ctx context.Context) (int, error)
 	Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error)
 }
 
+// Config is what an Inventory needs; all of it is required.
+type Config struct {
+	Ledger string
+	AWS    AWS
+	// Ports and Balancers are only looked at, never asked for.
+	Ports     ledger.Ports
+	Balancers ledger.Balancers
+	Log       *slog.Logger
+}
+
 // Inventory implements claim.Pools.
 type Inventory struct {
-	ledger string
-	pools  []Pool
-	aws    AWS
-	log    *slog.Logger
+	Config
 
-	mu sync.Mutex
+	mu    sync.Mutex
+	pools []poolfile.Pool
 	// limit is how many listeners a load balancer may have.
 	limit int
+	// selected has the load balancers that each pool's tags select.
+	selected map[string][]string
 	// known has load balancers by ARN; one that was never described is missing.
 	known map[string]*loadBalancer
 }
@@ -55,24 +62,40 @@ type loadBalancer struct {
 	elb.LoadBalancer
 	// unfit is why it cannot be used; empty if it can.
 	unfit string
+	gone  bool
 	// listeners has what the last listing showed; nil before the first.
 	listeners []elb.Listener
 }
 
 // New makes an Inventory that knows nothing yet.
-func New(ledgerID string, pools []Pool, aws AWS, log *slog.Logger) *Inventory {
-	return &Inventory{ledger: ledgerID, pools: pools, aws: aws, log: log, known: make(map[string]*loadBalancer)}
+func New(c Config, pools []poolfile.Pool) *Inventory {
+	return &Inventory{Config: c, pools: pools, selected: make(map[string][]string), known: make(map[string]*loadBalancer)}
+}
+
+// SetPools exchanges the pools. What is new in them is used once it is described
+// and listed.
+func (i *Inventory) SetPools(pools []poolfile.Pool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.pools = pools
+	maps.DeleteFunc(i.selected, func(name string, _ []string) bool {
+		return !slices.ContainsFunc(pools, func(p poolfile.Pool) bool { return p.Name == name && len(p.Tags) > 0 })
+	})
 }
 
 // Describe asks AWS for the load balancers themselves and for the account's
-// limit. It costs two calls for each load balancer at most, so it is done rarely.
+// limit. It costs two calls for each load balancer at most, and where tags
+// select them one more for every twenty that there are, so it is done rarely.
 func (i *Inventory) Describe(ctx context.Context) error {
-	limit, err := i.aws.ListenerLimit(ctx)
+	limit, err := i.AWS.ListenerLimit(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the listener limit: %w", err)
 	}
+	if err := i.selectByTags(ctx); err != nil {
+		return err
+	}
 	arns := i.arns()
-	described, err := i.aws.LoadBalancers(ctx, arns...)
+	described, err := i.AWS.LoadBalancers(ctx, arns...)
 	if err != nil {
 		return fmt.Errorf("describing load balancers: %w", err)
 	}
@@ -85,21 +108,28 @@ func (i *Inventory) Describe(ctx context.Context) error {
 	i.limit = limit
 	for _, arn := range arns {
 		lb, exists := found[arn]
-		known := i.known[arn]
-		if known == nil {
-			known = &loadBalancer{}
-			i.known[arn] = known
-		}
-		before := known.unfit
-		known.LoadBalancer, known.unfit = lb, unfit(lb, exists)
-		if known.unfit != "" && known.unfit != before {
-			i.log.ErrorContext(ctx, "load balancer left out", "loadBalancer", arn, "reason", known.unfit)
-		}
-		if known.unfit == "" && before != "" {
-			i.log.InfoContext(ctx, "load balancer usable again", "loadBalancer", arn)
-		}
+		i.noteLocked(ctx, arn, lb, exists)
 	}
+	maps.DeleteFunc(i.known, func(arn string, _ *loadBalancer) bool { return !slices.Contains(arns, arn) })
 	return nil
+}
+
+// noteLocked takes note of what a load balancer is like, and says when it can no
+// longer be used or can be used again.
+func (i *Inventory) noteLocked(ctx context.Context, arn string, lb elb.LoadBalancer, exists bool) {
+	known := i.known[arn]
+	if known == nil {
+		known = &loadBalancer{}
+		i.known[arn] = known
+	}
+	before := known.unfit
+	known.LoadBalancer, known.unfit, known.gone = lb, unfit(lb, exists), !exists
+	if known.unfit != "" && known.unfit != before {
+		i.Log.ErrorContext(ctx, "load balancer left out", "loadBalancer", arn, "reason", known.unfit)
+	}
+	if known.unfit == "" && before != "" {
+		i.Log.InfoContext(ctx, "load balancer usable again", "loadBalancer", arn)
+	}
 }
 
 // unfit says why a load balancer cannot serve.
@@ -119,16 +149,77 @@ func unfit(lb elb.LoadBalancer, exists bool) string {
 	return ""
 }
 
-func (i *Inventory) arns() []string {
-	var arns []string
-	for _, p := range i.pools {
-		for _, arn := range p.LoadBalancers {
-			if !slices.Contains(arns, arn) {
-				arns = append(arns, arn)
+// selectByTags asks which load balancers the pools' tags select.
+func (i *Inventory) selectByTags(ctx context.Context) error {
+	i.mu.Lock()
+	pools := slices.Clone(i.pools)
+	i.mu.Unlock()
+	pools = slices.DeleteFunc(pools, func(p poolfile.Pool) bool { return len(p.Tags) == 0 })
+	if len(pools) == 0 {
+		return nil
+	}
+	all, err := i.AWS.NetworkLoadBalancers(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for load balancers by tags: %w", err)
+	}
+	tags, err := i.AWS.Tags(ctx, all...)
+	if err != nil {
+		return fmt.Errorf("looking for load balancers by tags: %w", err)
+	}
+	selected := make(map[string][]string)
+	for _, p := range pools {
+		for _, arn := range all {
+			if carries(tags[arn], p.Tags) {
+				selected[p.Name] = append(selected[p.Name], arn)
 			}
 		}
+		if len(selected[p.Name]) == 0 {
+			i.Log.WarnContext(ctx, "no load balancer carries the tags of a pool", "pool", p.Name, "tags", p.Tags)
+		}
 	}
-	return arns
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.selected = selected
+	return nil
+}
+
+func carries(tags, want map[string]string) bool {
+	for key, value := range want {
+		if got, ok := tags[key]; !ok || got != value {
+			return false
+		}
+	}
+	return true
+}
+
+// arns are the load balancers of all pools, and those of which somebody still
+// has a port.
+func (i *Inventory) arns() []string {
+	i.mu.Lock()
+	var arns []string
+	for _, p := range i.pools {
+		arns = append(arns, i.membersLocked(p)...)
+	}
+	i.mu.Unlock()
+	for _, r := range i.Ports.View() {
+		if r.Value.Held() {
+			arns = append(arns, r.Value.LoadBalancerARN)
+		}
+	}
+	slices.Sort(arns)
+	return slices.Compact(arns)
+}
+
+// membersLocked are the load balancers of one pool: those it names, in its
+// order, and those that its tags select.
+func (i *Inventory) membersLocked(p poolfile.Pool) []string {
+	members := slices.Clone(p.LoadBalancers)
+	for _, arn := range i.selected[p.Name] {
+		if !slices.Contains(members, arn) {
+			members = append(members, arn)
+		}
+	}
+	return members
 }
 
 // List lists the listeners of every load balancer of the pools, a call for each
@@ -151,8 +242,9 @@ func (i *Inventory) List(ctx context.Context) (map[string][]elb.Listener, error)
 // Listeners lists one load balancer and remembers what it saw. One that is gone
 // has no listeners.
 func (i *Inventory) Listeners(ctx context.Context, arn string) ([]elb.Listener, error) {
-	listeners, err := i.aws.Listeners(ctx, arn)
-	if errors.Is(err, elb.ErrLoadBalancerGone) {
+	listeners, err := i.AWS.Listeners(ctx, arn)
+	gone := errors.Is(err, elb.ErrLoadBalancerGone)
+	if gone {
 		listeners, err = nil, nil
 	}
 	if err != nil {
@@ -160,91 +252,11 @@ func (i *Inventory) Listeners(ctx context.Context, arn string) ([]elb.Listener, 
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if gone {
+		i.noteLocked(ctx, arn, elb.LoadBalancer{}, false)
+	}
 	if known := i.known[arn]; known != nil {
 		known.listeners = append([]elb.Listener{}, listeners...)
 	}
 	return listeners, nil
-}
-
-// Names implements claim.Pools.
-func (i *Inventory) Names() []string {
-	names := make([]string, 0, len(i.pools))
-	for _, p := range i.pools {
-		names = append(names, p.Name)
-	}
-	return names
-}
-
-// Pool implements claim.Pools. A load balancer whose listeners have not been
-// listed yet is left out, because any of its ports may be taken.
-func (i *Inventory) Pool(name string) (claim.Pool, bool) {
-	at := slices.IndexFunc(i.pools, func(p Pool) bool { return p.Name == name })
-	if at < 0 {
-		return claim.Pool{}, false
-	}
-	pool := claim.Pool{Name: name}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for _, arn := range i.pools[at].LoadBalancers {
-		known := i.known[arn]
-		switch {
-		case known == nil || known.unfit == "" && known.listeners == nil:
-			pool.LeftOut = append(pool.LeftOut, arn+" (not read from AWS yet)")
-		case known.unfit != "":
-			pool.LeftOut = append(pool.LeftOut, arn+" ("+known.unfit+")")
-		default:
-			lb := claim.LoadBalancer{
-				LoadBalancer: api.LoadBalancer{ARN: arn, Host: known.Host, VPC: known.VPC},
-				Ranges:       i.pools[at].Ranges, Limit: i.limit, Seen: make(map[int]bool),
-			}
-			for _, l := range known.listeners {
-				lb.Seen[l.Port] = true
-			}
-			pool.LoadBalancers = append(pool.LoadBalancers, lb)
-		}
-	}
-	return pool, true
-}
-
-// Unfit gives the load balancers that are left out, ARN → reason.
-func (i *Inventory) Unfit() map[string]string {
-	out := make(map[string]string)
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for arn, known := range i.known {
-		if known.unfit != "" {
-			out[arn] = known.unfit
-		}
-	}
-	return out
-}
-
-// TargetGroupsAt implements claim.Pools.
-func (i *Inventory) TargetGroupsAt(ctx context.Context, loadBalancerARN string, port int) ([]string, bool, error) {
-	listeners, err := i.Listeners(ctx, loadBalancerARN)
-	if err != nil {
-		return nil, false, err
-	}
-	for _, l := range listeners {
-		if l.Port == port {
-			return l.TargetGroupARNs, true, nil
-		}
-	}
-	return nil, false, nil
-}
-
-// Proof implements claim.Pools.
-func (i *Inventory) Proof(ctx context.Context, listenerARN string) (claim.Proof, error) {
-	if listenerARN == "" {
-		return claim.Proof{}, nil
-	}
-	all, err := i.aws.Tags(ctx, listenerARN)
-	if err != nil {
-		return claim.Proof{}, fmt.Errorf("reading the tags of %s: %w", listenerARN, err)
-	}
-	tags, ours := elb.ReadTags(all[listenerARN])
-	if !ours || tags.Ledger != i.ledger {
-		return claim.Proof{}, nil
-	}
-	return claim.Proof{PodUID: tags.PodUID, Fence: tags.Fence()}, nil
 }

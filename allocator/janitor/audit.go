@@ -43,8 +43,13 @@ func (j *Janitor) Audit(ctx context.Context) error {
 	}
 	j.suspects = suspects
 	j.forgetForeign(listed, groups)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, j.blockForeign(ctx, listed))...)
 }
+
+// foreignFor is in how many audits a resource's tags must say that it is not this
+// ledger's before they are not asked again: tags may be seen later than what
+// carries them.
+const foreignFor = 3
 
 // unaccounted gives the ARNs that may be orphans, listeners before target
 // groups, because a target group in use cannot be deleted. What a name or a
@@ -61,13 +66,13 @@ func (j *Janitor) unaccounted(listed map[string][]elb.Listener, groups []elb.Tar
 	var listeners, unknown []string
 	for _, all := range listed {
 		for _, l := range all {
-			if !recorded[l.ARN] && !j.foreign[l.ARN] {
+			if !recorded[l.ARN] && j.foreign[l.ARN] < foreignFor {
 				listeners = append(listeners, l.ARN)
 			}
 		}
 	}
 	for _, g := range groups {
-		if strings.HasPrefix(g.Name, elb.TargetGroupPrefix) && !names[g.Name] && !j.foreign[g.ARN] {
+		if strings.HasPrefix(g.Name, elb.TargetGroupPrefix) && !names[g.Name] && j.foreign[g.ARN] < foreignFor {
 			unknown = append(unknown, g.ARN)
 		}
 	}
@@ -90,8 +95,9 @@ func (j *Janitor) tagsOf(ctx context.Context, arns []string) (map[string]elb.Tag
 	for arn, m := range all {
 		if t, ok := elb.ReadTags(m); ok && t.Ledger == j.Ledger {
 			ours[arn] = t
+			delete(j.foreign, arn)
 		} else {
-			j.foreign[arn] = true
+			j.foreign[arn]++
 		}
 	}
 	return ours, nil
@@ -152,6 +158,9 @@ func (j *Janitor) deleteOrphan(ctx context.Context, arn string, t elb.Tags, reas
 	if strings.Contains(arn, ":listener/") {
 		remove, what = j.AWS.DeleteListener, "delete listener"
 	}
+	if may, err := j.MayUnbind(ctx, arn); err != nil || !may {
+		return err // the next audit finds it again
+	}
 	if err := remove(ctx, arn); errors.Is(err, elb.ErrInUse) {
 		return nil // its listener was deleted a moment ago, or goes in the next audit
 	} else if err != nil {
@@ -174,5 +183,5 @@ func (j *Janitor) forgetForeign(listed map[string][]elb.Listener, groups []elb.T
 	for _, g := range groups {
 		seen[g.ARN] = true
 	}
-	maps.DeleteFunc(j.foreign, func(arn string, _ bool) bool { return !seen[arn] })
+	maps.DeleteFunc(j.foreign, func(arn string, _ int) bool { return !seen[arn] })
 }

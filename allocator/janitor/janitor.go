@@ -33,6 +33,8 @@ type AWS interface {
 type Listings interface {
 	List(ctx context.Context) (map[string][]elb.Listener, error)
 	Listeners(ctx context.Context, loadBalancerARN string) ([]elb.Listener, error)
+	// Offers tells whether some pool hands out a listener port.
+	Offers(loadBalancerARN string, port int) bool
 }
 
 // Config is what a Janitor needs; all of it is required.
@@ -44,6 +46,9 @@ type Config struct {
 	Listings Listings
 	Observer *Observer
 	Timing   Timing
+	// MayUnbind pays for one try at deleting one binding; false means not now. who
+	// is a port lease or an ARN.
+	MayUnbind func(ctx context.Context, who string) (bool, error)
 	// LookAtPod is a consistent read of one pod; nil if there is none.
 	LookAtPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
 	// Warn leaves an event on a pod.
@@ -57,8 +62,9 @@ type Config struct {
 // Janitor sweeps one ledger. Its calls must not run concurrently.
 type Janitor struct {
 	Config
-	// foreign has ARNs whose tags say that they are not this ledger's.
-	foreign map[string]bool
+	// foreign has ARNs whose tags say that they are not this ledger's, and how
+	// often they said so.
+	foreign map[string]int
 	// suspects counts in how many audits in a row an ARN was unaccounted for.
 	suspects map[string]int
 	// warned is claim lease → version for which an event was written.
@@ -72,7 +78,7 @@ type Janitor struct {
 // New makes a Janitor.
 func New(c Config) *Janitor {
 	return &Janitor{
-		Config: c, foreign: make(map[string]bool), suspects: make(map[string]int),
+		Config: c, foreign: make(map[string]int), suspects: make(map[string]int),
 		warned: make(map[string]string), looked: make(map[string]time.Time), later: make(map[string]retry),
 	}
 }

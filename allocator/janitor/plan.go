@@ -38,8 +38,6 @@ type Action struct {
 
 // Timing is what a plan waits for, all measured by the judge's own clock.
 type Timing struct {
-	// Cooldown is how long a released port stays unused.
-	Cooldown time.Duration
 	// ClaimDuration is how long a claim lasts without a renewal.
 	ClaimDuration time.Duration
 	// AgentGrace is how long an agent may take to unbind its own port.
@@ -97,7 +95,7 @@ func planPort(p ledger.Record[ledger.Port], claims map[string]ledger.Claim, age 
 	case ledger.Releasing:
 		return Unbind, p.Value.Agent != ledger.AgentUnbinding || unchanged >= t.AgentGrace
 	case ledger.Cooldown:
-		return Open, unchanged >= t.Cooldown
+		return Open, unchanged >= p.Value.CooldownTime
 	}
 	return "", false
 }

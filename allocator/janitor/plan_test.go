@@ -15,11 +15,14 @@ type (
 	portRecord  = ledger.Record[ledger.Port]
 )
 
-var timing = janitor.Timing{Cooldown: 60 * time.Second, ClaimDuration: 120 * time.Second, AgentGrace: 30 * time.Second}
+var timing = janitor.Timing{ClaimDuration: 120 * time.Second, AgentGrace: 30 * time.Second}
 
 // The claim of the tests lasts longer than any other time, so that taking one
 // for another shows.
 const duration = 240 * time.Second
+
+// cooldown of the port of the tests.
+const cooldown = 60 * time.Second
 
 func claimIn(state ledger.ClaimState, lists ...api.Fence) claimRecord {
 	c := ledger.Claim{State: state, Duration: duration, Agent: ledger.AgentUnbinding}
@@ -33,11 +36,11 @@ var fence = api.Fence{Lease: "lb-30000", Epoch: "e", Generation: 3}
 
 // portIn is a port in that state; the states that have a holder have claim-1.
 func portIn(state ledger.PortState, agent ledger.AgentPart) portRecord {
-	p := ledger.Port{State: state, Agent: agent, Epoch: fence.Epoch, Generation: fence.Generation}
+	p := ledger.Port{State: state, Agent: agent, CooldownTime: cooldown, Epoch: fence.Epoch, Generation: fence.Generation}
 	switch state {
 	case ledger.Claimed, ledger.Bound, ledger.Releasing:
 		p.Holder = "claim-1"
-	case ledger.Free, ledger.Cooldown:
+	case ledger.Free, ledger.Cooldown, ledger.Blocked:
 	}
 	return portRecord{Name: fence.Lease, UID: "p1", Version: "9", Value: p}
 }
@@ -67,8 +70,8 @@ func TestPlan(t *testing.T) {
 		{"unreadable", listing(""), nil, never, never, nil},
 
 		{"free", nil, port(ledger.Free, ""), 0, never, nil},
-		{"cooldown, not over", nil, port(ledger.Cooldown, ""), 0, timing.Cooldown - 1, nil},
-		{"cooldown, over", nil, port(ledger.Cooldown, ""), 0, timing.Cooldown, []janitor.Kind{janitor.Open}},
+		{"cooldown, not over", nil, port(ledger.Cooldown, ""), 0, cooldown - 1, nil},
+		{"cooldown, over", nil, port(ledger.Cooldown, ""), 0, cooldown, []janitor.Kind{janitor.Open}},
 		{"unknown port state", nil, port("of a later version", ""), 0, never, nil},
 		{"unreadable port", nil, port("", ""), 0, never, nil},
 

@@ -115,15 +115,15 @@ func (j *Janitor) verifyWithoutClaim(ctx context.Context, port ledger.Record[led
 	return j.letGo(ctx, port, ledger.AgentAbsent, "its claim lease and its pod are gone")
 }
 
-// open makes a port available again after its cooldown.
+// open makes a port available again after its cooldown, unless it is blocked.
 func (j *Janitor) open(ctx context.Context, r ledger.Record[ledger.Port]) error {
-	r.Value.State = ledger.Free
+	r.Value = r.Value.Rest()
 	r.Value.TouchedAt = j.Now()
 	if _, err := j.Ports.Update(ctx, r); err != nil {
 		return fmt.Errorf("opening %s: %w", r.Name, err)
 	}
 	j.Count("open", "cooldown over")
-	j.Log.InfoContext(ctx, "port free", "lease", r.Name, "port", r.Value.ListenerPort, "generation", r.Value.Generation)
+	j.Log.InfoContext(ctx, "cooldown over", "state", r.Value.State, "lease", r.Name, "port", r.Value.ListenerPort, "generation", r.Value.Generation)
 	return nil
 }
 

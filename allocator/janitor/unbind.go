@@ -22,6 +22,8 @@ type retry struct {
 const (
 	firstRetry = 2 * time.Second
 	lastRetry  = 20 * time.Second
+	// budgetRetry is how soon to ask the budget again.
+	budgetRetry = time.Second
 )
 
 // unbind deletes the binding of a releasing port: the listener first, then that
@@ -41,6 +43,11 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 	}
 	if port.Value.State != ledger.Releasing {
 		return nil
+	}
+	if may, err := j.MayUnbind(ctx, r.Name); err != nil || !may {
+		// Not later than the budget has it: the wait for AWS itself does not grow.
+		j.later[r.Name] = retry{j.Now().Add(budgetRetry), j.later[r.Name].wait}
+		return err
 	}
 	gone, err := j.bindingGone(ctx, port)
 	if err == nil && gone {

@@ -78,14 +78,20 @@ var games = api.LoadBalancer{ARN: "arn:aws:elasticloadbalancing:eu-central-1:1:l
 func (twoPorts) Pool(name string) (claim.Pool, bool) {
 	return claim.Pool{Name: name, LoadBalancers: []claim.LoadBalancer{{
 		LoadBalancer: games, Ranges: []portpool.Range{{From: 30000, To: 30001}}, Limit: 50,
-	}}}, true
+	}}, Terms: claim.Terms{Protocols: []api.Protocol{api.TCP}}}, true
 }
 
 func (twoPorts) Names() []string { return []string{"default"} }
 
-func (twoPorts) TargetGroupsAt(context.Context, string, int) ([]string, bool, error) {
-	return nil, false, nil
+func (twoPorts) Look(context.Context, string) (claim.Sight, error) { return claim.Sight{}, nil }
+
+func (twoPorts) Bind(context.Context, ledger.Record[ledger.Claim], []ledger.Port, int) (time.Duration, error) {
+	return 0, nil
 }
+
+func (twoPorts) Unbind(context.Context, string) (bool, error) { return true, nil }
+
+func (twoPorts) Throttled(context.Context, int) error { return nil }
 
 func (twoPorts) Proof(context.Context, string) (claim.Proof, error) { return claim.Proof{}, nil }
 
@@ -113,7 +119,8 @@ func TestAnUnreadablePortIsNotGrantedAndInNobodysWay(t *testing.T) {
 				must(t, err)
 				ruin(t, a, namespace, lease)
 				service := claim.New(claim.Config{
-					Ledger: "l", Claims: a.Claims(), Ports: a.Ports(), Pools: twoPorts{},
+					Ledger: "l", Claims: a.Claims(), Ports: a.Ports(), Pools: twoPorts{}, Budget: twoPorts{},
+					Age: func(string, string) time.Duration { return 0 }, Count: func(string, string) {},
 					LookAtPod: func(_ context.Context, _, pod string) (*ledger.Pod, error) {
 						return &ledger.Pod{UID: "uid-" + pod, IPs: []string{"10.0.0." + pod}}, nil
 					},

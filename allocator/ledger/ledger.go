@@ -51,6 +51,8 @@ type Port struct {
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
 	PodUID    string `json:"podUID,omitempty"`
+	// PortName is what the holder calls the port.
+	PortName string `json:"portName,omitempty"`
 	// TargetGroupARN is the licence to create the listener. Once it is recorded
 	// the port is not free before that target group is gone.
 	TargetGroupARN string `json:"targetGroupARN,omitempty"`
@@ -61,7 +63,7 @@ type Port struct {
 	// Agent is the part of the holder's own agent while releasing.
 	Agent AgentPart `json:"agent,omitempty"`
 	// CooldownTime is how long the port stays unused after this holding.
-	CooldownTime time.Duration `json:"cooldownTime,omitempty"`
+	CooldownTime time.Duration `json:"cooldown,omitempty"`
 	// Closed says who closed the port to new holders and why; empty if nobody did.
 	Closed string `json:"closed,omitempty"`
 	// Foreign is the ARN of a listener on the port that is not this ledger's.
@@ -172,6 +174,8 @@ type PlannedPort struct {
 	// a create call repeats the very same call.
 	HealthCheck api.HealthCheck   `json:"healthCheck"`
 	Attributes  map[string]string `json:"attributes,omitempty"`
+	// Cooldown of the port after this holding.
+	Cooldown time.Duration `json:"cooldown,omitempty"`
 }
 
 // Balancer is what people say of one load balancer, whatever pools it is in.
@@ -253,12 +257,14 @@ type Claims interface {
 	OfPodIP(ctx context.Context, ip string) ([]Record[Claim], error)
 }
 
-// Tables of the other kinds of record.
-type (
-	Ports     = Table[Port]
-	Balancers = Table[Balancer]
-	Budgets   = Table[Budget]
-)
+// Ports is the table of ports.
+type Ports = Table[Port]
+
+// Balancers is the table of what people say of load balancers.
+type Balancers = Table[Balancer]
+
+// Budgets is the table of the one AWS budget.
+type Budgets = Table[Budget]
 
 // ClaimName is the name of the claim lease of a pod.
 func ClaimName(podUID string) string { return "claim-" + podUID }

@@ -11,7 +11,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 )
@@ -19,43 +18,15 @@ import (
 // ErrExhausted means that no load balancer of the pool has that many free ports.
 var ErrExhausted = errors.New("the pool has no free port")
 
-// Range is an inclusive range of listener ports.
-type Range struct{ From, To int }
+// Placement says which load balancer is filled first.
+type Placement string
 
-// Contains tells whether a listener port is in the range.
-func (r Range) Contains(port int) bool { return r.From <= port && port <= r.To }
-
-// ParseRange reads "30000-30049" or "30007".
-func ParseRange(s string) (Range, error) {
-	var r Range
-	from, to, isRange := cut(s)
-	var err error
-	if r.From, err = strconv.Atoi(from); err != nil {
-		return r, fmt.Errorf("listener ports %q are not of the form 30000-30049", s)
-	}
-	r.To = r.From
-	if isRange {
-		if r.To, err = strconv.Atoi(to); err != nil {
-			return r, fmt.Errorf("listener ports %q are not of the form 30000-30049", s)
-		}
-	}
-	if r.From < 1 || r.To > 65535 {
-		return r, fmt.Errorf("listener ports %q are outside 1-65535", s)
-	}
-	if r.From > r.To {
-		return r, fmt.Errorf("listener ports %q are upside down: write the lower port first", s)
-	}
-	return r, nil
-}
-
-func cut(s string) (from, to string, isRange bool) {
-	for i := range len(s) {
-		if s[i] == '-' {
-			return s[:i], s[i+1:], true
-		}
-	}
-	return s, "", false
-}
+const (
+	// Spread takes the one with the fewest listeners.
+	Spread Placement = "spread"
+	// Pack takes the one with the most, so that others can be emptied.
+	Pack Placement = "pack"
+)
 
 // LoadBalancer is what is known of one load balancer of a pool.
 type LoadBalancer struct {
@@ -64,8 +35,9 @@ type LoadBalancer struct {
 	// Taken has every listener port that must not be chosen, inside the ranges
 	// or not.
 	Taken map[int]bool
-	// Preferred has the ports to choose before all others (the pod's last).
-	Preferred map[int]bool
+	// Preferred has the ports to choose before all others (the pod's last),
+	// Spared those to choose after all others (another pod may come back to it).
+	Preferred, Spared map[int]bool
 	// Listeners is how many listeners the load balancer has or will have: held
 	// ports and listeners of others alike.
 	Listeners int
@@ -79,30 +51,53 @@ type Choice struct {
 	Ports []int
 }
 
-// Choose picks n ports on one load balancer: one with the pod's last port if
-// there is any, else the one with the fewest listeners. Seed decides among
-// equals, so that the same pod is steady and different pods spread.
-func Choose(loadBalancers []LoadBalancer, n int, seed string) (Choice, error) {
+// Wish is what somebody wants of a pool.
+type Wish struct {
+	// Ports is how many, all on one load balancer.
+	Ports int
+	// Seed decides among equals, so that the same pod is steady and different
+	// pods spread.
+	Seed      string
+	Placement Placement
+	// Elders is how many ports each of those wants who waited longer. They come
+	// first, whoever asks first.
+	Elders []int
+}
+
+// Choose picks ports on one load balancer: one with the pod's last port if there
+// is any, else one where no other pod's last port must be taken, else by
+// placement.
+func Choose(loadBalancers []LoadBalancer, w Wish) (Choice, error) {
+	free := make([][]candidate, len(loadBalancers))
+	room := make([]int, len(loadBalancers))
+	for i, lb := range loadBalancers {
+		free[i] = lb.free()
+		room[i] = min(len(free[i]), lb.Limit-lb.Listeners)
+	}
+	serve(room, w.Elders)
 	best := Choice{}
-	var bestRank [2]int
-	for _, lb := range loadBalancers {
-		if lb.Limit-lb.Listeners < n {
+	var bestRank [3]int
+	for i, lb := range loadBalancers {
+		if room[i] < w.Ports {
 			continue
 		}
-		ports := lb.free(seed)
-		if len(ports) < n {
-			continue
+		sortFor(free[i], w.Seed)
+		rank := [3]int{0, 0, lb.Listeners}
+		if w.Placement == Pack {
+			rank[2] = -lb.Listeners
 		}
-		ports = ports[:n]
-		preferred := 0
-		for _, p := range ports {
-			if lb.Preferred[p] {
-				preferred++
+		var ports []int
+		for _, c := range free[i][:w.Ports] {
+			ports = append(ports, c.port)
+			switch c.class {
+			case preferred:
+				rank[0]--
+			case spared:
+				rank[1]++
 			}
 		}
-		rank := [2]int{-preferred, lb.Listeners}
 		if best.ARN == "" || slices.Compare(rank[:], bestRank[:]) < 0 ||
-			slices.Equal(rank[:], bestRank[:]) && spread(seed, lb.ARN) < spread(seed, best.ARN) {
+			slices.Equal(rank[:], bestRank[:]) && spread(w.Seed, lb.ARN) < spread(w.Seed, best.ARN) {
 			best, bestRank = Choice{ARN: lb.ARN, Ports: ports}, rank
 		}
 	}
@@ -112,12 +107,36 @@ func Choose(loadBalancers []LoadBalancer, n int, seed string) (Choice, error) {
 	return best, nil
 }
 
-// free gives the ports that may be chosen, best first.
-func (lb LoadBalancer) free(seed string) []int {
-	type candidate struct {
-		port, class int
-		order       uint64
+// Room is how many ports could be chosen on a load balancer now.
+func (lb LoadBalancer) Room() int { return max(0, min(len(lb.free()), lb.Limit-lb.Listeners)) }
+
+// serve takes room away for those who come first, each on the load balancer with
+// the most. Which ports they will get does not matter here.
+func serve(room, elders []int) {
+	for _, n := range elders {
+		most := -1
+		for i := range room {
+			if room[i] >= n && (most < 0 || room[i] > room[most]) {
+				most = i
+			}
+		}
+		if most >= 0 {
+			room[most] -= n
+		}
 	}
+}
+
+// Classes of ports, best first.
+const (
+	preferred = iota
+	plain
+	spared
+)
+
+type candidate struct{ port, class int }
+
+// free gives the ports that may be chosen.
+func (lb LoadBalancer) free() []candidate {
 	var all []candidate
 	seen := make(map[int]bool)
 	for _, r := range lb.Ranges {
@@ -126,21 +145,28 @@ func (lb LoadBalancer) free(seed string) []int {
 				continue
 			}
 			seen[p] = true
-			class := 1
-			if lb.Preferred[p] {
-				class = 0
+			class := plain
+			switch {
+			case lb.Preferred[p]:
+				class = preferred
+			case lb.Spared[p]:
+				class = spared
 			}
-			all = append(all, candidate{p, class, spread(seed, strconv.Itoa(p))})
+			all = append(all, candidate{p, class})
 		}
 	}
-	slices.SortFunc(all, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.order, b.order), cmp.Compare(a.port, b.port))
-	})
-	ports := make([]int, len(all))
-	for i, c := range all {
-		ports[i] = c.port
+	return all
+}
+
+// sortFor puts the best ports for a seed first.
+func sortFor(all []candidate, seed string) {
+	order := make(map[int]uint64, len(all))
+	for _, c := range all {
+		order[c.port] = spread(seed, strconv.Itoa(c.port))
 	}
-	return ports
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(order[a.port], order[b.port]), cmp.Compare(a.port, b.port))
+	})
 }
 
 // spread orders keys differently for each seed. Sorting looks at the first bits,

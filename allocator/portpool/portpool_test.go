@@ -81,6 +81,9 @@ func ports(list ...int) map[int]bool {
 	return m
 }
 
+// wish is a plain one.
+func wish(n int, seed string) portpool.Wish { return portpool.Wish{Ports: n, Seed: seed} }
+
 func TestChoose(t *testing.T) {
 	ten := []portpool.Range{{From: 1, To: 10}}
 	for _, test := range []struct {
@@ -119,13 +122,66 @@ func TestChoose(t *testing.T) {
 		}, 1, "b", nil},
 		{"nothing wanted, nothing given", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, 0, "a", []int{}},
 	} {
-		got, err := portpool.Choose(test.of, test.n, "seed")
+		got, err := portpool.Choose(test.of, wish(test.n, "seed"))
 		switch {
 		case test.arn == "" && !errors.Is(err, portpool.ErrExhausted):
 			t.Errorf("%s: got %v, %v; want exhausted", test.name, got, err)
 		case test.arn == "":
 		case err != nil || got.ARN != test.arn || len(got.Ports) != test.n:
 			t.Errorf("%s: got %v, %v; want %d of %s", test.name, got, err, test.n, test.arn)
+		case test.want != nil && !slices.Equal(got.Ports, test.want):
+			t.Errorf("%s: got %v, want %v", test.name, got.Ports, test.want)
+		}
+	}
+}
+
+func TestChooseBySomeoneElsesPast(t *testing.T) {
+	ten := []portpool.Range{{From: 1, To: 10}}
+	all := ports(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+	spared := func(except ...int) map[int]bool {
+		m := ports(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+		for _, p := range except {
+			delete(m, p)
+		}
+		return m
+	}
+	for _, test := range []struct {
+		name string
+		of   []portpool.LoadBalancer
+		wish portpool.Wish
+		arn  string // empty: exhausted
+		want []int  // nil: whatever
+	}{
+		{"another's port is left while one is free", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Spared: spared(6), Limit: 50}}, portpool.Wish{Ports: 1}, "a", []int{6}},
+		{"another's port rather than none", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Spared: all, Taken: spared(3), Limit: 50}}, portpool.Wish{Ports: 1}, "a", []int{3}},
+		{"a fuller load balancer before another's port", []portpool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Spared: all, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 40, Limit: 50},
+		}, portpool.Wish{Ports: 1}, "b", nil},
+		{"the own port before everything", []portpool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Spared: spared(4), Preferred: ports(4), Listeners: 40, Limit: 50}, {ARN: "b", Ranges: ten, Limit: 50},
+		}, portpool.Wish{Ports: 1}, "a", []int{4}},
+		{"packed", []portpool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 40, Limit: 50}, {ARN: "c", Ranges: ten, Listeners: 50, Limit: 50},
+		}, portpool.Wish{Ports: 1, Placement: portpool.Pack}, "b", nil},
+		{"packed, and none has room but the emptiest", []portpool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 49, Limit: 50},
+		}, portpool.Wish{Ports: 2, Placement: portpool.Pack}, "a", nil},
+		{"elders leave one", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, portpool.Wish{Ports: 1, Elders: []int{4, 3, 2}}, "a", nil},
+		{"elders leave none", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, portpool.Wish{Ports: 1, Elders: []int{4, 3, 3}}, "", nil},
+		{"elders leave too few", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, portpool.Wish{Ports: 2, Elders: []int{9}}, "", nil},
+		{"elders count against the limit", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, portpool.Wish{Ports: 1, Elders: []int{2}}, "", nil},
+		{"elders who want more than there is wait in nobody's way", []portpool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, portpool.Wish{Ports: 1, Elders: []int{11}}, "a", nil},
+		{"elders go where there is most room", []portpool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 8, Limit: 10}, {ARN: "b", Ranges: ten, Listeners: 1, Limit: 10},
+		}, portpool.Wish{Ports: 1, Elders: []int{3, 3, 3}}, "a", nil},
+	} {
+		got, err := portpool.Choose(test.of, test.wish)
+		switch {
+		case test.arn == "" && !errors.Is(err, portpool.ErrExhausted):
+			t.Errorf("%s: got %v, %v; want exhausted", test.name, got, err)
+		case test.arn == "":
+		case err != nil || got.ARN != test.arn || len(got.Ports) != test.wish.Ports:
+			t.Errorf("%s: got %v, %v; want %d of %s", test.name, got, err, test.wish.Ports, test.arn)
 		case test.want != nil && !slices.Equal(got.Ports, test.want):
 			t.Errorf("%s: got %v, want %v", test.name, got.Ports, test.want)
 		}

@@ -60,7 +60,7 @@ func TestChooseOnRandomPools(t *testing.T) {
 	for seed := range uint64(3000) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		pool, n := randomPool(r), 1+r.IntN(4)
-		choice, err := portpool.Choose(pool, n, fmt.Sprint(seed))
+		choice, err := portpool.Choose(pool, wish(n, fmt.Sprint(seed)))
 		fits := slices.ContainsFunc(pool, func(lb portpool.LoadBalancer) bool {
 			free, _ := open(lb)
 			return free >= n && lb.Listeners+n <= lb.Limit
@@ -79,12 +79,12 @@ func TestChooseOnRandomPools(t *testing.T) {
 		if wrong := judge(pool, n, choice); wrong != "" {
 			t.Fatalf("seed %d: %s: %v of %+v", seed, wrong, choice, pool)
 		}
-		again, err := portpool.Choose(pool, n, fmt.Sprint(seed))
+		again, err := portpool.Choose(pool, wish(n, fmt.Sprint(seed)))
 		if err != nil || again.ARN != choice.ARN || !slices.Equal(again.Ports, choice.Ports) {
 			t.Fatalf("seed %d: chose %v, then %v, %v", seed, choice, again, err)
 		}
 		slices.Reverse(pool)
-		if again, err := portpool.Choose(pool, n, fmt.Sprint(seed)); err != nil || again.ARN != choice.ARN || !slices.Equal(again.Ports, choice.Ports) {
+		if again, err := portpool.Choose(pool, wish(n, fmt.Sprint(seed))); err != nil || again.ARN != choice.ARN || !slices.Equal(again.Ports, choice.Ports) {
 			t.Fatalf("seed %d: chose %v, in another order of load balancers %v, %v", seed, choice, again, err)
 		}
 	}
@@ -143,7 +143,7 @@ func TestDifferentSeedsSpread(t *testing.T) {
 	first := make(map[int]int)
 	on := make(map[string]int)
 	for i := range pods {
-		c, err := portpool.Choose(pool, 2, fmt.Sprintf("pod-%d", i))
+		c, err := portpool.Choose(pool, wish(2, fmt.Sprintf("pod-%d", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestDifferentSeedsSpread(t *testing.T) {
 func TestRoundsOfFullPods(t *testing.T) {
 	lb := portpool.LoadBalancer{ARN: "a", Ranges: []portpool.Range{{From: 100, To: 119}}, Taken: map[int]bool{}, Limit: 50}
 	for i := range 20 {
-		c, err := portpool.Choose([]portpool.LoadBalancer{lb}, 1, fmt.Sprint(i))
+		c, err := portpool.Choose([]portpool.LoadBalancer{lb}, wish(1, fmt.Sprint(i)))
 		if err != nil {
 			t.Fatalf("after %d ports: %v", i, err)
 		}
@@ -174,7 +174,7 @@ func TestRoundsOfFullPods(t *testing.T) {
 		lb.Taken[c.Ports[0]] = true
 		lb.Listeners++
 	}
-	if c, err := portpool.Choose([]portpool.LoadBalancer{lb}, 1, "late"); !errors.Is(err, portpool.ErrExhausted) {
+	if c, err := portpool.Choose([]portpool.LoadBalancer{lb}, wish(1, "late")); !errors.Is(err, portpool.ErrExhausted) {
 		t.Errorf("got %v, %v", c, err)
 	}
 }

@@ -210,7 +210,7 @@ func (r *Rig) CheckEmpty(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("claim lease %s of %s is left over, %s", c.Name, c.Value.Pod, c.Value.State))
 	}
 	for _, p := range ports {
-		if p.Value.State != ledger.Free && p.Value.State != ledger.Cooldown {
+		if p.Value.Held() {
 			errs = append(errs, fmt.Errorf("port %s is still %s for %s", p.Name, p.Value.State, p.Value.Pod))
 		}
 	}

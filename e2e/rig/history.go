@@ -125,21 +125,22 @@ func (h *history) judge(before, now ledger.Port) error {
 		return errors.New("S1: the holder changed within one generation")
 	}
 	allowed := map[ledger.PortState][]ledger.PortState{
-		ledger.Free:      {ledger.Free},
-		ledger.Claimed:   {ledger.Claimed, ledger.Bound, ledger.Free, ledger.Releasing},
+		ledger.Free:      {ledger.Free, ledger.Blocked},
+		ledger.Blocked:   {ledger.Blocked, ledger.Free},
+		ledger.Claimed:   {ledger.Claimed, ledger.Bound, ledger.Free, ledger.Blocked, ledger.Releasing},
 		ledger.Bound:     {ledger.Bound, ledger.Claimed, ledger.Releasing},
 		ledger.Releasing: {ledger.Releasing, ledger.Cooldown},
-		ledger.Cooldown:  {ledger.Cooldown, ledger.Free},
+		ledger.Cooldown:  {ledger.Cooldown, ledger.Free, ledger.Blocked},
 	}
 	for _, state := range allowed[before.State] {
 		if state == now.State {
-			if state == ledger.Free && before.State == ledger.Claimed && before.TargetGroupARN != "" {
+			if !now.Held() && before.State == ledger.Claimed && before.TargetGroupARN != "" {
 				return errors.New("S2: a port with a recorded target group became free without a sweep")
 			}
 			if state == ledger.Cooldown && before.State == ledger.Releasing {
 				return h.judgeConfirmed(before)
 			}
-			if state == ledger.Free && before.State == ledger.Cooldown && now.TouchedAt.Sub(before.TouchedAt) < h.cooldown {
+			if state != ledger.Cooldown && before.State == ledger.Cooldown && now.TouchedAt.Sub(before.TouchedAt) < h.cooldown {
 				return errors.New("S2: the cooldown was cut short")
 			}
 			return nil

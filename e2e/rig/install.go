@@ -28,7 +28,7 @@ func (r *Rig) install(ctx context.Context) error {
 			return fmt.Errorf("applying %s: %w", name, err)
 		}
 	}
-	return nil
+	return r.SetPools(r.PoolText(r.LoadBalancerARNs, ""))
 }
 
 var namespaceField = regexp.MustCompile(`(?m)^(\s*namespace: )(portlease|games)$`)
@@ -53,17 +53,28 @@ func (r *Rig) renamed(manifest string) string {
 	return strings.Join(documents, "\n---\n")
 }
 
-// pools writes the pool file.
-func (r *Rig) pools() (string, error) {
+// PoolText is the pool file that a Rig starts with; more is YAML that is added to
+// its one pool.
+func (r *Rig) PoolText(loadBalancerARNs []string, more string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "pools:\n- name: default\n  loadBalancers:\n")
-	for _, arn := range r.LoadBalancerARNs {
+	for _, arn := range loadBalancerARNs {
 		fmt.Fprintf(&text, "  - %s\n", arn)
 	}
-	fmt.Fprintf(&text, "  listenerPorts: [%q]\n", r.ListenerPorts)
-	path := filepath.Join(r.dir, "pools.yaml")
-	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
-		return "", fmt.Errorf("writing the pool file: %w", err)
-	}
-	return path, nil
+	fmt.Fprintf(&text, "  listenerPorts: [%q]\n  cooldown: %v\n  sticky: %v\n%s", r.ListenerPorts, r.Cooldown, r.Sticky, more)
+	return text.String()
 }
+
+// SetPools exchanges the pool file, as a changed ConfigMap does.
+func (r *Rig) SetPools(text string) error {
+	next := r.poolFile() + ".next"
+	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("writing the pool file: %w", err)
+	}
+	if err := os.Rename(next, r.poolFile()); err != nil {
+		return fmt.Errorf("exchanging the pool file: %w", err)
+	}
+	return nil
+}
+
+func (r *Rig) poolFile() string { return filepath.Join(r.dir, "pools.yaml") }

@@ -52,14 +52,10 @@ func (r *Rig) newReplica(ctx context.Context, number int) (*Replica, error) {
 	if a.aws, err = r.newLink(func() (string, error) { return r.emulator.Addr, nil }); err != nil {
 		return nil, err
 	}
-	pools, err := r.pools()
-	if err != nil {
-		return nil, err
-	}
 	a.process, err = a.newProcess([]string{
-		"-listen", a.address, "-tls-cert", r.identity.certFile, "-tls-key", r.identity.keyFile, "-pools", pools,
+		"-listen", a.address, "-tls-cert", r.identity.certFile, "-tls-key", r.identity.keyFile, "-pools", r.poolFile(),
 		"-namespace", r.Namespace, "-identity", a.name, "-kubeconfig", kubeconfig,
-		"-claim-duration", r.ClaimDuration.String(), "-renew-every", r.RenewEvery.String(), "-cooldown", r.Cooldown.String(),
+		"-claim-duration", r.ClaimDuration.String(), "-renew-every", r.RenewEvery.String(),
 		"-agent-grace", r.AgentGrace.String(), "-sweep-every", r.SweepEvery.String(), "-audit-every", r.AuditEvery.String(),
 		"-log-level", "debug",
 	})

@@ -39,7 +39,7 @@ type Config struct {
 	// ListenerPorts of each; default 30000-30009.
 	ListenerPorts string
 
-	ClaimDuration, RenewEvery, Cooldown, AgentGrace, SweepEvery, AuditEvery time.Duration
+	ClaimDuration, RenewEvery, Cooldown, Sticky, AgentGrace, SweepEvery, AuditEvery time.Duration
 
 	// InProcess runs allocators and agents in this process. They can then be
 	// stopped and cut off, and neither killed nor paused.
@@ -62,6 +62,7 @@ func (c *Config) defaults() {
 	set(&c.ClaimDuration, 3*time.Second)
 	set(&c.RenewEvery, time.Second)
 	set(&c.Cooldown, time.Second)
+	set(&c.Sticky, time.Minute)
 	set(&c.AgentGrace, 5*time.Second)
 	set(&c.SweepEvery, 200*time.Millisecond)
 	set(&c.AuditEvery, time.Second)

@@ -129,14 +129,14 @@ func (j *judge) port(before, now *ledger.Record[ledger.Port]) error {
 		j.reached["ports bound"]++
 	}
 	if before == nil {
-		if v.State != ledger.Claimed {
-			return violated("S1", "a port lease begins with a holder")
+		if v.State != ledger.Claimed && (v.State != ledger.Blocked || v.Generation > 0 || v.Holder != "") {
+			return violated("S1", "a port lease begins with a holder, or blocked and without any")
 		}
 		return nil
 	}
 	b := before.Value
 	switch {
-	case v.Epoch != b.Epoch:
+	case v.Epoch != b.Epoch && b.Generation > 0:
 		return violated("S1", "the epoch changed")
 	case v.Generation < b.Generation:
 		return violated("S2", "the generation fell")
@@ -157,11 +157,12 @@ func (j *judge) license(now *ledger.Record[ledger.Port]) {
 }
 
 var transitions = map[ledger.PortState][]ledger.PortState{
-	ledger.Free:      {ledger.Free},
-	ledger.Claimed:   {ledger.Claimed, ledger.Bound, ledger.Free, ledger.Releasing},
+	ledger.Free:      {ledger.Free, ledger.Blocked},
+	ledger.Blocked:   {ledger.Blocked, ledger.Free},
+	ledger.Claimed:   {ledger.Claimed, ledger.Bound, ledger.Free, ledger.Blocked, ledger.Releasing},
 	ledger.Bound:     {ledger.Bound, ledger.Claimed, ledger.Releasing},
 	ledger.Releasing: {ledger.Releasing, ledger.Cooldown},
-	ledger.Cooldown:  {ledger.Cooldown, ledger.Free},
+	ledger.Cooldown:  {ledger.Cooldown, ledger.Free, ledger.Blocked},
 }
 
 func (j *judge) transition(name string, before, now ledger.Port) error {
@@ -170,9 +171,9 @@ func (j *judge) transition(name string, before, now ledger.Port) error {
 			continue
 		}
 		switch {
-		case state == ledger.Free && before.State == ledger.Claimed && before.TargetGroupARN != "":
+		case !now.Held() && before.State == ledger.Claimed && before.TargetGroupARN != "":
 			return violated("S2", "a port with a recorded target group became free without a sweep")
-		case state == ledger.Free && before.State == ledger.Cooldown && time.Since(j.cooling[name]) < cooldown:
+		case state != ledger.Cooldown && before.State == ledger.Cooldown && time.Since(j.cooling[name]) < cooldown:
 			return violated("S2", "the cooldown was cut short")
 		case state == ledger.Cooldown && before.State == ledger.Releasing:
 			return j.gone(name, now)

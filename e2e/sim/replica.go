@@ -18,6 +18,7 @@ import (
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -27,6 +28,7 @@ const (
 	claimDuration = 60 * time.Second
 	renewEvery    = 15 * time.Second
 	cooldown      = 40 * time.Second
+	sticky        = 2 * time.Minute
 	agentGrace    = 15 * time.Second
 	sweepEvery    = 2 * time.Second
 	auditEvery    = 15 * time.Second
@@ -41,16 +43,17 @@ const ledgerID = "cluster-uid/portlease"
 // replica is one running allocator.
 type replica struct {
 	*Process
-	world    *World
-	claims   *table[ledger.Claim]
-	ports    *table[ledger.Port]
-	stock    *inventory.Inventory
-	observer *janitor.Observer
-	janitor  *janitor.Janitor
-	handler  http.Handler
-	nudge    chan struct{}
-	leading  atomic.Bool
-	requests int // ever served
+	world     *World
+	claims    *table[ledger.Claim]
+	ports     *table[ledger.Port]
+	balancers *table[ledger.Balancer]
+	stock     *inventory.Inventory
+	observer  *janitor.Observer
+	janitor   *janitor.Janitor
+	handler   http.Handler
+	nudge     chan struct{}
+	leading   atomic.Bool
+	requests  int // ever served
 	// stuck is until when its watches tell nothing.
 	stuck time.Time
 	// skew is how wrong its wall clock is.
@@ -59,6 +62,15 @@ type replica struct {
 	minting sync.Mutex // guards epochs
 	epochs  int        // ever made
 }
+
+// freeBudget paces nothing.
+type freeBudget struct{}
+
+func (freeBudget) Bind(context.Context, ledger.Record[ledger.Claim], []ledger.Port, int) (time.Duration, error) {
+	return 0, nil
+}
+func (freeBudget) Unbind(context.Context, string) (bool, error) { return true, nil }
+func (freeBudget) Throttled(context.Context, int) error         { return nil }
 
 // Doors are a replica's ways to the outside. A test may break them.
 type Doors struct {
@@ -81,7 +93,8 @@ func (w *World) startReplica(name string) *replica {
 	r.claims, r.ports = newTable(p, w.claims, lag), newTable(p, w.ports, lag)
 	log := w.trace.logTo(p)
 	aws := elb.New(configuration(awsTransport{p, w.cloud}))
-	r.stock = inventory.New(ledgerID, []inventory.Pool{w.pool}, aws, log)
+	r.balancers = newTable(p, w.balancers, lag)
+	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.ports, Balancers: r.balancers, Log: log}, []poolfile.Pool{w.pool})
 	look := w.pods.look(p)
 	doors := Doors{Claims: claimTable{r.claims}, Ports: r.ports, JanitorPorts: r.ports, JanitorLook: look, JanitorAWS: aws}
 	if w.config.Break != nil {
@@ -89,8 +102,8 @@ func (w *World) startReplica(name string) *replica {
 	}
 	service := claim.New(claim.Config{
 		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.Ports, Pools: r.stock, LookAtPod: look,
-		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery,
-		Now: r.now, NewEpoch: r.newEpoch, Log: log,
+		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery, ReturnPatience: 30 * time.Second,
+		Budget: freeBudget{}, Age: r.observer.Age, Count: func(string, string) {}, Now: r.now, NewEpoch: r.newEpoch, Log: log,
 		Nudge: func() {
 			select {
 			case r.nudge <- struct{}{}:
@@ -100,7 +113,7 @@ func (w *World) startReplica(name string) *replica {
 	})
 	r.janitor = janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.JanitorPorts, AWS: doors.JanitorAWS, Listings: r.stock, Observer: r.observer,
-		Timing:    janitor.Timing{Cooldown: cooldown, AgentGrace: agentGrace, ClaimDuration: claimDuration},
+		Timing: janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration}, MayUnbind: freeBudget{}.Unbind,
 		LookAtPod: doors.JanitorLook, Now: time.Now, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // an event more or less is no state
 		Count: func(string, string) {},

@@ -53,6 +53,11 @@ func storedClaim(c ledger.Claim) ledger.Claim {
 	return c
 }
 
+func storedBalancer(b ledger.Balancer) ledger.Balancer {
+	b.TouchedAt = b.TouchedAt.UTC().Truncate(time.Microsecond)
+	return b
+}
+
 // copied gives a row that shares nothing with the stored one.
 func (s *store[T]) copied(r ledger.Record[T]) ledger.Record[T] {
 	r.Value = s.stored(r.Value)

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/agent/lifecycle"
-	"github.com/portlease/portlease/allocator/inventory"
+	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/shared/api"
 )
 
 // Config says what is simulated.
@@ -41,11 +43,12 @@ type World struct {
 	scheduler *Scheduler
 	judge     *judge
 
-	claims *store[ledger.Claim]
-	ports  *store[ledger.Port]
-	pods   *pods
-	cloud  *cloud
-	pool   inventory.Pool
+	claims    *store[ledger.Claim]
+	ports     *store[ledger.Port]
+	balancers *store[ledger.Balancer]
+	pods      *pods
+	cloud     *cloud
+	pool      poolfile.Pool
 
 	replicas []*replica // those that run
 	agents   []*agent   // those that run, and those that ended
@@ -65,12 +68,19 @@ func newWorld(c Config) (*World, error) {
 	w.scheduler = newScheduler(r, w.faults, w.trace)
 	var written revisions
 	w.claims, w.ports = newStore(&written, storedClaim), newStore(&written, storedPort)
+	w.balancers = newStore(&written, storedBalancer)
 	var err error
 	if w.cloud, err = newCloud(r); err != nil {
 		return nil, err
 	}
 	first := 30000
-	w.pool = inventory.Pool{Name: "default", Ranges: []portpool.Range{{From: first, To: first + 1 + r.IntN(3)}}}
+	w.pool = poolfile.Pool{
+		Name: "default", Ranges: []portpool.Range{{From: first, To: first + 1 + r.IntN(3)}},
+		Terms: claim.Terms{
+			Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: portpool.Spread, Cooldown: cooldown, Sticky: sticky,
+			HealthCheck: api.HealthCheck{IntervalSeconds: 10, TimeoutSeconds: 5, HealthyThreshold: 2, UnhealthyThreshold: 2},
+		},
+	}
 	for i := range 1 + r.IntN(2) {
 		arn, err := w.cloud.makeLoadBalancer(context.Background(), fmt.Sprintf("games-%d", i+1))
 		if err != nil {
@@ -110,6 +120,7 @@ func (w *World) step() error {
 		if r.resumedFrom() == nil {
 			r.claims.deliver(now)
 			r.ports.deliver(now)
+			r.balancers.deliver(now)
 		}
 	}
 	if w.scheduler.step() {

@@ -2,7 +2,9 @@ package api
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // PortPath is the path of one listener port; loadBalancerID is the last segment
@@ -14,10 +16,27 @@ func PortPath(loadBalancerID string, listenerPort int) string {
 // LoadBalancerPath is the path of one load balancer.
 func LoadBalancerPath(loadBalancerID string) string { return PathLoadBalancers + "/" + loadBalancerID }
 
+// MaxReason is the longest reason in bytes.
+const MaxReason = 200
+
 // ReasonRequest is the body of block and cordon.
 type ReasonRequest struct {
-	// Reason is shown to whoever wonders; at most 200 bytes.
+	// Reason is shown to whoever wonders; at most MaxReason bytes.
 	Reason string `json:"reason"`
+}
+
+// Validate refuses what would tell nobody why. A reason ends up in lists and
+// logs, so it is one line of printable text.
+func (r ReasonRequest) Validate() error {
+	switch {
+	case strings.TrimSpace(r.Reason) == "":
+		return fmt.Errorf("reason is empty: say in a few words why, for whoever wonders later")
+	case len(r.Reason) > MaxReason:
+		return fmt.Errorf("reason has %d bytes: use at most %d", len(r.Reason), MaxReason)
+	case strings.ContainsFunc(r.Reason, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }):
+		return fmt.Errorf("reason %q is not one line of printable text: leave control characters out", r.Reason)
+	}
+	return nil
 }
 
 // PoolList is the answer of GET PathPools.

@@ -75,6 +75,29 @@ func (c *Client) LoadBalancers(ctx context.Context, arns ...string) ([]LoadBalan
 	return balancers, nil
 }
 
+// NetworkLoadBalancers gives the ARNs of all network load balancers of the
+// account and region, a call for every 400 load balancers of any type.
+func (c *Client) NetworkLoadBalancers(ctx context.Context) ([]string, error) {
+	all, err := pages(func(marker *string) ([]types.LoadBalancer, *string, error) {
+		out, err := call(ctx, "listing load balancers", "DescribeLoadBalancers",
+			&v2.DescribeLoadBalancersInput{Marker: marker, PageSize: aws.Int32(pageSize)}, c.api.DescribeLoadBalancers)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.LoadBalancers, out.NextMarker, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var arns []string
+	for _, b := range all {
+		if b.Type == types.LoadBalancerTypeEnumNetwork {
+			arns = append(arns, aws.ToString(b.LoadBalancerArn))
+		}
+	}
+	return arns, nil
+}
+
 func loadBalancer(b types.LoadBalancer) LoadBalancer {
 	one := LoadBalancer{
 		ARN:    aws.ToString(b.LoadBalancerArn),

@@ -1,0 +1,94 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/httpapi"
+	"github.com/portlease/portlease/allocator/inventory"
+	"github.com/portlease/portlease/allocator/janitor"
+	"github.com/portlease/portlease/allocator/kubelease"
+	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/allocator/people"
+	"github.com/portlease/portlease/allocator/poolfile"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// returnPatience is how long a pod waits for its port of before to be unbound:
+// AWS says for up to 20 s that a target group is still in use.
+const returnPatience = 30 * time.Second
+
+// work reads the ledger, opens the API and runs the loops. text is the pool file
+// as it was read.
+func (p *process) work(ctx context.Context, pools []poolfile.Pool, text []byte, aws *elb.Client) error {
+	id, err := p.ledgerID(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // only the end of ctx ends the asking
+	}
+	leases, err := kubelease.Open(ctx, p.kube, p.Namespace, p.log, func() {})
+	if err != nil {
+		return err
+	}
+	if err := leases.WaitReady(ctx); err != nil {
+		return nil //nolint:nilerr // only the end of ctx ends the waiting
+	}
+	observer := janitor.NewObserver(time.Now)
+	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Balancers: leases.Balancers(), Log: p.log}, pools)
+	pods := kubepod.New(p.kube, p.Namespace)
+	nudge := make(chan struct{}, 1)
+	budget := freeBudget{}
+	service := claim.New(claim.Config{
+		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, LookAtPod: pods.Look,
+		TargetGroupName: elb.TargetGroupName, Duration: p.ClaimDuration, RenewEvery: p.RenewEvery, ReturnPatience: returnPatience,
+		Budget: budget, Age: observer.Age, Count: p.countRefusal, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
+		Nudge: func() { poke(nudge) },
+	})
+	desk := people.New(people.Config{
+		Claims: leases.Claims(), Ports: leases.Ports(), Balancers: leases.Balancers(), Stock: stock,
+		Show: service.Show, LookAtPod: pods.Look, Now: time.Now, Log: p.log,
+	})
+	house := &housekeeping{
+		process: p, stock: stock, leases: leases, observer: observer, nudge: nudge, desk: desk, described: make(chan struct{}, 1),
+		janitor: janitor.New(janitor.Config{
+			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
+			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, MayUnbind: budget.Unbind,
+			LookAtPod: pods.Look, Warn: pods.Warn, Count: p.countJanitor, Now: time.Now, Log: p.log,
+		}),
+	}
+	p.measure(leases, desk)
+	p.leases.Store(leases)
+	handler := httpapi.New(httpapi.Config{
+		Claims: service, Views: desk, Operations: desk, Callers: pods, Observe: p.observe,
+		Routes: p.probes(), Now: time.Now, Log: p.log,
+	})
+	p.api.Store(&handler)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return house.run(ctx) })
+	group.Go(func() error {
+		p.followPools(ctx, text, func(pools []poolfile.Pool) {
+			stock.SetPools(pools)
+			poke(house.described)
+			poke(nudge)
+		})
+		return nil
+	})
+	group.Go(func() error {
+		return kubelease.Lead(ctx, p.kube, p.Namespace, p.Identity, p.log, house.lead)
+	})
+	return group.Wait()
+}
+
+// poke leaves a word in a channel that keeps one.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// newEpoch is unique by chance: 80 random bits.
+func newEpoch() string { return rand.Text()[:16] }

@@ -1,0 +1,72 @@
+package claim
+
+import (
+	"context"
+	"errors"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// Conflict hears that a port cannot be bound: somebody else's listener is there,
+// the load balancer has no room for another one, or it is gone. It looks for
+// itself: only what it sees moves the claim to another port. Repeated after that,
+// because the answer was lost, it gives the claim as it is now: what else the
+// claim has must not count as lost.
+func (s *Service) Conflict(ctx context.Context, h Holder, req api.ConflictRequest) (api.Claim, error) {
+	r, err := s.going(ctx, h, req.ClaimUID, req.Fence)
+	if err != nil {
+		return api.Claim{}, err
+	}
+	port, err := s.Ports.Get(ctx, req.Fence.Lease)
+	if err != nil && !errors.Is(err, ledger.ErrAbsent) {
+		return api.Claim{}, unavailable(err)
+	}
+	if !r.Value.Lists(req.Fence) {
+		if port.Value.Holder != "" && port.Value.Holder != r.Name {
+			return api.Claim{}, lost(req.Fence)
+		}
+		if r, err = s.advance(ctx, r, nil); err != nil {
+			return api.Claim{}, err
+		}
+		return s.paid(ctx, r, 0)
+	}
+	if err != nil {
+		return api.Claim{}, unavailable(err)
+	}
+	sight, err := s.Pools.Look(ctx, port.Value.LoadBalancerARN)
+	if err != nil {
+		return api.Claim{}, unavailable(err)
+	}
+	if reason := sight.refuses(port.Value); reason != "" {
+		s.Count("conflict", r.Value.Pool)
+		s.Log.WarnContext(ctx, "claim moves to another port", "lease", req.Fence.Lease, "port", port.Value.ListenerPort, "reason", reason)
+		exclude := map[string]bool{req.Fence.Lease: true}
+		moved, err := s.replan(ctx, r, exclude)
+		if errors.Is(err, ledger.ErrConflict) {
+			return api.Claim{}, errCrowded
+		}
+		if err != nil {
+			return api.Claim{}, err
+		}
+		if r, err = s.advance(ctx, moved, exclude); err != nil {
+			return api.Claim{}, err
+		}
+	}
+	return s.paid(ctx, r, 0)
+}
+
+// refuses says why no listener of this holding can be made; empty if one can, or
+// is there.
+func (t Sight) refuses(p ledger.Port) string {
+	groups, exists := t.Forwards[p.ListenerPort]
+	switch {
+	case t.Gone:
+		return "the load balancer is gone"
+	case exists && (len(groups) != 1 || groups[0] != p.TargetGroupARN):
+		return "somebody else's listener is on the port"
+	case !exists && len(t.Forwards) >= t.Limit:
+		return "the load balancer has as many listeners as it may"
+	}
+	return ""
+}

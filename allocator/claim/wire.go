@@ -1,0 +1,62 @@
+package claim
+
+import (
+	"context"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// paid gives the claim as the agent sees it, and whether it may bind now.
+func (s *Service) paid(ctx context.Context, r ledger.Record[ledger.Claim], throttled int) (api.Claim, error) {
+	ports, err := s.portsOf(ctx, r)
+	if err != nil {
+		return api.Claim{}, err
+	}
+	c := s.wire(r, ports)
+	wait, err := s.Budget.Bind(ctx, r, ports, throttled)
+	if err != nil {
+		return c, unavailable(err)
+	}
+	c.BindAfterSeconds = wait.Seconds()
+	return c, nil
+}
+
+// portsOf reads the ports of a granted claim, in the order of its plan.
+func (s *Service) portsOf(ctx context.Context, r ledger.Record[ledger.Claim]) ([]ledger.Port, error) {
+	var ports []ledger.Port
+	for _, p := range r.Value.Ports {
+		port, err := s.Ports.Get(ctx, p.Fence.Lease)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if !port.Value.Holds(r.Name, p.Fence) {
+			return nil, api.Errorf(api.Unsettled, "port %d was taken back meanwhile; ask again", p.ListenerPort).WithRetryAfter(retrySoon)
+		}
+		ports = append(ports, port.Value)
+	}
+	return ports, nil
+}
+
+// wire gives the claim as the agent sees it, with what the ledger has recorded.
+func (s *Service) wire(r ledger.Record[ledger.Claim], ports []ledger.Port) api.Claim {
+	v := r.Value
+	c := api.Claim{
+		UID: r.UID, Ledger: s.Ledger, Namespace: v.Namespace, Pod: v.Pod, PodUID: v.PodUID, PodIP: v.PodIP, Pool: v.Pool,
+		LoadBalancer: v.LoadBalancer, Ports: []api.ClaimedPort{}, DurationSeconds: v.Duration.Seconds(), RenewSeconds: s.RenewEvery.Seconds(),
+	}
+	for i, port := range ports {
+		c.Ports = append(c.Ports, s.claimed(v, i, port))
+	}
+	return c
+}
+
+// claimed is one port of a claim as the agent sees it.
+func (s *Service) claimed(c ledger.Claim, i int, port ledger.Port) api.ClaimedPort {
+	p := c.Ports[i]
+	return api.ClaimedPort{
+		Port: c.Wanted[i], ListenerPort: p.ListenerPort, Fence: p.Fence,
+		TargetGroupName: s.TargetGroupName(s.Ledger, p.Fence), HealthCheck: p.HealthCheck, Attributes: p.Attributes,
+		TargetGroupARN: port.TargetGroupARN, ListenerARN: port.ListenerARN,
+	}
+}

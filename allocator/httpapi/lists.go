@@ -1,0 +1,30 @@
+package httpapi
+
+import "github.com/portlease/portlease/shared/api"
+
+// A list in an answer is a list, even without anything in it: Go's nil slices
+// would become null, which not every reader takes for empty.
+
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func completeClaim(c api.Claim) api.Claim {
+	c.Ports = orEmpty(c.Ports)
+	return c
+}
+
+func completePools(l api.PoolList) api.PoolList {
+	l.Pools = orEmpty(l.Pools)
+	for i := range l.Pools {
+		p := &l.Pools[i]
+		p.Protocols, p.LoadBalancers = orEmpty(p.Protocols), orEmpty(p.LoadBalancers)
+		if p.Ports == nil {
+			p.Ports = map[string]int{}
+		}
+	}
+	return l
+}

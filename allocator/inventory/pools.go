@@ -1,0 +1,196 @@
+package inventory
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/poolfile"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// Names implements claim.Pools.
+func (i *Inventory) Names() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	names := make([]string, 0, len(i.pools))
+	for _, p := range i.pools {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// Pool implements claim.Pools. A load balancer whose listeners have not been
+// listed yet is left out, because any of its ports may be taken.
+func (i *Inventory) Pool(name string) (claim.Pool, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	at := slices.IndexFunc(i.pools, func(p poolfile.Pool) bool { return p.Name == name })
+	if at < 0 {
+		return claim.Pool{}, false
+	}
+	p := i.pools[at]
+	pool := claim.Pool{Name: name, Terms: p.Terms}
+	vpc := i.vpcLocked(p)
+	for _, arn := range i.membersLocked(p) {
+		if reason := i.leftOutLocked(at, arn, vpc); reason != "" {
+			pool.LeftOut = append(pool.LeftOut, fmt.Sprintf("%s (%s)", arn, reason))
+			continue
+		}
+		known := i.known[arn]
+		lb := claim.LoadBalancer{
+			LoadBalancer: api.LoadBalancer{ARN: arn, Host: known.Host, VPC: known.VPC},
+			Closed:       i.cordoned(arn), Ranges: p.Ranges, Limit: i.limit, Seen: make(map[int]bool),
+		}
+		for _, l := range known.listeners {
+			lb.Seen[l.Port] = true
+		}
+		pool.LoadBalancers = append(pool.LoadBalancers, lb)
+	}
+	return pool, true
+}
+
+// leftOutLocked says why a member of a pool cannot be used; empty if it can.
+func (i *Inventory) leftOutLocked(pool int, arn, vpc string) string {
+	p, known := i.pools[pool], i.known[arn]
+	switch {
+	case known == nil || known.unfit == "" && known.listeners == nil:
+		return "not read from AWS yet"
+	case known.unfit != "":
+		return known.unfit
+	case known.VPC != vpc:
+		// Targets are addresses of pods, and those are in one VPC.
+		return fmt.Sprintf("it is in VPC %s and the pool in %s: use one pool for each VPC, or correct the pool's vpc", known.VPC, vpc)
+	}
+	for _, other := range i.pools[:pool] {
+		if !slices.Contains(i.membersLocked(other), arn) {
+			continue
+		}
+		for _, r := range p.Ranges {
+			if slices.ContainsFunc(other.Ranges, r.Overlaps) {
+				return fmt.Sprintf("its tags put it into pool %s too, which has listener ports %v as well: list each port once", other.Name, r)
+			}
+		}
+	}
+	return ""
+}
+
+// vpcLocked is the VPC of a pool: the one it names, else that of its first load
+// balancer that can be used.
+func (i *Inventory) vpcLocked(p poolfile.Pool) string {
+	if p.VPC != "" {
+		return p.VPC
+	}
+	for _, arn := range i.membersLocked(p) {
+		if known := i.known[arn]; known != nil && known.unfit == "" {
+			return known.VPC
+		}
+	}
+	return ""
+}
+
+// cordoned says who cordoned a load balancer and why.
+func (i *Inventory) cordoned(arn string) string {
+	r, exists := i.Balancers.Peek(ledger.BalancerName(ledger.LoadBalancerID(arn)))
+	if !exists || r.Value.Cordoned == "" {
+		return ""
+	}
+	return "cordoned by " + r.Value.Cordoned
+}
+
+// Offers tells whether some pool hands out a listener port of a load balancer.
+func (i *Inventory) Offers(arn string, port int) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, p := range i.pools {
+		if slices.Contains(i.membersLocked(p), arn) {
+			for _, r := range p.Ranges {
+				if r.Contains(port) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// Look implements claim.Pools.
+func (i *Inventory) Look(ctx context.Context, arn string) (claim.Sight, error) {
+	listeners, err := i.Listeners(ctx, arn)
+	if err != nil {
+		return claim.Sight{}, err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	sight := claim.Sight{Forwards: make(map[int][]string, len(listeners)), Limit: i.limit}
+	if known := i.known[arn]; known != nil {
+		sight.Gone = known.gone
+	}
+	for _, l := range listeners {
+		sight.Forwards[l.Port] = l.TargetGroupARNs
+	}
+	return sight, nil
+}
+
+// Proof implements claim.Pools.
+func (i *Inventory) Proof(ctx context.Context, listenerARN string) (claim.Proof, error) {
+	if listenerARN == "" {
+		return claim.Proof{}, nil
+	}
+	all, err := i.AWS.Tags(ctx, listenerARN)
+	if err != nil {
+		return claim.Proof{}, fmt.Errorf("reading the tags of %s: %w", listenerARN, err)
+	}
+	tags, ours := elb.ReadTags(all[listenerARN])
+	if !ours || tags.Ledger != i.Ledger {
+		return claim.Proof{}, nil
+	}
+	return claim.Proof{PodUID: tags.PodUID, Fence: tags.Fence()}, nil
+}
+
+// State is one load balancer as the inventory knows it, for people and metrics.
+type State struct {
+	Pool, ARN, Host, VPC string
+	// LeftOut says why it is not used; empty if it is.
+	LeftOut string
+	// Cordoned says who wants no new claims on it, and why.
+	Cordoned string
+	// Listeners is how many the last listing showed, Limit how many there may be.
+	Listeners, Limit int
+}
+
+// States gives the load balancers of all pools, in the order of the pool file,
+// and then those that no pool names any more.
+func (i *Inventory) States() []State {
+	arns := i.arns()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var all []State
+	named := make(map[string]bool)
+	for at, p := range i.pools {
+		vpc := i.vpcLocked(p)
+		for _, arn := range i.membersLocked(p) {
+			named[arn] = true
+			s := i.stateLocked(arn)
+			s.Pool, s.LeftOut = p.Name, i.leftOutLocked(at, arn, vpc)
+			all = append(all, s)
+		}
+	}
+	for _, arn := range arns {
+		if !named[arn] {
+			all = append(all, i.stateLocked(arn))
+		}
+	}
+	return all
+}
+
+func (i *Inventory) stateLocked(arn string) State {
+	s := State{ARN: arn, Cordoned: i.cordoned(arn), Limit: i.limit}
+	if known := i.known[arn]; known != nil {
+		s.Host, s.VPC, s.Listeners = known.Host, known.VPC, len(known.listeners)
+	}
+	return s
+}

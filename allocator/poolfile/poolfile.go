@@ -1,0 +1,264 @@
+// Package poolfile reads the file that names the pools.
+//
+// A file is taken whole or not at all. What can be known to be wrong without
+// asking AWS is refused here, by name and with what to do about it; what only
+// AWS can tell never stops anybody.
+package poolfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// What a pool has that does not say otherwise.
+const (
+	// DefaultCooldown is how long a network load balancer pins UDP flows (AWS,
+	// "Listeners for your Network Load Balancers", idle timeout of UDP flows).
+	DefaultCooldown = 2 * time.Minute
+	// DefaultSticky is long enough for a StatefulSet to replace a pod.
+	DefaultSticky = 10 * time.Minute
+	// defaultInterval and defaultThreshold find a dead game in 20 s; AWS's own
+	// default is 30 s and five checks.
+	defaultInterval  = 10 * time.Second
+	defaultTimeout   = 5 * time.Second
+	defaultThreshold = 2
+)
+
+// Pool is one pool as the operator wrote it down.
+type Pool struct {
+	Name string
+	// LoadBalancers are ARNs.
+	LoadBalancers []string
+	// Tags select every network load balancer that carries all of them; empty
+	// selects none.
+	Tags map[string]string
+	// VPC that the load balancers must be in; empty: that of the first usable one.
+	VPC string
+	// Ranges of listener ports, without the excluded ones, lowest first.
+	Ranges []portpool.Range
+	Terms  claim.Terms
+}
+
+// file is the YAML. Every field is documented in the README.
+type file struct {
+	Pools []pool `json:"pools"`
+}
+
+type pool struct {
+	Name                  string            `json:"name"`
+	LoadBalancers         []string          `json:"loadBalancers"`
+	LoadBalancerTags      map[string]string `json:"loadBalancerTags"`
+	VPC                   string            `json:"vpc"`
+	ListenerPorts         []string          `json:"listenerPorts"`
+	ExcludedPorts         []string          `json:"excludedPorts"`
+	Protocols             []api.Protocol    `json:"protocols"`
+	Placement             string            `json:"placement"`
+	Cooldown              *duration         `json:"cooldown"`
+	Sticky                *duration         `json:"sticky"`
+	Namespaces            []string          `json:"namespaces"`
+	HealthCheck           healthCheck       `json:"healthCheck"`
+	TargetGroupAttributes map[string]string `json:"targetGroupAttributes"`
+}
+
+// Read reads and checks the pool file whole. text is the file as it was read.
+func Read(path string) (pools []Pool, text []byte, err error) {
+	text, err = os.ReadFile(path) //nolint:gosec // the operator names this file
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the pool file: %w", err)
+	}
+	pools, err = Parse(text)
+	if err != nil {
+		return nil, text, fmt.Errorf("pool file %s: %w", path, err)
+	}
+	return pools, text, nil
+}
+
+// Parse reads pools from YAML. It refuses unknown fields and whatever could
+// never hand out a port.
+func Parse(text []byte) ([]Pool, error) {
+	if err := oneDocument(text); err != nil {
+		return nil, err
+	}
+	var f file
+	if err := yaml.UnmarshalStrict(text, &f); err != nil {
+		return nil, fmt.Errorf("reading YAML: %w", err)
+	}
+	if len(f.Pools) == 0 {
+		return nil, errors.New("no pools: name at least one under \"pools\"")
+	}
+	var pools []Pool
+	names := make(map[string]bool)
+	used := make(map[string]string) // load balancer and port → pool
+	for i, written := range f.Pools {
+		if written.Name == "" {
+			return nil, fmt.Errorf("pool number %d has no name: give it the one that pods claim from", i+1)
+		}
+		if names[written.Name] {
+			return nil, fmt.Errorf("pool %q is named twice: merge the two or rename one", written.Name)
+		}
+		names[written.Name] = true
+		p, err := written.check()
+		if err != nil {
+			return nil, fmt.Errorf("pool %q: %w", written.Name, err)
+		}
+		if err := reserve(used, p); err != nil {
+			return nil, err
+		}
+		pools = append(pools, p)
+	}
+	return pools, nil
+}
+
+// oneDocument refuses what a reader of one document would silently leave out.
+func oneDocument(text []byte) error {
+	content, ended := false, false
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimRight(line, " \t\r\n")
+		switch {
+		case len(line) == 0 || line[0] == '#':
+		case bytes.Equal(line, []byte("...")):
+			ended = true
+		case ended || content && bytes.HasPrefix(line, []byte("---")):
+			return errors.New("more than one YAML document: put all pools under one \"pools\"")
+		case !bytes.Equal(line, []byte("---")):
+			content = true
+		}
+	}
+	return nil
+}
+
+func (w pool) check() (Pool, error) {
+	p := Pool{Name: w.Name, LoadBalancers: w.LoadBalancers, Tags: w.LoadBalancerTags, VPC: w.VPC}
+	if len(p.LoadBalancers) == 0 && len(p.Tags) == 0 {
+		return p, errors.New("it is empty: give it at least one load balancer, by ARN under loadBalancers or by loadBalancerTags")
+	}
+	for key := range p.Tags {
+		if key == "" {
+			return p, errors.New("loadBalancerTags has an empty key: name the tag that the load balancers carry")
+		}
+	}
+	var err error
+	if p.Ranges, err = w.ranges(); err != nil {
+		return p, err
+	}
+	p.Terms, err = w.terms()
+	return p, err
+}
+
+// ranges are the listener ports without the excluded ones.
+func (w pool) ranges() ([]portpool.Range, error) {
+	parse := func(texts []string) ([]portpool.Range, error) {
+		var all []portpool.Range
+		for _, text := range texts {
+			r, err := portpool.ParseRange(text)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, r)
+		}
+		return all, nil
+	}
+	given, err := parse(w.ListenerPorts)
+	if err != nil {
+		return nil, err
+	}
+	if len(given) == 0 {
+		return nil, errors.New("it is empty: give it at least one range of listener ports")
+	}
+	if a, b, overlap := portpool.Overlap(given); overlap {
+		return nil, fmt.Errorf("listenerPorts %v and %v overlap: list each port once", a, b)
+	}
+	excluded, err := parse(w.ExcludedPorts)
+	if err != nil {
+		return nil, fmt.Errorf("excludedPorts: %w", err)
+	}
+	for _, e := range excluded {
+		if !slices.ContainsFunc(given, func(r portpool.Range) bool { return r.Overlaps(e) }) {
+			return nil, fmt.Errorf("excludedPorts %v are in none of the listenerPorts: correct them or leave them out", e)
+		}
+	}
+	left := portpool.Subtract(given, excluded)
+	if len(left) == 0 {
+		return nil, errors.New("it is empty: excludedPorts leave none of the listenerPorts")
+	}
+	return left, nil
+}
+
+func (w pool) terms() (claim.Terms, error) {
+	t := claim.Terms{
+		Namespaces: w.Namespaces, Protocols: w.Protocols, Placement: portpool.Spread,
+		Cooldown: DefaultCooldown, Sticky: DefaultSticky, Attributes: w.TargetGroupAttributes,
+	}
+	switch portpool.Placement(w.Placement) {
+	case "", portpool.Spread:
+	case portpool.Pack:
+		t.Placement = portpool.Pack
+	default:
+		return t, fmt.Errorf("placement %q is unknown: use spread (the load balancer with the fewest listeners) or pack (the one with the most)", w.Placement)
+	}
+	for _, protocol := range w.Protocols {
+		if !slices.Contains(allProtocols, protocol) {
+			return t, fmt.Errorf("protocol %q is unknown: use TCP, UDP or TCP_UDP", protocol)
+		}
+	}
+	if len(t.Protocols) == 0 {
+		t.Protocols = allProtocols
+	}
+	for _, namespace := range w.Namespaces {
+		if namespace == "" || strings.ContainsAny(namespace, " /*") {
+			return t, fmt.Errorf("namespace %q cannot be one: list names of namespaces, or leave namespaces out to allow all", namespace)
+		}
+	}
+	for name, given := range map[string]struct {
+		text *duration
+		into *time.Duration
+		most time.Duration
+	}{"cooldown": {w.Cooldown, &t.Cooldown, 24 * time.Hour}, "sticky": {w.Sticky, &t.Sticky, 30 * 24 * time.Hour}} {
+		if given.text == nil {
+			continue
+		}
+		if *given.into = time.Duration(*given.text); *given.into < 0 || *given.into > given.most {
+			return t, fmt.Errorf("%s %v is outside 0s-%v", name, *given.into, given.most)
+		}
+	}
+	var err error
+	if t.HealthCheck, err = w.HealthCheck.check(); err != nil {
+		return t, fmt.Errorf("healthCheck: %w", err)
+	}
+	return t, checkAttributes(t.Attributes, t.Protocols)
+}
+
+var allProtocols = []api.Protocol{api.TCP, api.UDP, api.TCPUDP}
+
+// reserve refuses a listener port that two pools, or one pool twice, would hand
+// out. What tags select is not known yet; there the first pool wins.
+func reserve(used map[string]string, p Pool) error {
+	for _, arn := range p.LoadBalancers {
+		id, err := elb.LoadBalancerID(arn)
+		if err != nil {
+			return fmt.Errorf("pool %q: %w", p.Name, err)
+		}
+		for _, r := range p.Ranges {
+			for port := r.From; port <= r.To; port++ {
+				key := fmt.Sprintf("%s-%d", id, port)
+				if other, taken := used[key]; taken {
+					return fmt.Errorf("pool %q: listener port %d of load balancer %s is in pool %q already: list each port once", p.Name, port, arn, other)
+				}
+				used[key] = p.Name
+			}
+		}
+	}
+	return nil
+}
