@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -65,12 +64,25 @@ func (r *Rig) ForeignListener(ctx context.Context, port int) error {
 	return nil
 }
 
+// ForgetForeign takes what belongs to others as it is now for how it must stay: a
+// test has just changed it.
+func (r *Rig) ForgetForeign() { r.foreign = r.foreignNow() }
+
 func (r *Rig) foreignNow() foreign {
 	s := r.Emulator.Snapshot()
-	return foreign{
-		slices.DeleteFunc(s.Listeners, func(l elbemu.Listener) bool { return l.Tags[elb.TagLedger] == r.Ledger && r.Ledger != "" }),
-		slices.DeleteFunc(s.TargetGroups, func(g elbemu.TargetGroup) bool { return g.Tags[elb.TagLedger] == r.Ledger && r.Ledger != "" }),
+	f := foreign{listeners: []elbemu.Listener{}, groups: []elbemu.TargetGroup{}}
+	ours := func(tags map[string]string) bool { return tags[elb.TagLedger] == r.Ledger && r.Ledger != "" }
+	for _, l := range s.Listeners {
+		if !ours(l.Tags) {
+			f.listeners = append(f.listeners, l)
+		}
 	}
+	for _, g := range s.TargetGroups {
+		if !ours(g.Tags) {
+			f.groups = append(f.groups, g)
+		}
+	}
+	return f
 }
 
 // checkForeign is S3: what is not ours is as it was.
