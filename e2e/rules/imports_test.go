@@ -120,8 +120,17 @@ var rules = []rule{
 	},
 	{
 		why:  "what decides is pure: it must be readable, testable and right without any outside world",
-		of:   []string{"allocator/portpool", "allocator/ledger", "allocator/claim", "shared/api"},
-		only: []string{module + "/allocator/portpool", module + "/allocator/ledger", module + "/allocator/claim", module + "/shared/api"},
+		of:   []string{"allocator/portpool", "allocator/ledger", "allocator/claim", "allocator/pacer", "shared/api"},
+		only: []string{module + "/allocator/portpool", module + "/allocator/ledger", module + "/allocator/claim", module + "/allocator/budget", module + "/shared/api"},
+	},
+	{
+		why:  "who may call AWS is decided by arithmetic alone: it knows neither the ledger nor the wire",
+		of:   []string{"allocator/budget"},
+		only: []string{},
+	},
+	{
+		why: "deciding who may have a port and pacing the calls that follow are wired together by app, not by each other",
+		of:  []string{"allocator/claim"}, never: []string{module + "/allocator/pacer"},
 	},
 	{
 		why:   "the agent is paid for once per pod: a typed clientset alone would double its memory",

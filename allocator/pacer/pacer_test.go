@@ -1,0 +1,318 @@
+package pacer_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/portlease/portlease/allocator/budget"
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// inBubble runs a test on a clock of its own.
+func inBubble(t *testing.T, test func(t *testing.T, i *installation)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, newInstallation(t)) })
+}
+
+// TestTwoHundredAtOnce is a fleet that asks one replica: few writes, as many let
+// go as the bucket holds, the oldest, and everybody else told when to come.
+func TestTwoHundredAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		const fleet = 200
+		r := i.replica()
+		i.fill(r)
+		var claims []ledger.Record[ledger.Claim]
+		for range fleet {
+			claims = append(claims, i.claim(1))
+		}
+		before := i.budgets.writes
+		i.budgets.flight = 10 * time.Millisecond
+		waits := make([]time.Duration, fleet)
+		var all sync.WaitGroup
+		for n, c := range claims {
+			all.Go(func() { waits[n] = i.bind(r, c) })
+		}
+		all.Wait()
+		if writes := i.budgets.writes - before; writes > 8 {
+			t.Errorf("%d writes", writes)
+		}
+		letGo := 0
+		for n, wait := range waits {
+			switch {
+			case wait == 0:
+				letGo++
+				if n > 10 {
+					t.Errorf("number %d was let go", n)
+				}
+			case wait > renewEvery:
+				t.Errorf("number %d was told to wait %v, longer than a renewal", n, wait)
+			}
+		}
+		if letGo < 5 || letGo > 8 {
+			t.Errorf("%d were let go at once", letGo)
+		}
+	})
+}
+
+// TestReplicasServeAFleet lets 90 agents come when they are told to, each time to
+// another of three replicas.
+func TestReplicasServeAFleet(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		const fleet = 90
+		replicas := []*replica{i.replica(), i.replica(), i.replica()}
+		i.fill(replicas[0])
+		i.budgets.flight = 20 * time.Millisecond
+		start := time.Now()
+		var all sync.WaitGroup
+		for n := range fleet {
+			c := i.claim(1)
+			all.Go(func() {
+				for try := 0; ; try++ {
+					wait := i.bind(replicas[(n+try)%len(replicas)], c)
+					if wait == 0 {
+						time.Sleep(time.Second) // of the bubble's clock: binding
+						i.bound(c)
+						return
+					}
+					time.Sleep(wait)
+				}
+			})
+		}
+		all.Wait()
+		limits := budget.Default()
+		least := (fleet*budget.CreateCost.Mutating - limits.Mutating.Burst) / limits.Mutating.PerSecond
+		took := time.Since(start).Seconds()
+		t.Logf("%d writes, %d conflicts, %d waits, %.1f s of %.1f", i.budgets.writes, i.count("write conflict"), i.count("create wait"), took, least)
+		if took < least-1 || took > least*1.05 {
+			t.Errorf("took %.1f s, the tokens come in %.1f", took, least)
+		}
+		if s := i.budgets.records[ledger.BudgetName].Value.State; len(s.Open) > 8 {
+			t.Errorf("%d permits are open: %+v", len(s.Open), s.Open)
+		}
+	})
+}
+
+// TestALostAnswerIsNotPaidTwice: the write went through, its writer was told
+// otherwise.
+func TestALostAnswerIsNotPaidTwice(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		r := i.replica()
+		i.fill(r)
+		c := i.claim(1)
+		lost := errors.New("connection reset")
+		i.budgets.fault = func() (bool, error) { return true, lost }
+		if _, err := r.Bind(t.Context(), c, i.portsOf(c), 0); !errors.Is(err, lost) {
+			t.Fatalf("got %v", err)
+		}
+		i.budgets.fault = nil
+		before := i.budgets.records[ledger.BudgetName].Value.Tokens.Mutating
+		if wait := i.bind(i.replica(), c); wait != 0 {
+			t.Errorf("it waits %v", wait)
+		}
+		if after := i.budgets.records[ledger.BudgetName].Value.Tokens.Mutating; after < before {
+			t.Errorf("it paid again: %v, then %v", before, after)
+		}
+		i.budgets.fault = func() (bool, error) { return false, lost }
+		if now, err := r.Unbind(t.Context(), "lb-1"); now || !errors.Is(err, lost) {
+			t.Errorf("an unbind of unknown outcome: %v, %v", now, err)
+		}
+	})
+}
+
+// TestADeadHoldersTokensComeBack, if a consistent read says so and nothing was
+// recorded of it.
+func TestADeadHoldersTokensComeBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(*installation, ledger.Record[ledger.Claim])
+		back float64
+	}{
+		"claim gone":   {func(i *installation, c ledger.Record[ledger.Claim]) { i.remove(c) }, 1},
+		"claim ending": {func(i *installation, c ledger.Record[ledger.Claim]) { end(i, c) }, 1},
+		"target group recorded, then ending": {func(i *installation, c ledger.Record[ledger.Claim]) {
+			i.change(c, func(p *ledger.Port) { p.TargetGroupARN = "tg" })
+			end(i, c)
+		}, 0},
+		"alive": {func(*installation, ledger.Record[ledger.Claim]) {}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, i *installation) {
+				r := i.replica()
+				i.fill(r)
+				var claims []ledger.Record[ledger.Claim]
+				for range 3 {
+					claims = append(claims, i.claim(1))
+					if wait := i.bind(r, claims[len(claims)-1]); wait != 0 {
+						t.Fatalf("it waits %v", wait)
+					}
+				}
+				before := i.budgets.records[ledger.BudgetName].Value.Tokens.Mutating
+				c.end(i, claims[1])
+				if now, err := r.Unbind(t.Context(), "lb"); !now || err != nil {
+					t.Fatal(now, err)
+				}
+				got := i.budgets.records[ledger.BudgetName].Value.Tokens.Mutating - (before - budget.DeleteCost.Mutating)
+				if got < c.back-1e-6 || got > c.back+1e-6 {
+					t.Errorf("%v tokens came back, want %v", got, c.back)
+				}
+			})
+		})
+	}
+}
+
+func end(i *installation, c ledger.Record[ledger.Claim]) {
+	i.claims.mu.Lock()
+	defer i.claims.mu.Unlock()
+	r := i.claims.records[c.Name]
+	r.Value.State = ledger.Ending
+	i.claims.records[c.Name] = r
+}
+
+// TestDeadEldersAreNotWaitedFor: claims that did not change for two renewals.
+func TestDeadEldersAreNotWaitedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		r := i.replica()
+		i.fill(r)
+		for range 20 {
+			i.claim(1)
+		}
+		c := i.claim(1)
+		// The bucket is not full, else anybody would be let go.
+		if now, err := r.Unbind(t.Context(), "lb"); !now || err != nil {
+			t.Fatal(now, err)
+		}
+		if wait := i.bind(r, c); wait == 0 {
+			t.Error("it did not wait for its elders")
+		}
+		r.age = func(string, string) time.Duration { return 2 * renewEvery }
+		if wait := i.bind(r, c); wait != 0 {
+			t.Errorf("it waits %v for the dead", wait)
+		}
+	})
+}
+
+func TestCosts(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		r := i.replica()
+		i.fill(r)
+		cost := func(c ledger.Record[ledger.Claim]) budget.Tokens {
+			t.Helper()
+			time.Sleep(time.Minute) // of the bubble's clock: the buckets are full
+			before, _ := r.Left()
+			if wait := i.bind(r, c); wait != 0 {
+				t.Fatalf("it waits %v", wait)
+			}
+			after, _ := r.Left()
+			return before.Tokens.Minus(after.Tokens)
+		}
+		two := i.claim(2)
+		two.Value.Ports[0].Attributes = map[string]string{"deregistration_delay.timeout_seconds": "0"}
+		if got, want := cost(two), (budget.Tokens{Mutating: 5, Registration: 2, All: 9}); got != want {
+			t.Errorf("two ports, one with attributes, cost %+v, want %+v", got, want)
+		}
+		i.bound(two)
+		if got, want := cost(two), (budget.Tokens{All: 6}); got != want {
+			t.Errorf("two bound ports cost %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestLookWaitsForItsTokens(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		r := i.replica()
+		start := time.Now()
+		if err := r.Look(t.Context(), 30); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took < 2900*time.Millisecond || took > 6*time.Second {
+			t.Errorf("30 calls of an empty bucket took %v", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.Look(ctx, 100); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestThrottledSlowsEverybodyDown(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		r := i.replica()
+		i.fill(r)
+		if err := r.Throttled(t.Context(), 0); err != nil || i.count("report let go") > 0 {
+			t.Errorf("no calls were reported, %v", err)
+		}
+		if err := r.Throttled(t.Context(), 3); err != nil {
+			t.Fatal(err)
+		}
+		left, ok := i.replica().Left()
+		if !ok || left.Speed() >= 1 || left.Tokens.Mutating != 0 {
+			t.Errorf("left are %+v", left)
+		}
+		time.Sleep(10 * time.Second) // of the bubble's clock
+		c := i.claim(1)
+		if wait := i.bind(r, c); wait != 0 {
+			t.Fatalf("it waits %v", wait)
+		}
+		// The agent was throttled: what it had is spent, and it pays anew.
+		before, _ := r.Left()
+		wait, err := r.Bind(t.Context(), c, i.portsOf(c), 1)
+		after, _ := r.Left()
+		if err != nil || wait == 0 && after.Tokens.Mutating >= before.Tokens.Mutating || after.Speed() >= before.Speed() {
+			t.Errorf("after a report it waits %v, %v: %+v, then %+v", wait, err, before, after)
+		}
+	})
+}
+
+// TestALostLeaseBeginsEmpty deletes it under the replicas.
+func TestALostLeaseBeginsEmpty(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		r := i.replica()
+		i.fill(r)
+		if wait := i.bind(r, i.claim(1)); wait != 0 {
+			t.Fatalf("it waits %v", wait)
+		}
+		i.budgets.mu.Lock()
+		delete(i.budgets.records, ledger.BudgetName)
+		i.budgets.mu.Unlock()
+		r.Observe()
+		c := i.claim(1)
+		wait := i.bind(r, c)
+		if wait == 0 {
+			t.Error("an empty bucket let it go")
+		}
+		time.Sleep(wait) // of the bubble's clock
+		if wait := i.bind(r, c); wait != 0 {
+			t.Errorf("it still waits %v", wait)
+		}
+	})
+}
+
+// TestWhoGivesUpFailsNobody ends the context of the one in whose name the write
+// is made.
+func TestWhoGivesUpFailsNobody(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		r := i.replica()
+		i.fill(r)
+		i.budgets.flight = time.Second
+		ctx, cancel := context.WithCancel(t.Context())
+		one, two := i.claim(1), i.claim(1)
+		var all sync.WaitGroup
+		all.Go(func() {
+			if _, err := r.Bind(ctx, one, i.portsOf(one), 0); !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		})
+		synctest.Wait()
+		all.Go(func() {
+			if wait := i.bind(r, two); wait != 0 {
+				t.Errorf("it waits %v", wait)
+			}
+		})
+		cancel()
+		all.Wait()
+	})
+}
