@@ -175,7 +175,7 @@ func TestCreatesBeforeDeletesAndDeletesNotStarved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			seeds(t, 5, func(t *testing.T, seed uint64) {
 				w := newWorld(seed, right(3)...)
-				w.exhausted = c.exhausted
+				w.exhausted, w.hasty = c.exhausted, seed%2 == 0
 				w.lateness = time.Second // as sweeps are
 				paid := map[Class]float64{}
 				w.paid = func(a *asker) { paid[a.class] += a.cost.Mutating }
@@ -211,7 +211,7 @@ func TestDeletesTakeWhatCreatesLeave(t *testing.T) {
 func TestLooksAreNotStarved(t *testing.T) {
 	seeds(t, 5, func(t *testing.T, seed uint64) {
 		w := newWorld(seed, right(3)...)
-		w.limits.All = Bucket{Burst: 10, PerSecond: 4}
+		w.limits.All, w.hasty = Bucket{Burst: 10, PerSecond: 4}, seed%2 == 0
 		w.lateness = time.Second
 		paid := map[Class]float64{}
 		w.paid = func(a *asker) { paid[a.class] += a.cost.All }

@@ -114,8 +114,9 @@ const (
 	Gone
 )
 
-// settle closes permits and takes back what dead holders left.
-func (s State) settle(l Limits, fate func(who string) Fate) State {
+// settle closes permits and takes back what dead holders left; After cuts off what
+// is more than a bucket holds.
+func (s State) settle(fate func(who string) Fate) State {
 	if fate == nil || len(s.Open) == 0 {
 		return s
 	}
@@ -125,8 +126,7 @@ func (s State) settle(l Limits, fate func(who string) Fate) State {
 		case Pending:
 			open = append(open, p)
 		case Gone:
-			left := p.Cost.Minus(firstCall).atLeast(Tokens{})
-			s.Tokens = s.Tokens.Plus(left).atMost(l.capacity())
+			s.Tokens = s.Tokens.Plus(p.Cost.Minus(firstCall).atLeast(Tokens{}))
 		case Spent:
 		}
 	}

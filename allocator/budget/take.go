@@ -40,7 +40,7 @@ type Ask struct {
 //
 // elapsed is the time that the state has not counted yet; see Clock.
 func Take(s State, l Limits, elapsed time.Duration, ask Ask) (next State, wait time.Duration) {
-	next = s.settle(l, ask.Fate).After(l, elapsed, ask.Demand)
+	next = s.settle(ask.Fate).After(l, elapsed, ask.Demand)
 	if at := next.find(ask.Who); ask.Class == Create && at >= 0 {
 		p := next.Open[at]
 		next = next.without(at)
@@ -83,7 +83,7 @@ func (s State) waitCreate(l Limits, ask Ask) time.Duration {
 	need := ask.Ahead.Plus(ask.Cost)
 	room := l.capacity().Minus(reserved)
 	free := s.Tokens.Minus(reserved)
-	if free.cover(need.atMost(room), ask.Cost) && s.affords(l, ask.Cost) {
+	if free.cover(need.atMost(room), ask.Cost) {
 		return 0
 	}
 	wait := s.until(l, need.Minus(free), ask.Cost, 1-ask.Demand.part())
@@ -144,13 +144,8 @@ func (s State) oneOf(l Limits, cost, kept, free, need Tokens) bool {
 		}
 		return 0
 	})
-	return free.cover(need, cost.with(missing, func(a, b float64) float64 { return a * b })) && s.affords(l, cost)
-}
-
-// affords tells whether the tokens are there. A cost of more than a bucket holds
-// is paid from a full one and leaves a debt.
-func (s State) affords(l Limits, cost Tokens) bool {
-	return s.Tokens.cover(cost.atMost(l.capacity()), cost)
+	return free.cover(need, cost.with(missing, func(a, b float64) float64 { return a * b })) &&
+		s.Tokens.cover(cost.atMost(l.capacity()), cost)
 }
 
 // lateness is added to every hint: who comes too late finds the tokens of the

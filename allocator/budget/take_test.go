@@ -217,3 +217,34 @@ func TestShare(t *testing.T) {
 		}
 	}
 }
+
+// TestAClockMakesUpForLittle: what was lost long ago may not have fitted into the
+// bucket, and must not be counted when it has been emptied since.
+func TestAClockMakesUpForLittle(t *testing.T) {
+	var c Clock
+	if got := c.Elapsed(0, time.Hour); got != 0 {
+		t.Errorf("who has seen nothing counts %v", got)
+	}
+	c.Saw(0, 0)
+	if got := c.Elapsed(0, 10*time.Second); got != 10*time.Second {
+		t.Errorf("after 10 s: %v", got)
+	}
+	c.Saw(9900*time.Millisecond, 10*time.Second) // a view that is 0.1 s late
+	if got := c.Elapsed(9900*time.Millisecond, 11*time.Second); got != 1100*time.Millisecond {
+		t.Errorf("a late view lost something: %v", got)
+	}
+	c.Saw(10*time.Second, time.Minute) // written by one whose clock stood still
+	if got := c.Elapsed(10*time.Second, time.Minute); got != catchUp {
+		t.Errorf("makes up for %v", got)
+	}
+}
+
+// TestWhatIsKeptMustBeThere: while a debt is paid off, what is kept for deletes is
+// only a promise.
+func TestWhatIsKeptMustBeThere(t *testing.T) {
+	s := State{Tokens: Tokens{-20, 0, 10}, Deletes: Tokens{4, 0, 4}}
+	ask := Ask{Class: Delete, Cost: DeleteCost, Demand: Demand{Deletes: 2}}
+	if _, wait := Take(s, Default(), 0, ask); wait == 0 {
+		t.Error("a delete was let go with a debt")
+	}
+}
