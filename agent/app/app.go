@@ -76,7 +76,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 
 func assemble(c Config, doors Doors, set *metrics.Set, log *slog.Logger) (*lifecycle.Agent, error) {
 	allocator, err := client.New(client.Config{
-		URL: c.AllocatorURL, TokenFile: c.TokenFile, CAFile: c.AllocatorCA, Transport: doors.Allocator, Jitter: doors.Jitter,
+		URL: c.AllocatorURL, TokenFile: c.TokenFile, CAFile: c.AllocatorCA, Transport: doors.Allocator, Jitter: doors.Jitter, Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -11,6 +11,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/portlease/portlease/shared/daemon"
 )
 
 // part is one allocator or agent, as a process or in this one.
@@ -59,7 +61,10 @@ func (p *inProcess) start() error {
 	if err != nil {
 		return fmt.Errorf("opening a log: %w", err)
 	}
-	log := slog.New(slog.NewJSONHandler(file, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log, err := daemon.NewLogger(file, "debug")
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	p.mu.Lock()

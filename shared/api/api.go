@@ -31,6 +31,11 @@ const (
 	CallUncordon = "/uncordon"
 )
 
+// HeaderRequestID carries the name of one call, from the caller if it gives one
+// of 1 to 64 letters, digits, dots, underscores and hyphens, and otherwise from
+// the allocator. It is in every answer and in every log line about the call.
+const HeaderRequestID = "X-Request-Id"
+
 // Audience is what the projected service-account token of a pod must be made
 // for. The allocator refuses tokens with any other audience.
 const Audience = "portlease"

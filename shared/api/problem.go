@@ -30,7 +30,10 @@ const (
 	// Unsettled is a state of the cluster that will pass, such as a pod whose
 	// status is not written yet; ask again after RetryAfter.
 	Unsettled Code = "unsettled"
-	// Unavailable is an API server or AWS that does not answer.
+	// RateLimited is a caller that asks too often; ask again after RetryAfter.
+	RateLimited Code = "rate_limited"
+	// Unavailable is an API server or AWS that does not answer, or an allocator
+	// with too much to do.
 	Unavailable Code = "unavailable"
 	// TooLarge is a body over the limit.
 	TooLarge Code = "too_large"
@@ -54,6 +57,7 @@ var statuses = []struct {
 	{Lost, http.StatusGone},
 	{TooLarge, http.StatusRequestEntityTooLarge},
 	{Invalid, http.StatusUnprocessableEntity},
+	{RateLimited, http.StatusTooManyRequests},
 	{Internal, http.StatusInternalServerError},
 	{Unavailable, http.StatusServiceUnavailable},
 	{Exhausted, http.StatusServiceUnavailable},
@@ -73,13 +77,17 @@ func (c Code) Status() int {
 
 // CodeOf reads a bare HTTP status, as a proxy between the two sides may send it.
 // Lost is never read from a bare status: only the allocator itself can say it.
+//
+// A redirect and a 408 are Unavailable: the allocator sends neither, so somebody
+// on the way did, who did not pass the call on. It may well get through the next
+// time, and nothing is wrong with the call itself.
 func CodeOf(status int) Code {
 	for _, s := range statuses {
 		if s.status == status && s.code != Lost {
 			return s.code
 		}
 	}
-	if status >= http.StatusInternalServerError {
+	if status < http.StatusBadRequest || status == http.StatusRequestTimeout || status >= http.StatusInternalServerError {
 		return Unavailable
 	}
 	return Malformed

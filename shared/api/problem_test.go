@@ -50,7 +50,7 @@ func codes(t *testing.T) map[string]api.Code {
 func TestEveryCodeHasAStatusOfItsOwn(t *testing.T) {
 	want := map[api.Code]int{
 		api.Malformed: 400, api.Unauthenticated: 401, api.Forbidden: 403, api.NotFound: 404, api.MethodNotAllowed: 405,
-		api.Lost: 410, api.TooLarge: 413, api.Invalid: 422, api.Internal: 500,
+		api.Lost: 410, api.TooLarge: 413, api.Invalid: 422, api.RateLimited: 429, api.Internal: 500,
 		api.Unavailable: 503, api.Exhausted: 503, api.Releasing: 503, api.Unsettled: 503,
 	}
 	declared := codes(t)
@@ -83,7 +83,8 @@ func TestABareStatusReadsAsTheCodeThatClaimsLeast(t *testing.T) {
 		{400, api.Malformed}, {401, api.Unauthenticated}, {403, api.Forbidden}, {404, api.NotFound},
 		{405, api.MethodNotAllowed}, {413, api.TooLarge}, {422, api.Invalid}, {500, api.Internal},
 		{503, api.Unavailable}, {502, api.Unavailable}, {504, api.Unavailable}, {599, api.Unavailable},
-		{410, api.Malformed}, {418, api.Malformed}, {429, api.Malformed}, {301, api.Malformed},
+		{410, api.Malformed}, {418, api.Malformed}, {429, api.RateLimited}, {408, api.Unavailable},
+		{100, api.Unavailable}, {200, api.Unavailable}, {301, api.Unavailable}, {307, api.Unavailable}, {399, api.Unavailable},
 	} {
 		if got := api.CodeOf(test.status); got != test.want {
 			t.Errorf("%d reads as %s, want %s", test.status, got, test.want)

@@ -19,13 +19,14 @@ import (
 )
 
 // NewLogger writes one JSON object a line to w, from the given level on: debug,
-// info, warn or error.
+// info, warn or error. A line that is logged with a context has what LogWith put
+// there.
 func NewLogger(w io.Writer, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("%q is not a log level: use debug, info, warn or error", level)
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})), nil
+	return slog.New(annotated{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})}), nil
 }
 
 // Sleep waits for d, or until ctx is over, whose cause it then returns.

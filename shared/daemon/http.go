@@ -14,13 +14,14 @@ import (
 )
 
 // Limits of a Server, chosen so that a slow or idle peer cannot hold a
-// connection for ever. No answer of ours takes anywhere near writeTimeout.
+// connection for ever. No answer of ours takes anywhere near writeTimeout. The
+// longest header that anybody needs is a bearer token of some 2 KB.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 15 * time.Second
 	writeTimeout      = 60 * time.Second
 	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 64 << 10
+	maxHeaderBytes    = 16 << 10
 	defaultGrace      = 5 * time.Second
 )
 

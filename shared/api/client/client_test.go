@@ -28,6 +28,7 @@ type script struct {
 	mu    sync.Mutex
 	steps []step
 	seen  []string
+	ids   []string
 	times []time.Time
 }
 
@@ -43,6 +44,7 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+	s.ids = append(s.ids, r.Header.Get(api.HeaderRequestID))
 	s.seen = append(s.seen, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(body)))
 	s.times = append(s.times, time.Now())
 	next := s.steps[0]
@@ -203,7 +205,10 @@ func TestWhatIsRepeatedAndWhatIsNot(t *testing.T) {
 		{"bare gone", []step{answer(410, "text/plain", "gone")}, 1, &api.Problem{Code: api.Malformed}},
 		{"lost with another status", []step{refuse(api.Lost, 403)}, 1, &api.Problem{Code: api.Forbidden}},
 		{"lost as JSON that is no problem", []step{answer(410, "application/json", `{"code":"lost"}`)}, 1, &api.Problem{Code: api.Malformed}},
-		{"redirect", []step{answer(307, "text/plain", "", "Location", "http://elsewhere.test/")}, 1, &api.Problem{Code: api.Malformed}},
+		{"redirect", []step{answer(307, "text/plain", "", "Location", "http://elsewhere.test/")}, 1, &api.Problem{Code: api.Unavailable}},
+		{"a proxy that gave up waiting for the request", []step{answer(408, "text/plain", ""), fine}, 2, nil},
+		{"asked too often", []step{refuse(api.RateLimited, 429, "Retry-After", "2"), fine}, 2, nil},
+		{"asked far too often", []step{refuse(api.RateLimited, 429, "Retry-After", "30")}, 1, &api.Problem{Code: api.RateLimited, RetryAfter: 30 * time.Second}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -41,7 +41,7 @@ func repeatable(ctx context.Context, resp *http.Response, err error) (bool, erro
 		return true, fmt.Errorf("closing the answer: %w", closing)
 	}
 	switch resp.StatusCode {
-	case http.StatusTooManyRequests:
+	case http.StatusTooManyRequests, http.StatusRequestTimeout:
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		if decided, ok := readProblem(resp, body); ok && decided.Code != api.Unavailable {
 			return false, nil
@@ -61,14 +61,16 @@ func hopeless(err error) bool {
 }
 
 // backoff doubles from the least pause on and spreads each over its upper half.
-// An answer's Retry-After is a lower bound.
+// An answer's Retry-After is a lower bound. What comes on top of it is spread
+// over half as much again, because a whole fleet may have got the same answer at
+// the same moment.
 func backoff(jitter func() float64) retryablehttp.Backoff {
 	return func(least, most time.Duration, attempt int, resp *http.Response) time.Duration {
 		pause := min(least<<min(attempt, 16), most)
 		pause = pause/2 + time.Duration(jitter()*float64(pause/2))
 		if resp != nil {
 			if asked := retryAfter(resp); asked > 0 {
-				return asked + time.Duration(jitter()*float64(least))
+				return asked + time.Duration(jitter()*float64(max(least, asked/2)))
 			}
 		}
 		return pause
