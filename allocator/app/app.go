@@ -43,6 +43,8 @@ type process struct {
 	log     *slog.Logger
 	metrics *metrics.Set
 	kube    kubernetes.Interface
+	// starting answers until api does.
+	starting http.Handler
 	// api is the API once the ledger has been read; nil before.
 	api atomic.Pointer[http.Handler]
 	// leases is set with api.
@@ -77,6 +79,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 		return fmt.Errorf("making the Kubernetes client: %w", err)
 	}
 	p := &process{Config: c, log: log, metrics: metrics.NewSet(), kube: kube}
+	p.starting = httpapi.Starting(httpapi.Config{Observe: p.observe, Routes: p.probes(), Now: time.Now, Log: log})
 	server := daemon.Server{Handler: p, Log: log}
 	if !c.PlainHTTP {
 		certificate, err := newCertificate(c.TLSCert, c.TLSKey, log)
@@ -130,11 +133,7 @@ func (p *process) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		(*h).ServeHTTP(w, r)
 		return
 	}
-	if h, ok := p.probes()[r.URL.Path]; ok {
-		h.ServeHTTP(w, r)
-		return
-	}
-	http.Error(w, "the ledger has not been read yet", http.StatusServiceUnavailable)
+	p.starting.ServeHTTP(w, r)
 }
 
 func (p *process) probes() map[string]http.Handler {

@@ -1,10 +1,8 @@
 package httpapi
 
 import (
-	"context"
-	"crypto/sha256"
+	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -14,41 +12,29 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-const (
-	// reviewFor is how long a review is believed. It is short, because a token
-	// may be revoked; that its pod still exists is asked separately.
-	reviewFor = 10 * time.Second
-	// reviewsKept bounds the memory that strangers' tokens can take.
-	reviewsKept = 4096
-)
-
-// prover proves callers and remembers good reviews for a moment by token hash.
+// prover proves who calls, and keeps each caller to its budget.
 type prover struct {
 	callers Callers
-	now     func() time.Time
-
-	mu sync.Mutex
-	// known is token hash → who it was.
-	known map[[sha256.Size]byte]review
-}
-
-type review struct {
-	caller kubepod.Caller
-	until  time.Time
+	reviews *reviews
+	// pods and people are limited by who they proved to be, strangers by their
+	// address.
+	pods, people, strangers *limiter
 }
 
 func newProver(callers Callers, now func() time.Time) *prover {
-	return &prover{callers: callers, now: now, known: make(map[[sha256.Size]byte]review)}
+	return &prover{
+		callers: callers, reviews: newReviews(callers, now),
+		pods: newLimiter(podBudget, now), people: newLimiter(personBudget, now), strangers: newLimiter(strangerBudget, now),
+	}
 }
 
 // pod proves that the caller is the very pod of the path.
 func (p *prover) pod(x echo.Context) (claim.Holder, error) {
-	token, err := bearer(x)
+	c, err := p.caller(x, ofPod)
 	if err != nil {
 		return claim.Holder{}, err
 	}
-	c, err := p.review(x.Request().Context(), token)
-	if err != nil {
+	if err := p.pods.take(c.PodUID); err != nil {
 		return claim.Holder{}, err
 	}
 	if c.Namespace != x.Param("namespace") || c.Pod != x.Param("pod") {
@@ -57,26 +43,52 @@ func (p *prover) pod(x echo.Context) (claim.Holder, error) {
 	return claim.Holder{Namespace: c.Namespace, Pod: c.Pod, UID: c.PodUID}, nil
 }
 
-func (p *prover) review(ctx context.Context, token string) (kubepod.Caller, error) {
-	key := sha256.Sum256([]byte(token))
-	now := p.now()
-	p.mu.Lock()
-	r, ok := p.known[key]
-	p.mu.Unlock()
-	if ok && now.Before(r.until) {
-		return r.caller, nil
+// living is pod, and the pod exists at this moment, whatever was remembered of
+// its token.
+func (p *prover) living(x echo.Context) (claim.Holder, error) {
+	h, err := p.pod(x)
+	if err != nil {
+		return h, err
 	}
-	c, err := p.callers.ReviewPod(ctx, token)
+	return h, p.callers.Alive(x.Request().Context(), kubepod.Caller{Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID})
+}
+
+// person proves who the caller is; what he may do is another question.
+func (p *prover) person(x echo.Context) (kubepod.Caller, error) {
+	c, err := p.caller(x, ofPerson)
 	if err != nil {
 		return c, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.known) >= reviewsKept {
-		clear(p.known)
+	return c, p.people.take(c.User)
+}
+
+// caller reviews the token of a request. An address with too many failed proofs
+// is told to wait before any call to the API server is spent on it. Those that
+// are under way at one moment may overrun the budget: not knowing yet that they
+// fail, it cannot count them.
+func (p *prover) caller(x echo.Context, kind tokenKind) (kubepod.Caller, error) {
+	token, err := bearer(x)
+	if err != nil {
+		return kubepod.Caller{}, err
 	}
-	p.known[key] = review{c, now.Add(reviewFor)}
-	return c, nil
+	address := remoteAddress(x)
+	c, err := p.reviews.of(x.Request().Context(), kind, token, func() error { return p.strangers.left(address) })
+	if failedProof(err) {
+		if err := p.strangers.take(address); err != nil {
+			return c, err
+		}
+	}
+	return c, err
+}
+
+// remoteAddress is where the connection comes from. Headers that say otherwise
+// are the caller's own claim, and would make it as many strangers as it likes.
+func remoteAddress(x echo.Context) string {
+	host, _, err := net.SplitHostPort(x.Request().RemoteAddr)
+	if err != nil {
+		return x.Request().RemoteAddr
+	}
+	return host
 }
 
 // bearer reads the token of the Authorization header.

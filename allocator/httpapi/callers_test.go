@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,20 +84,24 @@ func TestARefusalIsNotRemembered(t *testing.T) {
 	}
 }
 
-func TestTheMemoryOfReviewsIsBounded(t *testing.T) {
+// TestWhatGrantsLooksAtThePod: a token may review well for a while after its pod
+// has gone. Package claim looks itself for PUT.
+func TestWhatGrantsLooksAtThePod(t *testing.T) {
 	w := newWorld()
-	const bound = 4096
-	w.finish(t, "first")
-	for i := range bound - 1 {
-		w.finish(t, fmt.Sprintf("pod-%d", i))
-	}
-	w.finish(t, "first")
-	if w.reviews["first"] != 1 {
-		t.Errorf("forgotten below the bound: reviewed %d times", w.reviews["first"])
-	}
-	w.finish(t, "one-too-many")
-	w.finish(t, "first")
-	if w.reviews["first"] != 2 {
-		t.Errorf("more than %d tokens are remembered", bound)
+	w.gone = "game-0"
+	for _, call := range calls {
+		w.looks, w.got = nil, nil
+		out := w.ask(t, call.method, call.path, "game-0", body(t, call.body))
+		grants := strings.HasSuffix(call.path, api.CallTargetGroup) || strings.HasSuffix(call.path, api.CallConflict)
+		if !grants {
+			if out.Code != call.status || w.looks != nil {
+				t.Errorf("%s %s: %d, looked at %v", call.method, call.path, out.Code, w.looks)
+			}
+			continue
+		}
+		problem(t, call.path, out, api.Forbidden)
+		if w.got != nil || len(w.looks) != 1 {
+			t.Errorf("%s of a pod that is gone: called with %v, looked at %v", call.path, w.got, w.looks)
+		}
 	}
 }

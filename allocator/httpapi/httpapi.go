@@ -6,15 +6,9 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
-	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -25,11 +19,8 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// Limits of every request.
-const (
-	maxBody        = "64K"
-	requestTimeout = 20 * time.Second
-)
+// requestTimeout bounds what is done for one request, from its admission on.
+const requestTimeout = 20 * time.Second
 
 // Claims are the calls of pods. Errors that are an *api.Problem go to the caller
 // as they are; any other is logged and answered as internal.
@@ -66,6 +57,9 @@ type Operations interface {
 type Callers interface {
 	ReviewPod(ctx context.Context, token string) (kubepod.Caller, error)
 	ReviewPerson(ctx context.Context, token string) (kubepod.Caller, error)
+	// Alive is a consistent look; api.Forbidden if that very pod is gone or has
+	// ended.
+	Alive(ctx context.Context, c kubepod.Caller) error
 	Allowed(ctx context.Context, c kubepod.Caller, verb string) error
 }
 
@@ -85,163 +79,36 @@ type Config struct {
 }
 
 // New makes the handler.
-func New(c Config) http.Handler {
-	e := echo.New()
-	e.HideBanner, e.HidePort = true, true
-	e.HTTPErrorHandler = c.writeProblem
-	e.Use(middleware.RequestID(), c.observe, middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: c.panicked}), middleware.BodyLimit(maxBody), middleware.ContextTimeout(requestTimeout))
-	for path, h := range c.Routes {
-		e.GET(path, echo.WrapHandler(h))
-	}
-	c.pods(e)
-	c.people(e)
+func New(c Config) http.Handler { return c.router() }
+
+func (c Config) router() *echo.Echo {
+	e := c.bare()
+	e.Use(newAdmission(c.Routes).admit, middleware.ContextTimeout(requestTimeout))
+	prove := newProver(c.Callers, c.Now)
+	c.pods(e, prove)
+	c.people(e, prove)
 	return e
 }
 
-// pods mounts the calls that a pod makes for itself.
-func (c Config) pods(e *echo.Echo) {
-	g := e.Group("/v1/pods/:namespace/:pod/claim")
-	prove := newProver(c.Callers, c.Now)
-	g.PUT("", serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.ClaimRequest) (int, any, error) {
-		got, created, err := c.Claims.Claim(ctx, h, req)
-		if created {
-			return http.StatusCreated, completeClaim(got), err
-		}
-		return http.StatusOK, completeClaim(got), err
-	}))
-	g.POST(api.CallTargetGroup, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.TargetGroupRequest) (int, any, error) {
-		return http.StatusNoContent, nil, c.Claims.TargetGroup(ctx, h, req)
-	}))
-	g.POST(api.CallBound, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.BoundRequest) (int, any, error) {
-		return http.StatusNoContent, nil, c.Claims.Bound(ctx, h, req)
-	}))
-	g.POST(api.CallRenew, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.RenewRequest) (int, any, error) {
-		got, err := c.Claims.Renew(ctx, h, req)
-		got.Claim = completeClaim(got.Claim)
-		return http.StatusOK, got, err
-	}))
-	g.POST(api.CallConflict, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.ConflictRequest) (int, any, error) {
-		got, err := c.Claims.Conflict(ctx, h, req)
-		return http.StatusOK, completeClaim(got), err
-	}))
-	g.POST(api.CallRelease, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.ReleaseRequest) (int, any, error) {
-		got, err := c.Claims.Release(ctx, h, req)
-		got.Ports = orEmpty(got.Ports)
-		return http.StatusOK, got, err
-	}))
-	g.DELETE("", func(x echo.Context) error {
-		h, err := prove.pod(x)
-		if err != nil {
-			return err
-		}
-		q := x.QueryParams()
-		if err := c.Claims.Finish(x.Request().Context(), h, q.Get(api.QueryClaimUID), q[api.QueryGone]); err != nil {
-			return err
-		}
-		return x.NoContent(http.StatusNoContent)
+// Starting makes the handler of a process that has not read the ledger yet: its
+// own routes are there, and every call is to come again. It needs no more than
+// Observe, Routes, Now and Log.
+func Starting(c Config) http.Handler {
+	e := c.bare()
+	e.Any("/*", func(echo.Context) error {
+		return api.Errorf(api.Unavailable, "the ledger has not been read yet; ask again").WithRetryAfter(time.Second)
 	})
+	return e
 }
 
-// serve makes a handler of a call: it proves the caller, reads the body whole
-// and strictly, and writes the answer.
-func serve[Request any](prove func(echo.Context) (claim.Holder, error), call func(context.Context, claim.Holder, Request) (int, any, error)) echo.HandlerFunc {
-	return func(x echo.Context) error {
-		h, err := prove(x)
-		if err != nil {
-			return err
-		}
-		req, err := decode[Request](x)
-		if err != nil {
-			return err
-		}
-		status, answer, err := call(x.Request().Context(), h, req)
-		if err != nil {
-			return err
-		}
-		if answer == nil {
-			return x.NoContent(status)
-		}
-		return x.JSON(status, answer)
+// bare has what is around every answer, and the process's own routes.
+func (c Config) bare() *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = c.writeProblem
+	e.Use(name, c.observe, middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: c.panicked}))
+	for path, h := range c.Routes {
+		e.GET(path, echo.WrapHandler(h))
 	}
-}
-
-// decode reads exactly one JSON value without unknown fields.
-func decode[T any](x echo.Context) (T, error) {
-	var v T
-	text, err := io.ReadAll(x.Request().Body)
-	if _, tooLarge := errors.AsType[*echo.HTTPError](err); tooLarge {
-		return v, err
-	}
-	if err != nil {
-		return v, api.Errorf(api.Malformed, "the body broke off: %v", err)
-	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil {
-		return v, api.Errorf(api.Malformed, "the body is not what this call takes: %v", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return v, api.Errorf(api.Malformed, "the body holds more than one JSON value")
-	}
-	return v, nil
-}
-
-// panicked logs where a call panicked; its error goes on to writeProblem.
-func (c Config) panicked(x echo.Context, err error, stack []byte) error {
-	c.Log.ErrorContext(x.Request().Context(), "call panicked", "err", err, "stack", string(stack))
-	return err
-}
-
-// observe logs and counts every answer.
-func (c Config) observe(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(x echo.Context) error {
-		start := c.Now()
-		err := next(x)
-		if err != nil {
-			x.Error(err)
-		}
-		took, status := c.Now().Sub(start), x.Response().Status
-		c.Observe(x.Request().Method, x.Path(), status, took)
-		level := slog.LevelDebug
-		if status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable {
-			level = slog.LevelError
-		}
-		c.Log.Log(x.Request().Context(), level, "request answered", "method", x.Request().Method, "path", x.Request().URL.Path,
-			"status", status, "took", took, "requestID", x.Response().Header().Get(echo.HeaderXRequestID))
-		return nil
-	}
-}
-
-// writeProblem turns any error into a problem document.
-func (c Config) writeProblem(err error, x echo.Context) {
-	if x.Response().Committed {
-		return
-	}
-	p := c.problem(err, x)
-	if p.RetryAfter > 0 {
-		x.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(p.RetryAfter.Seconds()))))
-	}
-	x.Response().Header().Set(echo.HeaderContentType, api.ProblemType)
-	x.Response().WriteHeader(p.Status)
-	if err := json.NewEncoder(x.Response()).Encode(p); err != nil {
-		c.Log.WarnContext(x.Request().Context(), "answer not delivered", "err", err)
-	}
-}
-
-func (c Config) problem(err error, x echo.Context) *api.Problem {
-	if p, ok := errors.AsType[*api.Problem](err); ok {
-		return p
-	}
-	if h, ok := errors.AsType[*echo.HTTPError](err); ok {
-		if h.Code == http.StatusServiceUnavailable {
-			return api.Errorf(api.Unavailable, "the call took too long; ask again").WithRetryAfter(time.Second)
-		}
-		return api.Errorf(api.CodeOf(h.Code), "%v", h.Message)
-	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return api.Errorf(api.Unavailable, "the call took too long; ask again").WithRetryAfter(time.Second)
-	}
-	id := x.Response().Header().Get(echo.HeaderXRequestID)
-	c.Log.ErrorContext(x.Request().Context(), "request failed", "err", err, "requestID", id)
-	return api.Errorf(api.Internal, "the allocator failed; its log has the cause under request id %s", id)
+	return e
 }

@@ -169,7 +169,7 @@ func TestWhatTheAPIDoesNotHave(t *testing.T) {
 }
 
 func TestBodiesAreReadWholeAndStrictly(t *testing.T) {
-	const limit = 64_000
+	const limit = 64 << 10
 	padded := func(size int) string {
 		open, end := `{"claimUID":"`, `"}`
 		return open + strings.Repeat("x", size-len(open)-len(end)) + end

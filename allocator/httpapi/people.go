@@ -21,17 +21,17 @@ const (
 )
 
 // people mounts what people and tools see and do.
-func (c Config) people(e *echo.Echo) {
-	e.GET(api.PathPools, c.person(verbList, func(ctx context.Context, _ string, _ echo.Context) (any, error) {
+func (c Config) people(e *echo.Echo, prove *prover) {
+	e.GET(api.PathPools, c.person(prove, verbList, func(ctx context.Context, _ string, _ echo.Context) (any, error) {
 		list, err := c.Views.Pools(ctx)
 		return completePools(list), err
 	}))
-	e.GET(api.PathPorts, c.person(verbList, func(ctx context.Context, _ string, _ echo.Context) (any, error) {
+	e.GET(api.PathPorts, c.person(prove, verbList, func(ctx context.Context, _ string, _ echo.Context) (any, error) {
 		list, err := c.Views.Ports(ctx)
 		list.Ports = orEmpty(list.Ports)
 		return list, err
 	}))
-	e.GET(api.ClaimPath(":namespace", ":pod"), c.person(verbGet, func(ctx context.Context, _ string, x echo.Context) (any, error) {
+	e.GET(api.ClaimPath(":namespace", ":pod"), c.person(prove, verbGet, func(ctx context.Context, _ string, x echo.Context) (any, error) {
 		namespace, pod, err := podOf(x)
 		if err != nil {
 			return nil, err
@@ -40,14 +40,14 @@ func (c Config) people(e *echo.Echo) {
 		return completeClaim(claim), err
 	}))
 	const port, loadBalancer = api.PathPorts + "/:loadBalancer/:port", api.PathLoadBalancers + "/:loadBalancer"
-	e.GET(port, c.person(verbGet, func(ctx context.Context, _ string, x echo.Context) (any, error) {
+	e.GET(port, c.person(prove, verbGet, func(ctx context.Context, _ string, x echo.Context) (any, error) {
 		id, number, err := portOf(x)
 		if err != nil {
 			return nil, err
 		}
 		return c.Views.Port(ctx, id, number)
 	}))
-	e.POST(port+api.CallBlock, c.person(verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
+	e.POST(port+api.CallBlock, c.person(prove, verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
 		id, number, err := portOf(x)
 		if err != nil {
 			return nil, err
@@ -58,14 +58,14 @@ func (c Config) people(e *echo.Echo) {
 		}
 		return c.Operations.Block(ctx, who, id, number, reason)
 	}))
-	e.POST(port+api.CallUnblock, c.person(verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
+	e.POST(port+api.CallUnblock, c.person(prove, verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
 		id, number, err := portOf(x)
 		if err != nil {
 			return nil, err
 		}
 		return c.Operations.Unblock(ctx, who, id, number)
 	}))
-	e.POST(loadBalancer+api.CallCordon, c.person(verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
+	e.POST(loadBalancer+api.CallCordon, c.person(prove, verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
 		id, err := loadBalancerOf(x)
 		if err != nil {
 			return nil, err
@@ -76,7 +76,7 @@ func (c Config) people(e *echo.Echo) {
 		}
 		return c.Operations.Cordon(ctx, who, id, reason)
 	}))
-	e.POST(loadBalancer+api.CallUncordon, c.person(verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
+	e.POST(loadBalancer+api.CallUncordon, c.person(prove, verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
 		id, err := loadBalancerOf(x)
 		if err != nil {
 			return nil, err
@@ -87,14 +87,10 @@ func (c Config) people(e *echo.Echo) {
 
 // person makes a handler of a call: it proves who calls, asks for the right, and
 // writes the answer. who is the name that the API server knows the caller by.
-func (c Config) person(verb string, call func(ctx context.Context, who string, x echo.Context) (any, error)) echo.HandlerFunc {
+func (c Config) person(prove *prover, verb string, call func(ctx context.Context, who string, x echo.Context) (any, error)) echo.HandlerFunc {
 	return func(x echo.Context) error {
 		ctx := x.Request().Context()
-		token, err := bearer(x)
-		if err != nil {
-			return err
-		}
-		who, err := c.Callers.ReviewPerson(ctx, token)
+		who, err := prove.person(x)
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func TestCallsOfPeople(t *testing.T) {
 		problem(t, "without the right: "+call.path, ask("stranger"), api.Forbidden)
 		problem(t, "without a token: "+call.path, ask(""), api.Unauthenticated)
 		w.refuse = api.Errorf(api.Unavailable, "the API server is away")
-		problem(t, "unreviewed: "+call.path, ask("person"), api.Unavailable)
+		problem(t, "unreviewed: "+call.path, ask("another"), api.Unavailable)
 		w.refuse = nil
 		if w.got != nil {
 			t.Errorf("%s: a call that was refused did %v", call.path, w.got)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,21 +17,28 @@ import (
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/kubepod"
 	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/daemon"
 )
 
 // world is the API with everything behind it faked: what a call got, and what it
 // answers with.
 type world struct {
 	http.Handler
-	log bytes.Buffer
-	now time.Time
+	config httpapi.Config
+	log    bytes.Buffer
+	now    time.Time
 
 	mu       sync.Mutex // guards all below
 	reviews  map[string]int
 	observed []string
 	rights   []string
+	// looks are the pods that were looked at; gone is one that is not there.
+	looks []string
+	gone  string
 	// refuse is what reviewing any token fails with.
 	refuse error
+	// reviewing holds reviews up until it is closed; nil does not.
+	reviewing chan struct{}
 
 	// got is what the last call of a pod was given.
 	got any
@@ -44,32 +50,70 @@ type world struct {
 
 func newWorld() *world {
 	w := &world{now: time.Now(), reviews: make(map[string]int), do: func(context.Context) error { return nil }}
-	w.Handler = httpapi.New(httpapi.Config{
+	log, err := daemon.NewLogger(&w.log, "info")
+	if err != nil {
+		panic(err)
+	}
+	w.config = httpapi.Config{
 		Claims: claims{w}, Views: views{w}, Operations: operations{w}, Callers: callers{w},
 		Observe: func(method, route string, status int, _ time.Duration) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			w.observed = append(w.observed, method+" "+route+" "+http.StatusText(status))
 		},
 		Routes: map[string]http.Handler{"/livez": http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { out.WriteHeader(http.StatusOK) })},
-		Now:    func() time.Time { return w.now }, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
-	})
+		Now:    func() time.Time { return w.now }, Log: log,
+	}
+	w.Handler = httpapi.New(w.config)
 	return w
 }
 
-// callers know tokens of the form "pod" for pod games/<pod> and "person".
+// callers know tokens of the form "pod" or "pod.payload.signature" for pod
+// games/<pod>, and "person". Those that begin with "bad" are no good.
 type callers struct{ *world }
 
-func (c callers) ReviewPod(_ context.Context, token string) (kubepod.Caller, error) {
+func (c callers) review(ctx context.Context, token string) (name string, err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.reviews[token]++
-	return kubepod.Caller{Namespace: "games", Pod: token, PodUID: "uid-" + token}, c.refuse
+	refuse, wait := c.refuse, c.reviewing
+	c.mu.Unlock()
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+	if strings.HasPrefix(token, "bad") {
+		return "", api.Errorf(api.Unauthenticated, "%s is no good", token)
+	}
+	name, _, _ = strings.Cut(token, ".")
+	return name, refuse
 }
 
-func (c callers) ReviewPerson(_ context.Context, token string) (kubepod.Caller, error) {
-	return kubepod.Caller{User: token}, c.refuse
+func (c callers) ReviewPod(ctx context.Context, token string) (kubepod.Caller, error) {
+	pod, err := c.review(ctx, token)
+	return kubepod.Caller{Namespace: "games", Pod: pod, PodUID: "uid-" + pod}, err
+}
+
+func (c callers) ReviewPerson(ctx context.Context, token string) (kubepod.Caller, error) {
+	user, err := c.review(ctx, token)
+	return kubepod.Caller{User: user}, err
+}
+
+func (c callers) Alive(_ context.Context, who kubepod.Caller) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.looks = append(c.looks, who.Pod)
+	if who.Pod == c.gone {
+		return api.Errorf(api.Forbidden, "pod %s with UID %s is gone", who.Pod, who.PodUID)
+	}
+	return nil
 }
 
 func (c callers) Allowed(_ context.Context, who kubepod.Caller, verb string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.rights = append(c.rights, who.User+" "+verb)
 	if who.User != "person" {
 		return api.Errorf(api.Forbidden, "%s may not %s leases", who.User, verb)

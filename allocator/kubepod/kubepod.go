@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -55,6 +56,23 @@ func (d *Door) Look(ctx context.Context, namespace, name string) (*ledger.Pod, e
 	return pod, nil
 }
 
+// Alive refuses a caller whose very pod is gone or has ended, by a consistent
+// read: its token may still review well, because the API server remembers tokens
+// for a while and learns late that their pods are gone.
+func (d *Door) Alive(ctx context.Context, c Caller) error {
+	pod, err := d.Look(ctx, c.Namespace, c.Pod)
+	if err != nil {
+		return api.Errorf(api.Unavailable, "%v", err).WithRetryAfter(retryAfter)
+	}
+	if ledger.Gone(pod, c.PodUID) {
+		return api.Errorf(api.Forbidden, "pod %s/%s with UID %s is gone or has ended", c.Namespace, c.Pod, c.PodUID)
+	}
+	return nil
+}
+
+// retryAfter is when to ask again while the API server does not answer.
+const retryAfter = time.Second
+
 // Caller is who a token belongs to.
 type Caller struct {
 	// Namespace, Pod and PodUID are set for a token that is bound to a pod and
@@ -92,7 +110,7 @@ func (d *Door) review(ctx context.Context, token string, audiences []string) (Ca
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: audiences},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
+		return Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err).WithRetryAfter(retryAfter)
 	}
 	// An authenticator that knows no audiences answers none, which must not count
 	// (TokenReview API, status.audiences).
@@ -120,7 +138,7 @@ func (d *Door) Allowed(ctx context.Context, c Caller, verb string) error {
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return api.Errorf(api.Unavailable, "asking for the right to %s leases: %v", verb, err)
+		return api.Errorf(api.Unavailable, "asking for the right to %s leases: %v", verb, err).WithRetryAfter(retryAfter)
 	}
 	if !r.Status.Allowed {
 		return api.Errorf(api.Forbidden, "%s may not %s leases in namespace %s: have it granted by a Role", c.User, verb, d.namespace)

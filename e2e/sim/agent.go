@@ -78,6 +78,7 @@ func (w *World) startAgent(p *pod) {
 	a := &agent{Process: process, pod: p, ip: p.ip, board: &board{}, ended: make(chan struct{})}
 	allocator, err := client.New(client.Config{
 		URL: "http://allocator.test", Transport: wire{w, process, token(p.name, p.uid)}, Jitter: jitter.Float64,
+		NewID: func() string { return p.name }, // a run must not depend on chance of its own
 	})
 	if err != nil {
 		w.violate(fmt.Errorf("making the agent's client: %w", err))

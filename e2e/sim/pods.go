@@ -64,6 +64,18 @@ func (c callers) ReviewPod(ctx context.Context, token string) (kubepod.Caller, e
 	return kubepod.Caller{Namespace: namespace, Pod: name, PodUID: uid}, nil
 }
 
+// Alive implements httpapi.Callers.
+func (c callers) Alive(ctx context.Context, who kubepod.Caller) error {
+	found, err := c.pods.look(c.process)(ctx, who.Namespace, who.Pod)
+	if err != nil {
+		return api.Errorf(api.Unavailable, "looking at the pod: %v", err)
+	}
+	if ledger.Gone(found, who.PodUID) {
+		return api.Errorf(api.Forbidden, "pod %s with UID %s is gone", who.Pod, who.PodUID)
+	}
+	return nil
+}
+
 // ReviewPerson implements httpapi.Callers: there are no people here.
 func (c callers) ReviewPerson(context.Context, string) (kubepod.Caller, error) {
 	return kubepod.Caller{}, api.Errorf(api.Unauthenticated, "nobody but pods calls")

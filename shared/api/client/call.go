@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,7 +20,7 @@ type nothing struct{}
 // call makes one call and names it: the same request id goes along with every
 // try, and is in the error, so that both sides' logs tell of the same thing.
 func call[Answer any](ctx context.Context, c *Client, doing, method string, u *url.URL, body any) (Answer, error) {
-	id, start := rand.Text(), time.Now()
+	id, start := c.newID(), time.Now()
 	answer, err := ask[Answer](ctx, c, id, method, u, body)
 	c.log.DebugContext(ctx, "allocator called", "method", method, "path", u.Path, "requestID", id, "took", time.Since(start), "err", err)
 	if err != nil {

@@ -9,6 +9,7 @@
 package client
 
 import (
+	crand "crypto/rand"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -48,6 +49,9 @@ type Config struct {
 	Timeout time.Duration
 	// Jitter gives numbers in [0,1) that spread repetitions; nil means random.
 	Jitter func() float64
+	// NewID names each call with letters, digits, dots, underscores and hyphens; nil
+	// means random.
+	NewID func() string
 	// Log is told of every call, at debug; nil: nobody is.
 	Log *slog.Logger
 }
@@ -57,6 +61,7 @@ type Client struct {
 	address *url.URL
 	timeout time.Duration
 	http    *retryablehttp.Client
+	newID   func() string
 	log     *slog.Logger
 }
 
@@ -85,6 +90,9 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Jitter == nil {
 		cfg.Jitter = rand.Float64
 	}
+	if cfg.NewID == nil {
+		cfg.NewID = crand.Text
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -102,5 +110,5 @@ func New(cfg Config) (*Client, error) {
 		// The allocator redirects nobody, and a token is not for somebody else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Client{address: address, timeout: cfg.Timeout, http: repeat, log: cfg.Log}, nil
+	return &Client{address: address, timeout: cfg.Timeout, http: repeat, newID: cfg.NewID, log: cfg.Log}, nil
 }

@@ -1,0 +1,111 @@
+package httpapi_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/portlease/portlease/shared/api"
+)
+
+// TestAFloodIsSentAwayAndProbesAreNot fills the allocator with calls that do not
+// end.
+func TestAFloodIsSentAwayAndProbesAreNot(t *testing.T) {
+	const working, queued = 256, 1024
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		free := make(chan struct{})
+		w.do = func(ctx context.Context) error {
+			select {
+			case <-free:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		var wait sync.WaitGroup
+		var mu sync.Mutex
+		answers := make(map[int]int) // status → how many
+		answered := func(status int) int {
+			mu.Lock()
+			defer mu.Unlock()
+			return answers[status]
+		}
+		call := func(pod string) {
+			out := w.ask(t, "DELETE", api.ClaimPath("games", pod), pod, http.NoBody)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[out.Code]++
+		}
+		for n := range working + queued {
+			wait.Go(func() { call(podNumber(n)) })
+		}
+		synctest.Wait()
+		start := time.Now()
+		call("one-more")
+		if took := time.Since(start); answered(http.StatusServiceUnavailable) != 1 || took > 0 {
+			t.Errorf("one more was not sent away at once, but after %v", took)
+		}
+		if out := w.ask(t, "GET", "/livez", "", http.NoBody); out.Code != http.StatusOK {
+			t.Errorf("the probe: %d", out.Code)
+		}
+		// One place comes free: somebody in the queue gets it.
+		free <- struct{}{}
+		synctest.Wait()
+		if answered(http.StatusNoContent) != 1 || answered(http.StatusServiceUnavailable) != 1 {
+			t.Errorf("after one has ended: %d fine, %d sent away", answered(http.StatusNoContent), answered(http.StatusServiceUnavailable))
+		}
+		time.Sleep(2 * time.Second) // fake, and just as long as the queue has patience
+		synctest.Wait()
+		if got := answered(http.StatusServiceUnavailable); got != 1+queued-1 {
+			t.Errorf("after the queue's time %d were sent away", got)
+		}
+		close(free)
+		wait.Wait()
+		if got := answered(http.StatusNoContent); got != working+1 {
+			t.Errorf("%d were served", got)
+		}
+		if out := w.ask(t, "GET", api.PathPools, "person", http.NoBody); out.Code != http.StatusOK {
+			t.Errorf("after the flood: %d %s", out.Code, out.Body)
+		}
+	})
+}
+
+func podNumber(n int) string { return fmt.Sprintf("game-%d", 1000+n) }
+
+// TestWhoGoesAwayInTheQueueLeavesIt: its place is for those who still wait.
+func TestWhoGoesAwayInTheQueueLeavesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		free := make(chan struct{})
+		w.do = func(context.Context) error { <-free; return nil }
+		var wait sync.WaitGroup
+		for n := range 256 {
+			wait.Go(func() { w.ask(t, "DELETE", api.ClaimPath("games", podNumber(n)), podNumber(n), http.NoBody) })
+		}
+		synctest.Wait()
+		ctx, leave := context.WithCancel(t.Context())
+		wait.Go(func() {
+			r := httptest.NewRequestWithContext(ctx, "DELETE", path, http.NoBody)
+			r.Header.Set("Authorization", "Bearer game-0")
+			out := w.serve(r)
+			problem(t, "who went away", out, api.Unavailable)
+			if out.Header().Get("Retry-After") != "1" {
+				t.Errorf("Retry-After is %q", out.Header().Get("Retry-After"))
+			}
+		})
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		close(free)
+		wait.Wait()
+		if w.reviews["game-0"] != 0 {
+			t.Error("a call was made for nobody")
+		}
+	})
+}

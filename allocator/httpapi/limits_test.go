@@ -1,0 +1,147 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/shared/api"
+)
+
+// from asks from an address.
+func (w *world) from(t *testing.T, address, method, path, token string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := newRequest(t, method, path)
+	r.RemoteAddr = address
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("X-Forwarded-For", fmt.Sprintf("10.1.2.%d", len(w.observed)%250)) // what a caller says of itself counts for nothing
+	return w.serve(r)
+}
+
+func TestACallerKeepsToItsBudget(t *testing.T) {
+	for _, test := range []struct {
+		method, path, token string
+		ok                  int
+		// burst, and how many more in each second.
+		burst, rate int
+		// other is a call of somebody else.
+		other func(*world, *testing.T) int
+	}{
+		{"DELETE", path, "game-0", http.StatusNoContent, 2*api.MaxPorts + 20, 5, func(w *world, t *testing.T) int {
+			return w.ask(t, "DELETE", api.ClaimPath("games", "game-1"), "game-1", http.NoBody).Code - http.StatusNoContent
+		}},
+		{"GET", api.PathPools, "person", http.StatusOK, 100, 10, func(w *world, t *testing.T) int {
+			return w.ask(t, "GET", api.PathPools, "somebody", http.NoBody).Code - http.StatusForbidden
+		}},
+	} {
+		w := newWorld()
+		ask := func() *httptest.ResponseRecorder { return w.ask(t, test.method, test.path, test.token, http.NoBody) }
+		refused := func(what string) {
+			t.Helper()
+			out := ask()
+			problem(t, what, out, api.RateLimited)
+			if after, err := strconv.Atoi(out.Header().Get("Retry-After")); err != nil || after != 1 {
+				t.Errorf("%s: Retry-After is %q", what, out.Header().Get("Retry-After"))
+			}
+		}
+		spend := func(n int) {
+			t.Helper()
+			for i := range n {
+				if out := ask(); out.Code != test.ok {
+					t.Fatalf("call %d of %s: %d %s", i, test.token, out.Code, out.Body)
+				}
+			}
+		}
+		spend(test.burst)
+		refused("over the burst")
+		if wrong := test.other(w, t); wrong != 0 {
+			t.Errorf("somebody else is held up too")
+		}
+		w.now = w.now.Add(time.Second)
+		spend(test.rate)
+		refused("over the rate")
+		w.now = w.now.Add(time.Hour)
+		spend(test.burst)
+		refused("over the burst again")
+	}
+}
+
+// TestCallsForOthersCount: a pod that is broken in this way is limited as well.
+func TestCallsForOthersCount(t *testing.T) {
+	w := newWorld()
+	for range 2*api.MaxPorts + 20 {
+		problem(t, "another's claim", w.ask(t, "DELETE", api.ClaimPath("games", "game-1"), "game-0", http.NoBody), api.Forbidden)
+	}
+	problem(t, "too often", w.ask(t, "DELETE", api.ClaimPath("games", "game-1"), "game-0", http.NoBody), api.RateLimited)
+}
+
+// TestGuessingIsLimitedByAddress: before a call to the API server is spent.
+func TestGuessingIsLimitedByAddress(t *testing.T) {
+	w := newWorld()
+	const here, there = "10.0.0.1:1234", "[fd00::1]:1234"
+	good := func(n int) string { return fmt.Sprintf("game-%d", n) }
+	if out := w.from(t, here, "DELETE", api.ClaimPath("games", good(0)), good(0)); out.Code != http.StatusNoContent {
+		t.Fatalf("%d %s", out.Code, out.Body)
+	}
+	for n := range 100 {
+		call := []string{"DELETE " + path, "GET " + api.PathPools}[n%2]
+		var method, at string
+		if _, err := fmt.Sscan(call, &method, &at); err != nil {
+			t.Fatal(err)
+		}
+		problem(t, "a guess", w.from(t, here, method, at, fmt.Sprintf("bad-%d", n)), api.Unauthenticated)
+	}
+	w.now = w.now.Add(99 * time.Millisecond)
+	asked := len(w.reviews)
+	problem(t, "a guess too many", w.from(t, here, "DELETE", path, "bad-last"), api.RateLimited)
+	problem(t, "a token never seen before from there", w.from(t, here, "DELETE", path, good(1)), api.RateLimited)
+	if len(w.reviews) != asked {
+		t.Error("the API server was asked for a stranger who is to wait")
+	}
+	w.now = w.now.Add(time.Millisecond)
+	problem(t, "one guess more after its time", w.from(t, here, "DELETE", path, "bad-later"), api.Unauthenticated)
+	problem(t, "and no other", w.from(t, here, "DELETE", path, "bad-later-still"), api.RateLimited)
+	if out := w.from(t, there, "DELETE", api.ClaimPath("games", good(2)), good(2)); out.Code != http.StatusNoContent {
+		t.Errorf("another address: %d %s", out.Code, out.Body)
+	}
+	// A token that was good before is reviewed anew, whatever its neighbours do.
+	for range 20 {
+		w.now = w.now.Add(11 * time.Second)
+		for n := range 120 {
+			w.from(t, here, "DELETE", path, fmt.Sprintf("bad-again-%d", n))
+		}
+		if out := w.from(t, here, "DELETE", api.ClaimPath("games", good(0)), good(0)); out.Code != http.StatusNoContent {
+			t.Fatalf("a known pod beside one that guesses: %d %s", out.Code, out.Body)
+		}
+	}
+	if w.reviews[good(0)] != 21 {
+		t.Errorf("the known token was reviewed %d times, want 21", w.reviews[good(0)])
+	}
+}
+
+// TestAFleetBehindOneAddressIsNotLimited, however often it calls.
+func TestAFleetBehindOneAddressIsNotLimited(t *testing.T) {
+	w := newWorld()
+	for round := range 3 {
+		for n := range 1000 {
+			pod := fmt.Sprintf("game-%d", n)
+			if out := w.from(t, "10.0.0.1:1234", "DELETE", api.ClaimPath("games", pod), pod); out.Code != http.StatusNoContent {
+				t.Fatalf("round %d, %s: %d %s", round, pod, out.Code, out.Body)
+			}
+		}
+	}
+}
+
+// TestAnAPIServerThatIsAwayIsNobodysGuess: its silence uses up no budget.
+func TestAnAPIServerThatIsAwayIsNobodysGuess(t *testing.T) {
+	w := newWorld()
+	w.refuse = api.Errorf(api.Unavailable, "away")
+	for n := range 300 {
+		problem(t, "while it is away", w.from(t, "10.0.0.1:1", "DELETE", path, fmt.Sprintf("game-%d", n)), api.Unavailable)
+	}
+	w.refuse = nil
+	w.finish(t, "game-0")
+}
