@@ -93,7 +93,7 @@ func TestWhoGoesAwayInTheQueueLeavesIt(t *testing.T) {
 		wait.Go(func() {
 			r := httptest.NewRequestWithContext(ctx, "DELETE", path, http.NoBody)
 			r.Header.Set("Authorization", "Bearer game-0")
-			out := w.serve(r)
+			out := w.serve(t, r)
 			problem(t, "who went away", out, api.Unavailable)
 			if out.Header().Get("Retry-After") != "1" {
 				t.Errorf("Retry-After is %q", out.Header().Get("Retry-After"))

@@ -31,14 +31,14 @@ func TestWithoutATokenNobodyIsAsked(t *testing.T) {
 		if header != "" {
 			r.Header.Set("Authorization", header)
 		}
-		problem(t, fmt.Sprintf("header %q", header), w.serve(r), api.Unauthenticated)
+		problem(t, fmt.Sprintf("header %q", header), w.serve(t, r), api.Unauthenticated)
 	}
 	if len(w.reviews) > 0 {
 		t.Errorf("reviewed %v", w.reviews)
 	}
 	r := newRequest(t, "DELETE", path)
 	r.Header.Set("Authorization", "bearer game-0")
-	if out := w.serve(r); out.Code != http.StatusNoContent {
+	if out := w.serve(t, r); out.Code != http.StatusNoContent {
 		t.Errorf("the scheme in small letters: %d %s", out.Code, out.Body)
 	}
 }

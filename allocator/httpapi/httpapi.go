@@ -87,6 +87,7 @@ func (c Config) router() *echo.Echo {
 	prove := newProver(c.Callers, c.Now)
 	c.pods(e, prove)
 	c.people(e, prove)
+	c.open(e)
 	return e
 }
 

@@ -78,8 +78,9 @@ func TestErrorsGoOutAsProblems(t *testing.T) {
 		code  api.Code
 		after string // Retry-After
 	}{
-		{api.Errorf(api.Lost, "generation 3 is over"), api.Lost, ""},
-		{fmt.Errorf("renewing: %w", api.Errorf(api.Exhausted, "none free").WithRetryAfter(4001*time.Millisecond)), api.Exhausted, "5"},
+		{api.Errorf(api.Forbidden, "the pod is gone"), api.Forbidden, ""},
+		{fmt.Errorf("renewing: %w", api.Errorf(api.Unavailable, "no answer").WithRetryAfter(4001*time.Millisecond)), api.Unavailable, "5"},
+		{api.Errorf(api.Unavailable, "no answer"), api.Unavailable, "1"},
 		{context.DeadlineExceeded, api.Unavailable, "1"},
 		{fmt.Errorf("reading: %w", context.Canceled), api.Unavailable, "1"},
 		{errors.New("etcd: secret of the house"), api.Internal, ""},
@@ -157,9 +158,9 @@ func TestWhatTheAPIDoesNotHave(t *testing.T) {
 		method, path string
 		code         api.Code
 	}{
-		{"GET", "/", api.NotFound}, {"GET", "/v1", api.NotFound}, {"GET", "/v2/pools", api.NotFound}, {"PUT", path + "/", api.NotFound},
+		{"GET", "/nothing", api.NotFound}, {"GET", "/v1", api.NotFound}, {"GET", "/v2/pools", api.NotFound}, {"PUT", path + "/", api.NotFound},
 		{"POST", path + "/nonsense", api.NotFound}, {"GET", "/v1/pods/games/claim", api.NotFound},
-		{"POST", path, api.MethodNotAllowed}, {"GET", path + api.CallRenew, api.MethodNotAllowed}, {"DELETE", api.PathPools, api.MethodNotAllowed},
+		{"POST", path, api.MethodNotAllowed}, {"GET", path + api.CallRenew, api.MethodNotAllowed}, {"DELETE", api.PathPools, api.MethodNotAllowed}, {"POST", "/", api.MethodNotAllowed}, {"HEAD", "/", api.MethodNotAllowed},
 	} {
 		problem(t, test.method+" "+test.path, w.ask(t, test.method, test.path, "person", http.NoBody), test.code)
 	}
@@ -225,7 +226,7 @@ func FuzzBodies(f *testing.F) {
 		w.got = nil
 		r := httptest.NewRequestWithContext(t.Context(), call.method, call.path, bytes.NewReader(text))
 		r.Header.Set("Authorization", "Bearer game-0")
-		out := w.serve(r)
+		out := w.serve(t, r)
 		if w.got == nil {
 			if out.Code != http.StatusBadRequest && out.Code != http.StatusRequestEntityTooLarge {
 				t.Fatalf("%s %s of %q: %d %s", call.method, call.path, text, out.Code, out.Body)

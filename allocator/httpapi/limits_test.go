@@ -18,7 +18,7 @@ func (w *world) from(t *testing.T, address, method, path, token string) *httptes
 	r.RemoteAddr = address
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("X-Forwarded-For", fmt.Sprintf("10.1.2.%d", len(w.observed)%250)) // what a caller says of itself counts for nothing
-	return w.serve(r)
+	return w.serve(t, r)
 }
 
 func TestACallerKeepsToItsBudget(t *testing.T) {

@@ -32,7 +32,7 @@ func TestEveryAnswerIsNamed(t *testing.T) {
 			if given != "" {
 				r.Header[api.HeaderRequestID] = []string{given}
 			}
-			out := w.serve(r)
+			out := w.serve(t, r)
 			id := out.Header().Get(api.HeaderRequestID)
 			if taken && id != given || !taken && (!made.MatchString(id) || seen[id]) {
 				t.Errorf("%s %s with id %q is named %q", at.method, at.path, given, id)
@@ -55,7 +55,7 @@ func TestEveryLineOfARequestIsNamed(t *testing.T) {
 	r := newRequest(t, "DELETE", path)
 	r.Header.Set("Authorization", "Bearer game-0")
 	r.Header.Set(api.HeaderRequestID, "call-7")
-	problem(t, "a failure", w.serve(r), api.Internal)
+	problem(t, "a failure", w.serve(t, r), api.Internal)
 	lines := 0
 	for line := range strings.Lines(w.log.String()) {
 		lines++

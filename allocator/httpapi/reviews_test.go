@@ -89,7 +89,7 @@ func TestManyWhoAskForOneTokenAreOneQuestion(t *testing.T) {
 			wait.Go(func() {
 				r := httptest.NewRequestWithContext(ctx, "DELETE", path, http.NoBody)
 				r.Header.Set("Authorization", "Bearer game-0")
-				statuses[n] = w.serve(r).Code
+				statuses[n] = w.serve(t, r).Code
 			})
 			synctest.Wait()
 		}

@@ -13,9 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/e2e/contract"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/daemon"
 )
@@ -61,7 +64,7 @@ func newWorld() *world {
 			defer w.mu.Unlock()
 			w.observed = append(w.observed, method+" "+route+" "+http.StatusText(status))
 		},
-		Routes: map[string]http.Handler{"/livez": http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { out.WriteHeader(http.StatusOK) })},
+		Routes: map[string]http.Handler{"/livez": daemon.Probe(nil), "/readyz": daemon.Probe(nil), "/metrics": daemon.Metrics(metrics.NewSet())},
 		Now:    func() time.Time { return w.now }, Log: log,
 	}
 	w.Handler = httpapi.New(w.config)
@@ -218,14 +221,28 @@ func (w *world) ask(t *testing.T, method, path, token string, body io.Reader) *h
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	return w.serve(r)
+	return w.serve(t, r)
 }
 
-func (w *world) serve(r *http.Request) *httptest.ResponseRecorder {
+// serve serves one request and holds the answer against the OpenAPI document.
+func (w *world) serve(t *testing.T, r *http.Request) *httptest.ResponseRecorder {
+	t.Helper()
 	out := httptest.NewRecorder()
 	w.ServeHTTP(out, r)
+	if err := document().Check(contract.Exchange{Method: r.Method, URL: r.URL, Status: out.Code, Header: out.Header(), Body: out.Body.Bytes()}); err != nil {
+		t.Error(err)
+	}
 	return out
 }
+
+// document is read once: every test checks against it.
+var document = sync.OnceValue(func() *contract.Contract {
+	c, err := contract.New()
+	if err != nil {
+		panic(err)
+	}
+	return c
+})
 
 func newRequest(t *testing.T, method, path string) *http.Request {
 	t.Helper()

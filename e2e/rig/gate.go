@@ -37,7 +37,7 @@ func (r *Rig) newGate() (*gate, error) {
 			target := &url.URL{Scheme: "https", Host: r.replicaAddress(&g.next)}
 			p.SetURL(target)
 		},
-		Transport:    &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: false},
+		Transport:    checked{r, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: false}},
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

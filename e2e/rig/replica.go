@@ -157,11 +157,12 @@ func (a *Replica) get(ctx context.Context, path string) (string, error) {
 // URL is where the replica serves, without any link between.
 func (a *Replica) URL() string { return "https://" + a.address }
 
-// HTTP is a client that trusts the allocator's certificate.
+// HTTP is a client that trusts the allocator's certificate and holds its answers
+// against the OpenAPI document.
 func (r *Rig) HTTP() *http.Client {
 	return &http.Client{
 		Timeout:   30 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
+		Transport: checked{r, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}},
 	}
 }
 

@@ -5,7 +5,8 @@
 //
 // Every part reaches every other through a link of its own, so that a test can
 // cut it off. Whatever a test does through a Rig is followed by Check, which
-// holds the promises of the project against the ledger and the emulator.
+// holds the promises of the project against the ledger and the emulator, and
+// every answer of an allocator against its OpenAPI document.
 package rig
 
 import (
@@ -24,6 +25,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/portlease/portlease/allocator/kubelease"
+	"github.com/portlease/portlease/e2e/contract"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/e2e/kubeapi"
 )
@@ -99,6 +101,7 @@ type Rig struct {
 	programs  programs
 	addresses addresses
 	history   *history
+	contract  *contract.Contract
 	foreign   foreign
 	faults    faults
 
@@ -141,6 +144,9 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 		return nil, err
 	}
 	if r.Ledger, err = kubelease.ID(ctx, r.Admin, r.Namespace); err != nil {
+		return nil, err
+	}
+	if r.contract, err = contract.New(); err != nil {
 		return nil, err
 	}
 	if r.history, err = r.watch(); err != nil {

@@ -1,0 +1,70 @@
+package httpapi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/api/openapi"
+)
+
+// The parts of the status page: what is inline, so that the page is one answer,
+// is in files of its own, so that it can be read.
+var (
+	//go:embed page.html
+	pageHTML string
+	//go:embed page.css
+	pageStyle string
+	//go:embed page.js
+	pageScript string
+)
+
+// pageRefresh is how often an open page reads again; personBudget is several
+// times what that takes.
+const pageRefresh = 5 * time.Second
+
+// open mounts what anybody may see: the document, and a page for people that
+// holds nothing. A browser has no token to send, so the page asks for one and
+// makes the calls of the API with it, which decide what that person sees.
+func (c Config) open(e *echo.Echo) {
+	page, policy := statusPage()
+	e.GET("/", func(x echo.Context) error {
+		header := x.Response().Header()
+		header.Set(echo.HeaderContentSecurityPolicy, policy)
+		header.Set(echo.HeaderReferrerPolicy, "no-referrer")
+		return x.HTMLBlob(http.StatusOK, page)
+	})
+	e.GET("/openapi.json", func(x echo.Context) error {
+		return x.Blob(http.StatusOK, echo.MIMEApplicationJSON, openapi.Document)
+	})
+}
+
+// statusPage gives the page and the policy that lets a browser run this very
+// script and style, speak to this very allocator, and nothing else.
+func statusPage() (page []byte, policy string) {
+	var out bytes.Buffer
+	err := template.Must(template.New("page").Parse(pageHTML)).Execute(&out, map[string]any{
+		"Style": template.CSS(pageStyle), "Script": template.JS(pageScript), //nolint:gosec // both are our own
+		"Pools": api.PathPools, "Ports": api.PathPorts, "Refresh": pageRefresh.Milliseconds(),
+	})
+	if err != nil {
+		panic(err) // it is the same for every process: the tests have seen it work
+	}
+	return out.Bytes(), strings.Join([]string{
+		"default-src 'none'", "script-src " + hashOf(pageScript), "style-src " + hashOf(pageStyle), "connect-src 'self'",
+		"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'",
+	}, "; ")
+}
+
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}

@@ -1,0 +1,212 @@
+// Package contract holds what the allocator answers against its OpenAPI
+// document: the operation must be there, and status, header, media type and body
+// be as it says. Objects of the document take no more fields than it names, so
+// that it cannot fall behind the Go types.
+package contract
+
+import (
+	"bytes"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/portlease/portlease/shared/api/openapi"
+)
+
+// address is where the document would be; nothing is ever read from there.
+const address = "https://portlease.test/openapi.json"
+
+// Contract is a document to check against. It is safe for concurrent use.
+type Contract struct {
+	document map[string]any
+
+	mu       sync.Mutex // guards all below
+	compiler *jsonschema.Compiler
+}
+
+// New reads the document that the allocator serves.
+func New() (*Contract, error) {
+	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(openapi.Document))
+	if err != nil {
+		return nil, fmt.Errorf("reading the OpenAPI document: %w", err)
+	}
+	document, ok := parsed.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("reading the OpenAPI document: it is a %T", parsed)
+	}
+	c := &Contract{document: document, compiler: jsonschema.NewCompiler()}
+	c.compiler.DefaultDraft(jsonschema.Draft2020)
+	c.compiler.AssertFormat()
+	if err := c.compiler.AddResource(address, parsed); err != nil {
+		return nil, fmt.Errorf("reading the OpenAPI document: %w", err)
+	}
+	return c, nil
+}
+
+// Exchange is one request and its answer. Sent is the request's body; nil is not
+// looked at.
+type Exchange struct {
+	Method string
+	URL    *url.URL
+	Sent   []byte
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Check tells in what an exchange is not as the document says. A request is held
+// against it only if it was granted: what is refused may be anything.
+func (c *Contract) Check(x Exchange) error {
+	responses, operation := c.find(x.Method, x.URL)
+	complain := func(err error) error {
+		return fmt.Errorf("%s %s was answered %d %q, which is not what the OpenAPI document says: %w", x.Method, x.URL.Path, x.Status, x.Body, err)
+	}
+	response, ok := c.at(responses, strconv.Itoa(x.Status))
+	if !ok {
+		return complain(fmt.Errorf("it has no such status here"))
+	}
+	if err := c.checkHeader(response, x.Header); err != nil {
+		return complain(err)
+	}
+	if err := c.checkBody(response, x.Header, x.Body); err != nil {
+		return complain(err)
+	}
+	if x.Sent == nil || x.Status >= http.StatusMultipleChoices || operation == nil {
+		return nil
+	}
+	body, ok := c.at(operation, "requestBody", "content", "application/json", "schema")
+	if !ok {
+		if len(x.Sent) > 0 {
+			return complain(fmt.Errorf("it takes no body, and got %q", x.Sent))
+		}
+		return nil
+	}
+	if err := c.validate(body, x.Sent); err != nil {
+		return complain(fmt.Errorf("it took the body %q: %w", x.Sent, err))
+	}
+	return nil
+}
+
+// find gives the responses for a call and its operation, which is nil for a call
+// that does not exist.
+func (c *Contract) find(method string, u *url.URL) (responses, operation place) {
+	path, ok := c.path(u.EscapedPath())
+	if !ok {
+		return place{"x-any-other-path"}, nil
+	}
+	operation, ok = c.at(path, strings.ToLower(method))
+	if !ok {
+		return place{"x-any-other-method"}, nil
+	}
+	return append(slices.Clone(operation), "responses"), operation
+}
+
+// path finds the template of a path; a literal segment goes before a parameter.
+func (c *Contract) path(escaped string) (place, bool) {
+	best, literals := "", -1
+	for _, template := range c.keys(place{"paths"}) {
+		if n, ok := fits(template, escaped); ok && n > literals {
+			best, literals = template, n
+		}
+	}
+	return place{"paths", best}, literals >= 0
+}
+
+// fits tells whether a path is one of a template, and in how many literal
+// segments.
+func fits(template, path string) (literals int, ok bool) {
+	want, got := strings.Split(template, "/"), strings.Split(path, "/")
+	if len(want) != len(got) {
+		return 0, false
+	}
+	for i := range want {
+		switch {
+		case want[i] == got[i]:
+			literals++
+		case strings.HasPrefix(want[i], "{") && got[i] != "":
+		default:
+			return 0, false
+		}
+	}
+	return literals, true
+}
+
+// plumbing are header fields that say nothing of the API itself.
+var plumbing = []string{"Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "Transfer-Encoding", "X-Content-Type-Options"}
+
+func (c *Contract) checkHeader(response place, header http.Header) error {
+	documented := c.keys(append(slices.Clone(response), "headers"))
+	known := slices.Clone(plumbing)
+	for _, name := range documented {
+		known = append(known, http.CanonicalHeaderKey(name))
+		field, _ := c.at(response, "headers", name)
+		required, _ := c.value(append(slices.Clone(field), "required")).(bool)
+		values := header.Values(name)
+		if len(values) == 0 && required || len(values) > 1 {
+			return fmt.Errorf("header %s is there %d times", name, len(values))
+		}
+		if len(values) == 0 {
+			continue
+		}
+		schema, ok := c.at(field, "schema")
+		if !ok {
+			return fmt.Errorf("header %s has no schema", name)
+		}
+		text := []byte(values[0])
+		if c.value(append(slices.Clone(schema), "type")) != "integer" {
+			text = []byte(strconv.Quote(values[0]))
+		}
+		if err := c.validate(schema, text); err != nil {
+			return fmt.Errorf("header %s: %w", name, err)
+		}
+	}
+	for name := range header {
+		if !slices.Contains(known, http.CanonicalHeaderKey(name)) {
+			return fmt.Errorf("it does not know header %s", name)
+		}
+	}
+	return nil
+}
+
+func (c *Contract) checkBody(response place, header http.Header, body []byte) error {
+	content, ok := c.at(response, "content")
+	if !ok {
+		if len(body) > 0 || header.Get("Content-Type") != "" {
+			return fmt.Errorf("it has no body here, and not one of %q", header.Get("Content-Type"))
+		}
+		return nil
+	}
+	media, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	if err != nil {
+		return fmt.Errorf("media type %q: %w", header.Get("Content-Type"), err)
+	}
+	schema, ok := c.at(content, media, "schema")
+	if !ok {
+		return fmt.Errorf("it does not know media type %s here", media)
+	}
+	if strings.HasPrefix(media, "text/") {
+		return nil
+	}
+	return c.validate(schema, body)
+}
+
+func (c *Contract) validate(schema place, text []byte) error {
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	compiled, err := c.compiler.Compile(address + "#" + schema.pointer())
+	c.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("the document's own schema: %w", err)
+	}
+	return compiled.Validate(value)
+}
