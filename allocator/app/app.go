@@ -24,6 +24,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/portlease/portlease/allocator/budget"
+	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/daemon"
@@ -49,6 +51,8 @@ type process struct {
 	api atomic.Pointer[http.Handler]
 	// leases is set with api.
 	leases atomic.Pointer[kubelease.Leases]
+	// limits are those of the AWS budget, as the pool file has them.
+	limits atomic.Pointer[budget.Limits]
 	// poolFileRefused tells that the pool file as it lies there is not in force.
 	poolFileRefused atomic.Bool
 }
@@ -64,7 +68,7 @@ type Doors struct {
 
 // Run serves until ctx ends and then stops gracefully.
 func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
-	pools, text, err := poolfile.Read(c.PoolFile)
+	file, text, err := poolfile.Read(c.PoolFile)
 	if err != nil {
 		return err
 	}
@@ -88,10 +92,10 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 		}
 		server.TLS = &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}
 	}
-	log.InfoContext(ctx, "allocator started", "version", daemon.Version(), "listen", listener.Addr().String(), "namespace", c.Namespace, "pools", len(pools))
+	log.InfoContext(ctx, "allocator started", "version", daemon.Version(), "listen", listener.Addr().String(), "namespace", c.Namespace, "pools", len(file.Pools))
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx, listener) })
-	group.Go(func() error { return p.work(ctx, pools, text, elb.New(*doors.AWS)) })
+	group.Go(func() error { return p.work(ctx, file, text, elb.New(*doors.AWS)) })
 	err = group.Wait()
 	log.InfoContext(context.WithoutCancel(ctx), "allocator stopped")
 	return err

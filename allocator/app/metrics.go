@@ -6,14 +6,16 @@ import (
 	"slices"
 	"time"
 
+	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/allocator/people"
 	"github.com/portlease/portlease/shared/api"
 )
 
 // measure registers what is read from the ledger whenever metrics are asked for.
-func (p *process) measure(leases *kubelease.Leases, desk *people.Desk) {
+func (p *process) measure(leases *kubelease.Leases, desk *people.Desk, pay *pacer.Pacer) {
 	for _, state := range []ledger.PortState{ledger.Claimed, ledger.Bound, ledger.Releasing, ledger.Cooldown, ledger.Free, ledger.Blocked} {
 		p.metrics.NewGauge(fmt.Sprintf(`portlease_ports{state=%q}`, state), func() float64 {
 			n := 0
@@ -52,6 +54,20 @@ func (p *process) measure(leases *kubelease.Leases, desk *people.Desk) {
 			return float64(n)
 		})
 	}
+	for bucket, left := range map[string]func(budget.State) float64{
+		"mutating":     func(s budget.State) float64 { return s.Tokens.Mutating },
+		"registration": func(s budget.State) float64 { return s.Tokens.Registration },
+		"all":          func(s budget.State) float64 { return s.Tokens.All },
+	} {
+		p.metrics.NewGauge(fmt.Sprintf(`portlease_aws_budget_tokens{bucket=%q}`, bucket), func() float64 {
+			s, _ := pay.Left()
+			return left(s)
+		})
+	}
+	p.metrics.NewGauge(`portlease_aws_budget_speed`, func() float64 {
+		s, _ := pay.Left()
+		return s.Speed()
+	})
 	p.metrics.NewGauge(`portlease_pool_file_refused`, func() float64 {
 		if p.poolFileRefused.Load() {
 			return 1
@@ -68,6 +84,11 @@ func (p *process) measurePools(pools []api.PoolView) {
 		p.metrics.GetOrCreateGauge(fmt.Sprintf(`portlease_pool_ports_available{pool=%q}`, v.Name), nil).Set(float64(v.Ports["available"]))
 		p.metrics.GetOrCreateGauge(fmt.Sprintf(`portlease_pool_claims_waiting{pool=%q}`, v.Name), nil).Set(float64(v.Waiting))
 	}
+}
+
+// countBudget counts what was asked of the AWS budget and what came of it.
+func (p *process) countBudget(class, outcome string) {
+	p.metrics.GetOrCreateCounter(fmt.Sprintf(`portlease_aws_budget_asks_total{class=%q,outcome=%q}`, class, outcome)).Inc()
 }
 
 // countRefusal counts claims that were told to wait or to move, by pool.

@@ -18,10 +18,10 @@ const poolFileEvery = time.Second
 // what is new in it. A version that cannot be used is refused whole: the pools
 // stay as they are, and it is said once for each such version, and by a metric
 // for as long as it lies there.
-func (p *process) followPools(ctx context.Context, text []byte, use func([]poolfile.Pool)) {
+func (p *process) followPools(ctx context.Context, text []byte, use func(poolfile.File)) {
 	refused := ""
 	for daemon.Sleep(ctx, poolFileEvery) == nil {
-		pools, found, err := poolfile.Read(p.PoolFile)
+		file, found, err := poolfile.Read(p.PoolFile)
 		switch {
 		case err != nil && err.Error() != refused:
 			refused = err.Error()
@@ -37,8 +37,8 @@ func (p *process) followPools(ctx context.Context, text []byte, use func([]poolf
 		default:
 			text, refused = found, ""
 			p.poolFileRefused.Store(false)
-			p.log.InfoContext(ctx, "pool file taken", "pools", len(pools))
-			use(pools)
+			p.log.InfoContext(ctx, "pool file taken", "pools", len(file.Pools))
+			use(file)
 		}
 	}
 }

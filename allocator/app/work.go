@@ -3,16 +3,19 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/allocator/people"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/elb"
@@ -24,12 +27,18 @@ const returnPatience = 30 * time.Second
 
 // work reads the ledger, opens the API and runs the loops. text is the pool file
 // as it was read.
-func (p *process) work(ctx context.Context, pools []poolfile.Pool, text []byte, aws *elb.Client) error {
+func (p *process) work(ctx context.Context, file poolfile.File, text []byte, client *elb.Client) error {
+	p.limits.Store(&file.Limits)
 	id, err := p.ledgerID(ctx)
 	if err != nil {
 		return nil //nolint:nilerr // only the end of ctx ends the asking
 	}
-	leases, err := kubelease.Open(ctx, p.kube, p.Namespace, p.log, func() {})
+	var pace atomic.Pointer[pacer.Pacer]
+	leases, err := kubelease.Open(ctx, p.kube, p.Namespace, p.log, func() {
+		if p := pace.Load(); p != nil {
+			p.Observe()
+		}
+	})
 	if err != nil {
 		return err
 	}
@@ -37,14 +46,20 @@ func (p *process) work(ctx context.Context, pools []poolfile.Pool, text []byte, 
 		return nil //nolint:nilerr // only the end of ctx ends the waiting
 	}
 	observer := janitor.NewObserver(time.Now)
-	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Balancers: leases.Balancers(), Log: p.log}, pools)
+	pay := pacer.New(pacer.Config{
+		Budgets: leases.Budgets(), Claims: leases.Claims(), Ports: leases.Ports(), Limits: func() budget.Limits { return *p.limits.Load() },
+		Now: time.Now, RenewEvery: p.RenewEvery, Age: observer.Age, Log: p.log, Count: p.countBudget,
+	})
+	pace.Store(pay)
+	pay.Observe()
+	aws := paced{client, pay}
+	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Balancers: leases.Balancers(), Log: p.log}, file.Pools)
 	pods := kubepod.New(p.kube, p.Namespace)
 	nudge := make(chan struct{}, 1)
-	budget := freeBudget{}
 	service := claim.New(claim.Config{
 		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, LookAtPod: pods.Look,
 		TargetGroupName: elb.TargetGroupName, Duration: p.ClaimDuration, RenewEvery: p.RenewEvery, ReturnPatience: returnPatience,
-		Budget: budget, Age: observer.Age, Count: p.countRefusal, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
+		Budget: pay, Age: observer.Age, Count: p.countRefusal, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
 		Nudge: func() { poke(nudge) },
 	})
 	desk := people.New(people.Config{
@@ -55,11 +70,11 @@ func (p *process) work(ctx context.Context, pools []poolfile.Pool, text []byte, 
 		process: p, stock: stock, leases: leases, observer: observer, nudge: nudge, desk: desk, described: make(chan struct{}, 1),
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
-			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, MayUnbind: budget.Unbind,
+			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, MayUnbind: pay.Unbind,
 			LookAtPod: pods.Look, Warn: pods.Warn, Count: p.countJanitor, Now: time.Now, Log: p.log,
 		}),
 	}
-	p.measure(leases, desk)
+	p.measure(leases, desk, pay)
 	p.leases.Store(leases)
 	handler := httpapi.New(httpapi.Config{
 		Claims: service, Views: desk, Operations: desk, Callers: pods, Observe: p.observe,
@@ -69,8 +84,9 @@ func (p *process) work(ctx context.Context, pools []poolfile.Pool, text []byte, 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return house.run(ctx) })
 	group.Go(func() error {
-		p.followPools(ctx, text, func(pools []poolfile.Pool) {
-			stock.SetPools(pools)
+		p.followPools(ctx, text, func(file poolfile.File) {
+			p.limits.Store(&file.Limits)
+			stock.SetPools(file.Pools)
 			poke(house.described)
 			poke(nudge)
 		})

@@ -16,6 +16,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/portpool"
 	"github.com/portlease/portlease/shared/api"
@@ -36,6 +37,13 @@ const (
 	defaultThreshold = 2
 )
 
+// File is what the file says.
+type File struct {
+	Pools []Pool
+	// Limits are the account's token buckets, or the share of them that is ours.
+	Limits budget.Limits
+}
+
 // Pool is one pool as the operator wrote it down.
 type Pool struct {
 	Name string
@@ -53,7 +61,8 @@ type Pool struct {
 
 // file is the YAML. Every field is documented in the README.
 type file struct {
-	Pools []pool `json:"pools"`
+	Pools  []pool `json:"pools"`
+	Budget limits `json:"budget"`
 }
 
 type pool struct {
@@ -73,28 +82,37 @@ type pool struct {
 }
 
 // Read reads and checks the pool file whole. text is the file as it was read.
-func Read(path string) (pools []Pool, text []byte, err error) {
+func Read(path string) (f File, text []byte, err error) {
 	text, err = os.ReadFile(path) //nolint:gosec // the operator names this file
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the pool file: %w", err)
+		return f, nil, fmt.Errorf("reading the pool file: %w", err)
 	}
-	pools, err = Parse(text)
+	f, err = Parse(text)
 	if err != nil {
-		return nil, text, fmt.Errorf("pool file %s: %w", path, err)
+		return f, text, fmt.Errorf("pool file %s: %w", path, err)
 	}
-	return pools, text, nil
+	return f, text, nil
 }
 
-// Parse reads pools from YAML. It refuses unknown fields and whatever could
-// never hand out a port.
-func Parse(text []byte) ([]Pool, error) {
+// Parse reads a pool file. It refuses unknown fields and whatever could never
+// hand out a port.
+func Parse(text []byte) (File, error) {
 	if err := oneDocument(text); err != nil {
-		return nil, err
+		return File{}, err
 	}
-	var f file
-	if err := yaml.UnmarshalStrict(text, &f); err != nil {
-		return nil, fmt.Errorf("reading YAML: %w", err)
+	var written file
+	if err := yaml.UnmarshalStrict(text, &written); err != nil {
+		return File{}, fmt.Errorf("reading YAML: %w", err)
 	}
+	limits, err := written.Budget.check()
+	if err != nil {
+		return File{}, fmt.Errorf("budget: %w", err)
+	}
+	pools, err := written.pools()
+	return File{Pools: pools, Limits: limits}, err
+}
+
+func (f file) pools() ([]Pool, error) {
 	if len(f.Pools) == 0 {
 		return nil, errors.New("no pools: name at least one under \"pools\"")
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/allocator/portpool"
@@ -63,8 +64,35 @@ func TestParse(t *testing.T) {
 			},
 		},
 	}
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	if err != nil || !reflect.DeepEqual(got.Pools, want) {
+		t.Errorf("got %+v, %v; want %+v", got.Pools, err, want)
+	}
+	if got.Limits != budget.Default() {
+		t.Errorf("without a budget the limits are %+v", got.Limits)
+	}
+}
+
+func TestParseBudget(t *testing.T) {
+	got, err := poolfile.Parse(pools(goodPools + "budget:\n  share: 0.5\n  mutating: {burst: 100, perSecond: 30}\n"))
+	want := budget.Limits{
+		Mutating:     budget.Bucket{Burst: 50, PerSecond: 15},
+		Registration: budget.Bucket{Burst: 10, PerSecond: 2},
+		All:          budget.Bucket{Burst: 20, PerSecond: 5},
+	}
+	if err != nil || got.Limits != want {
+		t.Errorf("got %+v, %v; want %+v", got.Limits, err, want)
+	}
+	for text, want := range map[string]string{
+		"{share: 0}":              "share 0 is outside 0-1",
+		"{share: 1.1}":            "share 1.1 is outside 0-1",
+		"{share: 0.1}":            "less than binding one port takes",
+		"{all: {burst: 40}}":      "all: give burst and perSecond",
+		"{mutating: {burst: -1}}": "mutating: give burst and perSecond",
+		"{everything: 1}":         `unknown field "budget.everything"`,
+	} {
+		if got, err := poolfile.Parse(pools(goodPools + "budget: " + text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %+v, %v", text, got, err)
+		}
 	}
 }
 
@@ -151,7 +179,7 @@ func TestReadNamesTheFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, text, err := poolfile.Read(path)
-		if good && (err != nil || len(got) != 2) || !good && (err == nil || !strings.Contains(err.Error(), path)) {
+		if good && (err != nil || len(got.Pools) != 2) || !good && (err == nil || !strings.Contains(err.Error(), path)) {
 			t.Errorf("%q: got %+v, %v", written, got, err)
 		}
 		if !bytes.Equal(text, pools(written)) {
@@ -171,7 +199,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		names, used := make(map[string]bool), make(map[string]bool)
-		for _, p := range got {
+		for _, p := range got.Pools {
 			if p.Name == "" || names[p.Name] || len(p.LoadBalancers)+len(p.Tags) == 0 || len(p.Ranges) == 0 || len(p.Terms.Protocols) == 0 || p.Terms.Cooldown < 0 || p.Terms.HealthCheck.IntervalSeconds < 5 {
 				t.Fatalf("accepted %+v of %+v", p, got)
 			}
@@ -188,7 +216,7 @@ func FuzzParse(f *testing.F) {
 				}
 			}
 		}
-		if len(got) == 0 {
+		if len(got.Pools) == 0 {
 			t.Fatal("accepted nothing")
 		}
 	})

@@ -64,6 +64,19 @@ func (r *Rig) ForeignListener(ctx context.Context, port int) error {
 	return nil
 }
 
+// RemoveForeignListener ends ForeignListener.
+func (r *Rig) RemoveForeignListener(ctx context.Context, port int) error {
+	for _, l := range r.foreignNow().listeners {
+		if l.LoadBalancerARN == r.LoadBalancerARNs[0] && l.Port == port {
+			if _, err := r.ELB().DeleteListener(ctx, &elbv2.DeleteListenerInput{ListenerArn: &l.ARN}); err != nil {
+				return fmt.Errorf("deleting somebody else's listener: %w", err)
+			}
+		}
+	}
+	r.ForgetForeign()
+	return nil
+}
+
 // ForgetForeign takes what belongs to others as it is now for how it must stay: a
 // test has just changed it.
 func (r *Rig) ForgetForeign() { r.foreign = r.foreignNow() }

@@ -57,7 +57,7 @@ func (r *Rig) renamed(manifest string) string {
 // its one pool.
 func (r *Rig) PoolText(loadBalancerARNs []string, more string) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "pools:\n- name: default\n  loadBalancers:\n")
+	fmt.Fprintf(&text, "%spools:\n- name: default\n  loadBalancers:\n", r.Budget)
 	for _, arn := range loadBalancerARNs {
 		fmt.Fprintf(&text, "  - %s\n", arn)
 	}

@@ -202,7 +202,10 @@ func TestPoolFileChangesUnderLoad(t *testing.T) {
 	if status, text := operate(t, r, api.LoadBalancerPath(ledger.LoadBalancerID(arns[0]))+api.CallCordon, "to be replaced"); status != http.StatusOK {
 		t.Fatalf("cordon: %d %s", status, text)
 	}
-	eachReplica(t, r, "it cordoned", func(v api.PoolView) bool { lb, _ := find(v, arns[0]); return strings.Contains(lb.Cordoned, "to be replaced") })
+	eachReplica(t, r, "it cordoned", func(v api.PoolView) bool {
+		lb, _ := find(v, arns[0])
+		return strings.Contains(lb.Cordoned, "to be replaced")
+	})
 	for _, name := range fresh() {
 		if strings.HasPrefix(name, ledger.LoadBalancerID(arns[0])) {
 			t.Errorf("%s was handed out on a cordoned load balancer", name)

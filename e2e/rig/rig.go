@@ -43,6 +43,10 @@ type Config struct {
 
 	ClaimDuration, RenewEvery, Cooldown, Sticky, AgentGrace, SweepEvery, AuditEvery time.Duration
 
+	// Budget is the section of that name in the pool file, YAML; default is so much
+	// that nobody waits.
+	Budget string
+
 	// InProcess runs allocators and agents in this process. They can then be
 	// stopped and cut off, and neither killed nor paused.
 	InProcess bool
@@ -72,6 +76,9 @@ func (c *Config) defaults() {
 	c.LoadBalancers = max(c.LoadBalancers, 1)
 	if c.ListenerPorts == "" {
 		c.ListenerPorts = "30000-30009"
+	}
+	if c.Budget == "" {
+		c.Budget = "budget:\n  mutating: {burst: 1000, perSecond: 1000}\n  registration: {burst: 1000, perSecond: 1000}\n  all: {burst: 1000, perSecond: 1000}\n"
 	}
 	if c.Output == nil {
 		c.Output = io.Discard

@@ -1,0 +1,66 @@
+package app
+
+import (
+	"context"
+	"errors"
+
+	"github.com/portlease/portlease/allocator/pacer"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// paced is the door to ELBv2 with every look of the allocator paid for before it
+// is sent. Deletions are paid for by whoever decides on them.
+type paced struct {
+	*elb.Client
+	pay *pacer.Pacer
+}
+
+// batch is how many ARNs one Describe call takes.
+const batch = 20
+
+func calls(arns int) int { return (arns + batch - 1) / batch }
+
+// LoadBalancers pays for one call for every batch and one for each attribute.
+func (p paced) LoadBalancers(ctx context.Context, arns ...string) ([]elb.LoadBalancer, error) {
+	return look(ctx, p.pay, calls(len(arns))+len(arns), func() ([]elb.LoadBalancer, error) { return p.Client.LoadBalancers(ctx, arns...) })
+}
+
+// NetworkLoadBalancers pays for one page.
+func (p paced) NetworkLoadBalancers(ctx context.Context) ([]string, error) {
+	return look(ctx, p.pay, 1, func() ([]string, error) { return p.Client.NetworkLoadBalancers(ctx) })
+}
+
+// Listeners pays for one call: a load balancer has fewer listeners than a page.
+func (p paced) Listeners(ctx context.Context, arn string) ([]elb.Listener, error) {
+	return look(ctx, p.pay, 1, func() ([]elb.Listener, error) { return p.Client.Listeners(ctx, arn) })
+}
+
+// ListenerLimit pays for one page.
+func (p paced) ListenerLimit(ctx context.Context) (int, error) {
+	return look(ctx, p.pay, 1, func() (int, error) { return p.Client.ListenerLimit(ctx) })
+}
+
+// TargetGroups pays for one page; an account has eight of them at most unless its
+// quota was raised.
+func (p paced) TargetGroups(ctx context.Context) ([]elb.TargetGroup, error) {
+	return look(ctx, p.pay, 1, func() ([]elb.TargetGroup, error) { return p.Client.TargetGroups(ctx) })
+}
+
+// Tags pays for one call for every batch.
+func (p paced) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
+	return look(ctx, p.pay, calls(len(arns)), func() (map[string]map[string]string, error) { return p.Client.Tags(ctx, arns...) })
+}
+
+// look pays, asks, and says so when AWS finds it was too much all the same:
+// others use the account too.
+func look[T any](ctx context.Context, pay *pacer.Pacer, calls int, ask func() (T, error)) (T, error) {
+	if err := pay.Look(ctx, calls); err != nil {
+		var none T
+		return none, err
+	}
+	answer, err := ask()
+	if errors.Is(err, elb.ErrThrottled) {
+		err = errors.Join(err, pay.Throttled(ctx, 1))
+	}
+	return answer, err
+}

@@ -1,0 +1,50 @@
+package poolfile
+
+import (
+	"fmt"
+
+	"github.com/portlease/portlease/allocator/budget"
+)
+
+// limits are the account's token buckets where AWS has raised them, and the share
+// of them that is ours.
+type limits struct {
+	Share        *float64       `json:"share"`
+	Mutating     *budget.Bucket `json:"mutating"`
+	Registration *budget.Bucket `json:"registration"`
+	All          *budget.Bucket `json:"all"`
+}
+
+// leastBurst is what one port with attributes takes at once; with less, nothing
+// could ever be bound.
+const leastBurst = 5
+
+func (w limits) check() (budget.Limits, error) {
+	l := budget.Default()
+	for _, given := range []struct {
+		name string
+		from *budget.Bucket
+		into *budget.Bucket
+	}{{"mutating", w.Mutating, &l.Mutating}, {"registration", w.Registration, &l.Registration}, {"all", w.All, &l.All}} {
+		if given.from == nil {
+			continue
+		}
+		if *given.into = *given.from; given.from.Burst <= 0 || given.from.PerSecond <= 0 {
+			return l, fmt.Errorf("%s: give burst and perSecond, both above 0, as AWS has set them for the account", given.name)
+		}
+	}
+	share := 1.0
+	if w.Share != nil {
+		share = *w.Share
+	}
+	if share <= 0 || share > 1 {
+		return l, fmt.Errorf("share %v is outside 0-1: 0.5 leaves half of the account's calls to others", share)
+	}
+	l = l.Share(share)
+	for name, b := range map[string]budget.Bucket{"mutating": l.Mutating, "registration": l.Registration, "all": l.All} {
+		if b.Burst < leastBurst {
+			return l, fmt.Errorf("%s: a burst of %v, after share, is less than binding one port takes: %v", name, b.Burst, leastBurst)
+		}
+	}
+	return l, nil
+}

@@ -1,0 +1,296 @@
+package rig_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/rig"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// TestTermsOfPools claims from pools that differ: each grants under its own terms
+// alone, and names the remedy where it does not.
+func TestTermsOfPools(t *testing.T) {
+	r := start(t, rig.Config{LoadBalancers: 3, ListenerPorts: "30000-30009"})
+	ctx := t.Context()
+	arns := r.LoadBalancerARNs
+	more := fmt.Sprintf(`- name: elsewhere
+  loadBalancers: [%[1]s]
+  listenerPorts: [31000-31009]
+  namespaces: [another]
+- name: tcp
+  loadBalancers: [%[1]s, %[2]s]
+  listenerPorts: [32000-32009]
+  protocols: [TCP]
+  placement: pack
+  healthCheck: {interval: 30s, timeout: 7s, healthyThreshold: 3, unhealthyThreshold: 4}
+  targetGroupAttributes: {deregistration_delay.timeout_seconds: "17"}
+- name: tagged
+  loadBalancerTags: {portlease: yes, team: games}
+  listenerPorts: [33000-33009]
+`, arns[0], arns[1])
+	_, err := r.ELB().AddTags(ctx, &elbv2.AddTagsInput{ResourceArns: []string{arns[2]}, Tags: []types.Tag{tag("portlease", "true"), tag("team", "games")}})
+	must(t, err)
+	_, err = r.ELB().AddTags(ctx, &elbv2.AddTagsInput{ResourceArns: []string{arns[1]}, Tags: []types.Tag{tag("team", "games")}})
+	must(t, err)
+	must(t, r.SetPools(r.PoolText(arns, strings.ReplaceAll(more, "yes", `"true"`))))
+	p, err := r.NewPod(ctx, "game-0", "game=7777/TCP")
+	must(t, err)
+	token, err := r.Token(ctx, p.Name)
+	must(t, err)
+	ask := func(pool, protocol string) (api.Claim, api.Problem, int) {
+		return put(t, p, r.Replicas[0], token, strings.ReplaceAll(
+			request(p, fmt.Sprintf(`[{"name":"game","targetPort":7777,"protocol":%q}]`, protocol)), `"default"`, fmt.Sprintf("%q", pool)))
+	}
+	must(t, rig.Eventually(ctx, "the new pools to be in force", func() error {
+		if _, problem, _ := ask("nonsense", "TCP"); !strings.Contains(problem.Detail, "tagged") {
+			return fmt.Errorf("it says %q", problem.Detail)
+		}
+		return nil
+	}))
+	for _, refused := range []struct {
+		pool, protocol string
+		code           api.Code
+		want           string
+	}{
+		{"nonsense", "TCP", api.Invalid, `pool "nonsense" does not exist; the pools are: default, elsewhere, tcp, tagged`},
+		{"elsewhere", "TCP", api.Forbidden, "add it to the pool's namespaces"},
+		{"tcp", "UDP", api.Invalid, "its protocols are TCP"},
+		{"tcp", "TCP_UDP", api.Invalid, "its protocols are TCP"},
+	} {
+		_, problem, status := ask(refused.pool, refused.protocol)
+		if problem.Code != refused.code || status != refused.code.Status() || !strings.Contains(problem.Detail, refused.want) {
+			t.Errorf("%s/%s: %d %+v", refused.pool, refused.protocol, status, problem)
+		}
+	}
+	if _, err := p.Claim(ctx); err == nil {
+		t.Error("what was refused left a claim")
+	}
+
+	pods := map[string]*rig.Pod{"tcp": p}
+	var granted api.Claim
+	must(t, rig.Eventually(ctx, "a port of pool tcp", func() error {
+		c, problem, _ := ask("tcp", "TCP")
+		if granted = c; len(c.Ports) != 1 {
+			return &problem
+		}
+		return nil
+	}))
+	port := granted.Ports[0]
+	want := api.HealthCheck{Protocol: "TCP", IntervalSeconds: 30, TimeoutSeconds: 7, HealthyThreshold: 3, UnhealthyThreshold: 4}
+	if port.ListenerPort < 32000 || port.ListenerPort > 32009 || port.HealthCheck != want || port.Attributes["deregistration_delay.timeout_seconds"] != "17" {
+		t.Errorf("pool tcp granted %+v", port)
+	}
+	for n := range 3 { // packed: all where the first is
+		p, err := r.NewPod(ctx, fmt.Sprintf("packed-%d", n), "game=7777/TCP")
+		must(t, err)
+		token, err := r.Token(ctx, p.Name)
+		must(t, err)
+		c, problem, _ := put(t, p, r.Replicas[0], token, strings.ReplaceAll(request(p, `[{"name":"game","targetPort":7777,"protocol":"TCP"}]`), `"default"`, `"tcp"`))
+		if c.LoadBalancer.ARN != granted.LoadBalancer.ARN {
+			t.Errorf("%s got %+v, %+v", p.Name, c, problem)
+		}
+		pods[p.Name] = p
+	}
+	tagged, err := r.NewPod(ctx, "tagged-0", "game=7777/TCP")
+	must(t, err)
+	token, err = r.Token(ctx, tagged.Name)
+	must(t, err)
+	must(t, rig.Eventually(ctx, "a port where the tags are", func() error {
+		c, problem, _ := put(t, tagged, r.Replicas[0], token, strings.ReplaceAll(request(tagged, `[{"name":"game","targetPort":7777,"protocol":"TCP"}]`), `"default"`, `"tagged"`))
+		if len(c.Ports) != 1 {
+			return &problem
+		}
+		if c.LoadBalancer.ARN != arns[2] || c.Ports[0].ListenerPort < 33000 {
+			t.Fatalf("pool tagged granted %+v", c)
+		}
+		return nil
+	}))
+	check(t, r)
+}
+
+func tag(key, value string) types.Tag { return types.Tag{Key: &key, Value: &value} }
+
+// TestForeignListenerBlocksItsPort has somebody else listen on a port of the
+// pool: the ledger says so on every replica, nobody is granted it, and it is
+// handed out again when the listener is gone.
+func TestForeignListenerBlocksItsPort(t *testing.T) {
+	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000-30001"})
+	ctx := t.Context()
+	must(t, r.ForeignListener(ctx, 30000))
+	lease := ledger.PortName(ledger.LoadBalancerID(r.LoadBalancerARNs[0]), 30000)
+	must(t, rig.Eventually(ctx, "the port to be blocked", func() error {
+		port, err := r.Port(ctx, lease)
+		if err == nil && (port.Value.State != ledger.Blocked || port.Value.Foreign == "" || port.Value.Holder != "") {
+			err = fmt.Errorf("it is %+v", port.Value)
+		}
+		return err
+	}))
+	one := newPod(t, r, "game-0", "game=7777/TCP")
+	must(t, one.WaitBound(ctx))
+	if port, err := one.PortOf(ctx); err != nil || port.Value.ListenerPort != 30001 {
+		t.Errorf("it got %+v, %v", port, err)
+	}
+	two := newPod(t, r, "game-1", "game=7777/TCP")
+	must(t, rig.Eventually(ctx, "the second pod to be told that there is none", func() error {
+		text, err := two.Log()
+		if err == nil && !strings.Contains(text, "exhausted") {
+			err = errors.New("it has not been told yet")
+		}
+		return err
+	}))
+	check(t, r)
+	must(t, r.RemoveForeignListener(ctx, 30000))
+	must(t, two.WaitBound(ctx))
+	port, err := two.PortOf(ctx)
+	must(t, err)
+	if port.Name != lease || port.Value.Generation != 1 || port.Value.Foreign != "" || port.Value.Epoch == "" {
+		t.Errorf("it got %+v", port)
+	}
+	check(t, r)
+}
+
+// TestPeopleCloseAPort closes a free port and a held one: nobody gets them, the
+// holder keeps his until he goes, and opening them gives them back.
+func TestPeopleCloseAPort(t *testing.T) {
+	r := start(t, rig.Config{ListenerPorts: "30000-30001"})
+	ctx := t.Context()
+	id := ledger.LoadBalancerID(r.LoadBalancerARNs[0])
+	holder := newPod(t, r, "game-0", "game=7777/UDP")
+	must(t, holder.WaitBound(ctx))
+	held, err := holder.PortOf(ctx)
+	must(t, err)
+	free := 30000 + 30001 - held.Value.ListenerPort
+	for _, port := range []int{30000, 30001} {
+		if status, text := operate(t, r, api.PortPath(id, port)+api.CallBlock, "flood"); status != http.StatusOK || !strings.Contains(text, "flood") {
+			t.Fatalf("block %d: %d %s", port, status, text)
+		}
+	}
+	state := func(port int, want ledger.PortState, closed bool) {
+		t.Helper()
+		must(t, rig.Eventually(ctx, fmt.Sprintf("port %d to be %s", port, want), func() error {
+			p, err := r.Port(ctx, ledger.PortName(id, port))
+			if err == nil && (p.Value.State != want || (p.Value.Closed != "") != closed) {
+				err = fmt.Errorf("it is %+v", p.Value)
+			}
+			return err
+		}))
+	}
+	state(free, ledger.Blocked, true)
+	state(held.Value.ListenerPort, ledger.Bound, true)
+	if status, text := operate(t, r, api.PortPath(id, 29999)+api.CallBlock, "nonsense"); status != http.StatusNotFound {
+		t.Errorf("a port of no pool: %d %s", status, text)
+	}
+	must(t, holder.Terminate(ctx))
+	state(held.Value.ListenerPort, ledger.Blocked, true)
+	waiting := newPod(t, r, "game-1", "game=7777/UDP")
+	must(t, rig.Eventually(ctx, "the next pod to be told that there is none", func() error {
+		text, err := waiting.Log()
+		if err == nil && !strings.Contains(text, "exhausted") {
+			err = errors.New("it has not been told yet")
+		}
+		return err
+	}))
+	if status, text := operate(t, r, api.PortPath(id, free)+api.CallUnblock, ""); status != http.StatusOK {
+		t.Fatalf("unblock: %d %s", status, text)
+	}
+	must(t, waiting.WaitBound(ctx))
+	if port, err := waiting.PortOf(ctx); err != nil || port.Value.ListenerPort != free {
+		t.Errorf("it got %+v, %v", port, err)
+	}
+	operate(t, r, api.PortPath(id, held.Value.ListenerPort)+api.CallUnblock, "")
+	state(held.Value.ListenerPort, ledger.Free, false)
+	check(t, r)
+}
+
+// TestWhoWaitsLongestComesFirst has three pods wait for one port: whoever asks
+// when it comes free, it is the oldest's.
+func TestWhoWaitsLongestComesFirst(t *testing.T) {
+	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000"})
+	ctx := t.Context()
+	holder := newPod(t, r, "holder", "game=7777/UDP")
+	must(t, holder.WaitBound(ctx))
+	type waiter struct {
+		*rig.Pod
+		token string
+	}
+	var line []waiter
+	ask := func(w waiter, n int) (api.Claim, api.Problem) {
+		c, problem, _ := put(t, w.Pod, r.Replicas[n%2], w.token, request(w.Pod, onePort))
+		return c, problem
+	}
+	for n := range 3 {
+		p, err := r.NewPod(ctx, fmt.Sprintf("game-%d", n), "game=7777/UDP")
+		must(t, err)
+		token, err := r.Token(ctx, p.Name)
+		must(t, err)
+		w := waiter{p, token}
+		if c, problem := ask(w, n); problem.Code != api.Exhausted || problem.Detail == "" {
+			t.Fatalf("%s got %+v, %+v", p.Name, c, problem)
+		}
+		line = append(line, w)
+		// The API server tells the age of Leases in whole seconds.
+		begun := time.Now().Unix()
+		must(t, rig.Eventually(ctx, "the next second", func() error {
+			if time.Now().Unix() <= begun+1 {
+				return errors.New("not yet")
+			}
+			return nil
+		}))
+	}
+	must(t, holder.Terminate(ctx))
+	for len(line) > 0 {
+		granted := -1
+		must(t, rig.Eventually(ctx, "the port to be granted", func() error {
+			for i := len(line) - 1; i >= 0; i-- { // the youngest asks first
+				c, problem := ask(line[i], i)
+				switch {
+				case len(c.Ports) == 1:
+					granted = i
+					return nil
+				case problem.Code != api.Exhausted && problem.Code != api.Unsettled:
+					t.Fatalf("%s got %+v", line[i].Name, problem)
+				}
+			}
+			return errors.New("everybody waits")
+		}))
+		if granted != 0 {
+			t.Fatalf("%s got it before %s", line[granted].Name, line[0].Name)
+		}
+		must(t, line[0].Crash(ctx))
+		line = line[1:]
+	}
+	check(t, r)
+}
+
+// TestAPodComesBackToItsPort is a StatefulSet's: the new pod of the same name
+// gets the port of the one before, at once and without cooldown, while a pod of
+// another name is given a different one.
+func TestAPodComesBackToItsPort(t *testing.T) {
+	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000-30002", Cooldown: time.Minute})
+	ctx := t.Context()
+	first := newPod(t, r, "game-0", "game=7777/UDP")
+	must(t, first.WaitBound(ctx))
+	had, err := first.PortOf(ctx)
+	must(t, err)
+	must(t, first.Terminate(ctx))
+	other := newPod(t, r, "game-1", "game=7777/UDP")
+	must(t, other.WaitBound(ctx))
+	if port, err := other.PortOf(ctx); err != nil || port.Name == had.Name {
+		t.Errorf("another pod got %+v, %v", port, err)
+	}
+	again := newPod(t, r, "game-0", "game=7777/UDP")
+	must(t, again.WaitBound(ctx))
+	if port, err := again.PortOf(ctx); err != nil || port.Name != had.Name || port.Value.Generation != had.Value.Generation+1 {
+		t.Errorf("it came back to %+v, %v; it had %+v", port, err, had)
+	}
+	check(t, r)
+}
