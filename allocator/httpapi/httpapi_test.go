@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -205,50 +204,4 @@ func TestBodiesAreReadWholeAndStrictly(t *testing.T) {
 			t.Errorf("%s: %d %s", name, out.Code, out.Body)
 		}
 	}
-}
-
-// FuzzBodies sends any body to any call of a pod: it is refused as malformed, or
-// it is exactly one value of what the call takes, and nothing in between.
-func FuzzBodies(f *testing.F) {
-	for i, call := range calls {
-		text, err := json.Marshal(call.body)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(uint8(i), text)
-	}
-	f.Add(uint8(0), []byte(`{"podUID":"u","podUID":"v"} `))
-	f.Add(uint8(4), []byte(`{"ports":[{"fence":{"generation":1e3}}]}`))
-	f.Add(uint8(6), []byte("null"))
-	w := newWorld()
-	f.Fuzz(func(t *testing.T, which uint8, text []byte) {
-		call := calls[int(which)%len(calls)]
-		w.got = nil
-		r := httptest.NewRequestWithContext(t.Context(), call.method, call.path, bytes.NewReader(text))
-		r.Header.Set("Authorization", "Bearer game-0")
-		out := w.serve(t, r)
-		if w.got == nil {
-			if out.Code != http.StatusBadRequest && out.Code != http.StatusRequestEntityTooLarge {
-				t.Fatalf("%s %s of %q: %d %s", call.method, call.path, text, out.Code, out.Body)
-			}
-			return
-		}
-		if out.Code < 200 || out.Code > 299 || !json.Valid(text) || reflect.TypeOf(w.got) != reflect.TypeOf(call.body) {
-			t.Fatalf("%s %s of %q: %d, called with %+v", call.method, call.path, text, out.Code, w.got)
-		}
-		var plain map[string]any
-		if err := json.Unmarshal(text, &plain); err != nil {
-			t.Fatalf("%s %s took %q, which is no object: %v", call.method, call.path, text, err)
-		}
-		known := reflect.TypeOf(call.body)
-		for key := range plain {
-			if _, ok := known.FieldByNameFunc(func(name string) bool {
-				field, _ := known.FieldByName(name)
-				tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-				return strings.EqualFold(tag, key)
-			}); !ok {
-				t.Fatalf("%s %s took %q with the unknown field %q", call.method, call.path, text, key)
-			}
-		}
-	})
 }

@@ -120,7 +120,8 @@ func (c *Contract) path(escaped string) (place, bool) {
 }
 
 // fits tells whether a path is one of a template, and in how many literal
-// segments.
+// segments. An empty segment fits a parameter: the router takes it for one too,
+// and the call then refuses it.
 func fits(template, path string) (literals int, ok bool) {
 	want, got := strings.Split(template, "/"), strings.Split(path, "/")
 	if len(want) != len(got) {
@@ -130,7 +131,7 @@ func fits(template, path string) (literals int, ok bool) {
 		switch {
 		case want[i] == got[i]:
 			literals++
-		case strings.HasPrefix(want[i], "{") && got[i] != "":
+		case strings.HasPrefix(want[i], "{"):
 		default:
 			return 0, false
 		}

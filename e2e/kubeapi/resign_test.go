@@ -1,0 +1,30 @@
+package kubeapi
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TestTokenAt: nothing but the time makes such a token good or not.
+func TestTokenAt(t *testing.T) {
+	namespace := namespaceOf(t)
+	if _, err := shared.CreatePod(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "game-0"}}); err != nil {
+		t.Fatal(err)
+	}
+	issued := podToken(t, namespace, "game-0", "portlease") // for an hour
+	for earlier, good := range map[time.Duration]bool{0: true, 30 * time.Minute: true, 2 * time.Hour: false, -2 * time.Hour: false} {
+		token, err := shared.TokenAt(issued, earlier)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status := review(t, token, "portlease"); status.Authenticated != good {
+			t.Errorf("issued %v earlier: authenticated is %v: %s", earlier, status.Authenticated, status.Error)
+		}
+	}
+	if _, err := shared.TokenAt("nonsense", 0); err == nil {
+		t.Error("took nonsense for a token")
+	}
+}
