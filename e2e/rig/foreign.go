@@ -45,23 +45,43 @@ func (r *Rig) makeForeign(ctx context.Context) error {
 // ForeignListener makes a listener of somebody else on the first load balancer
 // of the pool. From then on it must stay as it is.
 func (r *Rig) ForeignListener(ctx context.Context, port int) error {
+	_, err := r.ForeignListenerOn(ctx, 0, port)
+	return err
+}
+
+// ForeignListenerOn is ForeignListener on any load balancer of the pool. remove
+// takes it away again.
+func (r *Rig) ForeignListenerOn(ctx context.Context, loadBalancer, port int) (remove func(context.Context) error, err error) {
 	client := r.ELB()
+	name := fmt.Sprintf("somebody-else-%d", port)
+	if loadBalancer > 0 {
+		name = fmt.Sprintf("somebody-else-%d-%d", loadBalancer, port)
+	}
 	group, err := client.CreateTargetGroup(ctx, &elbv2.CreateTargetGroupInput{
-		Name: aws.String(fmt.Sprintf("somebody-else-%d", port)), Protocol: types.ProtocolEnumTcp, Port: aws.Int32(443),
+		Name: &name, Protocol: types.ProtocolEnumTcp, Port: aws.Int32(443),
 		VpcId: aws.String("vpc-rig"), TargetType: types.TargetTypeEnumIp,
 	})
 	if err != nil {
-		return fmt.Errorf("making somebody else's target group: %w", err)
+		return nil, fmt.Errorf("making somebody else's target group: %w", err)
 	}
-	_, err = client.CreateListener(ctx, &elbv2.CreateListenerInput{
-		LoadBalancerArn: &r.LoadBalancerARNs[0], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp,
+	listener, err := client.CreateListener(ctx, &elbv2.CreateListenerInput{
+		LoadBalancerArn: &r.LoadBalancerARNs[loadBalancer], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp,
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: group.TargetGroups[0].TargetGroupArn}},
 	})
 	if err != nil {
-		return fmt.Errorf("making somebody else's listener: %w", err)
+		return nil, fmt.Errorf("making somebody else's listener: %w", err)
 	}
 	r.foreign = r.foreignNow()
-	return nil
+	return func(ctx context.Context) error {
+		if _, err := client.DeleteListener(ctx, &elbv2.DeleteListenerInput{ListenerArn: listener.Listeners[0].ListenerArn}); err != nil {
+			return fmt.Errorf("removing somebody else's listener: %w", err)
+		}
+		if _, err := client.DeleteTargetGroup(ctx, &elbv2.DeleteTargetGroupInput{TargetGroupArn: group.TargetGroups[0].TargetGroupArn}); err != nil {
+			return fmt.Errorf("removing somebody else's target group: %w", err)
+		}
+		r.foreign = r.foreignNow()
+		return nil
+	}, nil
 }
 
 // RemoveForeignListener ends ForeignListener.

@@ -55,7 +55,7 @@ func (r *Rig) newGate() (*gate, error) {
 	}
 	g.server = &http.Server{
 		Handler: handler, Addr: listener.Addr().String(), ReadHeaderTimeout: 10 * time.Second,
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{r.identity.pair}, MinVersion: tls.VersionTLS12},
+		TLSConfig: r.identity.serving(),
 		ErrorLog:  nil,
 	}
 	go g.server.ServeTLS(listener, "", "") //nolint:errcheck // close ends it

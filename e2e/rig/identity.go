@@ -58,3 +58,8 @@ func newIdentity(dir string) (*identity, error) {
 	}
 	return i, nil
 }
+
+// serving is how a server of the rig presents itself.
+func (i *identity) serving() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{i.pair}, MinVersion: tls.VersionTLS12}
+}

@@ -45,6 +45,11 @@ func (r *Rig) newReplica(ctx context.Context, number int) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.KubeDoor != nil {
+		if rights, err = r.kubeProxy(number, rights); err != nil {
+			return nil, err
+		}
+	}
 	kubeconfig := filepath.Join(r.dir, a.name+".kubeconfig")
 	if a.kube, err = r.kubeLink(kubeconfig, rights); err != nil {
 		return nil, err

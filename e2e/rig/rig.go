@@ -54,6 +54,9 @@ type Config struct {
 	DataPlane bool
 	// Emulator changes the emulator's configuration.
 	Emulator func(*elbemu.Config)
+	// KubeDoor stands between the replicas and the API server; nil leaves nothing
+	// between.
+	KubeDoor KubeDoor
 	// Output takes the logs of all parts when Check or Close fails, and Progress
 	// lines for people. Both may be nil.
 	Output, Progress io.Writer
@@ -117,6 +120,8 @@ type Rig struct {
 	pods []*Pod
 	// links has every link, for Close.
 	links []*link
+	// proxies are the open KubeDoors.
+	proxies []*http.Server
 }
 
 // New starts everything and returns once the allocator serves. The caller closes
@@ -188,6 +193,10 @@ func (r *Rig) Close(ctx context.Context) error {
 	return errors.Join(err, r.stop(ctx))
 }
 
+// Abandon stops everything as it is and checks nothing: for systems that were
+// broken on purpose.
+func (r *Rig) Abandon(ctx context.Context) error { return r.stop(ctx) }
+
 // drain crashes what still runs, starts every replica again, and waits for the
 // janitor.
 func (r *Rig) drain(ctx context.Context) error {
@@ -221,6 +230,12 @@ func (r *Rig) stop(ctx context.Context) error {
 	}
 	for _, l := range r.allLinks() {
 		errs = append(errs, l.close())
+	}
+	r.mu.Lock()
+	proxies := r.proxies
+	r.mu.Unlock()
+	for _, p := range proxies {
+		errs = append(errs, p.Close())
 	}
 	if r.history != nil {
 		r.history.stop()

@@ -1,0 +1,104 @@
+package spec
+
+import "github.com/portlease/portlease/shared/api"
+
+// holding is who has one listener port.
+type holding struct {
+	// claim is the UID of the holder's claim; empty before the first.
+	claim string
+	// epoch and generation of the last holding; an empty epoch is a port that
+	// nobody ever had.
+	epoch      string
+	generation int
+	// over is a holding whose release has begun: from then on the port may have
+	// another holder at any time.
+	over bool
+}
+
+// touch is what one operation means for one port.
+type touch struct {
+	Op
+	// begins is how the port stood before the round.
+	begins *Port
+	// claim is whose holding the operation speaks of.
+	claim string
+	// fence of a holding that the answer shows; ends says instead that the
+	// holding is over, perhaps that it may be.
+	fence       api.Fence
+	ends, maybe bool
+}
+
+// holdingSteps gives every state that a port may be in after an operation; none
+// if the operation shows what cannot be.
+func holdingSteps(s holding, t touch) []holding {
+	if t.begins != nil {
+		return []holding{{epoch: t.begins.Epoch, generation: t.begins.Generation, over: true}}
+	}
+	if t.ends {
+		after := s
+		after.over = s.over || s.claim == t.claim
+		if t.maybe && after != s {
+			return []holding{s, after}
+		}
+		return []holding{after}
+	}
+	now := holding{claim: t.claim, epoch: t.fence.Epoch, generation: t.fence.Generation}
+	switch {
+	case s == now:
+		return []holding{s}
+	case !s.over:
+		return nil // somebody has it, under another fence
+	case s.epoch == "":
+		return []holding{now}
+	case s.epoch == now.epoch && now.generation > s.generation:
+		return []holding{now}
+	}
+	return nil // the lease was not made anew, and no generation comes twice
+}
+
+// touches gives the operations on each port, by port lease.
+func touches(h History) map[string][]touch {
+	of := make(map[string][]touch)
+	for i := range h.Ports {
+		p := &h.Ports[i]
+		of[p.Lease] = []touch{{begins: p, Op: Op{Start: -1, End: -1}}}
+	}
+	had := make(map[string][]Op) // claim UID → answers that show its ports
+	for _, o := range h.Ops {
+		if o.Outcome != Done || len(o.Holds) == 0 {
+			continue
+		}
+		had[o.UID] = append(had[o.UID], o)
+		for _, held := range o.Holds {
+			of[held.Fence.Lease] = append(of[held.Fence.Lease], touch{Op: o, claim: o.UID, fence: held.Fence})
+		}
+	}
+	for _, o := range h.Ops {
+		moves := o.Verb == Conflict && o.Foreign
+		if o.Verb != Release && !moves || o.Outcome == Lost || o.Outcome == Releasing {
+			continue
+		}
+		maybe := o.Outcome != Done && o.Outcome != Exhausted
+		for lease, before := range everHad(had[o.Claim], o) {
+			if moves && o.lists(lease) {
+				continue
+			}
+			// What was first seen while a conflict was under way may be where it
+			// moved to.
+			of[lease] = append(of[lease], touch{Op: o, claim: o.Claim, ends: true, maybe: maybe || moves && !before})
+		}
+	}
+	return of
+}
+
+// everHad gives every port lease that a claim was ever seen to have, and whether
+// that was before an operation began.
+func everHad(answers []Op, o Op) map[string]bool {
+	leases := make(map[string]bool)
+	for _, a := range answers {
+		for _, held := range a.Holds {
+			leases[held.Fence.Lease] = leases[held.Fence.Lease] || a.End < o.Start
+		}
+	}
+	return leases
+}

@@ -1,0 +1,60 @@
+package rig
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// KubeDoor stands between one replica and the API server: whatever the replica
+// asks goes through the RoundTripper it gives, and next is the API server. It
+// lets a test show what would happen if the replica spoke to it in another way.
+// Requests come with the replica's own credentials. Replicas count from 0.
+type KubeDoor func(replica int, next http.RoundTripper) http.RoundTripper
+
+// kubeProxy opens a KubeDoor and gives the configuration that leads through it.
+// It ends TLS with the rig's own certificate; the API server still knows the
+// replica by its token.
+func (r *Rig) kubeProxy(number int, rights *rest.Config) (*rest.Config, error) {
+	next, err := rest.TransportFor(rest.AnonymousClientConfig(rights))
+	if err != nil {
+		return nil, fmt.Errorf("making the way to the API server: %w", err)
+	}
+	target, err := url.Parse(rights.Host)
+	if err != nil {
+		return nil, fmt.Errorf("reading the API server's address: %w", err)
+	}
+	trusted, err := os.ReadFile(r.identity.certFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the rig's certificate: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("opening a door to the API server: %w", err)
+	}
+	server := &http.Server{
+		Handler: &httputil.ReverseProxy{
+			Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(target) },
+			Transport:     r.KubeDoor(number, next),
+			FlushInterval: -1, // a watch is of use only if every event leaves at once
+			// What breaks behind the door breaks before it.
+			ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		},
+		TLSConfig: r.identity.serving(), ReadHeaderTimeout: 10 * time.Second,
+	}
+	go server.ServeTLS(listener, "", "") //nolint:errcheck // stop ends it
+	r.mu.Lock()
+	r.proxies = append(r.proxies, server)
+	r.mu.Unlock()
+	through := rest.CopyConfig(rights)
+	through.Host = "https://" + listener.Addr().String()
+	through.CAData = trusted
+	return through, nil
+}
