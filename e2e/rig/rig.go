@@ -131,6 +131,7 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 	r := &Rig{Config: c}
 	defer func() {
 		if err != nil {
+			r.DumpLogs()
 			err = errors.Join(err, r.stop(context.WithoutCancel(ctx)))
 		}
 	}()

@@ -35,8 +35,8 @@ type change struct {
 	// granted says that the pod waits no longer, told that it was told exhausted,
 	// undone that it was not told what became of its call.
 	granted, told, undone bool
-	balancers     int
-	letter        string
+	balancers             int
+	letter                string
 }
 
 // poolStep: exhausted may only be answered if it may be true. On no load balancer
