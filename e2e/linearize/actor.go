@@ -39,27 +39,30 @@ type actor struct {
 
 // act plays one pod's part of a round: a few calls, each on some replica.
 func (a *actor) act(ctx context.Context) {
-	for range 3 + a.rng.IntN(4) {
+	for step := range 3 + a.rng.IntN(4) {
 		if ctx.Err() != nil {
 			return
 		}
-		if a.claim == nil {
+		dice := a.rng.IntN(100)
+		switch {
+		case dice >= 65 && dice < 80 && len(a.past) > 0:
+			a.late(ctx)
+			continue
+		case a.claim == nil:
 			a.begin(ctx)
 			continue
 		}
-		switch dice := a.rng.IntN(100); {
+		switch {
 		case dice < 15:
 			a.until(ctx, a.put)
 		case dice < 25:
 			a.twice(ctx)
-		case dice < 45:
+		case dice < 45, dice >= 65 && step < 3: // ports are few only while they are kept
 			a.until(ctx, a.renew)
 		case dice < 55:
 			a.conflict(ctx)
 		case dice < 65:
 			a.remove(ctx)
-		case dice < 75 && len(a.past) > 0:
-			a.late(ctx)
 		default:
 			a.release(ctx)
 		}

@@ -21,7 +21,7 @@ import (
 const notSent spec.Outcome = "not sent"
 
 // callLimit is how long a pod waits for an answer before it asks another replica.
-const callLimit = 1500 * time.Millisecond
+const callLimit = time.Second
 
 func (r *round) put(ctx context.Context, a *actor, replica, lane int) (spec.Op, api.Claim) {
 	request := api.ClaimRequest{PodUID: a.pod.UID, PodIP: a.pod.IP, Pool: pool, HealthPort: 9901}
@@ -138,7 +138,14 @@ func outcome(status int, text []byte, err error) (spec.Outcome, string) {
 		return spec.Outcome(fmt.Sprintf("status %d", status)), string(text)
 	}
 	switch problem.Code {
-	case api.Exhausted, api.Releasing, api.Lost:
+	case api.Exhausted:
+		if strings.Contains(problem.Detail, "left out") {
+			// It speaks of what is left of the pool. A replica that has not read its
+			// load balancers yet is as one that puts the pod off.
+			return spec.Refused, problem.Detail
+		}
+		return spec.Exhausted, ""
+	case api.Releasing, api.Lost:
 		return spec.Outcome(problem.Code), ""
 	case api.Unsettled:
 		return spec.Refused, problem.Detail

@@ -21,12 +21,12 @@ import (
 const (
 	replicas = 3
 	podCount = 50
-	// Two load balancers with 20 ports each: ten pods too many.
+	// Two load balancers with 15 ports each: twenty pods too many.
 	balancers     = 2
 	firstPort     = 30000
-	portsEach     = 20
+	portsEach     = 15
 	pool          = "default"
-	listenerPorts = "30000-30019"
+	listenerPorts = "30000-30014"
 )
 
 // course is one system on which rounds are played, with the same pods.

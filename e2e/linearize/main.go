@@ -130,7 +130,7 @@ var mutants = []broken{
 
 // mustFail plays rounds on a broken system until the check notices.
 func (b broken) mustFail(ctx context.Context, kube *kubeapi.API, seed uint64, out io.Writer) (err error) {
-	c, err := newCourse(ctx, kube, seed, b.door, os.Stderr)
+	c, err := newCourse(ctx, kube, seed, b.door, nil)
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,9 @@ type round struct {
 	trouble error
 }
 
-// kinds of rounds. Those with free ports left over, and those in which pods want
-// one port each, show best whether exhausted is only answered when it is true.
+// Rounds differ. In one of plenty there are ports for all, so that nobody may be
+// told exhausted. In one of pairs some pods want two ports. In a calm one no
+// replica fails, so that every call is answered and nothing is in doubt.
 func (r *round) plenty() bool { return r.number%3 == 2 }
 func (r *round) pairs() bool  { return r.number%4 == 3 }
 func (r *round) calm() bool   { return r.number%5 == 0 }
@@ -87,7 +88,7 @@ func (r *round) source(part int) *rand.Rand {
 func (r *round) cast() {
 	players := r.players
 	if r.plenty() {
-		players = players[:len(players)*2/3]
+		players = players[:balancers*portsEach*2/3]
 	}
 	for n, p := range players {
 		a := &actor{player: p, round: r, rng: r.source(n), want: 1}

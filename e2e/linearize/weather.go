@@ -44,14 +44,14 @@ func (c *course) weather(ctx context.Context, rng *rand.Rand) error {
 	ending := context.WithoutCancel(ctx)
 	var errs []error
 	for ctx.Err() == nil {
-		pause(ctx, time.Duration(rng.IntN(150))*time.Millisecond)
+		pause(ctx, time.Duration(50+rng.IntN(200))*time.Millisecond)
 		hit := rng.Perm(len(c.rig.Replicas))[:1+rng.IntN(2)]
 		which := make([]fault, len(hit))
 		for i, n := range hit {
 			which[i] = faults[rng.IntN(len(faults))]
 			errs = append(errs, which[i].begin(ending, c.rig.Replicas[n]))
 		}
-		pause(ctx, time.Duration(50+rng.IntN(350))*time.Millisecond)
+		pause(ctx, time.Duration(50+rng.IntN(250))*time.Millisecond)
 		for i, n := range hit {
 			errs = append(errs, which[i].end(ending, c.rig.Replicas[n]))
 		}

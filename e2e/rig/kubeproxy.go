@@ -3,6 +3,8 @@ package rig
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -48,6 +50,7 @@ func (r *Rig) kubeProxy(number int, rights *rest.Config) (*rest.Config, error) {
 			ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 		},
 		TLSConfig: r.identity.serving(), ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: log.New(io.Discard, "", 0), // a replica that was killed amid a handshake is no news
 	}
 	go server.ServeTLS(listener, "", "") //nolint:errcheck // stop ends it
 	r.mu.Lock()

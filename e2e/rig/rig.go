@@ -300,6 +300,9 @@ const (
 
 // DumpLogs prints the logs of all parts to Output.
 func (r *Rig) DumpLogs() {
+	if r.dir == "" {
+		return
+	}
 	files, err := filepath.Glob(filepath.Join(r.dir, "*.log"))
 	if err != nil {
 		return
