@@ -4,8 +4,9 @@
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portlease
 TOOLS := $(CACHE)/tools
 RACE  := $(if $(shell command -v gcc clang 2>/dev/null),-race)
-SEEDS ?= 50
-FUZZ  ?= 20s
+SEEDS  ?= 50
+ROUNDS ?= 100
+FUZZ   ?= 20s
 
 # Nested modules are built as their own go.mod says, whatever the caller's
 # environment is set to.
@@ -34,6 +35,10 @@ build: ## build both programs into bin/
 .PHONY: sim
 sim: ## run the deterministic simulation; SEEDS=n, or SEED=n to replay one
 	go test ./e2e/sim -run '^TestSim$$' -count=1 -timeout 2h -v -args $(if $(SEED),-seed=$(SEED),-seeds=$(SEEDS))
+
+.PHONY: linearize
+linearize: assets ## check ROUNDS (100) histories of concurrent claims; SEED=n
+	@go run ./e2e/linearize -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ (20s)

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/portlease/portlease/e2e/kubeapi"
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// kube is the API server that all tests of this package share.
+var kube *kubeapi.API
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	var err error
+	if kube, err = kubeapi.Start(context.Background(), kubeapi.Config{Progress: os.Stderr}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer kube.Close()         //nolint:errcheck // the process ends
+	defer rig.RemovePrograms() //nolint:errcheck // only a cache
+	return m.Run()
+}
+
+// drawSeed gives a seed that the log of a failed test shows.
+func drawSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return seed
+}
+
+func TestClaimsAreLinearizable(t *testing.T) {
+	violations, err := clean(t.Context(), kube, 3, drawSeed(t), t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if violations > 0 {
+		t.Errorf("%d violations", violations)
+	}
+}
+
+func TestMutantsAreNoticed(t *testing.T) {
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			if err := m.mustFail(t.Context(), kube, drawSeed(t), t.Output()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
