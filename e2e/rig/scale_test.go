@@ -1,0 +1,162 @@
+package rig_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/portlease/portlease/allocator/kubelease"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/rig"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// TestThreeThousandPorts starts an allocator on a ledger of 300 held ports and on
+// one of 3,000, and has a pod claim the only free one. What that takes in
+// requests to the API server, which is what takes the time, is the same: the
+// ledger is read once, and deciding is done in memory. The times are logged and
+// not judged.
+func TestThreeThousandPorts(t *testing.T) {
+	small, large := scale(t, 6), scale(t, 60)
+	if !maps.Equal(small.start, large.start) {
+		t.Errorf("starting on 300 ports took %v, on 3,000 %v", small.start, large.start)
+	}
+	if !maps.Equal(small.claim, large.claim) {
+		t.Errorf("claiming the last of 300 ports took %v, of 3,000 %v", small.claim, large.claim)
+	}
+	t.Logf("requests to start: %v; to claim the last free port: %v; with 300 and with 3,000 ports", large.start, large.claim)
+	t.Logf("start to ready: %v with 300, %v with 3,000; the claim: %v and %v", small.ready, large.ready, small.granted, large.granted)
+}
+
+type cost struct {
+	// start and claim count requests: "verb resource" → how many.
+	start, claim   map[string]int
+	ready, granted time.Duration
+}
+
+func scale(t *testing.T, loadBalancers int) (c cost) {
+	const perLoadBalancer = 50
+	r := start(t, rig.Config{
+		LoadBalancers: loadBalancers, ListenerPorts: "30000-30049", ClaimDuration: time.Hour, RenewEvery: time.Minute,
+		Emulator: func(c *elbemu.Config) { c.Quotas.LoadBalancers = loadBalancers },
+	})
+	ctx := t.Context()
+	// Everything is free of somebody else's listener but the first load balancer,
+	// which has one: that one's limit is reached with 49.
+	must(t, r.RemoveForeignListener(ctx, rig.ForeignPort))
+	must(t, r.Replicas[0].Stop(ctx))
+	t.Cleanup(func() { // or the ledger would be full of claims that nobody gives back
+		if err := r.Admin.CoordinationV1().Leases(r.Namespace).DeleteCollection(context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	fast := kube.AdminConfig()
+	fast.QPS, fast.Burst = 2000, 2000
+	client, err := kubernetes.NewForConfig(fast)
+	must(t, err)
+	leases, err := kubelease.Open(ctx, client, r.Namespace, slog.New(slog.DiscardHandler), func() {})
+	must(t, err)
+	must(t, leases.WaitReady(ctx))
+	group, fillCtx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for n, arn := range r.LoadBalancerARNs {
+		for i := range perLoadBalancer {
+			if n == 0 && i == 0 {
+				continue // the free one
+			}
+			group.Go(func() error { return hold(fillCtx, leases, arn, 30000+i) })
+		}
+	}
+	must(t, group.Wait())
+
+	before := requests(t, r)
+	begun := time.Now()
+	must(t, r.Replicas[0].Start(ctx))
+	must(t, r.Replicas[0].WaitReady(ctx))
+	c.ready = time.Since(begun)
+	c.start = since(t, r, before, "watch leases")
+
+	eachReplica(t, r, "every load balancer in use", func(v api.PoolView) bool { return v.Ports["total"] == loadBalancers*perLoadBalancer })
+	p, err := r.NewPod(ctx, "game-0", "game=7777/UDP")
+	must(t, err)
+	token, err := r.Token(ctx, p.Name)
+	must(t, err)
+	before = requests(t, r)
+	begun = time.Now()
+	claim, problem, status := put(t, p, r.Replicas[0], token, request(p, onePort))
+	c.granted = time.Since(begun)
+	if status != http.StatusCreated || claim.LoadBalancer.ARN != r.LoadBalancerARNs[0] || claim.Ports[0].ListenerPort != 30000 {
+		t.Fatalf("the last free port: %d %+v %+v", status, claim, problem)
+	}
+	c.claim = since(t, r, before, "create leases")
+	if c.claim["update leases"] == 0 {
+		t.Errorf("a claim took %v", c.claim)
+	}
+	return c
+}
+
+// hold writes a claim and its one port into the ledger.
+func hold(ctx context.Context, leases *kubelease.Leases, arn string, port int) error {
+	lease := ledger.PortName(ledger.LoadBalancerID(arn), port)
+	uid := "held-" + lease
+	f := api.Fence{Lease: lease, Epoch: "e", Generation: 1}
+	if _, err := leases.Claims().Create(ctx, ledger.ClaimName(uid), ledger.Claim{
+		Namespace: "games", Pod: uid, PodUID: uid, PodIP: "10.0.0.1", Pool: "default", State: ledger.Granted, Duration: time.Hour,
+		Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, LoadBalancer: api.LoadBalancer{ARN: arn},
+		Ports: []ledger.PlannedPort{{ListenerPort: port, Fence: f}}, RenewedAt: time.Now(),
+	}); err != nil {
+		return fmt.Errorf("filling the ledger: %w", err)
+	}
+	if _, err := leases.Ports().Create(ctx, lease, ledger.Port{
+		LoadBalancerARN: arn, ListenerPort: port, State: ledger.Claimed, Holder: ledger.ClaimName(uid), Epoch: f.Epoch, Generation: 1,
+		Namespace: "games", Pod: uid, PodUID: uid, TouchedAt: time.Now(),
+	}); err != nil {
+		return fmt.Errorf("filling the ledger: %w", err)
+	}
+	return nil
+}
+
+// requests counts what the allocator of this rig has asked of the API server,
+// without what goes on by the clock: its election, its readiness and its budget.
+func requests(t *testing.T, r *rig.Rig) map[string]int {
+	t.Helper()
+	entries, err := kube.AuditEntries()
+	must(t, err)
+	n := make(map[string]int)
+	for _, e := range entries {
+		byClock := e.Name == kubelease.LeaderLease || e.Name == ledger.BudgetName
+		if e.User == "system:serviceaccount:"+r.Namespace+":portlease-allocator" && !byClock {
+			n[e.Verb+" "+e.Resource]++
+		}
+	}
+	return n
+}
+
+// since waits until the audit log has what a test waits for, and gives what came
+// since then.
+func since(t *testing.T, r *rig.Rig, before map[string]int, until string) map[string]int {
+	t.Helper()
+	var more map[string]int
+	must(t, rig.Eventually(t.Context(), "the audit log", func() error {
+		more = make(map[string]int)
+		for what, n := range requests(t, r) {
+			if n > before[what] {
+				more[what] = n - before[what]
+			}
+		}
+		if more[until] == 0 {
+			return fmt.Errorf("it has %v", more)
+		}
+		return nil
+	}))
+	return more
+}
