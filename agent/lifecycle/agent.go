@@ -83,6 +83,9 @@ type Agent struct {
 	Config
 
 	status status
+	// throttled is how many calls AWS refused as too many and the allocator was not
+	// told of yet. It is Run's goroutine's alone.
+	throttled int
 }
 
 // New makes an agent that has not begun to live.

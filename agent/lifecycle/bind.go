@@ -27,6 +27,7 @@ type Binds interface {
 	RegisterTarget(ctx context.Context, targetGroupARN, ip string, port int) error
 	DeregisterTargets(ctx context.Context, targetGroupARN string, targets []elb.Target) error
 	CreateListener(ctx context.Context, spec elb.ListenerSpec) (arn string, err error)
+	SetAttributes(ctx context.Context, targetGroupARN string, attributes map[string]string) error
 }
 
 // Looks read what is in AWS; they may lag behind what was just made. Tags leaves
@@ -52,11 +53,18 @@ var errForeign = errors.New("it is not this pod's")
 // is over.
 func (a *Agent) bind(ctx context.Context, h *holding) error {
 	var pace pace
+	var queued time.Duration
 	for {
 		if h.announced && h.stale {
 			return errMoved
 		}
 		a.unbindLeftovers(ctx, h)
+		if wait := h.bindAfter(); wait > 0 {
+			if err := a.queue(ctx, h, wait, &queued); err != nil {
+				return err
+			}
+			continue
+		}
 		err := a.bindAll(ctx, h)
 		switch {
 		case err == nil:
@@ -70,6 +78,7 @@ func (a *Agent) bind(ctx context.Context, h *holding) error {
 		case errors.Is(err, errMoved):
 			continue
 		}
+		a.noteThrottled(err)
 		a.complain(ctx, "binding failed", err)
 		if needsPerson(err) {
 			a.tell(ctx, Warning, "BindingFailed", err.Error())
@@ -77,7 +86,8 @@ func (a *Agent) bind(ctx context.Context, h *holding) error {
 		if err := a.pause(ctx, pace.next(err, a.Jitter)); err != nil {
 			return err
 		}
-		// Where the claim stands may be what failed, so it is asked for again.
+		// Where the claim stands may be what failed, so it is asked for again; and
+		// the next try is paid for anew.
 		if err := a.claim(ctx, h); err != nil {
 			return err
 		}
@@ -118,6 +128,7 @@ func (a *Agent) bindPort(ctx context.Context, h *holding, p api.ClaimedPort) err
 		if err != nil {
 			return err
 		}
+		h.learn(p.Fence, func(b *binding) { b.attributed = b.attributed && b.targetGroup == found.targetGroup })
 	}
 	h.learn(p.Fence, func(b *binding) { b.targetGroup = found.targetGroup })
 	if found.targetGroup != p.TargetGroupARN {
@@ -135,6 +146,9 @@ func (a *Agent) bindPort(ctx context.Context, h *holding, p api.ClaimedPort) err
 		}
 	}
 	if found.listener == "" {
+		if err := a.setAttributes(ctx, h, p, found.targetGroup); err != nil {
+			return err
+		}
 		found.listener, err = a.LoadBalancer.CreateListener(ctx, elb.ListenerSpec{
 			LoadBalancerARN: h.claim.LoadBalancer.ARN, Port: p.ListenerPort, Protocol: p.Protocol,
 			TargetGroupARN: found.targetGroup, Tags: tags,

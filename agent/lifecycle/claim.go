@@ -23,11 +23,13 @@ func (a *Agent) claim(ctx context.Context, h *holding) error {
 	var pace pace
 	var told api.Code
 	for {
+		request.Throttled = a.throttled
 		c, err := a.Allocator.Claim(ctx, a.Pod.Namespace, a.Pod.Name, request)
 		if err == nil {
 			err = a.check(c)
 		}
 		if err == nil {
+			a.throttled -= request.Throttled
 			if h.adopt(c) {
 				a.granted(ctx, c)
 			}

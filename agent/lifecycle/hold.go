@@ -61,8 +61,9 @@ func (a *Agent) renewal(h *holding, part int) time.Duration {
 // renew prolongs the claim once and takes over what the ledger has. Ports whose
 // binding was seen damaged count as unbound from then on.
 func (a *Agent) renew(ctx context.Context, h *holding) (moved bool, err error) {
+	reported := a.throttled
 	answer, err := a.Allocator.Renew(ctx, a.Pod.Namespace, a.Pod.Name, api.RenewRequest{
-		ClaimUID: h.claim.UID, PodIP: a.Pod.IP, Pool: a.Pool, Ports: h.presented(),
+		ClaimUID: h.claim.UID, PodIP: a.Pod.IP, Pool: a.Pool, Ports: h.presented(), Throttled: reported,
 	})
 	if err == nil {
 		err = a.check(answer.Claim)
@@ -70,6 +71,7 @@ func (a *Agent) renew(ctx context.Context, h *holding) (moved bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	a.throttled -= reported
 	a.Metrics.renewals.Inc()
 	moved = h.adopt(answer.Claim)
 	for _, p := range h.claim.Ports {

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"slices"
+	"time"
 
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
@@ -27,7 +28,9 @@ type holding struct {
 type binding struct {
 	targetGroup string
 	listener    string
-	bound       bool
+	// attributed is whether the target group's attributes were set.
+	attributed bool
+	bound      bool
 }
 
 // leftover is a binding that is not needed, with whose it is.
@@ -35,6 +38,9 @@ type leftover struct {
 	binding
 	tags         elb.Tags
 	loadBalancer string
+	// checked is whether it was seen to be this fence's, and unlistened whether its
+	// listener was deleted: neither is paid for twice.
+	checked, unlistened bool
 }
 
 func newHolding() *holding { return &holding{bindings: make(map[api.Fence]binding)} }
@@ -99,6 +105,16 @@ func (h *holding) record(f api.Fence, change func(*api.ClaimedPort)) {
 // unbound are the ports still to be bound.
 func (h *holding) unbound() []api.ClaimedPort {
 	return slices.DeleteFunc(slices.Clone(h.claim.Ports), func(p api.ClaimedPort) bool { return h.bindings[p.Fence].bound })
+}
+
+// bindAfter is how long the allocator wants binding to wait; 0 if there is nothing
+// to bind.
+func (h *holding) bindAfter() time.Duration {
+	if len(h.unbound()) == 0 {
+		return 0
+	}
+	seconds := min(max(h.claim.BindAfterSeconds, 0), longestRetryAfter.Seconds())
+	return time.Duration(seconds * float64(time.Second))
 }
 
 // presented are the ports with all that is known, recorded or not.

@@ -38,6 +38,10 @@ type ledger struct {
 	seen         []string
 	finished     []string
 	presented    []api.ClaimedPort // of the last renewal
+	throttled    []int             // as reported by every claim and renewal that was answered
+	attributes   map[string]string // of every port
+	// turn says when to bind; nil: now.
+	turn func() time.Duration
 	// refuse decides what a call answers before it does anything; nil: nothing.
 	refuse func(call string) error
 }
@@ -100,7 +104,17 @@ func (l *ledger) Claim(_ context.Context, namespace, pod string, r api.ClaimRequ
 		}
 	}
 	l.claim.PodIP = r.PodIP
-	return l.copy(), nil
+	l.throttled = append(l.throttled, r.Throttled)
+	return l.paced(), nil
+}
+
+// paced is the claim with the word on when to bind.
+func (l *ledger) paced() api.Claim {
+	c := l.copy()
+	if l.turn != nil {
+		c.BindAfterSeconds = l.turn().Seconds()
+	}
+	return c
 }
 
 // grant gives the lowest port that is neither granted nor blocked.
@@ -115,7 +129,7 @@ func (l *ledger) grant(p api.Port, healthPort int) api.ClaimedPort {
 	if p.Protocol == api.UDP {
 		check.Protocol, check.Port, check.Path = "HTTP", healthPort, api.HealthPath
 	}
-	return api.ClaimedPort{Port: p, ListenerPort: port, Fence: f, TargetGroupName: elb.TargetGroupName(ledgerID, f), HealthCheck: check}
+	return api.ClaimedPort{Port: p, ListenerPort: port, Fence: f, TargetGroupName: elb.TargetGroupName(ledgerID, f), HealthCheck: check, Attributes: l.attributes}
 }
 
 func (l *ledger) copy() api.Claim {
@@ -203,7 +217,8 @@ func (l *ledger) Renew(_ context.Context, _, _ string, r api.RenewRequest) (api.
 		return api.RenewAnswer{}, api.Errorf(api.Lost, "claim %s is over", r.ClaimUID)
 	}
 	l.presented = r.Ports
-	return api.RenewAnswer{Claim: l.copy(), Rebind: slices.Clone(l.rebind)}, nil
+	l.throttled = append(l.throttled, r.Throttled)
+	return api.RenewAnswer{Claim: l.paced(), Rebind: slices.Clone(l.rebind)}, nil
 }
 
 func (l *ledger) Release(_ context.Context, _, _ string, r api.ReleaseRequest) (api.ReleaseAnswer, error) {

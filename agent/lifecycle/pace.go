@@ -24,6 +24,12 @@ const (
 type pace struct{ tries int }
 
 func (p *pace) next(err error, jitter func() float64) time.Duration {
+	if problem, ok := errors.AsType[*api.Problem](err); ok && problem.Code == api.Exhausted && problem.RetryAfter > 0 {
+		// The allocator puts those who wait in an order; who came at times of its own
+		// would only be told to wait again.
+		d := min(problem.RetryAfter, longestRetryAfter)
+		return d + time.Duration(jitter()*float64(d)/10)
+	}
 	d := min(firstPause<<min(p.tries, 10), mostPause)
 	p.tries++
 	if needsPerson(err) {

@@ -43,8 +43,18 @@ func TestReleaseWaitsForTheTargetGroup(t *testing.T) {
 	inWorld(t, elbemu.Config{Delays: &elbemu.Delays{InUse: 20 * time.Second}}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
+		before := make(map[string]int)
+		deletions := map[string]int{"DeleteListener": 1, "DeleteTargetGroup": 6, "DescribeTags": 1}
+		for action := range deletions {
+			before[action] = w.agentCalls(action)
+		}
 		if took := p.term(); took < 20*time.Second || took > 25*time.Second {
 			t.Errorf("ending took %v", took)
+		}
+		for action, most := range deletions {
+			if n := w.agentCalls(action) - before[action]; n > most {
+				t.Errorf("unbinding took %d calls of %s, want %d at most", n, action, most)
+			}
 		}
 		w.checkEmpty()
 		if len(w.ledger.finished) != 1 {

@@ -18,7 +18,9 @@ type Unbinds interface {
 }
 
 const (
-	unbindPause = 2 * time.Second
+	// Each try is a mutating call of the account's few a second.
+	firstUnbindPause = 2 * time.Second
+	mostUnbindPause  = 4 * time.Second
 	// leftoverTimeout is how long an agent that lives on works at what it does not
 	// need any more. AWS may say for 20 s that a target group is still in use
 	// (https://github.com/kubernetes-sigs/aws-load-balancer-controller).
@@ -42,10 +44,11 @@ func (a *Agent) unbindLeftovers(ctx context.Context, h *holding) {
 // ctx.
 func (a *Agent) unbind(ctx context.Context, all []leftover) (gone []leftover) {
 	rest := slices.Clone(all)
-	for {
+	for pause := firstUnbindPause; ; pause = min(2*pause, mostUnbindPause) {
 		var waiting []leftover
 		for _, l := range rest {
-			done, err := a.unbindOne(ctx, l)
+			done, err := a.unbindOne(ctx, &l)
+			a.noteThrottled(err)
 			switch {
 			case done:
 				gone = append(gone, l)
@@ -60,7 +63,7 @@ func (a *Agent) unbind(ctx context.Context, all []leftover) (gone []leftover) {
 		if rest = waiting; len(rest) == 0 {
 			return gone
 		}
-		if err := a.pause(ctx, unbindPause+time.Duration(a.Jitter()*float64(unbindPause)/4)); err != nil {
+		if err := a.pause(ctx, pause+time.Duration(a.Jitter()*float64(pause)/4)); err != nil {
 			for _, l := range rest {
 				a.complain(ctx, "binding left to the janitor", err, "lease", l.tags.Lease, "generation", l.tags.Generation, "arn", l.targetGroup)
 			}
@@ -71,17 +74,21 @@ func (a *Agent) unbind(ctx context.Context, all []leftover) (gone []leftover) {
 
 // unbindOne takes one binding as far as it goes. Every ARN is deleted only with
 // the tags of the fence on it, because the knowledge of it may be old.
-func (a *Agent) unbindOne(ctx context.Context, l leftover) (done bool, err error) {
+func (a *Agent) unbindOne(ctx context.Context, l *leftover) (done bool, err error) {
 	arns := slices.DeleteFunc([]string{l.listener, l.targetGroup}, func(arn string) bool { return arn == "" })
 	// What cannot be seen may have been made a moment ago, and is deleted all the
 	// same: the ARN is this fence's, and only a deletion proves that it is gone.
-	if _, err := a.own(ctx, l.tags, arns); err != nil {
-		return false, err
+	if !l.checked {
+		if _, err := a.own(ctx, l.tags, arns); err != nil {
+			return false, err
+		}
+		l.checked = true
 	}
-	if l.listener != "" {
+	if l.listener != "" && !l.unlistened {
 		if err := a.LoadBalancer.DeleteListener(ctx, l.listener); err != nil {
 			return false, err
 		}
+		l.unlistened = true
 	}
 	if l.targetGroup == "" {
 		return true, nil
@@ -91,7 +98,7 @@ func (a *Agent) unbindOne(ctx context.Context, l leftover) (done bool, err error
 		return err == nil, err
 	}
 	// A listener may be there whose creation was never answered.
-	return false, errors.Join(err, a.deleteUnseen(ctx, l))
+	return false, errors.Join(err, a.deleteUnseen(ctx, *l))
 }
 
 // deleteUnseen deletes the listeners of this fence that forward to the target

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +75,36 @@ func TestBindAndUnbind(t *testing.T) {
 	if _, err := a.Targets(ctx, group); !errors.Is(err, elb.ErrTargetGroupGone) {
 		t.Errorf("targets of a gone target group gave %v", err)
 	}
+}
+
+func TestAttributesAndTimeout(t *testing.T) {
+	a := newAccount(t, elbemu.Config{})
+	ctx := t.Context()
+	spec := groupSpec(1)
+	spec.HealthCheck.TimeoutSeconds = 3
+	group := must[string](t)(a.CreateTargetGroup(ctx, spec))
+	if text := a.post(url.Values{"Action": {"DescribeTargetGroups"}}); !strings.Contains(text, "<HealthCheckTimeoutSeconds>3<") {
+		t.Errorf("the timeout is not 3: %s", text)
+	}
+	if err := a.SetAttributes(ctx, group, nil); err != nil || a.calls("ModifyTargetGroupAttributes") != 0 {
+		t.Errorf("setting nothing gave %v", err)
+	}
+	for range 2 {
+		if err := a.SetAttributes(ctx, group, map[string]string{"deregistration_delay.timeout_seconds": "7", "stickiness.enabled": "true"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := a.post(url.Values{"Action": {"DescribeTargetGroupAttributes"}, "TargetGroupArn": {group}})
+	for key, value := range map[string]string{"deregistration_delay.timeout_seconds": "7", "stickiness.enabled": "true"} {
+		if pattern := regexp.MustCompile(`(?s)<Key>` + regexp.QuoteMeta(key) + `</Key>\s*<Value>` + value + `</Value>`); !pattern.MatchString(text) {
+			t.Errorf("%s is not %s: %s", key, value, text)
+		}
+	}
+	expect(t, "what UDP cannot have", a.SetAttributes(ctx, group, map[string]string{"preserve_client_ip.enabled": "false"}), elb.ErrRefused)
+	if err := a.DeleteTargetGroup(ctx, group); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "gone", a.SetAttributes(ctx, group, map[string]string{"stickiness.enabled": "true"}), elb.ErrTargetGroupGone)
 }
 
 func TestAbsentIsSuccessWhateverAWSSays(t *testing.T) {

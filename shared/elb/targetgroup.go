@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,7 +16,8 @@ import (
 )
 
 // HealthCheck is how the load balancer looks whether a target is healthy. Port 0
-// means the target port itself; a zero interval or threshold means AWS's default.
+// means the target port itself; a zero interval, timeout or threshold means a
+// default.
 type HealthCheck = api.HealthCheck
 
 // TargetGroupSpec is everything a target group is created with. Creating is
@@ -36,8 +39,9 @@ type TargetGroup struct {
 	LoadBalancerARNs []string
 }
 
-// Timeouts of a health check in seconds: half the interval, so that checks never
-// overlap, within what AWS takes and not above its default for TCP.
+// Timeouts of a health check in seconds where none is given: half the interval, so
+// that checks never overlap, within what AWS takes and not above its default for
+// TCP.
 const (
 	minCheckTimeout = 2
 	maxCheckTimeout = 10
@@ -68,7 +72,10 @@ func (c *Client) CreateTargetGroup(ctx context.Context, spec TargetGroupSpec) (a
 	if check.Path != "" {
 		in.HealthCheckPath = aws.String(check.Path)
 	}
-	if check.IntervalSeconds > 0 {
+	switch {
+	case check.TimeoutSeconds > 0:
+		in.HealthCheckTimeoutSeconds = number(check.TimeoutSeconds)
+	case check.IntervalSeconds > 0:
 		in.HealthCheckTimeoutSeconds = number(min(max(check.IntervalSeconds/2, minCheckTimeout), maxCheckTimeout))
 	}
 	doing := "creating target group " + spec.Name
@@ -80,6 +87,22 @@ func (c *Client) CreateTargetGroup(ctx context.Context, spec TargetGroupSpec) (a
 		return "", fmt.Errorf("%s: the answer names no target group", doing)
 	}
 	return *out.TargetGroups[0].TargetGroupArn, nil
+}
+
+// SetAttributes sets attributes of a target group, such as
+// deregistration_delay.timeout_seconds; those that are not named stay as they
+// are. Setting them again changes nothing, and none at all costs no call.
+// ErrTargetGroupGone; ErrRefused for one that the protocol cannot have.
+func (c *Client) SetAttributes(ctx context.Context, targetGroupARN string, attributes map[string]string) error {
+	if len(attributes) == 0 {
+		return nil
+	}
+	in := &v2.ModifyTargetGroupAttributesInput{TargetGroupArn: aws.String(targetGroupARN)}
+	for _, key := range slices.Sorted(maps.Keys(attributes)) {
+		in.Attributes = append(in.Attributes, types.TargetGroupAttribute{Key: aws.String(key), Value: aws.String(attributes[key])})
+	}
+	_, err := call(ctx, "setting attributes of "+targetGroupARN, "ModifyTargetGroupAttributes", in, c.api.ModifyTargetGroupAttributes)
+	return err
 }
 
 // DeleteTargetGroup deletes a target group with its targets; absent is success.
