@@ -10,8 +10,9 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// portView is the ports of the view by lease name.
-type portView map[string]ledger.Record[ledger.Port]
+// portView is the ports of the view by lease name. There may be thousands, so
+// they are pointed to and not copied.
+type portView map[string]*ledger.Record[ledger.Port]
 
 // plan chooses ports for a claim and the fences they will have. It keeps those
 // entries that are not excluded if the same load balancer can give the rest.
@@ -22,9 +23,10 @@ func (s *Service) plan(r ledger.Record[ledger.Claim], exclude map[string]bool) (
 	if !known {
 		return c, s.unknownPool(c.Pool)
 	}
-	ports := make(portView)
-	for _, r := range s.Ports.View() {
-		ports[r.Name] = r
+	view := s.Ports.View()
+	ports := make(portView, len(view))
+	for i := range view {
+		ports[view[i].Name] = &view[i]
 	}
 	if len(c.Ports) == 0 {
 		c = s.remembered(r, pool, ports)
@@ -96,7 +98,7 @@ func (s *Service) remembered(r ledger.Record[ledger.Claim], pool Pool, ports por
 	c := r.Value
 	found := make([]ledger.PlannedPort, len(c.Wanted))
 	for _, p := range ports {
-		v := p.Value
+		v := &p.Value
 		if v.Holder != r.Name || v.State != ledger.Claimed && v.State != ledger.Bound || v.TargetGroupARN == "" {
 			continue
 		}
@@ -151,7 +153,7 @@ func older(a, b ledger.Record[ledger.Claim]) int {
 // candidates says which ports of the load balancers may be chosen for a claim.
 func (s *Service) candidates(pool Pool, lbs []LoadBalancer, ports portView, c ledger.Claim, exclude map[string]bool) []portpool.LoadBalancer {
 	// By name, because a record that cannot be read tells nothing else.
-	byLoadBalancer := make(map[string]map[int]ledger.Record[ledger.Port])
+	byLoadBalancer := make(map[string]map[int]*ledger.Record[ledger.Port])
 	excluded := make(map[string]map[int]bool)
 	for name, r := range ports {
 		note(byLoadBalancer, name, r)
@@ -170,10 +172,10 @@ func (s *Service) candidates(pool Pool, lbs []LoadBalancer, ports portView, c le
 			p.Taken[port], listeners[port] = true, true
 		}
 		for port, r := range byLoadBalancer[ledger.LoadBalancerID(lb.ARN)] {
-			v := r.Value
+			v := &r.Value
 			own := v.Namespace == c.Namespace && v.Pod == c.Pod
 			switch {
-			case !open(v, c):
+			case !open(*v, c):
 				p.Taken[port] = true
 			case own:
 				p.Preferred[port] = true

@@ -13,11 +13,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
@@ -47,6 +49,8 @@ type replica struct {
 	claims    *table[ledger.Claim]
 	ports     *table[ledger.Port]
 	balancers *table[ledger.Balancer]
+	budgets   *table[ledger.Budget]
+	pay       *pacer.Pacer
 	stock     *inventory.Inventory
 	observer  *janitor.Observer
 	janitor   *janitor.Janitor
@@ -62,15 +66,6 @@ type replica struct {
 	minting sync.Mutex // guards epochs
 	epochs  int        // ever made
 }
-
-// freeBudget paces nothing.
-type freeBudget struct{}
-
-func (freeBudget) Bind(context.Context, ledger.Record[ledger.Claim], []ledger.Port, int) (time.Duration, error) {
-	return 0, nil
-}
-func (freeBudget) Unbind(context.Context, string) (bool, error) { return true, nil }
-func (freeBudget) Throttled(context.Context, int) error         { return nil }
 
 // Doors are a replica's ways to the outside. A test may break them.
 type Doors struct {
@@ -93,7 +88,11 @@ func (w *World) startReplica(name string) *replica {
 	r.claims, r.ports = newTable(p, w.claims, lag), newTable(p, w.ports, lag)
 	log := w.trace.logTo(p)
 	aws := elb.New(configuration(awsTransport{p, w.cloud}))
-	r.balancers = newTable(p, w.balancers, lag)
+	r.balancers, r.budgets = newTable(p, w.balancers, lag), newTable(p, w.budgets, lag)
+	r.pay = pacer.New(pacer.Config{
+		Budgets: r.budgets, Claims: claimTable{r.claims}, Ports: r.ports, Limits: budget.Default, Now: time.Now,
+		RenewEvery: renewEvery, Age: r.observer.Age, Log: log, Count: func(string, string) {},
+	})
 	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.ports, Balancers: r.balancers, Log: log}, []poolfile.Pool{w.pool})
 	look := w.pods.look(p)
 	doors := Doors{Claims: claimTable{r.claims}, Ports: r.ports, JanitorPorts: r.ports, JanitorLook: look, JanitorAWS: aws}
@@ -103,7 +102,7 @@ func (w *World) startReplica(name string) *replica {
 	service := claim.New(claim.Config{
 		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.Ports, Pools: r.stock, LookAtPod: look,
 		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery, ReturnPatience: 30 * time.Second,
-		Budget: freeBudget{}, Age: r.observer.Age, Count: func(string, string) {}, Now: r.now, NewEpoch: r.newEpoch, Log: log,
+		Budget: r.pay, Age: r.observer.Age, Count: func(string, string) {}, Now: r.now, NewEpoch: r.newEpoch, Log: log,
 		Nudge: func() {
 			select {
 			case r.nudge <- struct{}{}:
@@ -113,7 +112,7 @@ func (w *World) startReplica(name string) *replica {
 	})
 	r.janitor = janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.JanitorPorts, AWS: doors.JanitorAWS, Listings: r.stock, Observer: r.observer,
-		Timing: janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration}, MayUnbind: freeBudget{}.Unbind,
+		Timing: janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration}, MayUnbind: r.pay.Unbind,
 		LookAtPod: doors.JanitorLook, Now: time.Now, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // an event more or less is no state
 		Count: func(string, string) {},

@@ -58,6 +58,12 @@ func storedBalancer(b ledger.Balancer) ledger.Balancer {
 	return b
 }
 
+func storedBudget(b ledger.Budget) ledger.Budget {
+	b.TouchedAt = b.TouchedAt.UTC().Truncate(time.Microsecond)
+	b.Open = slices.Clone(b.Open)
+	return b
+}
+
 // copied gives a row that shares nothing with the stored one.
 func (s *store[T]) copied(r ledger.Record[T]) ledger.Record[T] {
 	r.Value = s.stored(r.Value)

@@ -46,6 +46,7 @@ type World struct {
 	claims    *store[ledger.Claim]
 	ports     *store[ledger.Port]
 	balancers *store[ledger.Balancer]
+	budgets   *store[ledger.Budget]
 	pods      *pods
 	cloud     *cloud
 	pool      poolfile.Pool
@@ -68,7 +69,7 @@ func newWorld(c Config) (*World, error) {
 	w.scheduler = newScheduler(r, w.faults, w.trace)
 	var written revisions
 	w.claims, w.ports = newStore(&written, storedClaim), newStore(&written, storedPort)
-	w.balancers = newStore(&written, storedBalancer)
+	w.balancers, w.budgets = newStore(&written, storedBalancer), newStore(&written, storedBudget)
 	var err error
 	if w.cloud, err = newCloud(r); err != nil {
 		return nil, err
@@ -121,6 +122,8 @@ func (w *World) step() error {
 			r.claims.deliver(now)
 			r.ports.deliver(now)
 			r.balancers.deliver(now)
+			r.budgets.deliver(now)
+			r.pay.Observe()
 		}
 	}
 	if w.scheduler.step() {

@@ -1,0 +1,72 @@
+package claim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// still is a table that nobody changes.
+type still[T any] struct {
+	ledger.Table[T]
+	all []ledger.Record[T]
+}
+
+func (s still[T]) View() []ledger.Record[T] { return s.all }
+
+func (s still[T]) OfPodIP(context.Context, string) ([]ledger.Record[T], error) {
+	return nil, errors.New("not asked")
+}
+
+type fixed struct {
+	Pools
+	pool Pool
+}
+
+func (f fixed) Pool(string) (Pool, bool) { return f.pool, true }
+
+// BenchmarkPlan chooses the last free port of pools of two sizes. What it takes
+// grows with the ports that are looked through in memory, and with nothing else.
+func BenchmarkPlan(b *testing.B) {
+	for _, loadBalancers := range []int{6, 60} {
+		b.Run(fmt.Sprintf("%d ports", loadBalancers*50), func(b *testing.B) {
+			pool := Pool{Name: "default", Terms: Terms{Protocols: []api.Protocol{api.UDP}, Placement: portpool.Spread, Sticky: time.Minute}}
+			var claims []ledger.Record[ledger.Claim]
+			var ports []ledger.Record[ledger.Port]
+			for n := range loadBalancers {
+				lb := LoadBalancer{Ranges: []portpool.Range{{From: 30000, To: 30049}}, Limit: 50}
+				lb.ARN = fmt.Sprintf("arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/net/games/%016x", n)
+				pool.LoadBalancers = append(pool.LoadBalancers, lb)
+				for port := 30000; port < 30050; port++ {
+					if n == 0 && port == 30000 {
+						continue
+					}
+					name := fmt.Sprintf("claim-%d-%d", n, port)
+					claims = append(claims, ledger.Record[ledger.Claim]{Name: name, Value: ledger.Claim{State: ledger.Granted, Pool: pool.Name}})
+					ports = append(ports, ledger.Record[ledger.Port]{
+						Name:  ledger.PortName(ledger.LoadBalancerID(lb.ARN), port),
+						Value: ledger.Port{LoadBalancerARN: lb.ARN, ListenerPort: port, State: ledger.Bound, Holder: name, Generation: 1},
+					})
+				}
+			}
+			s := New(Config{
+				Claims: still[ledger.Claim]{all: claims}, Ports: still[ledger.Port]{all: ports}, Pools: fixed{pool: pool},
+				Age: func(string, string) time.Duration { return 0 }, NewEpoch: func() string { return "e" }, RenewEvery: time.Second,
+			})
+			r := ledger.Record[ledger.Claim]{Name: "claim-new", Value: ledger.Claim{
+				PodUID: "new", Pool: pool.Name, State: ledger.Waiting, Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}},
+			}}
+			for b.Loop() {
+				if next, err := s.plan(r, nil); err != nil || len(next.Ports) != 1 {
+					b.Fatal(next, err)
+				}
+			}
+		})
+	}
+}
