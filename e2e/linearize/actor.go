@@ -152,6 +152,7 @@ func (a *actor) renew(ctx context.Context, replica int) spec.Outcome {
 	case spec.Lost:
 		a.drop()
 		a.unsure = true
+	default:
 	}
 	return op.Outcome
 }
@@ -179,6 +180,7 @@ func (a *actor) conflict(ctx context.Context) {
 			a.claim = &claim
 		case spec.Exhausted:
 			a.claim.Ports = nil
+		default:
 		}
 		return op.Outcome
 	})

@@ -151,6 +151,7 @@ func outcome(status int, text []byte, err error) (spec.Outcome, string) {
 		return spec.Refused, problem.Detail
 	case api.Unavailable:
 		return spec.Unknown, problem.Detail
+	default:
+		return spec.Outcome(problem.Code), problem.Detail
 	}
-	return spec.Outcome(problem.Code), problem.Detail
 }

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -76,7 +77,8 @@ const closeLimit = 2 * time.Minute
 
 // clean plays rounds on the system as it is. It stops at the first violation.
 func clean(ctx context.Context, kube *kubeapi.API, rounds int, seed uint64, out io.Writer) (violations int, err error) {
-	c, err := newCourse(ctx, kube, seed, nil, nil)
+	var logs bytes.Buffer
+	c, err := newCourse(ctx, kube, seed, nil, &logs)
 	if err != nil {
 		return 0, err
 	}
@@ -97,10 +99,10 @@ func clean(ctx context.Context, kube *kubeapi.API, rounds int, seed uint64, out 
 		total.add(h, time.Since(began))
 		for _, v := range failed {
 			fmt.Fprintf(out, "linearize: violation in round %d: %v\n", n, v)
-			draw(v, out)
 		}
 		if len(failed) > 0 {
-			return len(failed), nil
+			c.rig.DumpLogs()
+			return len(failed), keep(failed, logs.Bytes(), out)
 		}
 		if err == nil {
 			err = c.quiet(ctx)
@@ -158,16 +160,17 @@ func (b broken) mustFail(ctx context.Context, kube *kubeapi.API, seed uint64, ou
 	return fmt.Errorf("mutant %s: not noticed within %d rounds", b.name, b.within)
 }
 
-// draw leaves a drawing of a violation behind.
-func draw(v *spec.Verdict, out io.Writer) {
+// keep leaves drawings of violations and the replicas' logs behind.
+func keep(failed []*spec.Verdict, logs []byte, out io.Writer) error {
 	folder, err := os.MkdirTemp("", "portlease-linearize-")
-	if err == nil {
-		path := filepath.Join(folder, "violation.html")
-		if err = v.Draw(path); err == nil {
-			fmt.Fprintf(out, "linearize: drawn in %s\n", path)
-		}
-	}
 	if err != nil {
-		fmt.Fprintf(out, "linearize: not drawn: %v\n", err)
+		return fmt.Errorf("making a folder for the violation: %w", err)
 	}
+	var errs []error
+	for n, v := range failed {
+		errs = append(errs, v.Draw(filepath.Join(folder, fmt.Sprintf("violation-%d.html", n+1))))
+	}
+	errs = append(errs, os.WriteFile(filepath.Join(folder, "logs.txt"), logs, 0o600))
+	fmt.Fprintf(out, "linearize: drawings and logs are in %s\n", folder)
+	return errors.Join(errs...)
 }

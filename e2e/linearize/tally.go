@@ -32,6 +32,7 @@ func (t *tally) add(h spec.History, took time.Duration) {
 			if o.Verb == spec.Put {
 				t.granted++
 			}
+		default:
 		}
 	}
 }

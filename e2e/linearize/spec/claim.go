@@ -27,7 +27,8 @@ type claimState struct {
 	uid   string
 	// ports of a live claim.
 	ports string
-	// left is the port lease that a moving claim must not come back to.
+	// left is the holding that a moving claim must not come back to. The port may
+	// be given to it anew by a replica that has not seen the listener there.
 	left string
 	// dead are the UIDs of claims that are over.
 	dead string
@@ -93,7 +94,7 @@ func putStep(s claimState, o Op) (claimState, bool) {
 		case live:
 			return s, o.UID == s.uid && o.ports() == s.ports
 		case moving:
-			return granted, o.sound() && o.UID == s.uid && !o.lists(s.left)
+			return granted, o.sound() && o.UID == s.uid && !o.shows(s.left)
 		}
 	case Exhausted:
 		if s.phase == ending {
@@ -102,6 +103,7 @@ func putStep(s claimState, o Op) (claimState, bool) {
 		return s, s.phase != live
 	case Releasing:
 		return s, s.phase == ending
+	default:
 	}
 	return s, false
 }
@@ -116,12 +118,14 @@ func renewStep(s claimState, o Op) (claimState, bool) {
 			return s, same && o.UID == s.uid && o.ports() == s.ports
 		case moving:
 			settled := claimState{phase: live, uid: s.uid, ports: o.ports(), dead: s.dead}
-			return settled, same && o.UID == s.uid && o.sound() && !o.lists(s.left)
+			return settled, same && o.UID == s.uid && o.sound() && !o.shows(s.left)
+		default:
 		}
 	case Lost:
 		return s, !same || s.phase != live
 	case Releasing:
 		return s, s.phase == ending
+	default:
 	}
 	return s, false
 }
@@ -130,14 +134,14 @@ func renewStep(s claimState, o Op) (claimState, bool) {
 func conflictStep(s claimState, o Op) (claimState, bool) {
 	same, named := o.Claim == s.uid, s.lists(o.Fence)
 	settled := claimState{phase: live, uid: s.uid, ports: o.ports(), dead: s.dead}
-	left := claimState{phase: moving, uid: s.uid, left: o.Fence.Lease, dead: s.dead}
+	left := claimState{phase: moving, uid: s.uid, left: fenceKey(o.Fence), dead: s.dead}
 	switch o.Outcome {
 	case Done:
 		switch {
 		case !same || o.UID != s.uid || !o.sound():
 			return s, false
 		case s.phase == moving:
-			return settled, !o.lists(s.left)
+			return settled, !o.shows(s.left)
 		case s.phase == live && named && o.Foreign:
 			return settled, !o.lists(o.Fence.Lease)
 		case s.phase == live:
@@ -154,13 +158,12 @@ func conflictStep(s claimState, o Op) (claimState, bool) {
 		return s, !same || s.phase != live || !named
 	case Releasing:
 		return s, s.phase == ending
+	default:
 	}
 	return s, false
 }
 
-func (s claimState) lists(f api.Fence) bool {
-	return strings.Contains(" "+s.ports, " "+fenceKey(f)+" ")
-}
+func (s claimState) lists(f api.Fence) bool { return listed(s.ports, fenceKey(f)) }
 
 // releaseStep: a release begins once, may be repeated, and says lost as soon as
 // the claim is forgotten.
@@ -177,6 +180,7 @@ func releaseStep(s claimState, o Op) (claimState, bool) {
 		case s.phase == ending:
 			return s.over(), true
 		}
+	default:
 	}
 	return s, false
 }

@@ -123,6 +123,11 @@ func (o Op) sound() bool {
 	return true
 }
 
+// shows tells whether the answer has a holding, by its key.
+func (o Op) shows(key string) bool { return listed(o.ports(), key) }
+
+func listed(ports, key string) bool { return strings.Contains(" "+ports, " "+key+" ") }
+
 func (o Op) lists(lease string) bool {
 	return slices.ContainsFunc(o.Holds, func(h Hold) bool { return h.Fence.Lease == lease })
 }

@@ -50,18 +50,18 @@ func renewed(pod, uid string, ports ...string) spec.Op {
 	return o
 }
 
-func renew(pod, uid string, o spec.Outcome) spec.Op {
-	return spec.Op{Pod: pod, Verb: spec.Renew, Claim: uid, Outcome: o}
+func lost(pod, uid string) spec.Op {
+	return spec.Op{Pod: pod, Verb: spec.Renew, Claim: uid, Outcome: spec.Lost}
 }
 
 func release(pod, uid string, o spec.Outcome) spec.Op {
 	return spec.Op{Pod: pod, Verb: spec.Release, Claim: uid, Outcome: o}
 }
 
-// conflict is about a port; ports are those of the answer.
-func conflict(pod, uid, about string, foreign bool, o spec.Outcome, ports ...string) spec.Op {
-	op := granted(pod, uid, ports...)
-	op.Verb, op.Claim, op.Fence, op.Foreign, op.Outcome = spec.Conflict, uid, port(about).Fence, foreign, o
+// conflict is about a port of claim u1; ports are those of the answer.
+func conflict(pod, about string, foreign bool, o spec.Outcome, ports ...string) spec.Op {
+	op := granted(pod, "u1", ports...)
+	op.Verb, op.Claim, op.Fence, op.Foreign, op.Outcome = spec.Conflict, op.UID, port(about).Fence, foreign, o
 	op.Want = max(1, op.Want)
 	if o != spec.Done {
 		op.UID = ""
@@ -117,18 +117,18 @@ func TestClaims(t *testing.T) {
 			at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, granted("a", "u1", "x1/5")), at(4, 5, renewed("a", "u1", "x1/5")),
 			at(6, 7, remove("a", "u1")), at(8, 9, renewed("a", "u1", "x1/5")), at(10, 11, release("a", "u1", spec.Done)),
 			at(12, 13, put("a", spec.Releasing)), at(14, 15, release("a", "u1", spec.Done)), at(16, 17, granted("a", "u2", "x1/6")),
-			at(18, 19, renew("a", "u1", spec.Lost)), at(20, 21, release("a", "u1", spec.Lost)), at(22, 23, renewed("a", "u2", "x1/6")),
+			at(18, 19, lost("a", "u1")), at(20, 21, release("a", "u1", spec.Lost)), at(22, 23, renewed("a", "u2", "x1/6")),
 		}},
 		{name: "another port on a repeated PUT", wrong: "claim of a", ops: []spec.Op{at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, granted("a", "u1", "x2/5"))}},
 		{name: "another claim on a repeated PUT", wrong: "claim of a", ops: []spec.Op{at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, granted("a", "u2", "x1/5"))}},
 		{name: "two claims at once by concurrent PUTs", wrong: "claim of a", ops: []spec.Op{at(0, 5, granted("a", "u1", "x1/5")), at(0, 5, granted("a", "u2", "x2/5"))}},
-		{name: "another port on a renewal", wrong: "claim of a", ops: []spec.Op{at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, renewed("a", "u1", "x2/5"))}},
-		{name: "lost without a reason", wrong: "claim of a", ops: []spec.Op{at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, renew("a", "u1", spec.Lost))}},
+		{name: "another port on a renewal", wrong: "claim of b", ops: []spec.Op{at(0, 1, granted("b", "u1", "x1/5")), at(2, 3, renewed("b", "u1", "x2/5"))}},
+		{name: "lost without a reason", wrong: "claim of b", ops: []spec.Op{at(0, 1, granted("b", "u1", "x1/5")), at(2, 3, lost("b", "u1"))}},
 		{name: "lost by a release that was repeated in vain", ops: []spec.Op{
-			at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, release("a", "u1", spec.Unknown)), at(4, 5, renewed("a", "u1", "x1/5")), at(6, 7, renew("a", "u1", spec.Lost)),
+			at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, release("a", "u1", spec.Unknown)), at(4, 5, renewed("a", "u1", "x1/5")), at(6, 7, lost("a", "u1")),
 		}},
 		{name: "back after it was lost", wrong: "claim of a", ops: []spec.Op{
-			at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, release("a", "u1", spec.Unknown)), at(4, 5, renew("a", "u1", spec.Lost)), at(6, 7, renewed("a", "u1", "x1/5")),
+			at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, release("a", "u1", spec.Unknown)), at(4, 5, lost("a", "u1")), at(6, 7, renewed("a", "u1", "x1/5")),
 		}},
 		{name: "renewed after its release", wrong: "claim of a", ops: []spec.Op{
 			at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, release("a", "u1", spec.Done)), at(4, 5, renewed("a", "u1", "x1/5")),
@@ -147,9 +147,9 @@ func TestClaims(t *testing.T) {
 		{name: "a live claim is not released because it is lost", wrong: "claim of a", ops: []spec.Op{at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, release("a", "u1", spec.Lost))}},
 		{name: "a late release of an earlier claim ends the new one", wrong: "claim of a", ops: []spec.Op{
 			at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, release("a", "u1", spec.Done)), at(4, 5, granted("a", "u2", "x1/6")),
-			at(6, 7, release("a", "u1", spec.Lost)), at(8, 9, renew("a", "u2", spec.Lost)),
+			at(6, 7, release("a", "u1", spec.Lost)), at(8, 9, lost("a", "u2")),
 		}},
-		{name: "DELETE ends a live claim", wrong: "claim of a", ops: []spec.Op{at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, remove("a", "u1")), at(4, 5, renew("a", "u1", spec.Lost))}},
+		{name: "DELETE ends a live claim", wrong: "claim of a", ops: []spec.Op{at(0, 1, granted("a", "u1", "x1/5")), at(2, 3, remove("a", "u1")), at(4, 5, lost("a", "u1"))}},
 		{name: "exhausted although it has a port", wrong: "claim of a", ops: []spec.Op{
 			at(0, 1, granted("a", "u1", "x1/5")), at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, put("a", spec.Exhausted)),
 		}},
@@ -163,25 +163,31 @@ func TestClaims(t *testing.T) {
 func TestConflicts(t *testing.T) {
 	first := at(0, 1, granted("a", "u1", "x1/5"))
 	check(t, []history{
-		{name: "no such listener", ops: []spec.Op{first, at(2, 3, conflict("a", "u1", "x1/5", false, spec.Done, "x1/5"))}},
-		{name: "moved without a listener", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", "u1", "x1/5", false, spec.Done, "x2/5"))}},
-		{name: "moved", ops: []spec.Op{first, at(2, 3, conflict("a", "u1", "x1/5", true, spec.Done, "x2/5")), at(4, 5, granted("a", "u1", "x2/5"))}},
-		{name: "not moved", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", "u1", "x1/5", true, spec.Done, "x1/5"))}},
-		{name: "moved and back", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", "u1", "x1/5", true, spec.Done, "x2/5")), at(4, 5, renewed("a", "u1", "x1/5"))}},
-		{name: "lost though it may stay", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", "u1", "x1/5", false, spec.Lost))}},
+		{name: "no such listener", ops: []spec.Op{first, at(2, 3, conflict("a", "x1/5", false, spec.Done, "x1/5"))}},
+		{name: "moved without a listener", wrong: "claim of b", ops: []spec.Op{at(0, 1, granted("b", "u1", "x1/5")), at(2, 3, conflict("b", "x1/5", false, spec.Done, "x2/5"))}},
+		{name: "moved", ops: []spec.Op{first, at(2, 3, conflict("a", "x1/5", true, spec.Done, "x2/5")), at(4, 5, granted("a", "u1", "x2/5"))}},
+		{name: "not moved", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", "x1/5", true, spec.Done, "x1/5"))}},
+		{name: "moved and back", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", "x1/5", true, spec.Done, "x2/5")), at(4, 5, renewed("a", "u1", "x1/5"))}},
+		{name: "lost though it may stay", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", "x1/5", false, spec.Lost))}},
 		{name: "moved unseen", ops: []spec.Op{
-			first, at(2, 3, conflict("a", "u1", "x1/5", true, spec.Unknown)), at(4, 5, renewed("a", "u1", "x1/5")), at(6, 7, granted("a", "u1", "x2/5")),
-			at(8, 9, conflict("a", "u1", "x1/5", true, spec.Done, "x2/5")),
+			first, at(2, 3, conflict("a", "x1/5", true, spec.Unknown)), at(4, 5, renewed("a", "u1", "x1/5")), at(6, 7, granted("a", "u1", "x2/5")),
+			at(8, 9, conflict("a", "x1/5", true, spec.Done, "x2/5")),
 		}},
 		{name: "moved unseen to where it was", wrong: "claim of a", ops: []spec.Op{
-			first, at(2, 3, conflict("a", "u1", "x1/5", true, spec.Unknown)), at(4, 5, granted("a", "u1", "x2/5")), at(6, 7, renewed("a", "u1", "x1/5")),
+			first, at(2, 3, conflict("a", "x1/5", true, spec.Unknown)), at(4, 5, granted("a", "u1", "x2/5")), at(6, 7, renewed("a", "u1", "x1/5")),
+		}},
+		{name: "nowhere to go, and sent back by a replica that has not looked", ops: []spec.Op{
+			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", "x1/5", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/6")),
+		}},
+		{name: "nowhere to go, and the holding it left again", wrong: "claim of a", ops: []spec.Op{
+			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", "x1/5", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/5")),
 		}},
 		{name: "nowhere to go", ops: []spec.Op{
-			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", "u1", "x1/5", true, spec.Exhausted)), at(4, 5, put("a", spec.Exhausted)),
+			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", "x1/5", true, spec.Exhausted)), at(4, 5, put("a", spec.Exhausted)),
 			at(6, 7, release("b", "v1", spec.Done)), at(8, 9, granted("a", "u1", "x2/6")),
 		}},
 		{name: "its port is given to another while it has it", wrong: "port x-1", ops: []spec.Op{
-			first, at(2, 3, conflict("a", "u1", "x1/5", false, spec.Done, "x1/5")), at(4, 5, granted("b", "v1", "x1/6")),
+			first, at(2, 3, conflict("a", "x1/5", false, spec.Done, "x1/5")), at(4, 5, granted("b", "v1", "x1/6")),
 		}},
 	})
 }
