@@ -16,7 +16,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -297,21 +296,3 @@ const (
 	patience  = 60 * time.Second
 	pollEvery = 50 * time.Millisecond
 )
-
-// DumpLogs prints the logs of all parts to Output.
-func (r *Rig) DumpLogs() {
-	if r.dir == "" {
-		return
-	}
-	files, err := filepath.Glob(filepath.Join(r.dir, "*.log"))
-	if err != nil {
-		return
-	}
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		_, _ = fmt.Fprintf(r.Output, "=== %s\n%s\n", filepath.Base(f), text)
-	}
-}

@@ -58,10 +58,11 @@ func release(pod, uid string, o spec.Outcome) spec.Op {
 	return spec.Op{Pod: pod, Verb: spec.Release, Claim: uid, Outcome: o}
 }
 
-// conflict is about a port of claim u1; ports are those of the answer.
-func conflict(pod, about string, foreign bool, o spec.Outcome, ports ...string) spec.Op {
+// conflict is about the port of claim u1 that is x1/5; ports are those of the
+// answer.
+func conflict(pod string, foreign bool, o spec.Outcome, ports ...string) spec.Op {
 	op := granted(pod, "u1", ports...)
-	op.Verb, op.Claim, op.Fence, op.Foreign, op.Outcome = spec.Conflict, op.UID, port(about).Fence, foreign, o
+	op.Verb, op.Claim, op.Fence, op.Foreign, op.Outcome = spec.Conflict, op.UID, port("x1/5").Fence, foreign, o
 	op.Want = max(1, op.Want)
 	if o != spec.Done {
 		op.UID = ""
@@ -163,31 +164,31 @@ func TestClaims(t *testing.T) {
 func TestConflicts(t *testing.T) {
 	first := at(0, 1, granted("a", "u1", "x1/5"))
 	check(t, []history{
-		{name: "no such listener", ops: []spec.Op{first, at(2, 3, conflict("a", "x1/5", false, spec.Done, "x1/5"))}},
-		{name: "moved without a listener", wrong: "claim of b", ops: []spec.Op{at(0, 1, granted("b", "u1", "x1/5")), at(2, 3, conflict("b", "x1/5", false, spec.Done, "x2/5"))}},
-		{name: "moved", ops: []spec.Op{first, at(2, 3, conflict("a", "x1/5", true, spec.Done, "x2/5")), at(4, 5, granted("a", "u1", "x2/5"))}},
-		{name: "not moved", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", "x1/5", true, spec.Done, "x1/5"))}},
-		{name: "moved and back", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", "x1/5", true, spec.Done, "x2/5")), at(4, 5, renewed("a", "u1", "x1/5"))}},
-		{name: "lost though it may stay", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", "x1/5", false, spec.Lost))}},
+		{name: "no such listener", ops: []spec.Op{first, at(2, 3, conflict("a", false, spec.Done, "x1/5"))}},
+		{name: "moved without a listener", wrong: "claim of b", ops: []spec.Op{at(0, 1, granted("b", "u1", "x1/5")), at(2, 3, conflict("b", false, spec.Done, "x2/5"))}},
+		{name: "moved", ops: []spec.Op{first, at(2, 3, conflict("a", true, spec.Done, "x2/5")), at(4, 5, granted("a", "u1", "x2/5"))}},
+		{name: "not moved", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", true, spec.Done, "x1/5"))}},
+		{name: "moved and back", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", true, spec.Done, "x2/5")), at(4, 5, renewed("a", "u1", "x1/5"))}},
+		{name: "lost though it may stay", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", false, spec.Lost))}},
 		{name: "moved unseen", ops: []spec.Op{
-			first, at(2, 3, conflict("a", "x1/5", true, spec.Unknown)), at(4, 5, renewed("a", "u1", "x1/5")), at(6, 7, granted("a", "u1", "x2/5")),
-			at(8, 9, conflict("a", "x1/5", true, spec.Done, "x2/5")),
+			first, at(2, 3, conflict("a", true, spec.Unknown)), at(4, 5, renewed("a", "u1", "x1/5")), at(6, 7, granted("a", "u1", "x2/5")),
+			at(8, 9, conflict("a", true, spec.Done, "x2/5")),
 		}},
 		{name: "moved unseen to where it was", wrong: "claim of a", ops: []spec.Op{
-			first, at(2, 3, conflict("a", "x1/5", true, spec.Unknown)), at(4, 5, granted("a", "u1", "x2/5")), at(6, 7, renewed("a", "u1", "x1/5")),
+			first, at(2, 3, conflict("a", true, spec.Unknown)), at(4, 5, granted("a", "u1", "x2/5")), at(6, 7, renewed("a", "u1", "x1/5")),
 		}},
 		{name: "nowhere to go, and sent back by a replica that has not looked", ops: []spec.Op{
-			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", "x1/5", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/6")),
+			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/6")),
 		}},
 		{name: "nowhere to go, and the holding it left again", wrong: "claim of a", ops: []spec.Op{
-			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", "x1/5", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/5")),
+			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/5")),
 		}},
 		{name: "nowhere to go", ops: []spec.Op{
-			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", "x1/5", true, spec.Exhausted)), at(4, 5, put("a", spec.Exhausted)),
+			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, put("a", spec.Exhausted)),
 			at(6, 7, release("b", "v1", spec.Done)), at(8, 9, granted("a", "u1", "x2/6")),
 		}},
 		{name: "its port is given to another while it has it", wrong: "port x-1", ops: []spec.Op{
-			first, at(2, 3, conflict("a", "x1/5", false, spec.Done, "x1/5")), at(4, 5, granted("b", "v1", "x1/6")),
+			first, at(2, 3, conflict("a", false, spec.Done, "x1/5")), at(4, 5, granted("b", "v1", "x1/6")),
 		}},
 	})
 }

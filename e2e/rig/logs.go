@@ -1,0 +1,25 @@
+package rig
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// DumpLogs prints the logs of all parts to Output.
+func (r *Rig) DumpLogs() {
+	if r.dir == "" {
+		return
+	}
+	files, err := filepath.Glob(filepath.Join(r.dir, "*.log"))
+	if err != nil {
+		return
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		_, _ = fmt.Fprintf(r.Output, "=== %s\n%s\n", filepath.Base(f), text)
+	}
+}
