@@ -107,12 +107,8 @@ func (h *holding) unbound() []api.ClaimedPort {
 	return slices.DeleteFunc(slices.Clone(h.claim.Ports), func(p api.ClaimedPort) bool { return h.bindings[p.Fence].bound })
 }
 
-// bindAfter is how long the allocator wants binding to wait; 0 if there is nothing
-// to bind.
+// bindAfter is how long the allocator wants binding to wait.
 func (h *holding) bindAfter() time.Duration {
-	if len(h.unbound()) == 0 {
-		return 0
-	}
 	seconds := min(max(h.claim.BindAfterSeconds, 0), longestRetryAfter.Seconds())
 	return time.Duration(seconds * float64(time.Second))
 }
