@@ -98,7 +98,7 @@ func (a *Agent) bindAll(ctx context.Context, h *holding) error {
 	for _, p := range h.unbound() {
 		a.status.moved(a.Clock.Now(), 0)
 		err := a.bindPort(ctx, h, p)
-		if errors.Is(err, elb.ErrListenerTaken) {
+		if elsewhere(err) {
 			err = a.conflict(ctx, h, p, err)
 		}
 		if err != nil {
@@ -109,6 +109,13 @@ func (a *Agent) bindAll(ctx context.Context, h *holding) error {
 			"lease", p.Fence.Lease, "generation", p.Fence.Generation, "arn", h.known(p).listener)
 	}
 	return nil
+}
+
+// elsewhere tells whether the port may be bindable on another load balancer only:
+// somebody else listens there, or it has no room, or it is gone. The allocator
+// looks for itself.
+func elsewhere(err error) bool {
+	return errors.Is(err, elb.ErrListenerTaken) || errors.Is(err, elb.ErrQuota) || errors.Is(err, elb.ErrLoadBalancerGone)
 }
 
 // bindPort makes what is missing of one binding. The listener is created only
@@ -274,12 +281,12 @@ func foreign(arn string, tags map[string]string) error {
 	return fmt.Errorf("checking the tags of %s: %w: it carries %v; find out who made it and delete it", arn, errForeign, tags)
 }
 
-// conflict reports that a listener of somebody else has the port. errMoved when
+// conflict reports that no listener can be created on the port. errMoved when
 // the claim has another port from now on; taken, the reason it was called for,
 // when the allocator does not see that listener.
 func (a *Agent) conflict(ctx context.Context, h *holding, p api.ClaimedPort, taken error) error {
 	a.Metrics.conflicts.Inc()
-	a.Log.WarnContext(ctx, "listener port was taken by somebody else", "port", p.ListenerPort, "lease", p.Fence.Lease, "err", taken)
+	a.Log.WarnContext(ctx, "listener cannot be created on this port", "port", p.ListenerPort, "lease", p.Fence.Lease, "err", taken)
 	c, err := a.Allocator.Conflict(ctx, a.Pod.Namespace, a.Pod.Name, api.ConflictRequest{ClaimUID: h.claim.UID, Fence: p.Fence})
 	if err == nil {
 		err = a.check(c)

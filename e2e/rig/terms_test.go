@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/e2e/rig"
 	"github.com/portlease/portlease/shared/api"
 )
@@ -293,4 +294,48 @@ func TestAPodComesBackToItsPort(t *testing.T) {
 		t.Errorf("it came back to %+v, %v; it had %+v", port, err, had)
 	}
 	check(t, r)
+}
+
+// TestAPodMovesOffALoadBalancerThatCannotServe fills a load balancer, or deletes
+// it, behind the allocator's back: the pod that was granted a port of it finds
+// out, the allocator looks for itself, and the pod gets one elsewhere.
+func TestAPodMovesOffALoadBalancerThatCannotServe(t *testing.T) {
+	for name, spoil := range map[string]func(r *rig.Rig) error{
+		"full": func(r *rig.Rig) error {
+			return errors.Join(r.ForeignListener(t.Context(), 1000), r.ForeignListener(t.Context(), 1001))
+		},
+		"gone": func(r *rig.Rig) error {
+			_, err := r.ELB().DeleteLoadBalancer(t.Context(), &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: &r.LoadBalancerARNs[0]})
+			r.ForgetForeign()
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, rig.Config{
+				LoadBalancers: 2, AuditEvery: time.Hour,
+				Emulator: func(c *elbemu.Config) { c.Quotas.Listeners = 3 },
+			})
+			ctx := t.Context()
+			// Packed, the pod goes where somebody else's listener is already.
+			must(t, r.SetPools(r.PoolText(r.LoadBalancerARNs, "  placement: pack\n")))
+			eachReplica(t, r, "it packed", func(v api.PoolView) bool { return v.Placement == "pack" && v.LoadBalancers[0].LeftOut == "" })
+			p, err := r.NewPod(ctx, "game-0", "game=7777/UDP,chat=8080/TCP")
+			must(t, err)
+			token, err := r.Token(ctx, p.Name)
+			must(t, err)
+			c, problem, _ := put(t, p, r.Replicas[0], token, request(p, `[{"name":"game","targetPort":7777,"protocol":"UDP"},{"name":"chat","targetPort":8080,"protocol":"TCP"}]`))
+			if c.LoadBalancer.ARN != r.LoadBalancerARNs[0] {
+				t.Fatalf("it was granted %+v, %+v", c, problem)
+			}
+			must(t, spoil(r))
+			must(t, p.Start())
+			must(t, p.WaitBound(ctx))
+			claim, err := p.Claim(ctx)
+			must(t, err)
+			if claim.Value.LoadBalancer.ARN != r.LoadBalancerARNs[1] || len(claim.Value.Ports) != 2 {
+				t.Errorf("it has %+v", claim.Value)
+			}
+			check(t, r)
+		})
+	}
 }
