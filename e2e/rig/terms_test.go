@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -251,14 +252,14 @@ func TestWhoWaitsLongestComesFirst(t *testing.T) {
 	for len(line) > 0 {
 		granted := -1
 		must(t, rig.Eventually(ctx, "the port to be granted", func() error {
-			for i := len(line) - 1; i >= 0; i-- { // the youngest asks first
-				c, problem := ask(line[i], i)
+			for i, w := range slices.Backward(line) { // the youngest asks first
+				c, problem := ask(w, i)
 				switch {
 				case len(c.Ports) == 1:
 					granted = i
 					return nil
 				case problem.Code != api.Exhausted && problem.Code != api.Unsettled:
-					t.Fatalf("%s got %+v", line[i].Name, problem)
+					t.Fatalf("%s got %+v", w.Name, problem)
 				}
 			}
 			return errors.New("everybody waits")
