@@ -145,3 +145,26 @@ func TestAnAPIServerThatIsAwayIsNobodysGuess(t *testing.T) {
 	w.refuse = nil
 	w.finish(t, "game-0")
 }
+
+// TestATokenThatIsRevokedIsAStrangers: what was good once passes only as long as
+// it is.
+func TestATokenThatIsRevokedIsAStrangers(t *testing.T) {
+	w := newWorld()
+	const here = "10.0.0.1:1234"
+	if out := w.from(t, here, "DELETE", path, "game-0"); out.Code != http.StatusNoContent {
+		t.Fatalf("%d %s", out.Code, out.Body)
+	}
+	w.now = w.now.Add(11 * time.Second)
+	for n := range 100 {
+		problem(t, "a guess", w.from(t, here, "DELETE", path, fmt.Sprintf("bad-%d", n)), api.Unauthenticated)
+	}
+	w.refuse = api.Errorf(api.Unauthenticated, "revoked")
+	problem(t, "known, and not good any more", w.from(t, here, "DELETE", path, "game-0"), api.RateLimited)
+	if w.reviews["game-0"] != 2 {
+		t.Errorf("it was reviewed %d times", w.reviews["game-0"])
+	}
+	problem(t, "not known any more", w.from(t, here, "DELETE", path, "game-0"), api.RateLimited)
+	if w.reviews["game-0"] != 2 {
+		t.Error("the API server was asked for a stranger who is to wait")
+	}
+}

@@ -115,7 +115,11 @@ func (d *Door) review(ctx context.Context, token string, audiences []string) (Ca
 	// An authenticator that knows no audiences answers none, which must not count
 	// (TokenReview API, status.audiences).
 	if !r.Status.Authenticated || len(audiences) > 0 && !slices.Contains(r.Status.Audiences, api.Audience) {
-		return Caller{}, api.Errorf(api.Unauthenticated, "the token is not valid here: it must be unexpired, of this cluster, and made for audience %q", api.Audience)
+		made := "the API server, as kubectl create token makes it"
+		if len(audiences) > 0 {
+			made = fmt.Sprintf("audience %q", api.Audience)
+		}
+		return Caller{}, api.Errorf(api.Unauthenticated, "the token is not valid here: it must be unexpired, of this cluster, and made for %s", made)
 	}
 	c := Caller{User: r.Status.User.Username, UID: r.Status.User.UID, Groups: r.Status.User.Groups, Extra: make(map[string][]string)}
 	for k, v := range r.Status.User.Extra {

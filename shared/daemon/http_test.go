@@ -84,6 +84,37 @@ func TestServerSaysWhenGraceWasTooShort(t *testing.T) {
 	close(finish)
 }
 
+// TestALongHeaderIsSentAway: memory for headers is spent before anybody is
+// known.
+func TestALongHeaderIsSentAway(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- daemon.Server{Handler: daemon.Probe(nil)}.Run(ctx, listener) }()
+	for size, want := range map[int]int{8 << 10: http.StatusOK, 32 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String(), http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.Repeat("x", size))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("a token of %d bytes was answered %d, want %d", size, resp.StatusCode, want)
+		}
+	}
+	stop()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestProbeSaysWhyNot(t *testing.T) {
 	var reason error
 	probe := daemon.Probe(func(context.Context) error { return reason })
