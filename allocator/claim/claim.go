@@ -161,8 +161,12 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 	if r, err = s.prolong(ctx, r, req.PodIP); err != nil {
 		return c, created, err
 	}
-	if err := s.settleIP(ctx, r); err != nil {
-		return c, created, err
+	if r.Value.SettledIP != r.Value.PodIP {
+		if err := s.settleIP(ctx, r); err != nil {
+			return c, created, err
+		}
+		// Whatever is written next says so; until then it is looked for again.
+		r.Value.SettledIP = r.Value.PodIP
 	}
 	if r, err = s.advance(ctx, r, nil); err != nil {
 		return c, created, err

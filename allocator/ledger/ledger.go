@@ -142,10 +142,13 @@ const (
 
 // Claim is the record of one pod's claim.
 type Claim struct {
-	Namespace string     `json:"namespace"`
-	Pod       string     `json:"pod"`
-	PodUID    string     `json:"podUID"`
-	PodIP     string     `json:"podIP"`
+	Namespace string `json:"namespace"`
+	Pod       string `json:"pod"`
+	PodUID    string `json:"podUID"`
+	PodIP     string `json:"podIP"`
+	// SettledIP is the address of which it is known that no other live pod's claim
+	// records it. Whoever records it later sees this claim and gives way.
+	SettledIP string     `json:"settledIP,omitempty"`
 	Pool      string     `json:"pool"`
 	State     ClaimState `json:"state"`
 	// Agent is the part of the pod's agent once the claim ends; its ports get it

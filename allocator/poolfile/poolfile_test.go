@@ -88,7 +88,7 @@ func TestParseBudget(t *testing.T) {
 		"{share: 0.1}":            "less than binding one port takes",
 		"{all: {burst: 40}}":      "all: give burst and perSecond",
 		"{mutating: {burst: -1}}": "mutating: give burst and perSecond",
-		"{everything: 1}":         `unknown field "budget.everything"`,
+		"{everything: 1}":         `unknown field "everything"`,
 	} {
 		if got, err := poolfile.Parse(pools(goodPools + "budget: " + text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %+v, %v", text, got, err)

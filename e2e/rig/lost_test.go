@@ -134,3 +134,40 @@ func TestGracefulStop(t *testing.T) {
 	}
 	check(t, r)
 }
+
+// TestClaimLeaseDeletedWhileTheAgentRestarts leaves nobody who could present the
+// claim: the ports still name their holder, and the pod keeps its address.
+func TestClaimLeaseDeletedWhileTheAgentRestarts(t *testing.T) {
+	r := start(t, rig.Config{LoadBalancers: 2, ClaimDuration: 20 * time.Second})
+	ctx := t.Context()
+	p := newPod(t, r, "game-0", "game=7777/UDP,chat=8080/TCP")
+	must(t, p.WaitBound(ctx))
+	endpoint, err := p.Endpoint()
+	must(t, err)
+	before, err := p.Claim(ctx)
+	must(t, err)
+	must(t, p.Kill(ctx))
+	must(t, r.DeleteLease(ctx, before.Name))
+	must(t, p.Start())
+	must(t, rig.Eventually(ctx, "a new claim", func() error {
+		now, err := p.Claim(ctx)
+		if err != nil {
+			return err
+		}
+		if now.UID == before.UID || now.Value.State != ledger.Granted {
+			return fmt.Errorf("it is %+v", now)
+		}
+		for i, port := range before.Value.Ports {
+			if len(now.Value.Ports) != len(before.Value.Ports) || now.Value.Ports[i].Fence != port.Fence {
+				t.Fatalf("it had %+v and has %+v", before.Value, now.Value)
+			}
+		}
+		return nil
+	}))
+	must(t, p.WaitBound(ctx))
+	if now, err := p.Endpoint(); err != nil || now != endpoint {
+		t.Errorf("the endpoint was %s and is %s, %v", endpoint, now, err)
+	}
+	check(t, r)
+	must(t, r.CheckSettled(ctx))
+}
