@@ -277,7 +277,7 @@ func TestWhoWaitsLongestComesFirst(t *testing.T) {
 // gets the port of the one before, at once and without cooldown, while a pod of
 // another name is given a different one.
 func TestAPodComesBackToItsPort(t *testing.T) {
-	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000-30002", Cooldown: time.Minute})
+	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000-30029", Cooldown: time.Minute})
 	ctx := t.Context()
 	first := newPod(t, r, "game-0", "game=7777/UDP")
 	must(t, first.WaitBound(ctx))
