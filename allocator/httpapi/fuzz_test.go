@@ -107,6 +107,10 @@ func FuzzRequests(f *testing.F) {
 		f.Add("GET", at, "Bearer game-0", "id")
 		f.Add("POST", at, "Bearer person", "")
 	}
+	f.Add("0", "/v1/ports//", "", "")
+	f.Add("GeT", "/", "", "")
+	f.Add("PARAMETERS", "/v1/pods/games/game-0/claim", "", "")
+	f.Add("OPTIONS", "/v1/pods/games/game-0/claim", "", "")
 	f.Add("DELETE", "/v1/pods/games/game-0/claim?claimUID=x&gone=a&gone=%ff", "bearer game-0", strings.Repeat("x", 65))
 	w := newWorld()
 	f.Fuzz(func(t *testing.T, method, target, authorization, id string) {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -83,12 +84,23 @@ func New(c Config) http.Handler { return c.router() }
 
 func (c Config) router() *echo.Echo {
 	e := c.bare()
-	e.Use(newAdmission(c.Routes).admit, middleware.ContextTimeout(requestTimeout))
+	e.Use(whole, newAdmission(c.Routes).admit, middleware.ContextTimeout(requestTimeout))
 	prove := newProver(c.Callers, c.Now)
 	c.pods(e, prove)
 	c.people(e, prove)
 	c.open(e)
 	return e
+}
+
+// whole sends away paths with an empty segment. The router takes some of them
+// for a call with an empty parameter, and they name nothing.
+func whole(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(x echo.Context) error {
+		if strings.Contains(echo.GetPath(x.Request()), "//") {
+			return echo.ErrNotFound
+		}
+		return next(x)
+	}
 }
 
 // Starting makes the handler of a process that has not read the ledger yet: its

@@ -159,7 +159,7 @@ func TestWhatTheAPIDoesNotHave(t *testing.T) {
 	}{
 		{"GET", "/nothing", api.NotFound}, {"GET", "/v1", api.NotFound}, {"GET", "/v2/pools", api.NotFound}, {"PUT", path + "/", api.NotFound},
 		{"POST", path + "/nonsense", api.NotFound}, {"GET", "/v1/pods/games/claim", api.NotFound},
-		{"POST", path, api.MethodNotAllowed}, {"GET", path + api.CallRenew, api.MethodNotAllowed}, {"DELETE", api.PathPools, api.MethodNotAllowed}, {"POST", "/", api.MethodNotAllowed}, {"HEAD", "/", api.MethodNotAllowed},
+		{"POST", path, api.MethodNotAllowed}, {"GET", path + api.CallRenew, api.MethodNotAllowed}, {"DELETE", api.PathPools, api.MethodNotAllowed}, {"POST", "/", api.MethodNotAllowed}, {"GET", "/v1/ports//1", api.NotFound}, {"GET", "/v1/pods//game-0/claim", api.NotFound}, {"GET", "//v1/pools", api.NotFound}, {"HEAD", "/", api.MethodNotAllowed},
 	} {
 		problem(t, test.method+" "+test.path, w.ask(t, test.method, test.path, "person", http.NoBody), test.code)
 	}

@@ -102,11 +102,15 @@ func (c *Contract) find(method string, u *url.URL) (responses, operation place) 
 		return place{"x-any-other-path"}, nil
 	}
 	operation, ok = c.at(path, strings.ToLower(method))
-	if !ok {
+	if !ok || !slices.Contains(methods, method) {
 		return place{"x-any-other-method"}, nil
 	}
 	return append(slices.Clone(operation), "responses"), operation
 }
+
+// methods are those that a path may have in a document, in capitals: HTTP tells
+// "get" from "GET", and a document has other things beside them.
+var methods = []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodPatch, http.MethodHead, http.MethodOptions, http.MethodTrace}
 
 // path finds the template of a path; a literal segment goes before a parameter.
 func (c *Contract) path(escaped string) (place, bool) {
@@ -120,8 +124,7 @@ func (c *Contract) path(escaped string) (place, bool) {
 }
 
 // fits tells whether a path is one of a template, and in how many literal
-// segments. An empty segment fits a parameter: the router takes it for one too,
-// and the call then refuses it.
+// segments. An empty segment is no parameter's.
 func fits(template, path string) (literals int, ok bool) {
 	want, got := strings.Split(template, "/"), strings.Split(path, "/")
 	if len(want) != len(got) {
@@ -131,7 +134,7 @@ func fits(template, path string) (literals int, ok bool) {
 		switch {
 		case want[i] == got[i]:
 			literals++
-		case strings.HasPrefix(want[i], "{"):
+		case strings.HasPrefix(want[i], "{") && got[i] != "":
 		default:
 			return 0, false
 		}
