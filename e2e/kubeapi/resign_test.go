@@ -11,10 +11,10 @@ import (
 // TestTokenAt: nothing but the time makes such a token good or not.
 func TestTokenAt(t *testing.T) {
 	namespace := namespaceOf(t)
-	if _, err := shared.CreatePod(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "game-0"}}); err != nil {
+	if _, err := shared.CreatePod(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "game-9"}}); err != nil {
 		t.Fatal(err)
 	}
-	issued := podToken(t, namespace, "game-0", "portlease") // for an hour
+	issued := podToken(t, namespace, "game-9", "portlease") // for an hour
 	for earlier, good := range map[time.Duration]bool{0: true, 30 * time.Minute: true, 2 * time.Hour: false, -2 * time.Hour: false} {
 		token, err := shared.TokenAt(issued, earlier)
 		if err != nil {

@@ -129,10 +129,10 @@ func TestTokens(t *testing.T) {
 		{"same name, another namespace's", s.token(s.elsewhere, s.pod(s.otherNamespace(), victim.pod.Name), api.Audience), victim, each(403, 401, 401), false},
 		{"its deleted pod's", gone.token, gone.target, each(401, 401, 401), false},
 		{"its earlier namesake's", again.token, again.target, each(401, 401, 401), false},
-		{"a service account's", s.account("game", api.Audience, nil), victim, each(403, 401, 401), false},
-		{"a service account's, the API server's", s.account("game", "", nil), victim, each(401, 403, 403), false},
-		{"a node's", s.account("game", api.Audience, s.node()), victim, each(403, 401, 401), false},
-		{"a node's, the API server's", s.account("game", "", s.node()), victim, each(401, 403, 403), false},
+		{"a service account's", s.account(api.Audience, nil), victim, each(403, 401, 401), false},
+		{"a service account's, the API server's", s.account("", nil), victim, each(401, 403, 403), false},
+		{"a node's", s.account(api.Audience, s.node()), victim, each(403, 401, 401), false},
+		{"a node's, the API server's", s.account("", s.node()), victim, each(401, 403, 403), false},
 		{"a person's who may look", s.viewer(), victim, each(401, granted, 403), false},
 	}
 	for _, row := range rows {

@@ -150,14 +150,14 @@ func (s *tokenScene) node() *authenticationv1.BoundObjectReference {
 	return &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Node", Name: kubeapi.Node}
 }
 
-// account gives a service account's token that is bound to no pod.
-func (s *tokenScene) account(name, audience string, bound *authenticationv1.BoundObjectReference) string {
+// account gives a token of the games' service account that is bound to no pod.
+func (s *tokenScene) account(audience string, bound *authenticationv1.BoundObjectReference) string {
 	s.Helper()
 	spec := authenticationv1.TokenRequestSpec{BoundObjectRef: bound}
 	if audience != "" {
 		spec.Audiences = []string{audience}
 	}
-	request, err := s.Admin.CoreV1().ServiceAccounts(s.Games).CreateToken(s.Context(), name, &authenticationv1.TokenRequest{Spec: spec}, metav1.CreateOptions{})
+	request, err := s.Admin.CoreV1().ServiceAccounts(s.Games).CreateToken(s.Context(), "game", &authenticationv1.TokenRequest{Spec: spec}, metav1.CreateOptions{})
 	must(s.T, err)
 	return request.Status.Token
 }
