@@ -6,50 +6,65 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync/atomic"
+	"sync"
 )
 
 // lockPort is not privileged, so that nobody needs to be root.
 const lockPort = "10255"
 
-// addresses are the pod addresses of one rig: a /24 of 127.30.0.0/16 that no
-// other process of this machine uses.
+// addresses are the pod addresses of one rig: as many /24 of 127.30.0.0/16 as it
+// has pods for, which no other process of this machine uses.
 type addresses struct {
-	prefix netip.Addr
-	lock   net.Listener
-	last   *atomic.Uint32
+	mu sync.Mutex // guards all below
+	// blocks are the /24, the newest last, and locks the sockets on their first
+	// addresses.
+	blocks []netip.Addr
+	locks  []net.Listener
+	last   byte // given of the newest block
 }
 
-// reserveAddresses takes the first /24 whose lock, a socket on its first
-// address, is free.
-func reserveAddresses() (addresses, error) {
+// reserve takes the first /24 that is free.
+func (a *addresses) reserve() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.reserveLocked()
+}
+
+func (a *addresses) reserveLocked() error {
 	for third := range 256 {
-		prefix := netip.AddrFrom4([4]byte{127, 30, byte(third), 0})
-		lock, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(prefix.Next().String(), lockPort))
+		block := netip.AddrFrom4([4]byte{127, 30, byte(third), 0})
+		lock, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(block.Next().String(), lockPort))
 		if err == nil {
-			return addresses{prefix, lock, new(atomic.Uint32)}, nil
+			a.blocks, a.locks, a.last = append(a.blocks, block), append(a.locks, lock), 1 // .1 is the lock's
+			return nil
 		}
 	}
-	return addresses{}, errors.New("reserving pod addresses: all of 127.30.0.0/16 is in use, or its lock port is")
+	return errors.New("reserving pod addresses: all of 127.30.0.0/16 is in use, or its lock port is")
 }
 
 // next gives an address that no pod of the rig has had.
-func (a addresses) next() (string, error) {
-	n := a.last.Add(1) + 1 // .1 is the lock's
-	if n > 254 {
-		return "", fmt.Errorf("no pod address is left in %s/24", a.prefix)
+func (a *addresses) next() (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.last == 254 {
+		if err := a.reserveLocked(); err != nil {
+			return "", fmt.Errorf("no pod address is left: %w", err)
+		}
 	}
-	four := a.prefix.As4()
-	four[3] = byte(n)
+	a.last++
+	four := a.blocks[len(a.blocks)-1].As4()
+	four[3] = a.last
 	return netip.AddrFrom4(four).String(), nil
 }
 
-func (a addresses) release() error {
-	if a.lock == nil {
-		return nil
+func (a *addresses) release() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var errs []error
+	for _, lock := range a.locks {
+		if err := lock.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("releasing pod addresses: %w", err))
+		}
 	}
-	if err := a.lock.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("releasing pod addresses: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }

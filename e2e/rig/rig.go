@@ -140,7 +140,7 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 	if r.programs, err = buildPrograms(ctx, c.Progress); err != nil {
 		return nil, err
 	}
-	if r.addresses, err = reserveAddresses(); err != nil {
+	if err = r.addresses.reserve(); err != nil {
 		return nil, err
 	}
 	if r.identity, err = newIdentity(r.dir); err != nil {

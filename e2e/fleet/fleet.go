@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/kubeapi"
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// fleet is many pods that are made before any of them starts.
+type fleet struct {
+	pods int
+	// speed is how many times faster than AWS's the buckets' clock runs.
+	speed float64
+	logs  string
+	out   io.Writer
+
+	*rig.Rig
+	all []*rig.Pod
+}
+
+const (
+	listenersEach = 50 // of a load balancer
+	replicas      = 3
+	// together is how many pods are made at a time.
+	together = 8
+	// pollEvery is how often is looked whether all are bound; when each was is
+	// read from its file.
+	pollEvery = 250 * time.Millisecond
+)
+
+func (f *fleet) say(format string, args ...any) { fmt.Fprintf(f.out, "- "+format+"\n", args...) }
+
+// config is the installation with all of the allocator's times as much faster as
+// the buckets.
+func (f *fleet) config(kube *kubeapi.API) rig.Config {
+	faster := func(d time.Duration) time.Duration { return time.Duration(float64(d) / f.speed) }
+	published := elbemu.PublishedBuckets()
+	limit := func(b elbemu.Bucket) string {
+		return fmt.Sprintf("{burst: %v, perSecond: %v}", b.Capacity, b.PerSecond*f.speed)
+	}
+	began := time.Now()
+	return rig.Config{
+		Kube: kube, Replicas: replicas, InProcess: true,
+		// Somebody else has a listener on the first one.
+		LoadBalancers: (f.pods + listenersEach) / listenersEach, ListenerPorts: fmt.Sprintf("30000-%d", 30000+listenersEach-1),
+		ClaimDuration: max(faster(2*time.Minute).Round(time.Second), 3*time.Second), RenewEvery: faster(30 * time.Second),
+		SweepEvery: faster(2 * time.Second), AuditEvery: faster(30 * time.Second),
+		Budget: fmt.Sprintf("budget:\n  mutating: %s\n  registration: %s\n  all: %s\n",
+			limit(published.Mutating), limit(published.Registration), limit(published.Account)),
+		Emulator: func(c *elbemu.Config) {
+			c.Buckets = &published
+			c.Now = func() time.Time { return began.Add(time.Duration(float64(time.Since(began)) * f.speed)) }
+		},
+		Output: f.out, Progress: f.out,
+	}
+}
+
+// start starts the system and makes the pods, and waits until all buckets are
+// full, AWS's and those of the budget.
+func (f *fleet) start(ctx context.Context, kube *kubeapi.API) (err error) {
+	c := f.config(kube)
+	f.say("starting %d emulated load balancers and %d allocators", c.LoadBalancers, replicas)
+	if f.Rig, err = rig.New(ctx, c); err != nil {
+		return err
+	}
+	f.say("making %d pods", f.pods)
+	if err = f.gather(ctx); err == nil {
+		err = f.waitFull(ctx)
+	}
+	if err != nil {
+		err = errors.Join(err, f.abandon(ctx))
+	}
+	return err
+}
+
+func (f *fleet) gather(ctx context.Context) error {
+	f.all = make([]*rig.Pod, f.pods)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(together)
+	for i := range f.all {
+		group.Go(func() (err error) {
+			f.all[i], err = f.NewPod(ctx, fmt.Sprintf("game-%d", i), "game=7777/UDP")
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// waitFull waits until nothing comes into the mutating bucket any more. AWS's own
+// is never emptier than what the budget knows of it.
+func (f *fleet) waitFull(ctx context.Context) error {
+	f.say("waiting until the buckets are full")
+	before := -1.
+	return rig.Eventually(ctx, "full buckets", func() error {
+		page, err := f.Replicas[0].Metrics(ctx)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(page) {
+			if text, ok := strings.CutPrefix(line, `portlease_aws_budget_tokens{bucket="mutating"} `); ok {
+				now, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+				if err == nil && now > 0 && now == before {
+					return nil
+				}
+				before = now
+			}
+		}
+		return fmt.Errorf("%.1f tokens are there", before)
+	})
+}
+
+// bind starts all agents at once and waits until the last pod is bound.
+func (f *fleet) bind(ctx context.Context) (result, error) {
+	f.say("starting %d agents; the tokens alone take %.0f s, which are %.0f s here", f.pods, f.bound(), f.bound()/f.speed)
+	r := result{fleet: f, before: f.Emulator.CallCounts(), puts: new(atomic.Int64)}
+	var first atomic.Pointer[time.Time]
+	for _, p := range f.all {
+		p.Hook(func(req *http.Request) (before, after func()) {
+			if req.Method == http.MethodPut {
+				now := time.Now()
+				first.CompareAndSwap(nil, &now)
+				r.puts.Add(1)
+			}
+			return nil, nil
+		})
+		if err := p.Start(); err != nil {
+			return r, err
+		}
+	}
+	patience, cancel := context.WithTimeout(ctx, time.Duration((3*f.bound()/f.speed+60)*float64(time.Second)))
+	defer cancel()
+	last, err := f.waitBound(patience)
+	if err != nil {
+		f.dump()
+		return r, err
+	}
+	r.after, r.took = f.Emulator.CallCounts(), last.Sub(*first.Load())
+	if f.logs != "" {
+		f.dump()
+	}
+	return r, f.Check(ctx)
+}
+
+// bound is how long the mutating calls of all pods take, which are two each, at
+// AWS's rate after its burst.
+func (f *fleet) bound() float64 {
+	b := elbemu.PublishedBuckets().Mutating
+	return max((2*float64(f.pods)-b.Capacity)/b.PerSecond, 1)
+}
+
+// waitBound gives when the last pod was bound and had its endpoint.
+func (f *fleet) waitBound(ctx context.Context) (last time.Time, err error) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		waiting := 0
+		for _, p := range f.all {
+			file, err := os.Stat(filepath.Join(p.Shared(), "endpoint"))
+			if err != nil {
+				waiting++
+				continue
+			}
+			if at := file.ModTime(); at.After(last) {
+				last = at
+			}
+		}
+		if waiting == 0 {
+			return last, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return last, fmt.Errorf("%d pods are not bound: %w", waiting, context.Cause(ctx))
+		}
+	}
+}
+
+// dump writes the logs of all parts.
+func (f *fleet) dump() {
+	if f.logs == "" {
+		return
+	}
+	file, err := os.Create(f.logs)
+	if err != nil {
+		f.say("%v", err)
+		return
+	}
+	defer file.Close() //nolint:errcheck // logs are for people
+	f.Output = file
+	f.DumpLogs()
+}
+
+// abandon tells all agents at once to go, so that stopping them takes as long as
+// one.
+func (f *fleet) abandon(ctx context.Context) error {
+	for _, p := range f.all {
+		if p != nil {
+			p.Cut() // there is nobody to release to
+			if err := p.Signal(); err != nil {
+				return err
+			}
+		}
+	}
+	return f.Abandon(ctx)
+}

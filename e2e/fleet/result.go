@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"text/tabwriter"
+	"time"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+)
+
+// result is what was measured.
+type result struct {
+	*fleet
+	before, after map[string]elbemu.CallCount
+	// took is the real time from the first PUT to the last endpoint.
+	took time.Duration
+	puts *atomic.Int64
+}
+
+// makespan is took in the buckets' time, in seconds.
+func (r result) makespan() float64 { return r.took.Seconds() * r.speed }
+
+// of is what was called of an action.
+func (r result) of(action string) (total, throttled int) {
+	return r.after[action].Total - r.before[action].Total, r.after[action].Throttled - r.before[action].Throttled
+}
+
+// throttledPercent is the part of all calls, whoever made them, that were refused
+// as too many.
+func (r result) throttledPercent() float64 {
+	total, throttled := 0, 0
+	for action := range r.after {
+		n, refused := r.of(action)
+		total, throttled = total+n, throttled+refused
+	}
+	return 100 * float64(throttled) / float64(max(total, 1))
+}
+
+// print says what was measured; it is an error if that is not what is promised.
+func (r result) print(out io.Writer) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(table, "calls\tthrottled\t\t\n")
+	for _, action := range slices.Sorted(maps.Keys(r.after)) {
+		if total, throttled := r.of(action); total > 0 {
+			fmt.Fprintf(table, "%d\t%d\t\t%s\n", total, throttled, action)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	b := elbemu.PublishedBuckets().Mutating
+	fmt.Fprintf(out, "%d PUTs; first PUT to last endpoint %.1f s at speed %v, that is %.1f s at AWS's; %d mutating calls less a burst of %v at %v a second take %.1f s\n",
+		r.puts.Load(), r.took.Seconds(), r.speed, r.makespan(), 2*r.pods, b.Capacity, b.PerSecond, r.bound())
+	ratio := r.makespan() / r.bound()
+	fmt.Fprintf(out, "fleet: %d bound, makespan/bound %.3f, throttled %.2f%%\n", r.pods, ratio, r.throttledPercent())
+	if ratio > mostOfBound || r.throttledPercent() > mostThrottled {
+		return errors.New("it should be at most 1.05 times the bound with at most 1% throttled")
+	}
+	return nil
+}
