@@ -121,10 +121,19 @@ type Config struct {
 }
 
 // Service answers the calls of pods. Any number of them may work on one ledger.
-type Service struct{ Config }
+type Service struct {
+	Config
+	// turns has room for the claims that are worked on at once.
+	turns chan struct{}
+}
+
+// atOnce is how many claims are worked on at a time. A fleet that starts together
+// is many more; were all of them worked on at once, the first would be done no
+// sooner than the last, and AWS would idle meanwhile.
+const atOnce = 8
 
 // New makes a Service.
-func New(c Config) *Service { return &Service{c} }
+func New(c Config) *Service { return &Service{c, make(chan struct{}, atOnce)} }
 
 // rounds is how often a call starts over after losing a compare-and-swap before
 // it tells the caller to come again.
@@ -142,6 +151,12 @@ var errCrowded = api.Errorf(api.Unsettled, "too many others claim at this moment
 // repeated at any time: the same pod gets the same claim wherever it stands.
 // created tells whether this call made the claim.
 func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c api.Claim, created bool, err error) {
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+		return c, false, unavailable(context.Cause(ctx))
+	}
 	if err := req.Validate(); err != nil {
 		return c, false, api.Errorf(api.Invalid, "%v", err)
 	}
