@@ -6,6 +6,8 @@ TOOLS := $(CACHE)/tools
 RACE  := $(if $(shell command -v gcc clang 2>/dev/null),-race)
 SEEDS  ?= 50
 ROUNDS ?= 100
+N      ?= 300
+SPEED  ?= 2
 FUZZ   ?= 20s
 
 # Nested modules are built as their own go.mod says, whatever the caller's
@@ -35,6 +37,10 @@ build: ## build both programs into bin/
 .PHONY: sim
 sim: ## run the deterministic simulation; SEEDS=n, or SEED=n to replay one
 	go test ./e2e/sim -run '^TestSim$$' -count=1 -timeout 2h -v -args $(if $(SEED),-seed=$(SEED),-seeds=$(SEEDS))
+
+.PHONY: fleet
+fleet: assets ## start N (300) pods at once against AWS's rate limits; SPEED=n (2)
+	@go run ./e2e/fleet -pods $(N) -speed $(SPEED)
 
 .PHONY: linearize
 linearize: assets ## check ROUNDS (100) histories of concurrent claims; SEED=n

@@ -126,7 +126,8 @@ func (f *fleet) waitFull(ctx context.Context) error {
 // bind starts all agents at once and waits until the last pod is bound.
 func (f *fleet) bind(ctx context.Context) (result, error) {
 	f.say("starting %d agents; the tokens alone take %.0f s, which are %.0f s here", f.pods, f.bound(), f.bound()/f.speed)
-	r := result{fleet: f, before: f.Emulator.CallCounts(), puts: new(atomic.Int64)}
+	r := newResult(f)
+	r.before = f.Emulator.CallCounts()
 	var first atomic.Pointer[time.Time]
 	for _, p := range f.all {
 		p.Hook(func(req *http.Request) (before, after func()) {

@@ -14,9 +14,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"k8s.io/klog/v2"
 
 	"github.com/portlease/portlease/e2e/kubeapi"
 	"github.com/portlease/portlease/e2e/rig"
@@ -31,9 +34,10 @@ const (
 )
 
 func run() int {
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // the allocators' elections are of no interest here
 	f := fleet{out: os.Stdout}
 	flag.IntVar(&f.pods, "pods", 300, "how many pods start at once")
-	flag.Float64Var(&f.speed, "speed", 3, "how many times faster than AWS's the buckets' clock runs")
+	flag.Float64Var(&f.speed, "speed", 2, "how many times faster than AWS's the buckets' clock runs")
 	flag.StringVar(&f.logs, "logs", "", "file to write all logs to")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

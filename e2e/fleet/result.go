@@ -22,6 +22,8 @@ type result struct {
 	puts *atomic.Int64
 }
 
+func newResult(f *fleet) result { return result{fleet: f, puts: new(atomic.Int64)} }
+
 // makespan is took in the buckets' time, in seconds.
 func (r result) makespan() float64 { return r.took.Seconds() * r.speed }
 
