@@ -45,7 +45,7 @@ func (a *actor) act(ctx context.Context) {
 		}
 		dice := a.rng.IntN(100)
 		switch {
-		case dice >= 65 && dice < 80 && len(a.past) > 0:
+		case len(a.past) > 0 && (dice < 10 || a.claim == nil && dice < 50):
 			a.late(ctx)
 			continue
 		case a.claim == nil:
