@@ -21,7 +21,21 @@ import (
 const notSent spec.Outcome = "not sent"
 
 // callLimit is how long a pod waits for an answer before it asks another replica.
-const callLimit = time.Second
+// Now and then one has no patience, so that its call is still under way while the
+// next is made.
+const (
+	callLimit      = 2 * time.Second
+	impatientLimit = 300 * time.Millisecond
+)
+
+func (r *round) limit() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.moods != nil && r.moods.IntN(10) == 0 {
+		return impatientLimit
+	}
+	return callLimit
+}
 
 func (r *round) put(ctx context.Context, a *actor, replica, lane int) (spec.Op, api.Claim) {
 	request := api.ClaimRequest{PodUID: a.pod.UID, PodIP: a.pod.IP, Pool: pool, HealthPort: 9901}
@@ -81,7 +95,7 @@ func call(ctx context.Context, r *round, a *actor, replica int, op spec.Op, meth
 		}
 		text = string(encoded)
 	}
-	limited, cancel := context.WithTimeout(ctx, callLimit)
+	limited, cancel := context.WithTimeout(ctx, r.limit())
 	defer cancel()
 	op.Start = time.Since(r.began)
 	status, answer, err := r.send(limited, replica, method, at.URL()+api.ClaimPath(r.rig.Games, a.pod.Name)+suffix, a.token, text)

@@ -57,7 +57,7 @@ func linearize(ctx context.Context, rounds int, seed uint64, out io.Writer) (err
 			return err
 		}
 	}
-	violations, err := clean(ctx, kube, rounds, seed, out)
+	violations, err := clean(ctx, kube, nil, rounds, seed, out)
 	if err != nil {
 		return err
 	}
@@ -75,10 +75,11 @@ const decideLimit = 20 * time.Second
 // closeLimit is how long a system may take to end.
 const closeLimit = 2 * time.Minute
 
-// clean plays rounds on the system as it is. It stops at the first violation.
-func clean(ctx context.Context, kube *kubeapi.API, rounds int, seed uint64, out io.Writer) (violations int, err error) {
+// clean plays rounds on a system that is not broken. It stops at the first
+// violation.
+func clean(ctx context.Context, kube *kubeapi.API, door rig.KubeDoor, rounds int, seed uint64, out io.Writer) (violations int, err error) {
 	var logs bytes.Buffer
-	c, err := newCourse(ctx, kube, seed, nil, &logs)
+	c, err := newCourse(ctx, kube, seed, door, &logs)
 	if err != nil {
 		return 0, err
 	}

@@ -24,6 +24,8 @@ type round struct {
 
 	mu  sync.Mutex
 	ops []spec.Op
+	// moods decides how patient a call is; nil is always patient.
+	moods *rand.Rand
 	// foreign is port lease → removal of somebody else's listener on it.
 	foreign map[string]func(context.Context) error
 	trouble error
@@ -49,6 +51,7 @@ func (c *course) play(ctx context.Context, number int) (spec.History, error) {
 		return h, err
 	}
 	r.cast()
+	r.moods = r.source(len(r.actors) + 1)
 	r.began = time.Now()
 	storm, over := context.WithCancel(ctx)
 	var weather sync.WaitGroup

@@ -16,7 +16,17 @@ const claimPrefix = "claim-"
 // of its own. Their names get the replica's number on the way in and lose it on
 // the way out, and nobody sees those of another.
 func NoClaimLease(replica int, next http.RoundTripper) http.RoundTripper {
-	o := own{suffix: fmt.Sprintf(".r%d", replica)}
+	return own{suffix: fmt.Sprintf(".r%d", replica)}.door(next)
+}
+
+// Nothing breaks nothing: it reads and writes all that NoClaimLease does, and
+// changes no name. What is found behind it is not found because of the door.
+func Nothing(_ int, next http.RoundTripper) http.RoundTripper { return own{}.door(next) }
+
+// own renames the claim leases of one replica.
+type own struct{ suffix string }
+
+func (o own) door(next http.RoundTripper) http.RoundTripper {
 	return roundTrip(func(r *http.Request) (*http.Response, error) {
 		collection, name, leases := leasePath(r.URL.Path)
 		if !leases {
@@ -49,9 +59,6 @@ func NoClaimLease(replica int, next http.RoundTripper) http.RoundTripper {
 		return rewritten(answer, o.object)
 	})
 }
-
-// own renames the claim leases of one replica.
-type own struct{ suffix string }
 
 // rename takes the replica's number off an object's name. It tells whether the
 // object is the replica's to see.
