@@ -9,6 +9,7 @@ import (
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
+	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -49,9 +50,23 @@ func (r *Rig) ForeignListener(ctx context.Context, port int) error {
 	return err
 }
 
+// ListenerOfAnotherLedger is ForeignListener by another installation, whose tags
+// differ from ours in nothing but the ledger's id.
+func (r *Rig) ListenerOfAnotherLedger(ctx context.Context, port int) error {
+	var tags []types.Tag
+	for key, value := range (elb.Tags{
+		Ledger: "another-cluster/portlease", Namespace: r.Games, Pod: "game-0", PodUID: "u",
+		Lease: ledger.PortName(ledger.LoadBalancerID(r.LoadBalancerARNs[0]), port), Epoch: "e", Generation: 1,
+	}).Map() {
+		tags = append(tags, types.Tag{Key: &key, Value: &value})
+	}
+	_, err := r.ForeignListenerOn(ctx, 0, port, tags...)
+	return err
+}
+
 // ForeignListenerOn is ForeignListener on any load balancer of the pool. remove
 // takes it away again.
-func (r *Rig) ForeignListenerOn(ctx context.Context, loadBalancer, port int) (remove func(context.Context) error, err error) {
+func (r *Rig) ForeignListenerOn(ctx context.Context, loadBalancer, port int, tags ...types.Tag) (remove func(context.Context) error, err error) {
 	client := r.ELB()
 	name := fmt.Sprintf("somebody-else-%d", port)
 	if loadBalancer > 0 {
@@ -59,13 +74,13 @@ func (r *Rig) ForeignListenerOn(ctx context.Context, loadBalancer, port int) (re
 	}
 	group, err := client.CreateTargetGroup(ctx, &elbv2.CreateTargetGroupInput{
 		Name: &name, Protocol: types.ProtocolEnumTcp, Port: aws.Int32(443),
-		VpcId: aws.String("vpc-rig"), TargetType: types.TargetTypeEnumIp,
+		VpcId: aws.String("vpc-rig"), TargetType: types.TargetTypeEnumIp, Tags: tags,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making somebody else's target group: %w", err)
 	}
 	listener, err := client.CreateListener(ctx, &elbv2.CreateListenerInput{
-		LoadBalancerArn: &r.LoadBalancerARNs[loadBalancer], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp,
+		LoadBalancerArn: &r.LoadBalancerARNs[loadBalancer], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp, Tags: tags,
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: group.TargetGroups[0].TargetGroupArn}},
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package rig_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -125,9 +126,15 @@ func tag(key, value string) types.Tag { return types.Tag{Key: &key, Value: &valu
 // pool: the ledger says so on every replica, nobody is granted it, and it is
 // handed out again when the listener is gone.
 func TestForeignListenerBlocksItsPort(t *testing.T) {
+	t.Run("untagged", func(t *testing.T) { foreignListenerBlocks(t, (*rig.Rig).ForeignListener) })
+	t.Run("another cluster's", func(t *testing.T) { foreignListenerBlocks(t, (*rig.Rig).ListenerOfAnotherLedger) })
+}
+
+func foreignListenerBlocks(t *testing.T, listen func(*rig.Rig, context.Context, int) error) {
+	t.Helper()
 	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000-30001"})
 	ctx := t.Context()
-	must(t, r.ForeignListener(ctx, 30000))
+	must(t, listen(r, ctx, 30000))
 	lease := ledger.PortName(ledger.LoadBalancerID(r.LoadBalancerARNs[0]), 30000)
 	must(t, rig.Eventually(ctx, "the port to be blocked", func() error {
 		port, err := r.Port(ctx, lease)

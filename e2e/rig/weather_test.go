@@ -1,9 +1,12 @@
 package rig_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,4 +129,57 @@ func TestZombie(t *testing.T) {
 	if after := bindingOf(t, r, heir); fmt.Sprint(before) != fmt.Sprint(after) {
 		t.Errorf("the heir's binding was %+v and is %+v", before, after)
 	}
+}
+
+// TestGracefulStopFinishesWhatItHasBegun ends a replica with SIGTERM while it
+// works on a claim that the API server holds up: the claim is granted, by that
+// very replica, and only then does it end.
+func TestGracefulStopFinishesWhatItHasBegun(t *testing.T) {
+	r := start(t, rig.Config{})
+	ctx := t.Context()
+	a := r.Replicas[0]
+	p, err := r.NewPod(ctx, "game-0", "game=7777/UDP")
+	must(t, err)
+	token, err := r.Token(ctx, p.Name)
+	must(t, err)
+	must(t, r.Kube.Pause())
+	resume := sync.OnceFunc(func() { must(t, r.Kube.Resume()) })
+	defer resume()
+	answered := make(chan int, 1)
+	go func() {
+		_, _, status := put(t, p, a, token, request(p, onePort))
+		answered <- status
+	}()
+	// By the time the replica has noticed that the API server does not answer, it
+	// has long begun with the claim.
+	must(t, rig.Eventually(ctx, "the replica to be unready", func() error {
+		if status, _, err := a.Call(ctx, http.MethodGet, "/readyz", "", ""); err != nil || status == http.StatusOK {
+			return fmt.Errorf("it answers %d, %w", status, err)
+		}
+		return nil
+	}))
+	stopped := make(chan error, 1)
+	go func() { stopped <- a.Stop(context.WithoutCancel(ctx)) }()
+	must(t, rig.Eventually(ctx, "the replica to take no more calls", func() error {
+		if status, _, err := a.Call(ctx, http.MethodGet, "/livez", "", ""); err == nil {
+			return fmt.Errorf("it answers %d", status)
+		}
+		return nil
+	}))
+	select {
+	case err := <-stopped:
+		t.Fatalf("it stopped before the claim was answered: %v", err)
+	case status := <-answered:
+		t.Fatalf("it answered %d with the API server away", status)
+	default:
+	}
+	resume()
+	if status := <-answered; status != http.StatusCreated {
+		t.Errorf("it answered %d", status)
+	}
+	must(t, <-stopped)
+	if c, err := p.Claim(ctx); err != nil || c.Value.State != ledger.Granted {
+		t.Errorf("the claim is %+v, %v", c, err)
+	}
+	check(t, r)
 }
