@@ -110,7 +110,7 @@ func (s *Service) prove(ctx context.Context, h Holder, p ledger.Port, f api.Fenc
 	if err != nil {
 		return unavailable(err)
 	}
-	if proof.PodUID != h.UID || proof.Fence != f || !slices.Equal(sight.Forwards[p.ListenerPort], []string{p.TargetGroupARN}) {
+	if proof.PodUID != h.UID || proof.Fence != f || !slices.Equal(sight.Listeners[p.ListenerPort].TargetGroupARNs, []string{p.TargetGroupARN}) {
 		return errNotAdopted
 	}
 	port, err := s.Ports.Get(ctx, f.Lease)

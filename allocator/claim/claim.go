@@ -36,6 +36,9 @@ type Pool struct {
 	LoadBalancers []LoadBalancer
 	// LeftOut says of each load balancer that cannot be used now why not.
 	LeftOut []string
+	// Unread tells that one of them is left out only because this process has not
+	// read it from AWS yet, so that nobody can say what the pool has.
+	Unread bool
 }
 
 // LoadBalancer is one load balancer that is fit for use.
@@ -67,11 +70,16 @@ type Pools interface {
 type Sight struct {
 	// Gone is a load balancer that does not exist.
 	Gone bool
-	// Forwards has the target groups that each listener forwards to, by listener
-	// port.
-	Forwards map[int][]string
+	// Listeners are those it has, by listener port.
+	Listeners map[int]Listener
 	// Limit is how many listeners it may have.
 	Limit int
+}
+
+// Listener is a listener and what it forwards to.
+type Listener struct {
+	ARN             string
+	TargetGroupARNs []string
 }
 
 // Budget paces the calls to AWS.

@@ -38,7 +38,10 @@ func (s *Service) Conflict(ctx context.Context, h Holder, req api.ConflictReques
 	if err != nil {
 		return api.Claim{}, unavailable(err)
 	}
-	if reason := sight.refuses(port.Value); reason != "" {
+	if reason, foreign := sight.refuses(port.Value); reason != "" {
+		if err := s.blocked(ctx, r.Name, req.Fence, foreign); err != nil {
+			return api.Claim{}, err
+		}
 		s.Count("conflict", r.Value.Pool)
 		s.Log.WarnContext(ctx, "claim moves to another port", "lease", req.Fence.Lease, "port", port.Value.ListenerPort, "reason", reason)
 		exclude := map[string]bool{req.Fence.Lease: true}
@@ -56,17 +59,32 @@ func (s *Service) Conflict(ctx context.Context, h Holder, req api.ConflictReques
 	return s.paid(ctx, r, 0)
 }
 
-// refuses says why no listener of this holding can be made; empty if one can, or
-// is there.
-func (t Sight) refuses(p ledger.Port) string {
-	groups, exists := t.Forwards[p.ListenerPort]
+// blocked writes down whose listener is on the port, so that no replica hands it
+// out again before the janitor has seen that it is gone.
+func (s *Service) blocked(ctx context.Context, claim string, f api.Fence, listener string) error {
+	_, err := s.changePort(ctx, f.Lease, func(p *ledger.Port) error {
+		if listener != "" && p.Holds(claim, f) {
+			p.Foreign = listener
+		}
+		return nil
+	})
+	if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
+		return nil // nobody is granted it from that
+	}
+	return err
+}
+
+// refuses says why no listener of this holding can be made, and the ARN of the
+// one that is in the way if it is that; empty if one can, or is there.
+func (t Sight) refuses(p ledger.Port) (reason, listener string) {
+	found, exists := t.Listeners[p.ListenerPort]
 	switch {
 	case t.Gone:
-		return "the load balancer is gone"
-	case exists && (len(groups) != 1 || groups[0] != p.TargetGroupARN):
-		return "somebody else's listener is on the port"
-	case !exists && len(t.Forwards) >= t.Limit:
-		return "the load balancer has as many listeners as it may"
+		return "the load balancer is gone", ""
+	case exists && (len(found.TargetGroupARNs) != 1 || found.TargetGroupARNs[0] != p.TargetGroupARN):
+		return "somebody else's listener is on the port", found.ARN
+	case !exists && len(t.Listeners) >= t.Limit:
+		return "the load balancer has as many listeners as it may", ""
 	}
-	return ""
+	return "", ""
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/portpool"
@@ -58,6 +59,10 @@ func (s *Service) plan(r ledger.Record[ledger.Claim], exclude map[string]bool) (
 	wish.Ports = len(c.Wanted)
 	open := slices.DeleteFunc(slices.Clone(pool.LoadBalancers), func(lb LoadBalancer) bool { return lb.Closed != "" })
 	choice, err := portpool.Choose(s.candidates(pool, open, ports, c, exclude), wish)
+	if err != nil && pool.Unread {
+		// Nothing is given up for what may turn out to be wrong in a moment.
+		return c, api.Errorf(api.Unavailable, "the load balancers of pool %s are not all read from AWS yet: %s", c.Pool, strings.Join(pool.LeftOut, ", ")).WithRetryAfter(retrySoon)
+	}
 	if err != nil {
 		return c, err
 	}

@@ -43,22 +43,25 @@ func TestOpen(t *testing.T) {
 
 func TestSightRefuses(t *testing.T) {
 	p := ledger.Port{ListenerPort: 30000, TargetGroupARN: "ours"}
+	listeners := func(port int, forwards ...string) map[int]Listener {
+		return map[int]Listener{port: {ARN: "listener", TargetGroupARNs: forwards}}
+	}
 	for _, test := range []struct {
-		name  string
-		sight Sight
-		want  bool
+		name           string
+		sight          Sight
+		refused, inWay bool
 	}{
-		{"nothing there", Sight{Forwards: map[int][]string{}, Limit: 1}, false},
-		{"our own listener", Sight{Forwards: map[int][]string{30000: {"ours"}}, Limit: 1}, false},
-		{"somebody else's", Sight{Forwards: map[int][]string{30000: {"theirs"}}, Limit: 50}, true},
-		{"somebody else's that forwards to ours as well", Sight{Forwards: map[int][]string{30000: {"ours", "theirs"}}, Limit: 50}, true},
-		{"one that forwards nowhere", Sight{Forwards: map[int][]string{30000: nil}, Limit: 50}, true},
-		{"full", Sight{Forwards: map[int][]string{1: {"a"}, 2: {"b"}}, Limit: 2}, true},
-		{"room for one", Sight{Forwards: map[int][]string{1: {"a"}}, Limit: 2}, false},
-		{"gone", Sight{Gone: true, Limit: 50}, true},
+		{"nothing there", Sight{Limit: 1}, false, false},
+		{"our own listener", Sight{Listeners: listeners(30000, "ours"), Limit: 1}, false, false},
+		{"somebody else's", Sight{Listeners: listeners(30000, "theirs"), Limit: 50}, true, true},
+		{"somebody else's that forwards to ours as well", Sight{Listeners: listeners(30000, "ours", "theirs"), Limit: 50}, true, true},
+		{"one that forwards nowhere", Sight{Listeners: listeners(30000), Limit: 50}, true, true},
+		{"full", Sight{Listeners: listeners(1, "a"), Limit: 1}, true, false},
+		{"room for one", Sight{Listeners: listeners(1, "a"), Limit: 2}, false, false},
+		{"gone", Sight{Gone: true, Limit: 50}, true, false},
 	} {
-		if got := test.sight.refuses(p); (got != "") != test.want {
-			t.Errorf("%s: %q", test.name, got)
+		if reason, listener := test.sight.refuses(p); (reason != "") != test.refused || (listener != "") != test.inWay {
+			t.Errorf("%s: %q, %q", test.name, reason, listener)
 		}
 	}
 }

@@ -38,6 +38,7 @@ func (i *Inventory) Pool(name string) (claim.Pool, bool) {
 	for _, arn := range i.membersLocked(p) {
 		if reason := i.leftOutLocked(at, arn, vpc); reason != "" {
 			pool.LeftOut = append(pool.LeftOut, fmt.Sprintf("%s (%s)", arn, reason))
+			pool.Unread = pool.Unread || reason == notRead
 			continue
 		}
 		known := i.known[arn]
@@ -53,12 +54,14 @@ func (i *Inventory) Pool(name string) (claim.Pool, bool) {
 	return pool, true
 }
 
+const notRead = "not read from AWS yet"
+
 // leftOutLocked says why a member of a pool cannot be used; empty if it can.
 func (i *Inventory) leftOutLocked(pool int, arn, vpc string) string {
 	p, known := i.pools[pool], i.known[arn]
 	switch {
 	case known == nil || known.unfit == "" && known.listeners == nil:
-		return "not read from AWS yet"
+		return notRead
 	case known.unfit != "":
 		return known.unfit
 	case known.VPC != vpc:
@@ -125,12 +128,12 @@ func (i *Inventory) Look(ctx context.Context, arn string) (claim.Sight, error) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	sight := claim.Sight{Forwards: make(map[int][]string, len(listeners)), Limit: i.limit}
+	sight := claim.Sight{Listeners: make(map[int]claim.Listener, len(listeners)), Limit: i.limit}
 	if known := i.known[arn]; known != nil {
 		sight.Gone = known.gone
 	}
 	for _, l := range listeners {
-		sight.Forwards[l.Port] = l.TargetGroupARNs
+		sight.Listeners[l.Port] = claim.Listener{ARN: l.ARN, TargetGroupARNs: l.TargetGroupARNs}
 	}
 	return sight, nil
 }

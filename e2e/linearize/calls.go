@@ -153,11 +153,6 @@ func outcome(status int, text []byte, err error) (spec.Outcome, string) {
 	}
 	switch problem.Code {
 	case api.Exhausted:
-		if strings.Contains(problem.Detail, "left out") {
-			// It speaks of what is left of the pool. A replica that has not read its
-			// load balancers yet is as one that puts the pod off.
-			return spec.Refused, problem.Detail
-		}
 		return spec.Exhausted, ""
 	case api.Releasing, api.Lost:
 		return spec.Outcome(problem.Code), ""

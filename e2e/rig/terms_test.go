@@ -2,6 +2,7 @@ package rig_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -163,6 +164,35 @@ func foreignListenerBlocks(t *testing.T, listen func(*rig.Rig, context.Context, 
 	must(t, err)
 	if port.Name != lease || port.Value.Generation != 1 || port.Value.Foreign != "" || port.Value.Epoch == "" {
 		t.Errorf("it got %+v", port)
+	}
+	check(t, r)
+}
+
+// TestAConflictIsKnownToEveryReplica has one replica find a foreign listener on a
+// port that was just granted: no other hands that port out, although none of them
+// has listed the load balancer since.
+func TestAConflictIsKnownToEveryReplica(t *testing.T) {
+	r := start(t, rig.Config{Replicas: 3, ListenerPorts: "30000", AuditEvery: time.Hour})
+	ctx := t.Context()
+	p, err := r.NewPod(ctx, "game-0", "game=7777/UDP")
+	must(t, err)
+	token, err := r.Token(ctx, p.Name)
+	must(t, err)
+	c, problem, _ := put(t, p, r.Replicas[0], token, request(p, onePort))
+	if len(c.Ports) != 1 {
+		t.Fatalf("it was granted %+v, %+v", c, problem)
+	}
+	must(t, r.ForeignListener(ctx, 30000))
+	body, err := json.Marshal(api.ConflictRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
+	must(t, err)
+	status, text, err := p.Call(ctx, r.Replicas[1], http.MethodPost, api.CallConflict, token, string(body))
+	if err != nil || !strings.Contains(text, string(api.Exhausted)) {
+		t.Fatalf("the conflict was answered %d %s, %v", status, text, err)
+	}
+	for _, a := range r.Replicas {
+		if c, problem, _ := put(t, p, a, token, request(p, onePort)); problem.Code != api.Exhausted {
+			t.Errorf("%s: %+v, %+v", a.Name(), c, problem)
+		}
 	}
 	check(t, r)
 }
