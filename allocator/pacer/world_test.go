@@ -26,6 +26,9 @@ type store[T any] struct {
 	writes  int
 	// flight is how long each call takes.
 	flight time.Duration
+	// answer is how long the writer learns of its write later than those who watch
+	// could.
+	answer time.Duration
 	// fault, if set, is asked before each write whether it is carried out, and what
 	// the writer is told then.
 	fault func() (apply bool, err error)
@@ -94,6 +97,9 @@ func (t *table[T]) Update(ctx context.Context, r ledger.Record[T]) (ledger.Recor
 func (t *table[T]) write(ctx context.Context, r ledger.Record[T], exists bool) (ledger.Record[T], error) {
 	if err := t.fly(ctx); err != nil {
 		return r, err
+	}
+	if t.answer > 0 {
+		defer time.Sleep(t.answer) // of the bubble's clock
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
