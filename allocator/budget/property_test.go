@@ -10,7 +10,7 @@ import (
 // seconds late, pauses, restarts, lost writes, lost answers, holders that die
 // after their first call, and all three classes at once.
 func TestNeverAboveTheBucket(t *testing.T) {
-	seeds(t, 20, func(t *testing.T, seed uint64) {
+	seeds(t, 12, func(t *testing.T, seed uint64) {
 		w := newWorld(seed)
 		for range 1 + w.rand.IntN(5) {
 			n := &node{speed: 1, lag: w.upTo(3 * time.Second)}
@@ -67,7 +67,7 @@ func burst(l Limits) Tokens { return Tokens{l.Mutating.Burst, l.Registration.Bur
 // TestNeverAboveAWS makes each call some time after its permit, in any order, up
 // to slack later but for catchUp. That must fit into AWS's own bucket.
 func TestNeverAboveAWS(t *testing.T) {
-	seeds(t, 30, func(t *testing.T, seed uint64) {
+	seeds(t, 12, func(t *testing.T, seed uint64) {
 		w := newWorld(seed, right(3)...)
 		w.limits = Default()
 		j := newJudge(burst(w.limits), w.limits.perSecond())
