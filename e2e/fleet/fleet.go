@@ -55,8 +55,7 @@ func (f *fleet) config(kube *kubeapi.API) rig.Config {
 	began := time.Now()
 	return rig.Config{
 		Kube: kube, Replicas: replicas, InProcess: true,
-		// Somebody else has a listener on the first one.
-		LoadBalancers: (f.pods + listenersEach) / listenersEach, ListenerPorts: fmt.Sprintf("30000-%d", 30000+listenersEach-1),
+		LoadBalancers: (f.pods + listenersEach - 1) / listenersEach, Alone: true, ListenerPorts: fmt.Sprintf("30000-%d", 30000+listenersEach-1),
 		ClaimDuration: max(faster(2*time.Minute).Round(time.Second), 3*time.Second), RenewEvery: faster(30 * time.Second),
 		SweepEvery: faster(2 * time.Second), AuditEvery: faster(30 * time.Second),
 		Budget: fmt.Sprintf("budget:\n  mutating: %s\n  registration: %s\n  all: %s\n",

@@ -29,8 +29,10 @@ const ForeignPort = 443
 // load balancer of the pool, and a target group that is named like ours but
 // carries another ledger's tags.
 func (r *Rig) makeForeign(ctx context.Context) error {
-	if err := r.ForeignListener(ctx, ForeignPort); err != nil {
-		return err
+	if !r.Alone {
+		if err := r.ForeignListener(ctx, ForeignPort); err != nil {
+			return err
+		}
 	}
 	tags := elb.Tags{Ledger: "another-cluster/portlease", Namespace: "games", Pod: "game-0", PodUID: "u", Lease: "l-1", Epoch: "e", Generation: 1}
 	if _, err := elb.New(r.AWS()).CreateTargetGroup(ctx, elb.TargetGroupSpec{

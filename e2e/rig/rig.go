@@ -46,6 +46,10 @@ type Config struct {
 	// that nobody waits.
 	Budget string
 
+	// Alone leaves out what belongs to others on the load balancers, for tests that
+	// need every listener.
+	Alone bool
+
 	// InProcess runs allocators and agents in this process. They can then be
 	// stopped and cut off, and neither killed nor paused.
 	InProcess bool

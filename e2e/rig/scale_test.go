@@ -46,13 +46,10 @@ type cost struct {
 func scale(t *testing.T, loadBalancers int) (c cost) {
 	const perLoadBalancer = 50
 	r := start(t, rig.Config{
-		LoadBalancers: loadBalancers, ListenerPorts: "30000-30049", ClaimDuration: time.Hour, RenewEvery: time.Minute,
+		LoadBalancers: loadBalancers, Alone: true, ListenerPorts: "30000-30049", ClaimDuration: time.Hour, RenewEvery: time.Minute,
 		Emulator: func(c *elbemu.Config) { c.Quotas.LoadBalancers = loadBalancers },
 	})
 	ctx := t.Context()
-	// Everything is free of somebody else's listener but the first load balancer,
-	// which has one: that one's limit is reached with 49.
-	must(t, r.RemoveForeignListener(ctx, rig.ForeignPort))
 	must(t, r.Replicas[0].Stop(ctx))
 	t.Cleanup(func() { // or the ledger would be full of claims that nobody gives back
 		if err := r.Admin.CoordinationV1().Leases(r.Namespace).DeleteCollection(context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
