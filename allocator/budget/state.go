@@ -80,6 +80,13 @@ func (d Demand) part() float64 {
 	return fedPart
 }
 
+// looks is how much is kept for looks at most.
+func (l Limits) looks() float64 { return max(LookCost.All, min(mostLooks, l.capacity().All/4)) }
+
+// LooksAtOnce is how many looks may be asked for together: more than what is kept
+// for them could be refused for as long as creates wait.
+func (l Limits) LooksAtOnce() int { return int(l.looks()) }
+
 // After is the state after a time in which nobody took anything.
 func (s State) After(l Limits, elapsed time.Duration, d Demand) State {
 	elapsed = max(elapsed, 0)
@@ -88,7 +95,7 @@ func (s State) After(l Limits, elapsed time.Duration, d Demand) State {
 	full := l.capacity()
 	gain := l.perSecond().Times(s.uncut(seconds))
 	s.Tokens = s.Tokens.atLeast(Tokens{-mostDebt, -mostDebt, -mostDebt}).Plus(gain).atMost(full)
-	s.Looks = max(min(s.Looks+gain.All*lookPart, min(full.All, max(LookCost.All, min(mostLooks, full.All/4)))), 0)
+	s.Looks = max(min(s.Looks+gain.All*lookPart, min(full.All, l.looks())), 0)
 	s.Deletes = s.Deletes.Plus(gain.Times(d.part())).atMost(kept(full, d)).atLeast(Tokens{})
 	s.Cut = min(max(s.Cut-seconds*recovery, 0), mostCut)
 	s.Calm = min(max(s.Calm, 0)+seconds, cutPause.Seconds())

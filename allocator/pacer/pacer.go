@@ -164,12 +164,13 @@ const longestLook = time.Second
 // Look waits until so many Describe calls are paid for, or ctx ends.
 func (p *Pacer) Look(ctx context.Context, calls int) error {
 	for calls > 0 {
-		wait, err := p.do(ctx, &ask{class: budget.Look, cost: budget.LookCost})
+		n := min(calls, p.Limits().LooksAtOnce())
+		wait, err := p.do(ctx, &ask{class: budget.Look, cost: budget.LookCost.Times(float64(n))})
 		if err != nil {
 			return err
 		}
 		if wait == 0 {
-			calls--
+			calls -= n
 			continue
 		}
 		timer := time.NewTimer(min(wait, longestLook))

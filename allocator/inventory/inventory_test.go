@@ -1,0 +1,235 @@
+package inventory_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/inventory"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/poolfile"
+	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// still is a view that nobody changes.
+type still[T any] struct {
+	ledger.Table[T]
+	all map[string]T
+}
+
+func (s still[T]) View() (all []ledger.Record[T]) {
+	for name, value := range s.all {
+		all = append(all, ledger.Record[T]{Name: name, Value: value})
+	}
+	return all
+}
+
+func (s still[T]) Peek(name string) (ledger.Record[T], bool) {
+	value, ok := s.all[name]
+	return ledger.Record[T]{Name: name, Value: value}, ok
+}
+
+// account is an emulated AWS account with two VPCs.
+type account struct {
+	config aws.Config
+	ports  map[string]ledger.Port
+	cordon map[string]ledger.Balancer
+}
+
+func newAccount(t *testing.T) *account {
+	t.Helper()
+	emulator, err := elbemu.New(elbemu.Config{
+		Region: "us-east-1",
+		VPCs:   []elbemu.VPC{{ID: "vpc-a", CIDR: netip.MustParsePrefix("127.30.0.0/16")}, {ID: "vpc-b", CIDR: netip.MustParsePrefix("127.31.0.0/16")}},
+		Subnets: []elbemu.Subnet{
+			{ID: "subnet-a", CIDR: netip.MustParsePrefix("127.30.0.0/17"), Zone: "us-east-1a"},
+			{ID: "subnet-b", CIDR: netip.MustParsePrefix("127.31.0.0/17"), Zone: "us-east-1a"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := emulator.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &account{
+		config: aws.Config{
+			Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("PERSON", "secret", ""),
+			HTTPClient: &http.Client{Transport: emulator},
+		},
+		ports: make(map[string]ledger.Port), cordon: make(map[string]ledger.Balancer),
+	}
+}
+
+// loadBalancer makes one with cross-zone on, in the VPC of a subnet.
+func (a *account) loadBalancer(t *testing.T, name, subnet string, tags ...string) string {
+	t.Helper()
+	client := elbv2.NewFromConfig(a.config)
+	in := &elbv2.CreateLoadBalancerInput{Name: &name, Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{subnet}}
+	for _, tag := range tags {
+		key, value, _ := strings.Cut(tag, "=")
+		in.Tags = append(in.Tags, types.Tag{Key: &key, Value: &value})
+	}
+	made, err := client.CreateLoadBalancer(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := made.LoadBalancers[0].LoadBalancerArn
+	if _, err := client.ModifyLoadBalancerAttributes(t.Context(), &elbv2.ModifyLoadBalancerAttributesInput{
+		LoadBalancerArn: arn,
+		Attributes:      []types.LoadBalancerAttribute{{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String("true")}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return *arn
+}
+
+func (a *account) inventory(pools ...poolfile.Pool) *inventory.Inventory {
+	return inventory.New(inventory.Config{
+		Ledger: "l", AWS: elb.New(a.config), Ports: still[ledger.Port]{all: a.ports}, Balancers: still[ledger.Balancer]{all: a.cordon},
+		Log: slog.New(slog.DiscardHandler),
+	}, pools)
+}
+
+func read(t *testing.T, i *inventory.Inventory) {
+	t.Helper()
+	if err := i.Describe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func pool(name string, from, to int, arns ...string) poolfile.Pool {
+	return poolfile.Pool{Name: name, LoadBalancers: arns, Ranges: []portpool.Range{{From: from, To: to}}}
+}
+
+// shows holds a pool to the load balancers that it uses, and to a reason for each
+// that it leaves out.
+func shows(t *testing.T, i *inventory.Inventory, name string, use []string, leftOut map[string]string) {
+	t.Helper()
+	p, known := i.Pool(name)
+	var got []string
+	for _, lb := range p.LoadBalancers {
+		got = append(got, lb.ARN)
+	}
+	if !known || fmt.Sprint(got) != fmt.Sprint(use) || len(p.LeftOut) != len(leftOut) {
+		t.Errorf("pool %s uses %v and leaves out %q", name, got, p.LeftOut)
+	}
+	for arn, reason := range leftOut {
+		if all := strings.Join(p.LeftOut, "\n"); !strings.Contains(all, arn+" (") || !strings.Contains(all, reason) {
+			t.Errorf("pool %s leaves out %q, want %s because %q", name, p.LeftOut, arn, reason)
+		}
+	}
+}
+
+func TestNothingIsUsedBeforeItIsListed(t *testing.T) {
+	a := newAccount(t)
+	lb := a.loadBalancer(t, "games", "subnet-a")
+	i := a.inventory(pool("p", 1, 9, lb))
+	shows(t, i, "p", nil, map[string]string{lb: "not read from AWS yet"})
+	if err := i.Describe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p, _ := i.Pool("p"); !p.Unread || len(p.LoadBalancers) > 0 {
+		t.Errorf("described and not listed it is %+v", p)
+	}
+	read(t, i)
+	shows(t, i, "p", []string{lb}, nil)
+	if p, _ := i.Pool("p"); p.Unread {
+		t.Error("it is unread after it was read")
+	}
+	if _, known := i.Pool("q"); known {
+		t.Error("there is a pool that nobody named")
+	}
+}
+
+func TestOneVPCForEachPool(t *testing.T) {
+	a := newAccount(t)
+	here, there := a.loadBalancer(t, "here", "subnet-a"), a.loadBalancer(t, "there", "subnet-b")
+	first, named := pool("first", 1, 9, here, there), pool("named", 11, 19, here, there)
+	named.VPC = "vpc-b"
+	i := a.inventory(first, named)
+	read(t, i)
+	shows(t, i, "first", []string{here}, map[string]string{there: "it is in VPC vpc-b and the pool in vpc-a"})
+	shows(t, i, "named", []string{there}, map[string]string{here: "it is in VPC vpc-a and the pool in vpc-b"})
+}
+
+func TestTagsSelect(t *testing.T) {
+	a := newAccount(t)
+	both, one, none := a.loadBalancer(t, "both", "subnet-a", "team=games", "use=portlease"), a.loadBalancer(t, "one", "subnet-a", "team=games"), a.loadBalancer(t, "none", "subnet-a")
+	tagged, named := pool("tagged", 1, 9), pool("named", 5, 15, none, one)
+	tagged.Tags = map[string]string{"team": "games", "use": "portlease"}
+	wide := pool("wide", 9, 9)
+	wide.Tags = map[string]string{"team": "games"}
+	i := a.inventory(tagged, named, wide)
+	read(t, i)
+	shows(t, i, "tagged", []string{both}, nil)
+	shows(t, i, "named", []string{none, one}, nil)
+	// A port that an earlier pool hands out is not handed out twice.
+	shows(t, i, "wide", nil, map[string]string{both: "its tags put it into pool tagged too", one: "its tags put it into pool named too"})
+	for port, want := range map[int]bool{1: true, 9: true, 10: false} {
+		if i.Offers(both, port) != want {
+			t.Errorf("port %d is offered: %v", port, !want)
+		}
+	}
+}
+
+func TestExchangedPools(t *testing.T) {
+	a := newAccount(t)
+	old, next := a.loadBalancer(t, "old", "subnet-a"), a.loadBalancer(t, "next", "subnet-a")
+	i := a.inventory(pool("p", 1, 9, old))
+	read(t, i)
+	a.ports["held"] = ledger.Port{LoadBalancerARN: old, ListenerPort: 1, State: ledger.Bound}
+	a.cordon[ledger.BalancerName(ledger.LoadBalancerID(next))] = ledger.Balancer{LoadBalancerARN: next, Cordoned: "alice: soon"}
+	i.SetPools([]poolfile.Pool{pool("p", 1, 9, next)})
+	shows(t, i, "p", nil, map[string]string{next: "not read from AWS yet"})
+	read(t, i)
+	shows(t, i, "p", []string{next}, nil)
+	if p, _ := i.Pool("p"); p.LoadBalancers[0].Closed != "cordoned by alice: soon" {
+		t.Errorf("it is %+v", p.LoadBalancers[0])
+	}
+	listed, err := i.List(t.Context())
+	if _, looked := listed[old]; err != nil || !looked {
+		t.Errorf("a load balancer of which a port is held is not looked after: %v, %v", listed, err)
+	}
+	states := i.States()
+	if len(states) != 2 || states[0].ARN != next || states[0].Pool != "p" || states[1].ARN != old || states[1].Pool != "" {
+		t.Errorf("the states are %+v", states)
+	}
+	delete(a.ports, "held")
+	if listed, err := i.List(t.Context()); err != nil || len(listed) != 1 {
+		t.Errorf("listed %v, %v", listed, err)
+	}
+}
+
+func TestLookSeesAGoneLoadBalancer(t *testing.T) {
+	a := newAccount(t)
+	lb := a.loadBalancer(t, "games", "subnet-a")
+	i := a.inventory(pool("p", 1, 9, lb))
+	read(t, i)
+	if _, err := elbv2.NewFromConfig(a.config).DeleteLoadBalancer(t.Context(), &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: &lb}); err != nil {
+		t.Fatal(err)
+	}
+	var pools claim.Pools = i
+	sight, err := pools.Look(context.Background(), lb)
+	if err != nil || !sight.Gone {
+		t.Errorf("it sees %+v, %v", sight, err)
+	}
+	shows(t, i, "p", nil, map[string]string{lb: "does not exist"})
+}
