@@ -88,7 +88,7 @@ func (a *Agent) bind(ctx context.Context, h *holding) error {
 		}
 		// Where the claim stands may be what failed, so it is asked for again; and
 		// the next try is paid for anew.
-		if err := a.claim(ctx, h); err != nil {
+		if err := a.again(ctx, h); err != nil {
 			return err
 		}
 	}

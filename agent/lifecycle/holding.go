@@ -102,6 +102,11 @@ func (h *holding) record(f api.Fence, change func(*api.ClaimedPort)) {
 	}
 }
 
+// listens tells whether any port has a listener that this process knows of.
+func (h *holding) listens() bool {
+	return slices.ContainsFunc(h.claim.Ports, func(p api.ClaimedPort) bool { return h.known(p).listener != "" })
+}
+
 // unbound are the ports still to be bound.
 func (h *holding) unbound() []api.ClaimedPort {
 	return slices.DeleteFunc(slices.Clone(h.claim.Ports), func(p api.ClaimedPort) bool { return h.bindings[p.Fence].bound })

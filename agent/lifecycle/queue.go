@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -26,7 +27,32 @@ func (a *Agent) queue(ctx context.Context, h *holding, wait time.Duration, told 
 	if err := a.pause(ctx, wait); err != nil {
 		return err
 	}
-	return a.claim(ctx, h)
+	return a.again(ctx, h)
+}
+
+// again asks where the claim stands and whether its calls are paid for. A pod that
+// has a listener presents it, so that a ledger that has lost the claim takes it up
+// instead of giving the pod another port.
+func (a *Agent) again(ctx context.Context, h *holding) error {
+	if !h.listens() {
+		return a.claim(ctx, h)
+	}
+	var pace pace
+	for {
+		_, err := a.renew(ctx, h)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, api.ErrLost):
+			return err
+		}
+		a.complain(ctx, "claim not renewed", err)
+		if err := a.pause(ctx, pace.next(err, a.Jitter)); err != nil {
+			return err
+		}
+	}
 }
 
 // noteThrottled counts a call that AWS refused as too many, for the allocator.

@@ -80,8 +80,10 @@ func TestRepairingWaitsForItsTurn(t *testing.T) {
 		w.ledger.change(func() { w.ledger.turn = nil })
 		w.awaitReady(p)
 		w.checkBound(30000)
-		if n := w.ledger.count("claim") - claims; n != 1 {
-			t.Errorf("it asked for its turn %d times", n)
+		// It presents what it has when it asks for its turn: a claim anew could give
+		// it another port.
+		if n := w.ledger.count("claim") - claims; n != 0 {
+			t.Errorf("it claimed anew %d times", n)
 		}
 		p.term()
 	})

@@ -16,8 +16,9 @@ const (
 	describeEvery = 5 * time.Minute
 	// describeRetry is how soon again when that failed.
 	describeRetry = 5 * time.Second
-	// actTimeout bounds one sweep or audit, so that a hanging call ends.
-	actTimeout = 2 * time.Minute
+	// actTimeout bounds one sweep or audit, so that a hanging call ends. A fleet that
+	// starts leaves few of the account's calls to looks.
+	actTimeout = 10 * time.Minute
 	// standbyAudits is how many times rarer a replica that does not lead lists the
 	// load balancers.
 	standbyAudits = 10
@@ -52,28 +53,12 @@ func (h *housekeeping) leading() bool {
 	return term != nil && (*term).Err() == nil
 }
 
-func (h *housekeeping) run(ctx context.Context) error {
+// sweeps observes on every replica and sweeps on the leading one. It never waits
+// for the looks of audits, which may take minutes while a fleet starts.
+func (h *housekeeping) sweeps(ctx context.Context) error {
 	tick := time.NewTicker(h.SweepEvery)
 	defer tick.Stop()
-	var describe, audit time.Time // when next; zero is at once
-	led := false
 	for {
-		now := time.Now()
-		select {
-		case <-h.described:
-			describe = time.Time{}
-		default:
-		}
-		if leads := h.leading(); leads != led {
-			led, audit = leads, time.Time{} // a new leader looks at once
-		}
-		if !now.Before(describe) {
-			describe = now.Add(h.describe(ctx))
-			audit = time.Time{} // what is new is used once it is listed
-		}
-		if !now.Before(audit) {
-			audit = now.Add(h.audit(ctx))
-		}
 		h.sweep(ctx)
 		h.report(ctx)
 		select {
@@ -85,12 +70,45 @@ func (h *housekeeping) run(ctx context.Context) error {
 	}
 }
 
-func (h *housekeeping) describe(ctx context.Context) (next time.Duration) {
-	if err := h.stock.Describe(ctx); err != nil {
-		h.log.ErrorContext(ctx, "load balancers not described", "err", err)
-		return describeRetry
+// audits describes the load balancers now and then and lists them more often.
+func (h *housekeeping) audits(ctx context.Context) error {
+	tick := time.NewTicker(h.SweepEvery)
+	defer tick.Stop()
+	var describe, audit time.Time // when next; zero is at once
+	retry := describeRetry
+	led := false
+	for {
+		if leads := h.leading(); leads != led {
+			led, audit = leads, time.Time{} // a new leader looks at once
+		}
+		if !time.Now().Before(describe) {
+			if err := h.describe(ctx); err != nil {
+				h.log.ErrorContext(ctx, "load balancers not described", "err", err)
+				describe = time.Now().Add(retry)
+				retry = min(2*retry, describeEvery)
+			} else {
+				describe, retry = time.Now().Add(describeEvery), describeRetry
+				audit = time.Time{} // what is new is used once it is listed
+			}
+		}
+		if !time.Now().Before(audit) {
+			next := h.audit(ctx)
+			audit = time.Now().Add(next)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-h.described:
+			describe = time.Time{}
+		}
 	}
-	return describeEvery
+}
+
+func (h *housekeeping) describe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
+	return h.stock.Describe(ctx)
 }
 
 // audit lists what there is. Who stands by does so rarely, because all replicas

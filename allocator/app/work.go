@@ -70,7 +70,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		process: p, stock: stock, leases: leases, observer: observer, nudge: nudge, desk: desk, described: make(chan struct{}, 1),
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
-			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, MayUnbind: pay.Unbind,
+			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, MayUnbind: pay.Unbind, Prepaid: withPrepaid,
 			LookAtPod: pods.Look, Warn: pods.Warn, Count: p.countJanitor, Now: time.Now, Log: p.log,
 		}),
 	}
@@ -82,13 +82,13 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	})
 	p.api.Store(&handler)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return house.run(ctx) })
+	group.Go(func() error { return house.sweeps(ctx) })
+	group.Go(func() error { return house.audits(ctx) })
 	group.Go(func() error {
 		p.followPools(ctx, text, func(file poolfile.File) {
 			p.limits.Store(&file.Limits)
 			stock.SetPools(file.Pools)
 			poke(house.described)
-			poke(nudge)
 		})
 		return nil
 	})

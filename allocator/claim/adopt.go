@@ -49,7 +49,7 @@ func (s *Service) adopt(ctx context.Context, h Holder, req api.RenewRequest) (le
 		return none, err
 	}
 	for i, p := range c.Ports {
-		if _, err := s.Ports.Create(ctx, p.Fence.Lease, ports[i]); err != nil && !errors.Is(err, ledger.ErrConflict) {
+		if _, err := s.restore(ctx, p.Fence, ports[i]); err != nil && !errors.Is(err, ledger.ErrUnreadable) {
 			return none, unavailable(err)
 		}
 	}
@@ -120,7 +120,7 @@ func (s *Service) prove(ctx context.Context, h Holder, p ledger.Port, f api.Fenc
 	if err != nil {
 		return unavailable(err)
 	}
-	if !port.Value.HeldBy(ledger.ClaimName(h.UID), f) {
+	if !port.Value.HeldBy(ledger.ClaimName(h.UID), f) && !nobodys(port.Value, f) {
 		return lost(f)
 	}
 	return nil

@@ -184,12 +184,8 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 	if r, err = s.prolong(ctx, r, req.PodIP); err != nil {
 		return c, created, err
 	}
-	if r.Value.SettledIP != r.Value.PodIP {
-		if err := s.settleIP(ctx, r); err != nil {
-			return c, created, err
-		}
-		// Whatever is written next says so; until then it is looked for again.
-		r.Value.SettledIP = r.Value.PodIP
+	if r, err = s.settle(ctx, r); err != nil {
+		return c, created, err
 	}
 	if r, err = s.advance(ctx, r, nil); err != nil {
 		return c, created, err
@@ -261,7 +257,34 @@ func (s *Service) prolong(ctx context.Context, r ledger.Record[ledger.Claim], ip
 		if r.Value.PodIP == ip && s.Age(r.Name, r.Version) < s.RenewEvery || r.Value.State == ledger.Ending {
 			return r, nil
 		}
-		r.Value.PodIP = ip
+		if r.Value.PodIP != ip {
+			r.Value.PodIP, r.Value.SettledIP = ip, ""
+		}
+		r.Value.RenewedAt = s.Now()
+		updated, err := s.Claims.Update(ctx, r)
+		if err == nil {
+			return updated, nil
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return r, unavailable(err)
+		}
+		if r, err = s.Claims.Get(ctx, r.Name); err != nil {
+			return r, unavailable(err)
+		}
+	}
+	return r, errCrowded
+}
+
+// settle makes sure, once for each address, that no other claim records it.
+func (s *Service) settle(ctx context.Context, r ledger.Record[ledger.Claim]) (ledger.Record[ledger.Claim], error) {
+	for range rounds {
+		if r.Value.SettledIP == r.Value.PodIP || r.Value.State == ledger.Ending {
+			return r, nil
+		}
+		if err := s.settleIP(ctx, r); err != nil {
+			return r, err
+		}
+		r.Value.SettledIP = r.Value.PodIP
 		r.Value.RenewedAt = s.Now()
 		updated, err := s.Claims.Update(ctx, r)
 		if err == nil {

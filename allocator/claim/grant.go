@@ -99,25 +99,49 @@ func writeError(err error) error {
 func (s *Service) notHeld(ctx context.Context, r ledger.Record[ledger.Claim]) ([]string, error) {
 	var gone []string
 	for i, p := range r.Value.Ports {
-		port, err := s.Ports.Get(ctx, p.Fence.Lease)
-		if errors.Is(err, ledger.ErrAbsent) {
-			restored := s.held(r, i)
-			restored.Restored = true
-			if port, err = s.Ports.Create(ctx, p.Fence.Lease, restored); errors.Is(err, ledger.ErrConflict) {
-				// Whoever was faster may have restored it for this very claim.
-				port, err = s.Ports.Get(ctx, p.Fence.Lease)
-			}
-		}
+		restored := s.held(r, i)
+		restored.Restored = true
+		port, err := s.restore(ctx, p.Fence, restored)
 		switch {
 		case errors.Is(err, ledger.ErrAbsent):
 			gone = append(gone, p.Fence.Lease)
 		case err != nil: // one that cannot be read is waited for: it may well be this claim's
 			return nil, unavailable(err)
-		case !port.Value.HeldBy(r.Name, p.Fence):
+		case !port.HeldBy(r.Name, p.Fence):
 			gone = append(gone, p.Fence.Lease)
 		}
 	}
 	return gone, nil
+}
+
+// restore gives the port lease of a holding, written again if it was lost: if
+// there is none, or if what is there is nobody's and older than the holding, as
+// after somebody put back a backup.
+func (s *Service) restore(ctx context.Context, f api.Fence, holding ledger.Port) (ledger.Port, error) {
+	for range rounds {
+		port, err := s.Ports.Get(ctx, f.Lease)
+		switch {
+		case errors.Is(err, ledger.ErrAbsent):
+			port, err = s.Ports.Create(ctx, f.Lease, holding)
+		case err != nil:
+			return port.Value, err
+		case nobodys(port.Value, f):
+			holding.Closed = port.Value.Closed
+			port.Value = holding
+			port, err = s.Ports.Update(ctx, port)
+		default:
+			return port.Value, nil
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return port.Value, err
+		}
+	}
+	return ledger.Port{}, errCrowded
+}
+
+// nobodys tells whether a record knows of no holder since before a holding.
+func nobodys(p ledger.Port, f api.Fence) bool {
+	return p.State != "" && !p.Held() && (p.Generation == 0 || p.Epoch == f.Epoch && p.Generation < f.Generation)
 }
 
 // held is the record of a planned port once it is taken.
@@ -144,6 +168,10 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exc
 	if exhausted != nil {
 		if !errors.Is(exhausted, portpool.ErrExhausted) {
 			return r, exhausted
+		}
+		if r.Value.State == ledger.Granted && slices.ContainsFunc(before, func(p ledger.PlannedPort) bool { return !exclude[p.Fence.Lease] }) {
+			// Players may be on what it has: that is not given up for what is missing.
+			return r, s.exhausted(r.Value)
 		}
 		next.Ports, next.State = nil, ledger.Waiting
 	}

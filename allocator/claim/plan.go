@@ -29,6 +29,10 @@ func (s *Service) plan(r ledger.Record[ledger.Claim], exclude map[string]bool) (
 	for i := range view {
 		ports[view[i].Name] = &view[i]
 	}
+	if pool.Unread && s.holdsElsewhere(r, pool, ports) {
+		// Nothing is given up for what may turn out to be wrong in a moment.
+		return c, unread(pool)
+	}
 	if len(c.Ports) == 0 {
 		c = s.remembered(r, pool, ports)
 	}
@@ -60,14 +64,35 @@ func (s *Service) plan(r ledger.Record[ledger.Claim], exclude map[string]bool) (
 	open := slices.DeleteFunc(slices.Clone(pool.LoadBalancers), func(lb LoadBalancer) bool { return lb.Closed != "" })
 	choice, err := portpool.Choose(s.candidates(pool, open, ports, c, exclude), wish)
 	if err != nil && pool.Unread {
-		// Nothing is given up for what may turn out to be wrong in a moment.
-		return c, api.Errorf(api.Unavailable, "the load balancers of pool %s are not all read from AWS yet: %s", c.Pool, strings.Join(pool.LeftOut, ", ")).WithRetryAfter(retrySoon)
+		return c, unread(pool)
 	}
 	if err != nil {
 		return c, err
 	}
 	i := slices.IndexFunc(open, func(lb LoadBalancer) bool { return lb.ARN == choice.ARN })
 	return s.planned(c, pool, open[i].LoadBalancer, make([]*ledger.PlannedPort, len(c.Wanted)), choice.Ports, ports), nil
+}
+
+// unread is for a pool of which nobody can say yet what it has.
+func unread(pool Pool) error {
+	return api.Errorf(api.Unsettled, "the load balancers of pool %s are not all read from AWS yet: %s", pool.Name, strings.Join(pool.LeftOut, ", ")).WithRetryAfter(retrySoon)
+}
+
+// holdsElsewhere tells whether a claim has ports on a load balancer that the pool
+// does not show.
+func (s *Service) holdsElsewhere(r ledger.Record[ledger.Claim], pool Pool, ports portView) bool {
+	shown := func(arn string) bool {
+		return slices.ContainsFunc(pool.LoadBalancers, func(lb LoadBalancer) bool { return lb.ARN == arn })
+	}
+	if len(r.Value.Ports) > 0 && !shown(r.Value.LoadBalancer.ARN) {
+		return true
+	}
+	for _, p := range ports {
+		if p.Value.Holder == r.Name && !shown(p.Value.LoadBalancerARN) {
+			return true
+		}
+	}
+	return false
 }
 
 // planned fills the gaps of a plan with the chosen listener ports.
@@ -104,7 +129,7 @@ func (s *Service) remembered(r ledger.Record[ledger.Claim], pool Pool, ports por
 	found := make([]ledger.PlannedPort, len(c.Wanted))
 	for _, p := range ports {
 		v := &p.Value
-		if v.Holder != r.Name || v.State != ledger.Claimed && v.State != ledger.Bound || v.TargetGroupARN == "" {
+		if v.Holder != r.Name || v.State != ledger.Claimed && v.State != ledger.Bound {
 			continue
 		}
 		i := slices.IndexFunc(c.Wanted, func(w api.Port) bool { return w.Name == v.PortName })
@@ -126,16 +151,18 @@ func (s *Service) remembered(r ledger.Record[ledger.Claim], pool Pool, ports por
 
 // elders are the claims of the same pool that wait for ports for longer than
 // this one, oldest first, with how many each wants. One that has not asked for a
-// while does not count, and neither does one that the view shows with a port:
-// its plan is only on its way here.
+// while does not count, nor does one whose address is still another's, nor one
+// that the view shows with a port: its plan is only on its way here.
 func (s *Service) elders(r ledger.Record[ledger.Claim], ports portView) []int {
 	served := make(map[string]bool)
 	for _, p := range ports {
-		served[p.Value.Holder] = true
+		if p.Value.State == ledger.Claimed || p.Value.State == ledger.Bound {
+			served[p.Value.Holder] = true
+		}
 	}
 	waiting := slices.DeleteFunc(s.Claims.View(), func(o ledger.Record[ledger.Claim]) bool {
 		return o.Name == r.Name || o.Value.State != ledger.Waiting || o.Value.Pool != r.Value.Pool || len(o.Value.Ports) > 0 ||
-			served[o.Name] || s.Age(o.Name, o.Version) > patience*s.RenewEvery || older(r, o) < 0
+			served[o.Name] || o.Value.SettledIP != o.Value.PodIP || s.Age(o.Name, o.Version) > patience*s.RenewEvery || older(r, o) < 0
 	})
 	slices.SortFunc(waiting, older)
 	wants := make([]int, len(waiting))

@@ -76,7 +76,7 @@ func (s *Service) lookup(ctx context.Context, h Holder) (r ledger.Record[ledger.
 func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim]) (api.RenewAnswer, error) {
 	before := r.Value.Ports
 	r, err := s.advance(ctx, r, nil)
-	if errors.Is(err, api.ErrExhausted) {
+	if errors.Is(err, api.ErrExhausted) && len(r.Value.Ports) == 0 {
 		// It had ports, they are another's by now, and there are no others.
 		return api.RenewAnswer{}, api.Errorf(api.Lost, "the claim's ports are another's and the pool has no others: stop announcing, unbind, and claim again")
 	}

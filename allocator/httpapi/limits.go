@@ -23,8 +23,8 @@ var (
 	// every second at most.
 	podBudget = budget{5, 2*api.MaxPorts + 20}
 	// A person's status page makes two calls every five seconds; a script that
-	// blocks or cordons may be quick, and takes a while for a whole load balancer.
-	personBudget = budget{10, 2 * api.MaxPorts}
+	// blocks, cordons or waits for a state may be quick.
+	personBudget = budget{50, 10 * api.MaxPorts}
 	// Failed proofs of one address. Only those count, so any number of pods behind
 	// one address (a node's, a NAT gateway's) is free to call; and tokens that were
 	// good before are not held up by a neighbour who guesses. What is left to such a

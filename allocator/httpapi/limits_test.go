@@ -33,7 +33,7 @@ func TestACallerKeepsToItsBudget(t *testing.T) {
 		{"DELETE", path, "game-0", http.StatusNoContent, 2*api.MaxPorts + 20, 5, func(w *world, t *testing.T) int {
 			return w.ask(t, "DELETE", api.ClaimPath("games", "game-1"), "game-1", http.NoBody).Code - http.StatusNoContent
 		}},
-		{"GET", api.PathPools, "person", http.StatusOK, 100, 10, func(w *world, t *testing.T) int {
+		{"GET", api.PathPools, "person", http.StatusOK, 10 * api.MaxPorts, 50, func(w *world, t *testing.T) int {
 			return w.ask(t, "GET", api.PathPools, "somebody", http.NoBody).Code - http.StatusForbidden
 		}},
 	} {

@@ -77,9 +77,14 @@ func New(c Config, pools []poolfile.Pool) *Inventory {
 func (i *Inventory) SetPools(pools []poolfile.Pool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	before := i.pools
 	i.pools = pools
+	// What other tags select has to be looked for anew.
 	maps.DeleteFunc(i.selected, func(name string, _ []string) bool {
-		return !slices.ContainsFunc(pools, func(p poolfile.Pool) bool { return p.Name == name && len(p.Tags) > 0 })
+		same := func(p poolfile.Pool) bool {
+			return p.Name == name && slices.ContainsFunc(before, func(b poolfile.Pool) bool { return b.Name == name && maps.Equal(b.Tags, p.Tags) })
+		}
+		return !slices.ContainsFunc(pools, same)
 	})
 }
 
@@ -168,6 +173,7 @@ func (i *Inventory) selectByTags(ctx context.Context) error {
 	}
 	selected := make(map[string][]string)
 	for _, p := range pools {
+		selected[p.Name] = nil
 		for _, arn := range all {
 			if carries(tags[arn], p.Tags) {
 				selected[p.Name] = append(selected[p.Name], arn)
@@ -230,6 +236,9 @@ func (i *Inventory) List(ctx context.Context) (map[string][]elb.Listener, error)
 	var errs []error
 	for _, arn := range i.arns() {
 		listeners, err := i.Listeners(ctx, arn)
+		if errors.Is(err, elb.ErrThrottled) {
+			return listed, errors.Join(append(errs, err)...) // asking on would only throttle others
+		}
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -34,6 +34,10 @@ func (i *Inventory) Pool(name string) (claim.Pool, bool) {
 	}
 	p := i.pools[at]
 	pool := claim.Pool{Name: name, Terms: p.Terms}
+	if _, looked := i.selected[name]; len(p.Tags) > 0 && !looked {
+		pool.Unread = true
+		pool.LeftOut = append(pool.LeftOut, "those that its tags select ("+notRead+")")
+	}
 	vpc := i.vpcLocked(p)
 	for _, arn := range i.membersLocked(p) {
 		if reason := i.leftOutLocked(at, arn, vpc); reason != "" {

@@ -47,6 +47,8 @@ func (j *Janitor) setForeign(ctx context.Context, name string, fresh ledger.Port
 	switch {
 	case !seen && listener == "", seen && r.Value.Foreign == listener, r.Value.Held():
 		return nil
+	case seen && r.Value.State == "":
+		return nil // it cannot be read: a person looks first
 	case !seen:
 		r.Value = fresh
 	}

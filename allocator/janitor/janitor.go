@@ -49,6 +49,8 @@ type Config struct {
 	// MayUnbind pays for one try at deleting one binding; false means not now. who
 	// is a port lease or an ARN.
 	MayUnbind func(ctx context.Context, who string) (bool, error)
+	// Prepaid marks looks that MayUnbind has paid for.
+	Prepaid func(context.Context) context.Context
 	// LookAtPod is a consistent read of one pod; nil if there is none.
 	LookAtPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
 	// Warn leaves an event on a pod.
@@ -59,14 +61,21 @@ type Config struct {
 	Log   *slog.Logger
 }
 
-// Janitor sweeps one ledger. Its calls must not run concurrently.
+// Janitor sweeps one ledger. Sweep and Audit may run at the same time, neither of
+// them twice: each has its own of what is remembered.
 type Janitor struct {
 	Config
+
+	// Audit's.
+
 	// foreign has ARNs whose tags say that they are not this ledger's, and how
 	// often they said so.
 	foreign map[string]int
 	// suspects counts in how many audits in a row an ARN was unaccounted for.
 	suspects map[string]int
+
+	// Sweep's.
+
 	// warned is claim lease → version for which an event was written.
 	warned map[string]string
 	// looked is claim lease → when its pod was looked at last.

@@ -92,6 +92,10 @@ func (j *Janitor) verify(ctx context.Context, r ledger.Record[ledger.Port]) erro
 		return j.verifyWithoutClaim(ctx, port)
 	case err != nil:
 		return err
+	case c.Value.State == ledger.Waiting && len(c.Value.Ports) == 0:
+		// The claim was begun anew after its lease was lost, and will remember the
+		// port as soon as it can be planned.
+		return j.verifyWithoutClaim(ctx, port)
 	case !c.Value.Lists(port.Value.Fence(port.Name)):
 		return j.letGo(ctx, port, ledger.AgentAbsent, "its claim does not list it")
 	}

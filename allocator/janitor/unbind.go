@@ -49,7 +49,7 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 		j.later[r.Name] = retry{j.Now().Add(budgetRetry), j.later[r.Name].wait}
 		return err
 	}
-	gone, err := j.bindingGone(ctx, port)
+	gone, err := j.bindingGone(j.Prepaid(ctx), port)
 	if err == nil && gone {
 		return j.coolDown(ctx, port)
 	}

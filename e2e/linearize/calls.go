@@ -46,7 +46,7 @@ func (r *round) put(ctx context.Context, a *actor, replica, lane int) (spec.Op, 
 }
 
 func (r *round) renew(ctx context.Context, a *actor, replica int, c api.Claim) (spec.Op, api.Claim) {
-	request := api.RenewRequest{ClaimUID: c.UID, PodIP: a.pod.IP, Pool: pool, Ports: c.Ports}
+	request := api.RenewRequest{ClaimUID: c.UID, PodIP: a.pod.IP, Pool: pool, Ports: append([]api.ClaimedPort{}, c.Ports...)}
 	op := spec.Op{Verb: spec.Renew, Claim: c.UID}
 	return call(ctx, r, a, replica, op, http.MethodPost, api.CallRenew, request, func(text []byte) (api.Claim, error) {
 		var answer api.RenewAnswer
@@ -147,9 +147,12 @@ func outcome(status int, text []byte, err error) (spec.Outcome, string) {
 	var problem api.Problem
 	if err := json.Unmarshal(text, &problem); err != nil || problem.Code == "" {
 		if status == http.StatusServiceUnavailable {
-			return notSent, "" // a replica that has only just started
+			return notSent, "" // it does not speak for itself yet
 		}
 		return spec.Outcome(fmt.Sprintf("status %d", status)), string(text)
+	}
+	if strings.Contains(problem.Detail, "the ledger has not been read yet") {
+		return notSent, "" // a replica that has only just started
 	}
 	switch problem.Code {
 	case api.Exhausted:

@@ -112,7 +112,7 @@ func (w *World) startReplica(name string) *replica {
 	})
 	r.janitor = janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.JanitorPorts, AWS: doors.JanitorAWS, Listings: r.stock, Observer: r.observer,
-		Timing: janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration}, MayUnbind: r.pay.Unbind,
+		Timing: janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration}, MayUnbind: r.pay.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		LookAtPod: doors.JanitorLook, Now: time.Now, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // an event more or less is no state
 		Count: func(string, string) {},
