@@ -159,6 +159,16 @@ func (s *Service) held(r ledger.Record[ledger.Claim], i int) ledger.Port {
 // nothing fits, the claim waits without ports.
 func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exclude map[string]bool) (ledger.Record[ledger.Claim], error) {
 	before := r.Value.Ports
+	if r.Value.State == ledger.Granted {
+		// A renewal hands out nothing to a pod that is gone; PUT has looked.
+		pod, err := s.LookAtPod(ctx, r.Value.Namespace, r.Value.Pod)
+		if err != nil {
+			return r, unavailable(err)
+		}
+		if ledger.Gone(pod, r.Value.PodUID) {
+			return r, api.Errorf(api.Forbidden, "pod %s/%s with UID %s is gone or has ended", r.Value.Namespace, r.Value.Pod, r.Value.PodUID)
+		}
+	}
 	if len(before) == 0 {
 		if port, found := s.returning(r.Value); found {
 			return r, api.Errorf(api.Unsettled, "port %d, which this pod had before, is still being unbound; ask again to get it back", port).WithRetryAfter(retrySoon)
