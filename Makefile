@@ -24,7 +24,7 @@ demo: ## run the main job here, no AWS, no cluster; HOLD=1 stays up
 
 .PHONY: test
 test: assets ## run all tests on a real API server and emulated load balancers
-	go test $(RACE) -shuffle=on -timeout 30m ./...
+	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m ./...
 
 .PHONY: assets
 assets: # etcd and kube-apiserver, built once outside of any test's time limit

@@ -107,6 +107,7 @@ func (c *calls) all() []call {
 // taken back is soon another's, and nothing that was promised may break on the
 // way.
 func TestAgentKilledAtEveryCall(t *testing.T) {
+	t.Parallel()
 	r := start(t, rig.Config{ListenerPorts: "30000-30009", AgentGrace: time.Second, Replicas: 2})
 	ctx := t.Context()
 

@@ -20,6 +20,7 @@ import (
 // kind:
 // every pod is taken up again with the port it had, and its binding stays.
 func TestLeasesDeleted(t *testing.T) {
+	t.Parallel()
 	r := start(t, rig.Config{Replicas: 3, LoadBalancers: 2, ListenerPorts: "30000-30014"})
 	ctx := t.Context()
 	var pods []*rig.Pod
@@ -138,6 +139,7 @@ func TestGracefulStop(t *testing.T) {
 // TestClaimLeaseDeletedWhileTheAgentRestarts leaves nobody who could present the
 // claim: the ports still name their holder, and the pod keeps its address.
 func TestClaimLeaseDeletedWhileTheAgentRestarts(t *testing.T) {
+	t.Parallel()
 	r := start(t, rig.Config{LoadBalancers: 2, ClaimDuration: 20 * time.Second})
 	ctx := t.Context()
 	p := newPod(t, r, "game-0", "game=7777/UDP,chat=8080/TCP")

@@ -119,6 +119,7 @@ func churn(t *testing.T, r *rig.Rig, workers int) (stop func(), ports func() []s
 // may while pods come and go: nobody loses a port, no replica stops, and each
 // change is in force for whoever comes next.
 func TestPoolFileChangesUnderLoad(t *testing.T) {
+	t.Parallel()
 	r := start(t, rig.Config{Replicas: 3, LoadBalancers: 3, ListenerPorts: "30000-30007"})
 	ctx := t.Context()
 	arns := r.LoadBalancerARNs

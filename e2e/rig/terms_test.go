@@ -23,6 +23,7 @@ import (
 // TestTermsOfPools claims from pools that differ: each grants under its own terms
 // alone, and names the remedy where it does not.
 func TestTermsOfPools(t *testing.T) {
+	t.Parallel()
 	r := start(t, rig.Config{LoadBalancers: 3, ListenerPorts: "30000-30009"})
 	ctx := t.Context()
 	arns := r.LoadBalancerARNs
@@ -127,6 +128,7 @@ func tag(key, value string) types.Tag { return types.Tag{Key: &key, Value: &valu
 // pool: the ledger says so on every replica, nobody is granted it, and it is
 // handed out again when the listener is gone.
 func TestForeignListenerBlocksItsPort(t *testing.T) {
+	t.Parallel()
 	t.Run("untagged", func(t *testing.T) { foreignListenerBlocks(t, (*rig.Rig).ForeignListener) })
 	t.Run("another cluster's", func(t *testing.T) { foreignListenerBlocks(t, (*rig.Rig).ListenerOfAnotherLedger) })
 }
@@ -172,6 +174,7 @@ func foreignListenerBlocks(t *testing.T, listen func(*rig.Rig, context.Context, 
 // port that was just granted: no other hands that port out, although none of them
 // has listed the load balancer since.
 func TestAConflictIsKnownToEveryReplica(t *testing.T) {
+	t.Parallel()
 	r := start(t, rig.Config{Replicas: 3, ListenerPorts: "30000", AuditEvery: time.Hour})
 	ctx := t.Context()
 	p, err := r.NewPod(ctx, "game-0", "game=7777/UDP")
@@ -200,6 +203,7 @@ func TestAConflictIsKnownToEveryReplica(t *testing.T) {
 // TestPeopleCloseAPort closes a free port and a held one: nobody gets them, the
 // holder keeps his until he goes, and opening them gives them back.
 func TestPeopleCloseAPort(t *testing.T) {
+	t.Parallel()
 	r := start(t, rig.Config{ListenerPorts: "30000-30001"})
 	ctx := t.Context()
 	id := ledger.LoadBalancerID(r.LoadBalancerARNs[0])
@@ -253,6 +257,7 @@ func TestPeopleCloseAPort(t *testing.T) {
 // TestWhoWaitsLongestComesFirst has three pods wait for one port: whoever asks
 // when it comes free, it is the oldest's.
 func TestWhoWaitsLongestComesFirst(t *testing.T) {
+	t.Parallel()
 	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000"})
 	ctx := t.Context()
 	holder := newPod(t, r, "holder", "game=7777/UDP")
@@ -314,6 +319,7 @@ func TestWhoWaitsLongestComesFirst(t *testing.T) {
 // gets the port of the one before, at once and without cooldown, while a pod of
 // another name is given a different one.
 func TestAPodComesBackToItsPort(t *testing.T) {
+	t.Parallel()
 	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000-30029", Cooldown: time.Minute})
 	ctx := t.Context()
 	first := newPod(t, r, "game-0", "game=7777/UDP")
@@ -338,6 +344,7 @@ func TestAPodComesBackToItsPort(t *testing.T) {
 // it, behind the allocator's back: the pod that was granted a port of it finds
 // out, the allocator looks for itself, and the pod gets one elsewhere.
 func TestAPodMovesOffALoadBalancerThatCannotServe(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(r *rig.Rig) error{
 		"full": func(r *rig.Rig) error {
 			return errors.Join(r.ForeignListener(t.Context(), 1000), r.ForeignListener(t.Context(), 1001))

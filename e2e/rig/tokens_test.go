@@ -108,6 +108,7 @@ type tokenRow struct {
 // TestTokens is who may do what, on the real API server: every kind of token
 // there is, tried on every call. What is refused changes nothing.
 func TestTokens(t *testing.T) {
+	t.Parallel()
 	r := start(t, rig.Config{})
 	ctx := t.Context()
 	s := &tokenScene{T: t, Rig: r}
