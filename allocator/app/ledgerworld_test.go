@@ -1,0 +1,245 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/janitor"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+const (
+	firstLB  = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/first/0000000000000001"
+	secondLB = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/second/0000000000000002"
+)
+
+// cloud is AWS and what the allocator has read of it. All listeners are on the
+// first load balancer.
+type cloud struct {
+	ranges []portpool.Range
+	// read are the load balancers of the pool that were read from AWS.
+	read      []string
+	listeners map[int]claim.Listener
+	proofs    map[string]claim.Proof
+}
+
+func (c *cloud) Names() []string { return []string{"default"} }
+
+func (c *cloud) Pool(string) (claim.Pool, bool) {
+	pool := claim.Pool{Name: "default", Terms: claim.Terms{Protocols: []api.Protocol{api.TCP}, Cooldown: time.Minute}, Unread: !slices.Contains(c.read, firstLB)}
+	for _, arn := range c.read {
+		lb := claim.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Seen: make(map[int]bool), Limit: 50}
+		for port := range c.listeners {
+			lb.Seen[port] = arn == firstLB
+		}
+		maps.DeleteFunc(lb.Seen, func(_ int, there bool) bool { return !there })
+		pool.LoadBalancers = append(pool.LoadBalancers, lb)
+	}
+	return pool, true
+}
+
+func (c *cloud) Look(context.Context, string) (claim.Sight, error) {
+	return claim.Sight{Listeners: c.listeners, Limit: 50}, nil
+}
+
+func (c *cloud) Proof(_ context.Context, listenerARN string) (claim.Proof, error) {
+	return c.proofs[listenerARN], nil
+}
+
+func (c *cloud) List(ctx context.Context) (map[string][]elb.Listener, error) {
+	listeners, err := c.Listeners(ctx, firstLB)
+	return map[string][]elb.Listener{firstLB: listeners}, err
+}
+
+func (c *cloud) Listeners(context.Context, string) (all []elb.Listener, _ error) {
+	for port, l := range c.listeners {
+		all = append(all, elb.Listener{ARN: l.ARN, Port: port, TargetGroupARNs: l.TargetGroupARNs})
+	}
+	return all, nil
+}
+
+func (c *cloud) Offers(string, int) bool { return true }
+
+func (c *cloud) TargetGroups(context.Context) ([]elb.TargetGroup, error) { return nil, nil }
+
+// Tags are somebody else's, because only those are asked for here.
+func (c *cloud) Tags(_ context.Context, arns ...string) (map[string]map[string]string, error) {
+	tags := make(map[string]map[string]string)
+	for _, arn := range arns {
+		tags[arn] = map[string]string{"owner": "somebody else"}
+	}
+	return tags, nil
+}
+
+func (c *cloud) DeleteListener(_ context.Context, arn string) error {
+	return fmt.Errorf("listener %s is a live pod's or somebody else's", arn)
+}
+
+func (c *cloud) DeleteTargetGroup(_ context.Context, arn string) error {
+	return fmt.Errorf("target group %s is a live pod's or somebody else's", arn)
+}
+
+// foreign puts somebody else's listener on a port.
+func (c *cloud) foreign(port int) {
+	arn := strings.Replace(firstLB, ":loadbalancer/", ":listener/", 1) + fmt.Sprintf("/%016x", 0xf0000+port)
+	c.listeners[port] = claim.Listener{ARN: arn, TargetGroupARNs: []string{"somebody else's"}}
+}
+
+// plenty is an AWS budget that always suffices.
+type plenty struct{}
+
+func (plenty) Bind(context.Context, ledger.Record[ledger.Claim], []ledger.Port, int) (time.Duration, error) {
+	return 0, nil
+}
+
+func (plenty) Unbind(context.Context, string) (bool, error) { return true, nil }
+
+func (plenty) Throttled(context.Context, int) error { return nil }
+
+const (
+	claimDuration = 2 * time.Minute
+	listenerPort  = 7000 // the first of the pool
+)
+
+// ledgerWorld is one allocator with its ledger, the pods, and AWS.
+type ledgerWorld struct {
+	*testing.T
+	claims  claimTable
+	ports   *ledgerTable[ledger.Port]
+	pods    map[string]*ledger.Pod
+	cloud   *cloud
+	service *claim.Service
+	janitor *janitor.Janitor
+	now     time.Time
+}
+
+// newLedgerWorld has a pool with that many ports on each load balancer.
+func newLedgerWorld(t *testing.T, size int) *ledgerWorld {
+	w := &ledgerWorld{
+		T: t, claims: claimTable{newLedgerTable[ledger.Claim]()}, ports: newLedgerTable[ledger.Port](), pods: make(map[string]*ledger.Pod), now: time.Now(),
+		cloud: &cloud{
+			ranges: []portpool.Range{{From: listenerPort, To: listenerPort + size - 1}}, read: []string{firstLB},
+			listeners: make(map[int]claim.Listener), proofs: make(map[string]claim.Proof),
+		},
+	}
+	now, log, epochs := func() time.Time { return w.now }, slog.New(slog.DiscardHandler), 0
+	look := func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], nil }
+	observer := janitor.NewObserver(now)
+	w.service = claim.New(claim.Config{
+		Ledger: "l", Claims: w.claims, Ports: w.ports, Pools: w.cloud, LookAtPod: look, TargetGroupName: elb.TargetGroupName,
+		Duration: claimDuration, RenewEvery: claimDuration / 4, ReturnPatience: time.Minute, Budget: plenty{}, Age: observer.Age,
+		NewEpoch: func() string { epochs++; return "epoch-" + strconv.Itoa(epochs) },
+		Count:    func(string, string) {}, Now: now, Nudge: func() {}, Log: log,
+	})
+	w.janitor = janitor.New(janitor.Config{
+		Ledger: "l", Claims: w.claims, Ports: w.ports, AWS: w.cloud, Listings: w.cloud, Observer: observer,
+		Timing: janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute}, LookAtPod: look,
+		MayUnbind: plenty{}.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
+		Count: func(string, string) {}, Now: now, Log: log,
+	})
+	return w
+}
+
+func holderOf(pod string) claim.Holder {
+	return claim.Holder{Namespace: "games", Pod: pod, UID: "uid-" + pod}
+}
+
+// claim asks for the pod's ports by those names, or for one.
+func (w *ledgerWorld) claim(pod, ip string, names ...string) (api.Claim, error) {
+	h := holderOf(pod)
+	w.pods[pod] = &ledger.Pod{UID: h.UID, IPs: []string{ip}}
+	req := api.ClaimRequest{PodUID: h.UID, PodIP: ip, Pool: "default"}
+	for i, name := range append(names, "game")[:max(1, len(names))] {
+		req.Ports = append(req.Ports, api.Port{Name: name, Protocol: api.TCP, TargetPort: 7777 + i})
+	}
+	c, _, err := w.service.Claim(w.Context(), h, req)
+	return c, err
+}
+
+func (w *ledgerWorld) renew(c api.Claim) (api.RenewAnswer, error) {
+	return w.service.Renew(w.Context(), holderOf(c.Pod), api.RenewRequest{ClaimUID: c.UID, PodIP: c.PodIP, Pool: c.Pool, Ports: c.Ports})
+}
+
+// bind does what an agent does until its ports are announced.
+func (w *ledgerWorld) bind(pod, ip string, names ...string) api.Claim {
+	w.Helper()
+	c, err := w.claim(pod, ip, names...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for i := range c.Ports {
+		p, id := &c.Ports[i], fmt.Sprintf("/%016x", c.Ports[i].ListenerPort)
+		p.TargetGroupARN = strings.SplitAfter(firstLB, "012:")[0] + "targetgroup/" + p.TargetGroupName + id
+		p.ListenerARN = strings.Replace(firstLB, ":loadbalancer/", ":listener/", 1) + id
+		w.cloud.listeners[p.ListenerPort] = claim.Listener{ARN: p.ListenerARN, TargetGroupARNs: []string{p.TargetGroupARN}}
+		w.cloud.proofs[p.ListenerARN] = claim.Proof{PodUID: c.PodUID, Fence: p.Fence}
+		if err := errors.Join(
+			w.service.TargetGroup(w.Context(), holderOf(pod), api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: p.TargetGroupARN}),
+			w.service.Bound(w.Context(), holderOf(pod), api.BoundRequest{ClaimUID: c.UID, Fence: p.Fence, ListenerARN: p.ListenerARN}),
+		); err != nil {
+			w.Fatal(err)
+		}
+	}
+	return c
+}
+
+// sweepFor lets that time pass with a sweep before and after.
+func (w *ledgerWorld) sweepFor(d time.Duration) {
+	w.Helper()
+	for range 2 {
+		if err := w.janitor.Sweep(w.Context()); err != nil {
+			w.Error(err)
+		}
+		w.now = w.now.Add(d)
+	}
+}
+
+// refused wants an error of that code.
+func (w *ledgerWorld) refused(err error, code api.Code) {
+	w.Helper()
+	if !errors.Is(err, &api.Problem{Code: code}) {
+		w.Fatalf("got %v, want %s", err, code)
+	}
+}
+
+// claimLease is what the ledger has of a pod's claim.
+func (w *ledgerWorld) claimLease(pod string) ledger.Record[ledger.Claim] {
+	w.Helper()
+	r, err := w.claims.Get(w.Context(), ledger.ClaimName(holderOf(pod).UID))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return r
+}
+
+// keeps wants the ledger to have the first port of a claim in that state, held as
+// it was granted.
+func (w *ledgerWorld) keeps(c api.Claim, state ledger.PortState) {
+	w.Helper()
+	f := c.Ports[0].Fence
+	r, err := w.ports.Get(w.Context(), f.Lease)
+	if err != nil || !r.Value.HeldBy(ledger.ClaimName(c.PodUID), f) || r.Value.State != state {
+		w.Errorf("pod %s does not have %+v %s any more: %+v, %v", c.Pod, f, state, r.Value, err)
+	}
+}
+
+// loseClaim deletes a claim lease, as a person may.
+func (w *ledgerWorld) loseClaim(pod string) {
+	w.Helper()
+	if err := w.claims.Delete(w.Context(), w.claimLease(pod)); err != nil {
+		w.Fatal(err)
+	}
+}
