@@ -111,13 +111,6 @@ func (a *Agent) bindAll(ctx context.Context, h *holding) error {
 	return nil
 }
 
-// elsewhere tells whether the port may be bindable on another load balancer only:
-// somebody else listens there, or it has no room, or it is gone. The allocator
-// looks for itself.
-func elsewhere(err error) bool {
-	return errors.Is(err, elb.ErrListenerTaken) || errors.Is(err, elb.ErrQuota) || errors.Is(err, elb.ErrLoadBalancerGone)
-}
-
 // bindPort makes what is missing of one binding. The listener is created only
 // after the ledger has recorded the target group, and nothing is believed or
 // changed further before both were seen to carry this pod's tags.
@@ -279,24 +272,4 @@ func (a *Agent) confirm(ctx context.Context, want elb.Tags, arns ...string) erro
 
 func foreign(arn string, tags map[string]string) error {
 	return fmt.Errorf("checking the tags of %s: %w: it carries %v; find out who made it and delete it", arn, errForeign, tags)
-}
-
-// conflict reports that no listener can be created on the port. errMoved when
-// the claim has another port from now on; taken, the reason it was called for,
-// when the allocator does not see that listener.
-func (a *Agent) conflict(ctx context.Context, h *holding, p api.ClaimedPort, taken error) error {
-	a.Metrics.conflicts.Inc()
-	a.Log.WarnContext(ctx, "listener cannot be created on this port", "port", p.ListenerPort, "lease", p.Fence.Lease, "err", taken)
-	c, err := a.Allocator.Conflict(ctx, a.Pod.Namespace, a.Pod.Name, api.ConflictRequest{ClaimUID: h.claim.UID, Fence: p.Fence})
-	if err == nil {
-		err = a.check(c)
-	}
-	if err != nil {
-		return err
-	}
-	if h.adopt(c) {
-		a.granted(ctx, c)
-		return errMoved
-	}
-	return taken
 }

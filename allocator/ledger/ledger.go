@@ -8,8 +8,6 @@
 package ledger
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -205,69 +203,6 @@ func (c Claim) Lists(f api.Fence) bool {
 	}
 	return false
 }
-
-// Record is one row of a table with what compare-and-swap needs.
-type Record[T any] struct {
-	// Name of the Lease.
-	Name string
-	// UID of the Lease object: another one under the same name differs.
-	UID string
-	// Version is opaque and changes with every write.
-	Version string
-	// CreatedAt is the API server's time in whole seconds. It puts claims in an
-	// order that is the same for all; nothing compares it with a clock.
-	CreatedAt time.Time
-	Value     T
-}
-
-// Errors of a Table. Any other error means that the outcome is unknown: read
-// before acting again.
-var (
-	// ErrConflict means that somebody else wrote first, or that the record is
-	// there already (Create) or gone (Update): read again, decide again.
-	ErrConflict = errors.New("the record has changed meanwhile")
-	// ErrAbsent means that there is no record of that name.
-	ErrAbsent = errors.New("no such record")
-	// ErrUnreadable means that a record is there but makes no sense. Nothing can
-	// be decided about it before a person has looked; in a view it stands without
-	// a state.
-	ErrUnreadable = errors.New("the record cannot be read")
-)
-
-// Table is one kind of record. Create, Update and Delete are compare-and-swap:
-// of several concurrent callers one succeeds and the others get ErrConflict. An
-// Update that changes nothing is no write, succeeds and keeps the version; the
-// times in the records are there to make every write a change.
-type Table[T any] interface {
-	// View is what this process has seen so far: its own writes and what it was
-	// told of the others', which may be late. The records are shared: do not
-	// change what they point to.
-	View() []Record[T]
-	// Peek is one record of the view.
-	Peek(name string) (Record[T], bool)
-	// Get is a consistent read: it sees every write that had succeeded before.
-	Get(ctx context.Context, name string) (Record[T], error)
-	Create(ctx context.Context, name string, value T) (Record[T], error)
-	Update(ctx context.Context, r Record[T]) (Record[T], error)
-	// Delete removes exactly the version that was read; an absent one is success.
-	Delete(ctx context.Context, r Record[T]) error
-}
-
-// Claims is the table of claims.
-type Claims interface {
-	Table[Claim]
-	// OfPodIP is a consistent read of all claims that record this pod IP.
-	OfPodIP(ctx context.Context, ip string) ([]Record[Claim], error)
-}
-
-// Ports is the table of ports.
-type Ports = Table[Port]
-
-// Balancers is the table of what people say of load balancers.
-type Balancers = Table[Balancer]
-
-// Budgets is the table of the one AWS budget.
-type Budgets = Table[Budget]
 
 // ClaimName is the name of the claim lease of a pod.
 func ClaimName(podUID string) string { return "claim-" + podUID }

@@ -275,26 +275,6 @@ func (r *Rig) AWS() aws.Config {
 	}
 }
 
-// Eventually asks until there is no error. It gives up after a generous time or
-// with ctx, and then tells the last error.
-func Eventually(ctx context.Context, what string, ask func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		err := ask()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w; the last time: %w", what, context.Cause(ctx), err)
-		case <-tick.C:
-		}
-	}
-}
-
 const (
 	region    = "us-east-1"
 	patience  = 60 * time.Second
