@@ -83,7 +83,7 @@ func (t Sight) refuses(p ledger.Port) (reason, listener string) {
 		return "the load balancer is gone", ""
 	case exists && (len(found.TargetGroupARNs) != 1 || found.TargetGroupARNs[0] != p.TargetGroupARN):
 		return "somebody else's listener is on the port", found.ARN
-	case !exists && len(t.Listeners) >= t.Limit:
+	case !exists && t.Limit > 0 && len(t.Listeners) >= t.Limit:
 		return "the load balancer has as many listeners as it may", ""
 	}
 	return "", ""

@@ -123,13 +123,14 @@ func (s *Service) planned(c ledger.Claim, pool Pool, lb api.LoadBalancer, kept [
 
 // remembered gives a claim without ports those that its earlier claim lease left
 // behind: somebody deleted that lease while the agent was restarting, and the
-// pod is to keep its address.
+// pod is to keep its address. Not one that somebody else listens on: that was
+// given up on purpose, by a replica that ended before it was done.
 func (s *Service) remembered(r ledger.Record[ledger.Claim], pool Pool, ports portView) ledger.Claim {
 	c := r.Value
 	found := make([]ledger.PlannedPort, len(c.Wanted))
 	for _, p := range ports {
 		v := &p.Value
-		if v.Holder != r.Name || v.State != ledger.Claimed && v.State != ledger.Bound {
+		if v.Holder != r.Name || v.State != ledger.Claimed && v.State != ledger.Bound || v.Foreign != "" {
 			continue
 		}
 		i := slices.IndexFunc(c.Wanted, func(w api.Port) bool { return w.Name == v.PortName })

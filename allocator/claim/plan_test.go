@@ -57,6 +57,7 @@ func TestSightRefuses(t *testing.T) {
 		{"somebody else's that forwards to ours as well", Sight{Listeners: listeners(30000, "ours", "theirs"), Limit: 50}, true, true},
 		{"one that forwards nowhere", Sight{Listeners: listeners(30000), Limit: 50}, true, true},
 		{"full", Sight{Listeners: listeners(1, "a"), Limit: 1}, true, false},
+		{"limit not read yet", Sight{Listeners: listeners(1, "a")}, false, false},
 		{"room for one", Sight{Listeners: listeners(1, "a"), Limit: 2}, false, false},
 		{"gone", Sight{Gone: true, Limit: 50}, true, false},
 	} {

@@ -50,7 +50,7 @@ type Sight struct {
 	Gone bool
 	// Listeners are those it has, by listener port.
 	Listeners map[int]Listener
-	// Limit is how many listeners it may have.
+	// Limit is how many listeners it may have; 0 if that was not read yet.
 	Limit int
 }
 

@@ -142,7 +142,7 @@ func (b broken) mustFail(ctx context.Context, kube *kubeapi.API, seed uint64, ou
 		defer cancel()
 		err = errors.Join(err, c.rig.Abandon(closing))
 	}()
-	c.patience = 5 * time.Second // it may never come to rest
+	c.patience = 30 * time.Second // it may never come to rest
 	for n := 1; n <= b.within; n++ {
 		h, err := c.play(ctx, n)
 		for _, v := range spec.Check(h, decideLimit) {
