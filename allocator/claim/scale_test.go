@@ -70,3 +70,26 @@ func BenchmarkPlan(b *testing.B) {
 		})
 	}
 }
+
+// TestNothingIsPlannedOnAClosedLoadBalancer has one that is open and one that is
+// cordoned and emptier.
+func TestNothingIsPlannedOnAClosedLoadBalancer(t *testing.T) {
+	ranges := []portpool.Range{{From: 30000, To: 30009}}
+	open := LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: "open"}, Ranges: ranges, Limit: 50, Seen: map[int]bool{443: true}}
+	closed := LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: "closed"}, Closed: "cordoned by alice: soon", Ranges: ranges, Limit: 50}
+	plan := func(lbs ...LoadBalancer) (ledger.Claim, error) {
+		s := New(Config{
+			Claims: still[ledger.Claim]{}, Ports: still[ledger.Port]{}, Pools: fixed{pool: Pool{Name: "default", LoadBalancers: lbs}},
+			Age: func(string, string) time.Duration { return 0 }, NewEpoch: func() string { return "e" }, RenewEvery: time.Second,
+		})
+		return s.plan(ledger.Record[ledger.Claim]{Name: "claim-new", Value: ledger.Claim{
+			PodUID: "new", Pool: "default", State: ledger.Waiting, Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}},
+		}}, nil)
+	}
+	if c, err := plan(closed, open); err != nil || c.LoadBalancer.ARN != "open" {
+		t.Errorf("planned on %s, %v", c.LoadBalancer.ARN, err)
+	}
+	if c, err := plan(closed); !errors.Is(err, portpool.ErrExhausted) {
+		t.Errorf("planned on %s, %v", c.LoadBalancer.ARN, err)
+	}
+}

@@ -26,7 +26,6 @@ import (
 // ledger is read once, and deciding is done in memory. The times are logged and
 // not judged.
 func TestThreeThousandPorts(t *testing.T) {
-	t.Parallel()
 	small, large := scale(t, 6), scale(t, 60)
 	if !maps.Equal(small.start, large.start) {
 		t.Errorf("starting on 300 ports took %v, on 3,000 %v", small.start, large.start)
