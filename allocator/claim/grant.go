@@ -33,7 +33,7 @@ func (s *Service) advance(ctx context.Context, r ledger.Record[ledger.Claim], ex
 				return r, unavailable(err)
 			}
 		default:
-			return r, err
+			return next, err // with the plan that the step has given up
 		}
 	}
 	return r, errCrowded
