@@ -37,3 +37,25 @@ func (s *Service) changePort(ctx context.Context, lease string, decide func(*led
 	}
 	return false, errCrowded
 }
+
+// changeClaim lets decide change a claim that was read, and writes it if decide
+// says so; when somebody else wrote meanwhile, it is read and decided again.
+func (s *Service) changeClaim(ctx context.Context, r ledger.Record[ledger.Claim], decide func(*ledger.Record[ledger.Claim]) (write bool, err error)) (ledger.Record[ledger.Claim], error) {
+	for range rounds {
+		if write, err := decide(&r); err != nil || !write {
+			return r, err
+		}
+		r.Value.RenewedAt = s.Now()
+		updated, err := s.Claims.Update(ctx, r)
+		if err == nil {
+			return updated, nil
+		}
+		if !errors.Is(err, ledger.ErrConflict) {
+			return r, unavailable(err)
+		}
+		if r, err = s.Claims.Get(ctx, r.Name); err != nil {
+			return r, unavailable(err)
+		}
+	}
+	return r, errCrowded
+}

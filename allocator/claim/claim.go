@@ -193,51 +193,29 @@ func (s *Service) admit(h Holder, req api.ClaimRequest) error {
 // made anew, and that it still asks: it may wait for the budget, or in line for
 // a port, for longer than a claim lasts.
 func (s *Service) prolong(ctx context.Context, r ledger.Record[ledger.Claim], ip string) (ledger.Record[ledger.Claim], error) {
-	for range rounds {
+	return s.changeClaim(ctx, r, func(r *ledger.Record[ledger.Claim]) (bool, error) {
 		if r.Value.PodIP == ip && s.Age(r.Name, r.Version) < s.RenewEvery || r.Value.State == ledger.Ending {
-			return r, nil
+			return false, nil
 		}
 		if r.Value.PodIP != ip {
 			r.Value.PodIP, r.Value.SettledIP = ip, ""
 		}
-		r.Value.RenewedAt = s.Now()
-		updated, err := s.Claims.Update(ctx, r)
-		if err == nil {
-			return updated, nil
-		}
-		if !errors.Is(err, ledger.ErrConflict) {
-			return r, unavailable(err)
-		}
-		if r, err = s.Claims.Get(ctx, r.Name); err != nil {
-			return r, unavailable(err)
-		}
-	}
-	return r, errCrowded
+		return true, nil
+	})
 }
 
 // settle makes sure, once for each address, that no other claim records it.
 func (s *Service) settle(ctx context.Context, r ledger.Record[ledger.Claim]) (ledger.Record[ledger.Claim], error) {
-	for range rounds {
+	return s.changeClaim(ctx, r, func(r *ledger.Record[ledger.Claim]) (bool, error) {
 		if r.Value.SettledIP == r.Value.PodIP || r.Value.State == ledger.Ending {
-			return r, nil
+			return false, nil
 		}
-		if err := s.settleIP(ctx, r); err != nil {
-			return r, err
+		if err := s.settleIP(ctx, *r); err != nil {
+			return false, err
 		}
 		r.Value.SettledIP = r.Value.PodIP
-		r.Value.RenewedAt = s.Now()
-		updated, err := s.Claims.Update(ctx, r)
-		if err == nil {
-			return updated, nil
-		}
-		if !errors.Is(err, ledger.ErrConflict) {
-			return r, unavailable(err)
-		}
-		if r, err = s.Claims.Get(ctx, r.Name); err != nil {
-			return r, unavailable(err)
-		}
-	}
-	return r, errCrowded
+		return true, nil
+	})
 }
 
 // unavailable is an API server or AWS that did not do what was asked. The
