@@ -1,7 +1,6 @@
 package ownpod_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -21,20 +20,11 @@ import (
 
 var cluster *kubeapi.API
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	var err error
-	if cluster, err = kubeapi.Start(context.Background(), kubeapi.Config{Progress: os.Stderr}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
-	if err := cluster.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+func TestMain(m *testing.M) {
+	os.Exit(kubeapi.Main(kubeapi.Config{}, func(k *kubeapi.API) int {
+		cluster = k
+		return m.Run()
+	}))
 }
 
 // rights are all that the agent needs.

@@ -36,8 +36,7 @@ type housekeeping struct {
 	desk     *people.Desk
 	// described asks for the load balancers to be described at once.
 	described chan struct{}
-	// emptied has the cordoned and removed load balancers that were said to be
-	// empty.
+	// emptied has the cordoned load balancers that were said to be empty.
 	emptied map[string]bool
 
 	// term is the context of the last time this replica was made leader.

@@ -15,14 +15,9 @@ type paced struct {
 	pay *pacer.Pacer
 }
 
-// batch is how many ARNs one Describe call takes.
-const batch = 20
-
-func calls(arns int) int { return (arns + batch - 1) / batch }
-
 // LoadBalancers pays for one call for every batch and one for each attribute.
 func (p paced) LoadBalancers(ctx context.Context, arns ...string) ([]elb.LoadBalancer, error) {
-	return look(ctx, p.pay, calls(len(arns))+len(arns), func() ([]elb.LoadBalancer, error) { return p.Client.LoadBalancers(ctx, arns...) })
+	return look(ctx, p.pay, elb.DescribeCalls(len(arns))+len(arns), func() ([]elb.LoadBalancer, error) { return p.Client.LoadBalancers(ctx, arns...) })
 }
 
 // NetworkLoadBalancers pays for one page.
@@ -48,7 +43,7 @@ func (p paced) TargetGroups(ctx context.Context) ([]elb.TargetGroup, error) {
 
 // Tags pays for one call for every batch.
 func (p paced) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
-	return look(ctx, p.pay, calls(len(arns)), func() (map[string]map[string]string, error) { return p.Client.Tags(ctx, arns...) })
+	return look(ctx, p.pay, elb.DescribeCalls(len(arns)), func() (map[string]map[string]string, error) { return p.Client.Tags(ctx, arns...) })
 }
 
 type prepaid struct{}

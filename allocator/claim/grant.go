@@ -169,12 +169,13 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exc
 			return r, api.Errorf(api.Forbidden, "pod %s/%s with UID %s is gone or has ended", r.Value.Namespace, r.Value.Pod, r.Value.PodUID)
 		}
 	}
+	ports := s.viewPorts()
 	if len(before) == 0 {
-		if port, found := s.returning(r.Value); found {
+		if port, found := s.returning(r.Value, ports); found {
 			return r, api.Errorf(api.Unsettled, "port %d, which this pod had before, is still being unbound; ask again to get it back", port).WithRetryAfter(retrySoon)
 		}
 	}
-	next, exhausted := s.plan(r, exclude)
+	next, exhausted := s.plan(r, ports, exclude)
 	if exhausted != nil {
 		if !errors.Is(exhausted, portpool.ErrExhausted) {
 			return r, exhausted

@@ -11,23 +11,30 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// portView is the ports of the view by lease name. There may be thousands, so
-// they are pointed to and not copied.
-type portView map[string]*ledger.Record[ledger.Port]
+// portView is the ports of the view as they were at one moment: in order, and by
+// lease name. There may be thousands, so they are pointed to and not copied.
+type portView struct {
+	all    []ledger.Record[ledger.Port]
+	byName map[string]*ledger.Record[ledger.Port]
+}
+
+func (s *Service) viewPorts() portView {
+	v := portView{all: s.Ports.View()}
+	v.byName = make(map[string]*ledger.Record[ledger.Port], len(v.all))
+	for i := range v.all {
+		v.byName[v.all[i].Name] = &v.all[i]
+	}
+	return v
+}
 
 // plan chooses ports for a claim and the fences they will have. It keeps those
 // entries that are not excluded if the same load balancer can give the rest.
 // It returns portpool.ErrExhausted when nothing fits.
-func (s *Service) plan(r ledger.Record[ledger.Claim], exclude map[string]bool) (ledger.Claim, error) {
+func (s *Service) plan(r ledger.Record[ledger.Claim], ports portView, exclude map[string]bool) (ledger.Claim, error) {
 	c := r.Value
 	pool, known := s.Pools.Pool(c.Pool)
 	if !known {
 		return c, s.unknownPool(c.Pool)
-	}
-	view := s.Ports.View()
-	ports := make(portView, len(view))
-	for i := range view {
-		ports[view[i].Name] = &view[i]
 	}
 	if pool.Unread && s.holdsElsewhere(r, pool, ports) {
 		// Nothing is given up for what may turn out to be wrong in a moment.
@@ -87,12 +94,9 @@ func (s *Service) holdsElsewhere(r ledger.Record[ledger.Claim], pool Pool, ports
 	if len(r.Value.Ports) > 0 && !shown(r.Value.LoadBalancer.ARN) {
 		return true
 	}
-	for _, p := range ports {
-		if p.Value.Holder == r.Name && !shown(p.Value.LoadBalancerARN) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ports.all, func(p ledger.Record[ledger.Port]) bool {
+		return p.Value.Holder == r.Name && !shown(p.Value.LoadBalancerARN)
+	})
 }
 
 // planned fills the gaps of a plan with the chosen listener ports.
@@ -107,7 +111,7 @@ func (s *Service) planned(c ledger.Claim, pool Pool, lb api.LoadBalancer, kept [
 		}
 		lease := ledger.PortName(ledger.LoadBalancerID(lb.ARN), chosen[0])
 		f := api.Fence{Lease: lease, Generation: 1}
-		if r, exists := ports[lease]; exists && r.Value.Generation > 0 {
+		if r, exists := ports.byName[lease]; exists && r.Value.Generation > 0 {
 			f.Epoch, f.Generation = r.Value.Epoch, r.Value.Generation+1
 		} else {
 			f.Epoch = s.NewEpoch()
@@ -128,19 +132,20 @@ func (s *Service) planned(c ledger.Claim, pool Pool, lb api.LoadBalancer, kept [
 func (s *Service) remembered(r ledger.Record[ledger.Claim], pool Pool, ports portView) ledger.Claim {
 	c := r.Value
 	found := make([]ledger.PlannedPort, len(c.Wanted))
-	for _, p := range ports {
+	for i := range ports.all {
+		p := &ports.all[i]
 		v := &p.Value
 		if v.Holder != r.Name || v.State != ledger.Claimed && v.State != ledger.Bound || v.Foreign != "" {
 			continue
 		}
-		i := slices.IndexFunc(c.Wanted, func(w api.Port) bool { return w.Name == v.PortName })
+		wanted := slices.IndexFunc(c.Wanted, func(w api.Port) bool { return w.Name == v.PortName })
 		at := slices.IndexFunc(pool.LoadBalancers, func(lb LoadBalancer) bool { return lb.ARN == v.LoadBalancerARN })
-		if i < 0 || at < 0 || c.LoadBalancer.ARN != "" && c.LoadBalancer.ARN != v.LoadBalancerARN {
+		if wanted < 0 || at < 0 || c.LoadBalancer.ARN != "" && c.LoadBalancer.ARN != v.LoadBalancerARN {
 			continue
 		}
 		c.LoadBalancer = pool.LoadBalancers[at].LoadBalancer
-		found[i] = ledger.PlannedPort{
-			ListenerPort: v.ListenerPort, Fence: v.Fence(p.Name), HealthCheck: pool.Terms.healthCheck(c, c.Wanted[i]),
+		found[wanted] = ledger.PlannedPort{
+			ListenerPort: v.ListenerPort, Fence: v.Fence(p.Name), HealthCheck: pool.Terms.healthCheck(c, c.Wanted[wanted]),
 			Attributes: pool.Terms.Attributes, Cooldown: pool.Terms.Cooldown,
 		}
 	}
@@ -156,9 +161,9 @@ func (s *Service) remembered(r ledger.Record[ledger.Claim], pool Pool, ports por
 // that the view shows with a port: its plan is only on its way here.
 func (s *Service) elders(r ledger.Record[ledger.Claim], ports portView) []int {
 	served := make(map[string]bool)
-	for _, p := range ports {
-		if p.Value.State == ledger.Claimed || p.Value.State == ledger.Bound {
-			served[p.Value.Holder] = true
+	for i := range ports.all {
+		if p := &ports.all[i].Value; p.State == ledger.Claimed || p.State == ledger.Bound {
+			served[p.Holder] = true
 		}
 	}
 	waiting := slices.DeleteFunc(s.Claims.View(), func(o ledger.Record[ledger.Claim]) bool {
@@ -188,7 +193,7 @@ func (s *Service) candidates(pool Pool, lbs []LoadBalancer, ports portView, c le
 	// By name, because a record that cannot be read tells nothing else.
 	byLoadBalancer := make(map[string]map[int]*ledger.Record[ledger.Port])
 	excluded := make(map[string]map[int]bool)
-	for name, r := range ports {
+	for name, r := range ports.byName {
 		note(byLoadBalancer, name, r)
 	}
 	for name := range exclude {
@@ -257,13 +262,14 @@ func open(p ledger.Port, c ledger.Claim) bool {
 
 // returning finds a port that this very namespace/pod had before and that is
 // still being unbound: waiting for it gives the pod its address back.
-func (s *Service) returning(c ledger.Claim) (listenerPort int, found bool) {
+func (s *Service) returning(c ledger.Claim, ports portView) (listenerPort int, found bool) {
 	pool, _ := s.Pools.Pool(c.Pool)
 	if pool.Terms.Sticky == 0 {
 		return 0, false
 	}
-	for _, r := range s.Ports.View() {
-		v := r.Value
+	for i := range ports.all {
+		r := &ports.all[i]
+		v := &r.Value
 		if v.State == ledger.Releasing && v.Namespace == c.Namespace && v.Pod == c.Pod && v.PodUID != c.PodUID &&
 			s.Age(r.Name, r.Version) < s.ReturnPatience && slices.ContainsFunc(pool.LoadBalancers, func(lb LoadBalancer) bool {
 			return lb.ARN == v.LoadBalancerARN && lb.Closed == ""

@@ -63,7 +63,7 @@ func BenchmarkPlan(b *testing.B) {
 				PodUID: "new", Pool: pool.Name, State: ledger.Waiting, Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}},
 			}}
 			for b.Loop() {
-				if next, err := s.plan(r, nil); err != nil || len(next.Ports) != 1 {
+				if next, err := s.plan(r, s.viewPorts(), nil); err != nil || len(next.Ports) != 1 {
 					b.Fatal(next, err)
 				}
 			}
@@ -84,7 +84,7 @@ func TestNothingIsPlannedOnAClosedLoadBalancer(t *testing.T) {
 		})
 		return s.plan(ledger.Record[ledger.Claim]{Name: "claim-new", Value: ledger.Claim{
 			PodUID: "new", Pool: "default", State: ledger.Waiting, Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}},
-		}}, nil)
+		}}, s.viewPorts(), nil)
 	}
 	if c, err := plan(closed, open); err != nil || c.LoadBalancer.ARN != "open" {
 		t.Errorf("planned on %s, %v", c.LoadBalancer.ARN, err)

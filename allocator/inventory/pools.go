@@ -8,6 +8,7 @@ import (
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/poolfile"
+	"github.com/portlease/portlease/allocator/portpool"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -112,16 +113,10 @@ func (i *Inventory) cordoned(arn string) string {
 func (i *Inventory) Offers(arn string, port int) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, p := range i.pools {
-		if slices.Contains(i.membersLocked(p), arn) {
-			for _, r := range p.Ranges {
-				if r.Contains(port) {
-					return true
-				}
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(i.pools, func(p poolfile.Pool) bool {
+		return slices.Contains(i.membersLocked(p), arn) &&
+			slices.ContainsFunc(p.Ranges, func(r portpool.Range) bool { return r.Contains(port) })
+	})
 }
 
 // Look implements claim.Pools.

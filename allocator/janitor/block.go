@@ -53,15 +53,8 @@ func (j *Janitor) setForeign(ctx context.Context, name string, fresh ledger.Port
 		r.Value = fresh
 	}
 	r.Value.Foreign, r.Value.TouchedAt = listener, j.Now()
-	if r.Value.State != ledger.Cooldown {
-		r.Value = r.Value.Rest()
-	}
-	var err error
-	if seen {
-		_, err = j.Ports.Update(ctx, r)
-	} else {
-		_, err = j.Ports.Create(ctx, name, r.Value)
-	}
+	r.Value = r.Value.Reconsidered()
+	_, err := ledger.Put(ctx, j.Ports, name, r)
 	if errors.Is(err, ledger.ErrConflict) {
 		return nil // it has a holder now, or another replica was faster: the next audit looks again
 	}

@@ -1,8 +1,6 @@
 package kubelease_test
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -18,20 +16,11 @@ import (
 
 var cluster *kubeapi.API
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	var err error
-	if cluster, err = kubeapi.Start(context.Background(), kubeapi.Config{Progress: os.Stderr}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
-	if err := cluster.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+func TestMain(m *testing.M) {
+	os.Exit(kubeapi.Main(kubeapi.Config{}, func(k *kubeapi.API) int {
+		cluster = k
+		return m.Run()
+	}))
 }
 
 type portRecord = ledger.Record[ledger.Port]

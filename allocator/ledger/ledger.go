@@ -122,6 +122,15 @@ func (p Port) Rest() Port {
 	return p
 }
 
+// Reconsidered gives the state of a port after Closed or Foreign has changed: who
+// holds it keeps it, and what cools down goes on cooling down.
+func (p Port) Reconsidered() Port {
+	if p.Held() || p.State == Cooldown {
+		return p
+	}
+	return p.Rest()
+}
+
 // Held tells whether somebody has the port or is giving it back.
 func (p Port) Held() bool { return p.State == Claimed || p.State == Bound || p.State == Releasing }
 

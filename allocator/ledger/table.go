@@ -53,6 +53,15 @@ type Table[T any] interface {
 	Delete(ctx context.Context, r Record[T]) error
 }
 
+// Put writes a record that was read, or creates it if it was absent then: with
+// the zero Version that a failed Get or Peek leaves behind.
+func Put[T any](ctx context.Context, t Table[T], name string, r Record[T]) (Record[T], error) {
+	if r.Version == "" {
+		return t.Create(ctx, name, r.Value)
+	}
+	return t.Update(ctx, r)
+}
+
 // Claims is the table of claims.
 type Claims interface {
 	Table[Claim]

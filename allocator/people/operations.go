@@ -50,14 +50,8 @@ func (d *Desk) close(ctx context.Context, loadBalancerID string, port int, who, 
 			return api.PortView{}, unavailable(err)
 		}
 		r.Value.Closed, r.Value.TouchedAt = closed, d.config.Now()
-		if !r.Value.Held() && r.Value.State != ledger.Cooldown {
-			r.Value = r.Value.Rest()
-		}
-		if absent {
-			r, err = d.config.Ports.Create(ctx, name, r.Value)
-		} else {
-			r, err = d.config.Ports.Update(ctx, r)
-		}
+		r.Value = r.Value.Reconsidered()
+		r, err = ledger.Put(ctx, d.config.Ports, name, r)
 		if err == nil {
 			d.config.Log.InfoContext(ctx, "port closed or opened by a person", "lease", name, "who", who, "closed", closed, "state", r.Value.State)
 			return portView(r), nil
@@ -98,11 +92,7 @@ func (d *Desk) cordon(ctx context.Context, loadBalancerID, who, cordoned string)
 			return lb, unavailable(err)
 		}
 		r.Value = ledger.Balancer{LoadBalancerARN: lb.ARN, Cordoned: cordoned, TouchedAt: d.config.Now()}
-		if absent {
-			_, err = d.config.Balancers.Create(ctx, name, r.Value)
-		} else {
-			_, err = d.config.Balancers.Update(ctx, r)
-		}
+		_, err = ledger.Put(ctx, d.config.Balancers, name, r)
 		if err == nil {
 			d.config.Log.InfoContext(ctx, "load balancer cordoned or uncordoned", "loadBalancer", lb.ARN, "who", who, "cordoned", cordoned, "held", lb.Held)
 			return d.balancer(loadBalancerID)

@@ -107,9 +107,6 @@ func Choose(loadBalancers []LoadBalancer, w Wish) (Choice, error) {
 	return best, nil
 }
 
-// Room is how many ports could be chosen on a load balancer now.
-func (lb LoadBalancer) Room() int { return max(0, min(len(lb.free()), lb.Limit-lb.Listeners)) }
-
 // serve takes room away for those who come first, each on the load balancer with
 // the most. Which ports they will get does not matter here.
 func serve(room, elders []int) {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -15,20 +13,12 @@ import (
 
 var kube *kubeapi.API
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
-
-func runTests(m *testing.M) int {
-	var err error
-	if kube, err = kubeapi.Start(context.Background(), kubeapi.Config{Progress: os.Stderr}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
-	if err := errors.Join(kube.Close(), rig.RemovePrograms()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+func TestMain(m *testing.M) {
+	os.Exit(kubeapi.Main(kubeapi.Config{}, func(k *kubeapi.API) int {
+		kube = k
+		defer rig.RemovePrograms() //nolint:errcheck // only a cache
+		return m.Run()
+	}))
 }
 
 // TestASmallFleet is bound with hardly a throttled call, however slow this machine

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -57,6 +58,23 @@ type API struct {
 
 	mu     sync.Mutex
 	server *child // nil while it is down
+}
+
+// Main starts the API that the tests of one package share, runs them and closes
+// it. It returns what TestMain hands to os.Exit.
+func Main(config Config, run func(*API) int) int {
+	config.Progress = os.Stderr
+	k, err := Start(context.Background(), config)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := run(k)
+	if err := k.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return max(code, 1)
+	}
+	return code
 }
 
 // Start starts an API that nobody has used yet and returns once it serves. The

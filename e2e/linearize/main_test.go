@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -15,17 +13,12 @@ import (
 // kube is the API server that all tests of this package share.
 var kube *kubeapi.API
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
-
-func runTests(m *testing.M) int {
-	var err error
-	if kube, err = kubeapi.Start(context.Background(), kubeapi.Config{Progress: os.Stderr}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer kube.Close()         //nolint:errcheck // the process ends
-	defer rig.RemovePrograms() //nolint:errcheck // only a cache
-	return m.Run()
+func TestMain(m *testing.M) {
+	os.Exit(kubeapi.Main(kubeapi.Config{}, func(k *kubeapi.API) int {
+		kube = k
+		defer rig.RemovePrograms() //nolint:errcheck // only a cache
+		return m.Run()
+	}))
 }
 
 // drawSeed gives a seed that the log of a failed test shows.

@@ -2,7 +2,6 @@ package rig_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -14,17 +13,12 @@ import (
 // kube is the API server that all tests of this package share.
 var kube *kubeapi.API
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	var err error
-	if kube, err = kubeapi.Start(context.Background(), kubeapi.Config{Progress: os.Stderr, Audit: true}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer kube.Close()         //nolint:errcheck // the process ends
-	defer rig.RemovePrograms() //nolint:errcheck // only a cache
-	return m.Run()
+func TestMain(m *testing.M) {
+	os.Exit(kubeapi.Main(kubeapi.Config{Audit: true}, func(k *kubeapi.API) int {
+		kube = k
+		defer rig.RemovePrograms() //nolint:errcheck // only a cache
+		return m.Run()
+	}))
 }
 
 // start starts a system that is checked to be empty and is gone at the end of

@@ -89,6 +89,10 @@ func pages[T any](ask func(marker *string) ([]T, *string, error)) ([]T, error) {
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTags.html).
 const describeLimit = 20
 
+// DescribeCalls is how many calls LoadBalancers and Tags make for so many ARNs
+// when none of them is gone.
+func DescribeCalls(arns int) int { return (arns + describeLimit - 1) / describeLimit }
+
 // pageSize is the largest page of a listing.
 const pageSize = 400
 
