@@ -12,8 +12,8 @@ import (
 // lockPort is not privileged, so that nobody needs to be root.
 const lockPort = "10255"
 
-// addresses are the pod addresses of one rig: as many /24 of 127.30.0.0/16 as it
-// has pods for, which no other process of this machine uses.
+// addresses are those of one rig's replicas and pods: as many /24 of
+// 127.30.0.0/16 as it needs, which no other process of this machine uses.
 type addresses struct {
 	mu sync.Mutex // guards all below
 	// blocks are the /24, the newest last, and locks the sockets on their first
@@ -39,22 +39,22 @@ func (a *addresses) reserveLocked() error {
 			return nil
 		}
 	}
-	return errors.New("reserving pod addresses: all of 127.30.0.0/16 is in use, or its lock port is")
+	return errors.New("reserving addresses: all of 127.30.0.0/16 is in use, or its lock port is")
 }
 
-// next gives an address that no pod of the rig has had.
-func (a *addresses) next() (string, error) {
+// next gives an address that nothing of the rig has had.
+func (a *addresses) next() (netip.Addr, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.last == 254 {
 		if err := a.reserveLocked(); err != nil {
-			return "", fmt.Errorf("no pod address is left: %w", err)
+			return netip.Addr{}, fmt.Errorf("no address is left: %w", err)
 		}
 	}
 	a.last++
 	four := a.blocks[len(a.blocks)-1].As4()
 	four[3] = a.last
-	return netip.AddrFrom4(four).String(), nil
+	return netip.AddrFrom4(four), nil
 }
 
 func (a *addresses) release() error {
@@ -63,7 +63,7 @@ func (a *addresses) release() error {
 	var errs []error
 	for _, lock := range a.locks {
 		if err := lock.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, fmt.Errorf("releasing pod addresses: %w", err))
+			errs = append(errs, fmt.Errorf("releasing addresses: %w", err))
 		}
 	}
 	return errors.Join(errs...)

@@ -11,29 +11,35 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 )
 
 // identity is the one certificate that every allocator replica of a rig serves
-// with and every agent trusts.
+// with and every agent trusts. It is for the replicas' addresses and, for the
+// gates before them, 127.0.0.1.
 type identity struct {
 	certFile, keyFile string
 	pair              tls.Certificate
 	pool              *x509.CertPool
 }
 
-func newIdentity(dir string) (*identity, error) {
+func newIdentity(dir string, replicas []netip.Addr) (*identity, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making a key: %w", err)
+	}
+	addresses := []net.IP{net.IPv4(127, 0, 0, 1)}
+	for _, a := range replicas {
+		addresses = append(addresses, a.AsSlice())
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "portlease rig"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, IPAddresses: addresses,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

@@ -48,11 +48,11 @@ type Pod struct {
 // NewPod makes a running pod that asks for ports, such as "game=7777/UDP". Its
 // agent is not started.
 func (r *Rig) NewPod(ctx context.Context, name, ports string) (*Pod, error) {
-	ip, err := r.addresses.next()
+	address, err := r.addresses.next()
 	if err != nil {
 		return nil, err
 	}
-	return r.NewPodAt(ctx, name, ports, ip)
+	return r.NewPodAt(ctx, name, ports, address.String())
 }
 
 // NewPodAt is NewPod at a given address, which another pod may have had.

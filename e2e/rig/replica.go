@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,17 +30,12 @@ type Replica struct {
 	process part
 }
 
+// replicaPort is the same for all: each replica has an address of its own.
+const replicaPort = 8443
+
 // newReplica prepares a replica that runs with exactly the rights of deploy.
-func (r *Rig) newReplica(ctx context.Context, number int) (*Replica, error) {
-	a := &Replica{rig: r, name: fmt.Sprintf("allocator-%d", number+1)}
-	free, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("finding a port: %w", err)
-	}
-	a.address = free.Addr().String()
-	if err := free.Close(); err != nil {
-		return nil, fmt.Errorf("finding a port: %w", err)
-	}
+func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*Replica, error) {
+	a := &Replica{rig: r, name: fmt.Sprintf("allocator-%d", number+1), address: netip.AddrPortFrom(address, replicaPort).String()}
 	rights, err := r.Kube.ServiceAccount(ctx, r.Namespace, "portlease-allocator")
 	if err != nil {
 		return nil, err

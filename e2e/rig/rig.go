@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -147,7 +148,13 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 	if err = r.addresses.reserve(); err != nil {
 		return nil, err
 	}
-	if r.identity, err = newIdentity(r.dir); err != nil {
+	serving := make([]netip.Addr, c.Replicas)
+	for i := range serving {
+		if serving[i], err = r.addresses.next(); err != nil {
+			return nil, err
+		}
+	}
+	if r.identity, err = newIdentity(r.dir, serving); err != nil {
 		return nil, err
 	}
 	if r.Admin, err = kubernetes.NewForConfig(c.Kube.AdminConfig()); err != nil {
@@ -169,8 +176,8 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 		return nil, err
 	}
 	r.faults.watchListeners(r.checkLicence)
-	for i := range c.Replicas {
-		replica, err := r.newReplica(ctx, i)
+	for i, address := range serving {
+		replica, err := r.newReplica(ctx, i, address)
 		if err != nil {
 			return nil, err
 		}
