@@ -2,6 +2,7 @@ package inventory_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -43,9 +44,10 @@ func (s still[T]) Peek(name string) (ledger.Record[T], bool) {
 
 // account is an emulated AWS account with two VPCs.
 type account struct {
-	config aws.Config
-	ports  map[string]ledger.Port
-	cordon map[string]ledger.Balancer
+	emulator *elbemu.Emulator
+	config   aws.Config
+	ports    map[string]ledger.Port
+	cordon   map[string]ledger.Balancer
 }
 
 func newAccount(t *testing.T) *account {
@@ -67,6 +69,7 @@ func newAccount(t *testing.T) *account {
 		}
 	})
 	return &account{
+		emulator: emulator,
 		config: aws.Config{
 			Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("PERSON", "secret", ""),
 			HTTPClient: &http.Client{Transport: emulator},
@@ -232,4 +235,29 @@ func TestLookSeesAGoneLoadBalancer(t *testing.T) {
 		t.Errorf("it sees %+v, %v", sight, err)
 	}
 	shows(t, i, "p", nil, map[string]string{lb: "does not exist"})
+}
+
+// TestAListingEndsWhenItIsThrottled, because every further call would take from
+// those who bind; what was listed before stays known.
+func TestAListingEndsWhenItIsThrottled(t *testing.T) {
+	a := newAccount(t)
+	var arns []string
+	for n := range 4 {
+		arns = append(arns, a.loadBalancer(t, fmt.Sprint("games", n), "subnet-a"))
+	}
+	i := a.inventory(pool("p", 1, 9, arns...))
+	read(t, i)
+	calls := 0
+	a.emulator.SetFault(func(c elbemu.Call) elbemu.Fault {
+		calls++
+		if calls < 2 {
+			return elbemu.Fault{}
+		}
+		return elbemu.Throttle()
+	})
+	listed, err := i.List(t.Context())
+	if !errors.Is(err, elb.ErrThrottled) || len(listed) != 1 || calls != 2 {
+		t.Errorf("after %d calls it listed %d and says %v", calls, len(listed), err)
+	}
+	shows(t, i, "p", arns, nil)
 }

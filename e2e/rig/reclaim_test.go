@@ -1,11 +1,13 @@
 package rig_test
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -251,4 +253,43 @@ func TestForeignListener(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSweepsGoOnWhileAnAuditHangs: what needs no look at AWS is not held up by
+// one that takes long.
+func TestSweepsGoOnWhileAnAuditHangs(t *testing.T) {
+	t.Parallel()
+	r := start(t, rig.Config{AuditEvery: 100 * time.Millisecond})
+	ctx := t.Context()
+	p := newPod(t, r, "a", "game=7777/UDP")
+	must(t, p.WaitBound(ctx))
+	lease, _, _ := strings.Cut(bindingOf(t, r, p).Listeners[0].Tags[elb.TagLease], "/")
+	var hanging atomic.Int32
+	r.Replicas[0].Fault(func(c elbemu.Call) elbemu.Fault {
+		if c.Action != "DescribeListeners" {
+			return elbemu.Fault{}
+		}
+		hanging.Add(1)
+		return elbemu.Fault{Answer: elbemu.AnswerHang}
+	})
+	must(t, rig.Eventually(ctx, "an audit to hang", func() error {
+		if hanging.Load() == 0 {
+			return errors.New("nothing was listed yet")
+		}
+		return nil
+	}))
+	must(t, p.Crash(ctx))
+	must(t, rig.Eventually(ctx, "the sweep to take the port back", func() error {
+		port, err := r.Port(ctx, lease)
+		if err == nil && port.Value.State != ledger.Releasing {
+			err = fmt.Errorf("it is %s", port.Value.State)
+		}
+		return err
+	}))
+	// Its calls give up after 15 s, so several are needed to see a claim unchanged
+	// for long enough when sweeps wait for audits.
+	if n := hanging.Load(); n > 1 {
+		t.Errorf("meanwhile %d audits have hung: the sweep waited for them", n)
+	}
+	r.Replicas[0].Fault(nil)
 }

@@ -1,0 +1,59 @@
+package app_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/portlease/portlease/allocator/app"
+	"github.com/portlease/portlease/allocator/budget"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/pacer"
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// TestLooksArePaidForOnce: every look takes from the budget, and none whose price
+// was paid before.
+func TestLooksArePaidForOnce(t *testing.T) {
+	emulator, err := elbemu.New(elbemu.Config{
+		Region:  "us-east-1",
+		VPCs:    []elbemu.VPC{{ID: "vpc-a", CIDR: netip.MustParsePrefix("127.30.0.0/16")}},
+		Subnets: []elbemu.Subnet{{ID: "subnet-a", CIDR: netip.MustParsePrefix("127.30.0.0/17"), Zone: "us-east-1a"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := emulator.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	budgets := newLedgerTable[ledger.Budget]()
+	pay := pacer.New(pacer.Config{
+		Budgets: budgets, Claims: claimTable{newLedgerTable[ledger.Claim]()}, Ports: newLedgerTable[ledger.Port](),
+		Limits: budget.Default, Now: time.Now, RenewEvery: time.Second,
+		Age: func(string, string) time.Duration { return 0 }, Log: slog.New(slog.DiscardHandler), Count: func(string, string) {},
+	})
+	aws := app.Paced(elb.New(aws.Config{
+		Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("A", "secret", ""), HTTPClient: &http.Client{Transport: emulator},
+	}), pay)
+	for _, look := range []struct {
+		ctx  context.Context
+		pays bool
+	}{{t.Context(), true}, {app.WithPrepaid(t.Context()), false}, {t.Context(), true}} {
+		before := budgets.writes
+		if _, err := aws.TargetGroups(look.ctx); err != nil {
+			t.Fatal(err)
+		}
+		if paid := budgets.writes > before; paid != look.pays {
+			t.Errorf("the look paid: %t, want %t", paid, look.pays)
+		}
+	}
+}
