@@ -50,7 +50,7 @@ type Config struct {
 	// Files tell the game server; it does not start before they are written.
 	Files Announcer
 	// OwnPod tells whoever watches pods. It may fail without holding anything up.
-	OwnPod Announcer
+	OwnPod OwnPod
 	Events Events
 
 	Clock Clock

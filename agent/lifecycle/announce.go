@@ -14,6 +14,32 @@ type Announcer interface {
 	Withdraw(ctx context.Context) error
 }
 
+// OwnPod tells whoever watches pods, and knows from the API server's answers
+// whether the pod is on its way out.
+type OwnPod interface {
+	Announcer
+	// Reachable sets the pod's condition, which may be a readiness gate.
+	Reachable(ctx context.Context, c Condition) error
+	// Ending asks whether the pod is being deleted. It changes nothing.
+	Ending(ctx context.Context) (Ending, error)
+}
+
+// Condition is what the pod's condition says.
+type Condition struct {
+	Reachable bool
+	// Reason is one CamelCase word; Message is for people.
+	Reason, Message string
+}
+
+// Ending is how a pod ends.
+type Ending struct {
+	// Deleted is whether the pod is being deleted. A container that is stopped in a
+	// pod that is not will be started again, unless the pod's work is done.
+	Deleted bool
+	// Grace is how long the pod has in all, counted from when it was deleted.
+	Grace time.Duration
+}
+
 // Kind of an event, in Kubernetes' words.
 type Kind string
 

@@ -278,10 +278,13 @@ func (c cuttable) Finish(ctx context.Context, namespace, pod, uid string, gone [
 
 // ownPod is what was written on the pod.
 type ownPod struct {
-	mu       sync.Mutex // guards all below
-	endpoint int        // listener port; 0: withdrawn
-	events   []string
-	refuse   error
+	mu        sync.Mutex // guards all below
+	endpoint  int        // listener port; 0: withdrawn
+	reachable lifecycle.Condition
+	// ending is what Ending answers; nil is an error.
+	ending *lifecycle.Ending
+	events []string
+	refuse error
 }
 
 func (o *ownPod) Announce(_ context.Context, c api.Claim) error {
@@ -299,6 +302,22 @@ func (o *ownPod) Withdraw(context.Context) error {
 	defer o.mu.Unlock()
 	o.endpoint = 0
 	return o.refuse
+}
+
+func (o *ownPod) Reachable(_ context.Context, c lifecycle.Condition) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reachable = c
+	return o.refuse
+}
+
+func (o *ownPod) Ending(context.Context) (lifecycle.Ending, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ending == nil {
+		return lifecycle.Ending{}, errors.New("the API server is away")
+	}
+	return *o.ending, nil
 }
 
 func (o *ownPod) Record(_ context.Context, _ lifecycle.Kind, reason, _ string) error {

@@ -33,8 +33,15 @@ const (
 	AnnotationClaim    = "portlease.dev/claim"    // the claim as JSON
 )
 
+// ConditionReachable is the type of the pod's condition that says whether players
+// get through.
+const ConditionReachable = "portlease.dev/Reachable"
+
 // component is what events name as their source.
 const component = "portlease-agent"
+
+// longest is how much of an answer is read, in bytes.
+const longest = 1 << 20
 
 // maxMessage is the longest message that the API server takes in an event
 // (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/).
@@ -87,11 +94,56 @@ func (w *Writer) Withdraw(ctx context.Context) error {
 // annotate merges annotations; nil removes one.
 func (w *Writer) annotate(ctx context.Context, annotations map[string]*string) error {
 	patch := map[string]any{"metadata": map[string]any{"uid": w.pod.UID, "annotations": annotations}}
-	err := w.send(ctx, http.MethodPatch, "application/merge-patch+json", patch, "pods", w.pod.Name)
+	err := w.send(ctx, http.MethodPatch, "application/merge-patch+json", patch, nil, "pods", w.pod.Name)
 	if err != nil {
 		return fmt.Errorf("annotating the pod: %w", err)
 	}
 	return nil
+}
+
+// Reachable sets the pod's condition. Nobody else writes it, so every call is a
+// transition or repeats one.
+func (w *Writer) Reachable(ctx context.Context, c lifecycle.Condition) error {
+	status := "False"
+	if c.Reachable {
+		status = "True"
+	}
+	patch := map[string]any{
+		"metadata": map[string]any{"uid": w.pod.UID},
+		"status": map[string]any{"conditions": []map[string]any{{
+			"type": ConditionReachable, "status": status, "reason": c.Reason, "message": c.Message,
+			"lastTransitionTime": w.now().UTC().Format(time.RFC3339),
+		}}},
+	}
+	// Conditions are merged by their type.
+	err := w.send(ctx, http.MethodPatch, "application/strategic-merge-patch+json", patch, nil, "pods", w.pod.Name, "status")
+	if err != nil {
+		return fmt.Errorf("setting the pod's condition: %w", err)
+	}
+	return nil
+}
+
+// Ending reads what the API server answers to a patch that changes nothing,
+// because the agent has no right to read pods. A pod that is gone has ended.
+func (w *Writer) Ending(ctx context.Context) (lifecycle.Ending, error) {
+	var pod struct {
+		Metadata struct {
+			DeletionTimestamp          *time.Time `json:"deletionTimestamp"`
+			DeletionGracePeriodSeconds int64      `json:"deletionGracePeriodSeconds"`
+		} `json:"metadata"`
+	}
+	patch := map[string]any{"metadata": map[string]any{"uid": w.pod.UID}}
+	err := w.send(ctx, http.MethodPatch, "application/merge-patch+json", patch, &pod, "pods", w.pod.Name)
+	if answered, ok := errors.AsType[*statusError](err); ok && (answered.code == http.StatusNotFound || answered.code == http.StatusConflict) {
+		return lifecycle.Ending{Deleted: true}, nil
+	}
+	if err != nil {
+		return lifecycle.Ending{}, fmt.Errorf("asking whether the pod is being deleted: %w", err)
+	}
+	return lifecycle.Ending{
+		Deleted: pod.Metadata.DeletionTimestamp != nil,
+		Grace:   time.Duration(pod.Metadata.DeletionGracePeriodSeconds) * time.Second,
+	}, nil
 }
 
 // Record creates an event of the pod.
@@ -116,7 +168,7 @@ func (w *Writer) Record(ctx context.Context, kind lifecycle.Kind, reason, messag
 		"lastTimestamp":      at,
 		"count":              1,
 	}
-	if err := w.send(ctx, http.MethodPost, "application/json", event, "events"); err != nil {
+	if err := w.send(ctx, http.MethodPost, "application/json", event, nil, "events"); err != nil {
 		return fmt.Errorf("recording an event: %w", err)
 	}
 	return nil
@@ -130,7 +182,9 @@ type statusError struct {
 
 func (e *statusError) Error() string { return e.text }
 
-func (w *Writer) send(ctx context.Context, method, contentType string, body any, path ...string) error {
+// send carries one call; answer, if not nil, takes the metadata of the object that
+// the API server answers with.
+func (w *Writer) send(ctx context.Context, method, contentType string, body, answer any, path ...string) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
@@ -141,23 +195,28 @@ func (w *Writer) send(ctx context.Context, method, contentType string, body any,
 		return err
 	}
 	req.Header.Set("Content-Type", contentType)
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
 	resp, err := w.client.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		if answer != nil {
+			if err := json.NewDecoder(io.LimitReader(resp.Body, longest)).Decode(answer); err != nil {
+				return fmt.Errorf("reading the answer: %w", err)
+			}
+		}
 		// What is left unread costs the connection, not the call.
-		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, longest))
 		return err
 	}
 	const shown = 4096
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, shown))
+	text, err = io.ReadAll(io.LimitReader(resp.Body, shown))
 	if err != nil {
 		return fmt.Errorf("reading the answer %s: %w", resp.Status, err)
 	}
-	return &statusError{code: resp.StatusCode, text: explain(resp, answer, w.pod.Namespace)}
+	return &statusError{code: resp.StatusCode, text: explain(resp, text, w.pod.Namespace)}
 }
 
 // explain takes the message out of a Status object and names the remedy.
@@ -183,6 +242,14 @@ func (Silent) Announce(context.Context, api.Claim) error { return nil }
 
 // Withdraw does nothing.
 func (Silent) Withdraw(context.Context) error { return nil }
+
+// Reachable does nothing.
+func (Silent) Reachable(context.Context, lifecycle.Condition) error { return nil }
+
+// Ending knows nothing.
+func (Silent) Ending(context.Context) (lifecycle.Ending, error) {
+	return lifecycle.Ending{}, errors.New("the agent was told to stay away from its pod")
+}
 
 // Record does nothing.
 func (Silent) Record(context.Context, lifecycle.Kind, string, string) error { return nil }

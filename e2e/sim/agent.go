@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -65,6 +66,15 @@ func (silent) Announce(context.Context, api.Claim) error { return nil }
 
 // Withdraw implements lifecycle.Announcer.
 func (silent) Withdraw(context.Context) error { return nil }
+
+// Reachable implements lifecycle.OwnPod.
+func (silent) Reachable(context.Context, lifecycle.Condition) error { return nil }
+
+// Ending implements lifecycle.OwnPod: no pod object is to be seen here, so who is
+// told to stop gives back.
+func (silent) Ending(context.Context) (lifecycle.Ending, error) {
+	return lifecycle.Ending{}, errors.New("no pod object is simulated")
+}
 
 // Record implements lifecycle.Events.
 func (silent) Record(context.Context, lifecycle.Kind, string, string) error { return nil }
