@@ -104,6 +104,8 @@ func (plenty) Bind(context.Context, ledger.Record[ledger.Claim], []ledger.Port, 
 	return 0, nil
 }
 
+func (plenty) MayLook(_ context.Context, calls int) (int, time.Duration, error) { return calls, 0, nil }
+
 func (plenty) Unbind(context.Context, string) (bool, error) { return true, nil }
 
 func (plenty) Throttled(context.Context, int) error { return nil }

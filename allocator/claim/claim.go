@@ -36,6 +36,9 @@ type Budget interface {
 	Bind(ctx context.Context, c ledger.Record[ledger.Claim], ports []ledger.Port, throttled int) (time.Duration, error)
 	// Unbind pays for deleting one binding; false means not now.
 	Unbind(ctx context.Context, portLease string) (bool, error)
+	// MayLook pays for up to so many Describe calls; more than zero is for how long
+	// it is too early for any.
+	MayLook(ctx context.Context, calls int) (paid int, wait time.Duration, err error)
 	// Throttled hears that AWS refused calls as too many.
 	Throttled(ctx context.Context, calls int) error
 }

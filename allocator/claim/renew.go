@@ -26,14 +26,14 @@ func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (ap
 			if r, err = s.adopt(ctx, h, req); err != nil {
 				return api.RenewAnswer{}, err
 			}
-			return s.renewed(ctx, r)
+			return s.renewed(ctx, r, req.Looks)
 		case err != nil:
 			return api.RenewAnswer{}, unavailable(err)
 		case r.Value.State != ledger.Ending && (r.UID == req.ClaimUID || presentsAll(r.Value, req)):
 			r.Value.RenewedAt = s.Now()
 			updated, err := s.Claims.Update(ctx, r)
 			if err == nil {
-				return s.renewed(ctx, updated)
+				return s.renewed(ctx, updated, req.Looks)
 			}
 			if !errors.Is(err, ledger.ErrConflict) {
 				return api.RenewAnswer{}, unavailable(err)
@@ -72,8 +72,8 @@ func (s *Service) lookup(ctx context.Context, h Holder) (r ledger.Record[ledger.
 }
 
 // renewed completes a claim that was renewed: one that is half moved goes on,
-// and deleted port leases are restored.
-func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim]) (api.RenewAnswer, error) {
+// and deleted port leases are restored. looks are paid for if all is in place.
+func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], looks int) (api.RenewAnswer, error) {
 	before := r.Value.Ports
 	r, err := s.advance(ctx, r, nil)
 	if errors.Is(err, api.ErrExhausted) && len(r.Value.Ports) == 0 {
@@ -93,8 +93,26 @@ func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim]) (a
 			answer.Rebind = append(answer.Rebind, p.Fence.Lease)
 		}
 	}
-	if len(answer.Rebind) > 0 {
+	switch {
+	case len(answer.Rebind) > 0:
 		answer.Claim, err = s.paid(ctx, r, 0)
+	case looks > 0:
+		err = s.look(ctx, &answer, looks)
 	}
 	return answer, err
+}
+
+// look pays for an agent's looks. A renewal is not refused because the budget
+// cannot be asked.
+func (s *Service) look(ctx context.Context, answer *api.RenewAnswer, looks int) error {
+	paid, wait, err := s.Budget.MayLook(ctx, looks)
+	if ctx.Err() != nil {
+		return unavailable(err)
+	}
+	if err != nil {
+		s.Log.WarnContext(ctx, "budget not asked", "err", err)
+		wait = retrySoon
+	}
+	answer.Looks, answer.LookAfterSeconds = paid, wait.Seconds()
+	return nil
 }

@@ -184,6 +184,17 @@ func (p *Pacer) Look(ctx context.Context, calls int) error {
 	return nil
 }
 
+// MayLook asks for up to so many Describe calls without waiting for them: paid may
+// be made now, and if that is none, wait is when to ask again.
+func (p *Pacer) MayLook(ctx context.Context, calls int) (paid int, wait time.Duration, err error) {
+	n := min(calls, p.Limits().LooksAtOnce())
+	wait, err = p.do(ctx, &ask{class: budget.Look, cost: budget.LookCost.Times(float64(n))})
+	if err != nil || wait > 0 {
+		return 0, wait, err
+	}
+	return n, 0, nil
+}
+
 // Throttled reports calls that AWS refused as too many, so that everybody slows
 // down.
 func (p *Pacer) Throttled(ctx context.Context, calls int) error {

@@ -242,6 +242,40 @@ func TestLookWaitsForItsTokens(t *testing.T) {
 	})
 }
 
+// TestMayLook: what is asked for without waiting is paid from the same bucket, a
+// few calls at a time, and who comes too early learns when to come again.
+func TestMayLook(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		r := i.replica()
+		i.fill(r)
+		before, _ := r.Left()
+		if paid, wait, err := r.MayLook(t.Context(), 3); paid != 3 || wait != 0 || err != nil {
+			t.Fatalf("paid %d, wait %v, %v", paid, wait, err)
+		}
+		if after, _ := r.Left(); before.Tokens.All-after.Tokens.All != 3 {
+			t.Errorf("it cost %v", before.Tokens.Minus(after.Tokens))
+		}
+		if paid, _, err := r.MayLook(t.Context(), 100); paid != r.Limits().LooksAtOnce() || err != nil {
+			t.Errorf("of 100 calls it paid %d, %v", paid, err)
+		}
+		for range 100 {
+			paid, wait, err := r.MayLook(t.Context(), 1)
+			if err != nil || (paid == 0) != (wait > 0) {
+				t.Fatalf("paid %d, wait %v, %v", paid, wait, err)
+			}
+			if paid > 0 {
+				continue
+			}
+			time.Sleep(wait) // of the bubble's clock
+			if paid, wait, err = r.MayLook(t.Context(), 1); paid != 1 {
+				t.Errorf("after the wait it paid %d and wants %v more, %v", paid, wait, err)
+			}
+			return
+		}
+		t.Error("a hundred calls at once were paid for")
+	})
+}
+
 func TestThrottledSlowsEverybodyDown(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()

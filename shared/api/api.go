@@ -186,7 +186,13 @@ type RenewRequest struct {
 	Ports    []ClaimedPort `json:"ports"`
 	// Throttled is as in ClaimRequest.
 	Throttled int `json:"throttled,omitempty"`
+	// Looks is for how many Describe calls the agent asks, 0-MostLooks: it waits for
+	// its targets to become healthy.
+	Looks int `json:"looks,omitempty"`
 }
+
+// MostLooks is how many Describe calls can be asked for with one renewal.
+const MostLooks = 4
 
 // RenewAnswer is the claim as the ledger has it.
 type RenewAnswer struct {
@@ -194,6 +200,10 @@ type RenewAnswer struct {
 	// Rebind names the port leases whose binding the janitor saw damaged; the
 	// agent looks and repairs.
 	Rebind []string `json:"rebind,omitempty"`
+	// Looks is how many of the Describe calls asked for are paid: make them now.
+	Looks int `json:"looks,omitempty"`
+	// LookAfterSeconds is when to ask again if none is.
+	LookAfterSeconds float64 `json:"lookAfterSeconds,omitempty"`
 }
 
 // ConflictRequest says that somebody else's listener is on the port. The

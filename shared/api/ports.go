@@ -103,7 +103,12 @@ func (r ClaimRequest) Validate() error {
 }
 
 // Validate refuses a renewal that names no usable address.
-func (r RenewRequest) Validate() error { return validatePodIP(r.PodIP) }
+func (r RenewRequest) Validate() error {
+	if r.Looks < 0 || r.Looks > MostLooks {
+		return fmt.Errorf("looks is %d: ask for 0 to %d", r.Looks, MostLooks)
+	}
+	return validatePodIP(r.PodIP)
+}
 
 func validatePodIP(s string) error {
 	ip, err := netip.ParseAddr(s)
