@@ -39,8 +39,11 @@ type Config struct {
 	Ports []api.Port
 	// HealthPort is where the agent itself answers health checks over HTTP.
 	HealthPort int
-	// Drain is how long players may stay after the announcement was withdrawn.
+	// Drain is how long at most the port is kept after SIGTERM while the game still
+	// listens; less if the pod's grace period ends before.
 	Drain time.Duration
+	// Listens tells whether the game listens on any target port.
+	Listens func() (bool, error)
 	// ReleaseTimeout bounds giving back; what it does not suffice for is the
 	// janitor's.
 	ReleaseTimeout time.Duration
@@ -83,9 +86,16 @@ type Agent struct {
 	Config
 
 	status status
+	words  words
 	// throttled is how many calls AWS refused as too many and the allocator was not
 	// told of yet. It is Run's goroutine's alone.
 	throttled int
+	// Of Run's goroutine alone, too: what the game said when it was last heeded;
+	// whether the pod ends, and when at the latest if that is known.
+	notReady bool
+	health   health
+	leaving  bool
+	deadline time.Time
 }
 
 // New makes an agent that has not begun to live.
@@ -115,6 +125,9 @@ func (a *Agent) Run(ctx context.Context, hurry <-chan struct{}) error {
 			return nil
 		case errors.Is(err, api.ErrLost):
 			a.lose(ctx, h, err)
+			if a.leaving {
+				return nil // who ends needs no other port
+			}
 		case errors.Is(err, errMoved):
 			a.Log.WarnContext(ctx, "claim moved to other ports", "lease", leases(h.claim))
 		default:
@@ -124,24 +137,42 @@ func (a *Agent) Run(ctx context.Context, hurry <-chan struct{}) error {
 }
 
 // serve binds, announces and holds one claim until it is lost or moved or ctx is
-// over. The announcement does not outlive it.
+// over. The announcement does not outlive it, unless ctx is over: then leave
+// decides.
 func (a *Agent) serve(ctx context.Context, h *holding) error {
 	if err := a.bind(ctx, h); err != nil {
 		return err
 	}
-	defer a.withdraw(ctx, h)
-	if err := a.announce(ctx, h); err != nil {
-		return err
+	defer func() {
+		if ctx.Err() == nil {
+			a.withdraw(ctx, h)
+		}
+	}()
+	if a.heed(ctx, h); !a.leaving {
+		if err := a.announce(ctx, h); err != nil {
+			return err
+		}
 	}
 	return a.hold(ctx, h)
 }
 
-// leave is the end of life. ctx is over by then.
+// leave is the end of life. ctx is over by then. A container that is only
+// restarted leaves everything to its successor.
 func (a *Agent) leave(ctx context.Context, hurry <-chan struct{}, h *holding) {
 	ctx = context.WithoutCancel(ctx)
 	if h.claim.UID == "" {
 		return
 	}
-	a.drain(ctx, hurry, h)
+	listens := a.listens(ctx)
+	if !a.leaving && !a.podEnds(ctx) && listens {
+		a.Log.WarnContext(ctx, "stopped although the pod is not being deleted and the game still listens: the port is kept for the next agent")
+		return
+	}
+	if h.announced {
+		a.withdraw(ctx, h)
+	}
+	if listens {
+		a.drain(ctx, hurry, h)
+	}
 	a.release(ctx, h)
 }

@@ -65,6 +65,9 @@ const (
 // announce writes the files, which the game server waits for, and then tells
 // whoever watches pods.
 func (a *Agent) announce(ctx context.Context, h *holding) error {
+	if a.leaving {
+		return nil
+	}
 	var pace pace
 	for {
 		err := a.Files.Announce(ctx, h.claim)
@@ -81,6 +84,7 @@ func (a *Agent) announce(ctx context.Context, h *holding) error {
 	}
 	h.announced, h.stale, h.podTold = true, false, false
 	a.tellPod(ctx, h)
+	a.tellCondition(ctx, tellTimeout)
 	a.status.setAnnounced(true)
 	for _, p := range h.claim.Ports {
 		a.Log.InfoContext(ctx, "endpoint announced", "host", h.claim.LoadBalancer.Host, "port", p.ListenerPort, "targetPort", p.TargetPort)
@@ -92,7 +96,7 @@ func (a *Agent) announce(ctx context.Context, h *holding) error {
 // tellPod writes the annotations if they do not say what the claim says. What
 // fails here is done with the next renewal.
 func (a *Agent) tellPod(ctx context.Context, h *holding) {
-	if h.podTold {
+	if h.podTold || a.leaving {
 		return
 	}
 	ctx, cancel := a.Clock.Timeout(ctx, tellTimeout)
@@ -109,6 +113,7 @@ func (a *Agent) tellPod(ctx context.Context, h *holding) {
 func (a *Agent) withdraw(ctx context.Context, h *holding) {
 	h.announced = false
 	a.status.setAnnounced(false)
+	a.unreachable("Withdrawn", "the announcement was withdrawn: nobody new should come")
 	ctx, cancel := a.Clock.Timeout(context.WithoutCancel(ctx), withdrawTimeout)
 	defer cancel()
 	if err := a.Files.Withdraw(ctx); err != nil {
@@ -116,6 +121,10 @@ func (a *Agent) withdraw(ctx context.Context, h *holding) {
 	}
 	if err := a.OwnPod.Withdraw(ctx); err != nil {
 		a.complain(ctx, "annotations not withdrawn", err)
+	}
+	// What an earlier agent said is not known here.
+	if a.health.told == (Condition{}) || a.health.told.Reachable {
+		a.tellCondition(ctx, withdrawTimeout)
 	}
 	a.Log.InfoContext(ctx, "announcement withdrawn")
 }

@@ -69,6 +69,7 @@ func (a *Agent) bind(ctx context.Context, h *holding) error {
 		switch {
 		case err == nil:
 			a.status.setBound(true)
+			a.startLooking(ctx, h)
 			a.Metrics.bound.Set(float64(len(h.claim.Ports)))
 			return nil
 		case ctx.Err() != nil:
@@ -140,24 +141,11 @@ func (a *Agent) bindPort(ctx context.Context, h *holding, p api.ClaimedPort) err
 		h.record(p.Fence, func(q *api.ClaimedPort) { q.TargetGroupARN, q.ListenerARN = found.targetGroup, "" })
 		p.ListenerARN = ""
 	}
-	if !found.registered {
-		if err := a.register(ctx, found.targetGroup, p.TargetPort); err != nil {
-			return err
-		}
-	}
-	if found.listener == "" {
-		if err := a.setAttributes(ctx, h, p, found.targetGroup); err != nil {
-			return err
-		}
-		found.listener, err = a.LoadBalancer.CreateListener(ctx, elb.ListenerSpec{
-			LoadBalancerARN: h.claim.LoadBalancer.ARN, Port: p.ListenerPort, Protocol: p.Protocol,
-			TargetGroupARN: found.targetGroup, Tags: tags,
-		})
-		if err != nil {
-			return err
-		}
-	}
+	err = a.connect(ctx, h, p, &found)
 	h.learn(p.Fence, func(b *binding) { b.listener = found.listener })
+	if err != nil {
+		return err
+	}
 	if err := a.confirm(ctx, tags, found.targetGroup, found.listener); err != nil {
 		return err
 	}
@@ -174,6 +162,29 @@ func (a *Agent) bindPort(ctx context.Context, h *holding, p api.ClaimedPort) err
 	}
 	h.learn(p.Fence, func(b *binding) { b.bound = true })
 	return nil
+}
+
+// connect makes this pod a target and creates the listener, both at once: AWS takes
+// its time for either, and neither needs the other.
+func (a *Agent) connect(ctx context.Context, h *holding, p api.ClaimedPort, f *found) error {
+	registering := make(chan error, 1)
+	go func() {
+		if f.registered {
+			registering <- nil
+			return
+		}
+		registering <- a.register(ctx, f.targetGroup, p.TargetPort)
+	}()
+	var err error
+	if f.listener == "" {
+		if err = a.setAttributes(ctx, h, p, f.targetGroup); err == nil {
+			f.listener, err = a.LoadBalancer.CreateListener(ctx, elb.ListenerSpec{
+				LoadBalancerARN: h.claim.LoadBalancer.ARN, Port: p.ListenerPort, Protocol: p.Protocol,
+				TargetGroupARN: f.targetGroup, Tags: elb.TagsOf(h.claim, p.Fence),
+			})
+		}
+	}
+	return errors.Join(err, <-registering)
 }
 
 // found is what is left of a binding in AWS.
@@ -206,6 +217,7 @@ func (a *Agent) inspect(ctx context.Context, h *holding, p api.ClaimedPort) (fou
 		case t.Leaving():
 		case t.IP == a.Pod.IP && t.Port == p.TargetPort:
 			f.registered = true
+			a.sawTargets(h, p, targets)
 		default:
 			f.strangers = append(f.strangers, t)
 		}

@@ -31,6 +31,8 @@ type binding struct {
 	// attributed is whether the target group's attributes were set.
 	attributed bool
 	bound      bool
+	// health is the state of this pod's target as last seen.
+	health string
 }
 
 // leftover is a binding that is not needed, with whose it is.
@@ -110,6 +112,19 @@ func (h *holding) listens() bool {
 // unbound are the ports still to be bound.
 func (h *holding) unbound() []api.ClaimedPort {
 	return slices.DeleteFunc(slices.Clone(h.claim.Ports), func(p api.ClaimedPort) bool { return h.bindings[p.Fence].bound })
+}
+
+// unhealthy are the ports whose target was not yet seen healthy.
+func (h *holding) unhealthy() []api.ClaimedPort {
+	return slices.DeleteFunc(slices.Clone(h.claim.Ports), func(p api.ClaimedPort) bool {
+		return h.bindings[p.Fence].health == string(elb.TargetHealthy)
+	})
+}
+
+func (h *holding) forgetHealth() {
+	for f := range h.bindings {
+		h.learn(f, func(b *binding) { b.health = "" })
+	}
 }
 
 // bindAfter is how long the allocator wants binding to wait.

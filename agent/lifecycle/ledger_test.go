@@ -40,6 +40,10 @@ type ledger struct {
 	presented    []api.ClaimedPort // of the last renewal
 	throttled    []int             // as reported by every claim and renewal that was answered
 	attributes   map[string]string // of every port
+	// looks says how many looks are paid for, or when to ask again; nil: all. looked
+	// is how many were paid for so far.
+	looks  func(asked int) (paid int, later float64)
+	looked int
 	// turn says when to bind; nil: now.
 	turn func() time.Duration
 	// refuse decides what a call answers before it does anything; nil: nothing.
@@ -218,7 +222,15 @@ func (l *ledger) Renew(_ context.Context, _, _ string, r api.RenewRequest) (api.
 	}
 	l.presented = r.Ports
 	l.throttled = append(l.throttled, r.Throttled)
-	return api.RenewAnswer{Claim: l.paced(), Rebind: slices.Clone(l.rebind)}, nil
+	answer := api.RenewAnswer{Claim: l.paced(), Rebind: slices.Clone(l.rebind)}
+	switch {
+	case r.Looks > 0 && l.looks != nil:
+		answer.Looks, answer.LookAfterSeconds = l.looks(r.Looks)
+	default:
+		answer.Looks = r.Looks
+	}
+	l.looked += answer.Looks
+	return answer, nil
 }
 
 func (l *ledger) Release(_ context.Context, _, _ string, r api.ReleaseRequest) (api.ReleaseAnswer, error) {

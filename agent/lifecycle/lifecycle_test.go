@@ -29,7 +29,7 @@ func TestLifeOfAPod(t *testing.T) {
 		// Each of these is paid for out of the account's buckets.
 		for action, want := range map[string]int{
 			"CreateTargetGroup": 2, "CreateListener": 2, "RegisterTargets": 2, "DeregisterTargets": 0,
-			"DescribeTargetGroups": 0, "DescribeTargetHealth": 0, "DescribeListeners": 0, "DescribeTags": 2,
+			"DescribeTargetGroups": 0, "DescribeTargetHealth": 2, "DescribeListeners": 0, "DescribeTags": 2,
 		} {
 			if n := w.agentCalls(action); n != want {
 				t.Errorf("binding took %d calls of %s, want %d", n, action, want)

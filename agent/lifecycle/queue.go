@@ -39,7 +39,7 @@ func (a *Agent) again(ctx context.Context, h *holding) error {
 	}
 	var pace pace
 	for {
-		_, err := a.renew(ctx, h)
+		_, _, err := a.renew(ctx, h)
 		switch {
 		case err == nil:
 			return nil
@@ -55,9 +55,21 @@ func (a *Agent) again(ctx context.Context, h *holding) error {
 	}
 }
 
-// noteThrottled counts a call that AWS refused as too many, for the allocator.
-func (a *Agent) noteThrottled(err error) {
-	if errors.Is(err, elb.ErrThrottled) {
-		a.throttled++
+// noteThrottled counts the calls that AWS refused as too many, for the allocator.
+func (a *Agent) noteThrottled(err error) { a.throttled += throttled(err) }
+
+// throttled counts them in an error that may join those of several calls.
+func throttled(err error) (calls int) {
+	switch wrapped := err.(type) { //nolint:errorlint // it takes the error apart
+	case interface{ Unwrap() []error }:
+		for _, one := range wrapped.Unwrap() {
+			calls += throttled(one)
+		}
+	case interface{ Unwrap() error }:
+		calls = throttled(wrapped.Unwrap())
 	}
+	if err == elb.ErrThrottled { //nolint:errorlint // each occurrence is one call
+		calls++
+	}
+	return calls
 }

@@ -44,8 +44,8 @@ func TestBindingWaitsForItsTurn(t *testing.T) {
 					time.Sleep(wait)
 				}
 				synctest.Wait()
-				if p.Ready() != nil || w.ledger.count("claim") != len(c.waits)+1 {
-					t.Errorf("after its waits: ready %v, claimed %d times", p.Ready(), w.ledger.count("claim"))
+				if p.Started() != nil || w.ledger.count("claim") != len(c.waits)+1 {
+					t.Errorf("after its waits: started %v, claimed %d times", p.Started(), w.ledger.count("claim"))
 				}
 				w.checkBound(30000)
 				if !slices.Equal(w.ownPod.events, c.events) {
@@ -127,7 +127,7 @@ func TestThrottledCallsAreReportedOnce(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		w.ledger.change(func() {
-			if want := []int{0, 1, 1, 1, 0, 0}; len(w.ledger.throttled) < len(want) || !slices.Equal(w.ledger.throttled[:len(want)], want) {
+			if want := []int{0, 2, 1, 0, 0}; len(w.ledger.throttled) < len(want) || !slices.Equal(w.ledger.throttled[:len(want)], want) {
 				t.Errorf("reported %v, want %v", w.ledger.throttled, want)
 			}
 		})

@@ -17,6 +17,7 @@ type status struct {
 	expected  time.Time  // when the loop moves at the latest
 	bound     bool
 	announced bool
+	healthy   bool
 	started   bool
 }
 
@@ -32,6 +33,12 @@ func (s *status) setBound(yes bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bound = yes
+}
+
+func (s *status) setHealthy(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.healthy = yes
 }
 
 func (s *status) setAnnounced(yes bool) {
@@ -52,7 +59,8 @@ func (a *Agent) Started() error {
 	return nil
 }
 
-// Ready is nil while all ports are bound and announced.
+// Ready is nil while all ports are bound and announced, and the load balancer finds
+// their targets healthy.
 func (a *Agent) Ready() error {
 	a.status.mu.Lock()
 	defer a.status.mu.Unlock()
@@ -61,6 +69,8 @@ func (a *Agent) Ready() error {
 		return errors.New("not bound")
 	case !a.status.announced:
 		return errors.New("not announced")
+	case !a.status.healthy:
+		return errors.New("the load balancer does not find the pod healthy yet")
 	}
 	return nil
 }

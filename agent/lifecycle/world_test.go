@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,7 +45,11 @@ type world struct {
 	ports    []api.Port
 	ownPod   *ownPod
 	drain    time.Duration
-	release  time.Duration
+	// listens tells whether the game listens; it always does unless a story says so.
+	listens func() (bool, error)
+	// deaf is whether the game has stopped listening.
+	deaf    atomic.Bool
+	release time.Duration
 
 	mu    sync.Mutex // guards fault
 	fault func(elbemu.Call) elbemu.Fault
@@ -66,9 +71,10 @@ func inWorld(t *testing.T, cfg elbemu.Config, story func(*testing.T, *world)) {
 		w := &world{
 			t: t, emulator: emulator, dir: t.TempDir(),
 			pod:   lifecycle.Pod{Namespace: "games", Name: "game-0", UID: "uid-0", IP: podIP},
-			ports: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, ownPod: &ownPod{},
+			ports: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, ownPod: &ownPod{ending: &lifecycle.Ending{Deleted: true, Grace: 24 * time.Hour}},
 			release: 25 * time.Second,
 		}
+		w.listens = func() (bool, error) { return !w.deaf.Load(), nil }
 		w.aws = w.client(emulator)
 		w.lb = w.loadBalancer()
 		w.ledger = newLedger(t, api.LoadBalancer{ARN: w.lb, Host: "games.elb.example", VPC: "vpc-local"})
@@ -192,7 +198,7 @@ func (w *world) start() *process {
 	ctx, stop := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	p := &process{w: w, stop: stop, hurry: make(chan struct{}), ended: make(chan error, 1), cut: &wire{next: w.emulator}, set: metrics.NewSet()}
 	p.Agent = lifecycle.New(lifecycle.Config{
-		Pod: w.pod, Pool: "default", Ports: w.ports, HealthPort: 9901, Drain: w.drain, ReleaseTimeout: w.release,
+		Pod: w.pod, Pool: "default", Ports: w.ports, HealthPort: 9901, Drain: w.drain, Listens: w.listens, ReleaseTimeout: w.release,
 		Allocator: cuttable{w.ledger, p.cut}, LoadBalancer: w.client(p.cut),
 		Files: announce.Files{Dir: w.dir}, OwnPod: w.ownPod, Events: w.ownPod,
 		Clock:   lifecycle.Clock{Now: time.Now, Sleep: daemon.Sleep, Timeout: context.WithTimeout},
@@ -202,6 +208,8 @@ func (w *world) start() *process {
 	go func() { p.ended <- p.Run(ctx, p.hurry) }()
 	return p
 }
+
+func (w *world) stopListening() { w.deaf.Store(true) }
 
 // term is SIGTERM: it waits until the agent has ended and tells how long that took.
 func (p *process) term() time.Duration {
@@ -281,6 +289,7 @@ type ownPod struct {
 	mu        sync.Mutex // guards all below
 	endpoint  int        // listener port; 0: withdrawn
 	reachable lifecycle.Condition
+	calls     int
 	// ending is what Ending answers; nil is an error.
 	ending *lifecycle.Ending
 	events []string
@@ -307,7 +316,9 @@ func (o *ownPod) Withdraw(context.Context) error {
 func (o *ownPod) Reachable(_ context.Context, c lifecycle.Condition) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.reachable = c
+	if o.calls++; o.refuse == nil {
+		o.reachable = c
+	}
 	return o.refuse
 }
 
@@ -325,6 +336,25 @@ func (o *ownPod) Record(_ context.Context, _ lifecycle.Kind, reason, _ string) e
 	defer o.mu.Unlock()
 	o.events = append(o.events, reason)
 	return o.refuse
+}
+
+func (o *ownPod) condition() lifecycle.Condition {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.reachable
+}
+
+// count is how often the condition was set.
+func (o *ownPod) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.calls
+}
+
+func (o *ownPod) setEnding(e *lifecycle.Ending) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ending = e
 }
 
 func (o *ownPod) says() int {

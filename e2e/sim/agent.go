@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -70,10 +69,10 @@ func (silent) Withdraw(context.Context) error { return nil }
 // Reachable implements lifecycle.OwnPod.
 func (silent) Reachable(context.Context, lifecycle.Condition) error { return nil }
 
-// Ending implements lifecycle.OwnPod: no pod object is to be seen here, so who is
-// told to stop gives back.
+// Ending implements lifecycle.OwnPod: who is told to stop here is in a pod that
+// ends.
 func (silent) Ending(context.Context) (lifecycle.Ending, error) {
-	return lifecycle.Ending{}, errors.New("no pod object is simulated")
+	return lifecycle.Ending{Deleted: true, Grace: time.Hour}, nil
 }
 
 // Record implements lifecycle.Events.
@@ -100,7 +99,8 @@ func (w *World) startAgent(p *pod) {
 	}
 	a.Agent = lifecycle.New(lifecycle.Config{
 		Pod:  lifecycle.Pod{Namespace: namespace, Name: p.name, UID: p.uid, IP: p.ip},
-		Pool: w.pool.Name, Ports: p.ports, HealthPort: 9901, Drain: p.drain, ReleaseTimeout: 25 * time.Second,
+		Pool: w.pool.Name, Ports: p.ports, HealthPort: 9901, ReleaseTimeout: 25 * time.Second,
+		Drain: p.drain, Listens: func() (bool, error) { return true, nil },
 		Allocator: calls, LoadBalancer: elb.New(configuration(awsTransport{process, w.cloud})),
 		Files: a.board, OwnPod: silent{}, Events: silent{},
 		Clock:  lifecycle.Clock{Now: time.Now, Sleep: process.sleep, Timeout: context.WithTimeout},

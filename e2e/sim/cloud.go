@@ -102,7 +102,12 @@ func (t awsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		r, err := t.cloud.send(req, body, f)
 		return outcome{r, err}
 	}
-	o := t.process.do(req.Context(), &call{
+	ctx := req.Context()
+	if params.Get("Action") == "RegisterTargets" && threadOf(ctx) == "" {
+		// An agent registers beside creating its listener, on a goroutine of its own.
+		ctx = onThread(ctx, "register")
+	}
+	o := t.process.do(ctx, &call{
 		kind: k, what: describe(params),
 		apply: func(*call) (outcome, bool) {
 			if err := t.cloud.judge(t.process, params); err != nil && t.cloud.broken == nil {

@@ -1,0 +1,237 @@
+package lifecycle_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// sick has targets that are unhealthy until well is set.
+func sick(well *atomic.Bool) elbemu.Config {
+	return elbemu.Config{Healthy: func(string, int) bool { return well.Load() }}
+}
+
+// TestReadyOnceHealthy: bound and announced is not ready. The agent looks as often
+// as it is paid for, more and more rarely, says why it waits, and never looks again.
+func TestReadyOnceHealthy(t *testing.T) {
+	var well atomic.Bool
+	inWorld(t, sick(&well), func(t *testing.T, w *world) {
+		w.ports = append(w.ports, api.Port{Name: "chat", TargetPort: 8080, Protocol: api.TCP})
+		p := w.start()
+		w.await("started", func() bool { return p.Started() == nil })
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		looked := w.agentCalls("DescribeTargetHealth")
+		if p.Ready() == nil || looked < 18 || looked > 30 {
+			t.Errorf("ready: %v, looked %d times for two ports in ten minutes", p.Ready(), looked)
+		}
+		if c := w.ownPod.condition(); c.Reachable || !strings.Contains(c.Message, "unhealthy") {
+			t.Errorf("the condition is %+v", c)
+		}
+		well.Store(true)
+		w.awaitReady(p)
+		if c := w.ownPod.condition(); !c.Reachable || !strings.Contains(c.Message, "games.elb.example:30000") {
+			t.Errorf("the condition is %+v", c)
+		}
+		w.ledger.change(func() {
+			if n := w.agentCalls("DescribeTargetHealth"); n > w.ledger.looked {
+				t.Errorf("%d looks, and %d were paid for", n, w.ledger.looked)
+			}
+		})
+		before, told := len(w.emulator.Calls()), w.ownPod.count()
+		time.Sleep(time.Hour)
+		if n := len(w.emulator.Calls()) - before; n != 0 || w.ownPod.count() != told {
+			t.Errorf("holding a healthy pod cost %d calls to AWS and %d to the API server", n, w.ownPod.count()-told)
+		}
+		p.term()
+		if w.ownPod.condition().Reachable {
+			t.Error("the condition outlived the announcement")
+		}
+	})
+}
+
+// TestLooksWaitForTheBudget: no look is made that was not paid for.
+func TestLooksWaitForTheBudget(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		var asked atomic.Int32
+		w.ledger.looks = func(int) (int, float64) {
+			if asked.Add(1) < 4 {
+				return 0, 7
+			}
+			return 1, 0
+		}
+		p := w.start()
+		w.await("started", func() bool { return p.Started() == nil })
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if n := w.agentCalls("DescribeTargetHealth"); n != 0 || p.Ready() == nil || asked.Load() != 3 {
+			t.Errorf("it asked %d times, looked %d times, ready: %v", asked.Load(), n, p.Ready())
+		}
+		w.awaitReady(p)
+		p.term()
+	})
+}
+
+// TestRestartedAgentIsReadyByTheLookItTakesAnyway.
+func TestRestartedAgentIsReadyByTheLookItTakesAnyway(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.awaitReady(p)
+		p.kill()
+		before := w.agentCalls("DescribeTargetHealth")
+		p = w.start()
+		synctest.Wait()
+		if n := w.agentCalls("DescribeTargetHealth") - before; p.Ready() != nil || n != 1 {
+			t.Errorf("ready: %v after %d looks", p.Ready(), n)
+		}
+		p.term()
+	})
+}
+
+// TestGameSaysNotReady: the game keeps players away and lets them come again, and
+// keeps its port meanwhile.
+func TestGameSaysNotReady(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.awaitReady(p)
+		p.GameNotReady()
+		synctest.Wait()
+		if p.Ready() == nil || p.GameAnswers() == nil || w.ownPod.condition().Reason != "GameNotReady" || w.announced() == "" {
+			t.Errorf("ready: %v, answers: %v, condition %+v, announced %q", p.Ready(), p.GameAnswers(), w.ownPod.condition(), w.announced())
+		}
+		before := len(w.emulator.Calls())
+		time.Sleep(10 * time.Minute)
+		if n := len(w.emulator.Calls()) - before; n != 0 {
+			t.Errorf("waiting for the game cost %d calls to AWS", n)
+		}
+		p.GameReady()
+		synctest.Wait()
+		if p.Ready() == nil || p.GameAnswers() != nil {
+			t.Errorf("ready before anybody looked: %v, answers: %v", p.Ready(), p.GameAnswers())
+		}
+		w.awaitReady(p)
+		if !w.ownPod.condition().Reachable {
+			t.Errorf("the condition is %+v", w.ownPod.condition())
+		}
+		p.term()
+	})
+}
+
+// TestConditionIsSetOnceTheAPIServerIsBack, with a renewal.
+func TestConditionIsSetOnceTheAPIServerIsBack(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		w.ownPod.setRefuse(errors.New("connection refused"))
+		p := w.start()
+		w.awaitReady(p)
+		w.ownPod.setRefuse(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if !w.ownPod.condition().Reachable || w.ownPod.says() != 30000 {
+			t.Errorf("the pod says %+v and %d", w.ownPod.condition(), w.ownPod.says())
+		}
+		p.term()
+	})
+}
+
+// TestPreStopWithdraws: when the pod's termination starts nobody new should come,
+// but who is on stays until SIGTERM and the game's end.
+func TestPreStopWithdraws(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		w.drain = time.Hour
+		p := w.start()
+		w.awaitReady(p)
+		w.ownPod.setEnding(&lifecycle.Ending{Deleted: true, Grace: 5 * time.Minute})
+		p.PodStopping()
+		synctest.Wait()
+		if w.announced() != "" || w.ownPod.says() != 0 || w.ownPod.condition().Reachable || p.Ready() == nil {
+			t.Errorf("announced %q and %d, condition %+v", w.announced(), w.ownPod.says(), w.ownPod.condition())
+		}
+		renewed := w.ledger.count("renew")
+		time.Sleep(2 * time.Minute)
+		w.checkBound(30000)
+		if w.ledger.count("renew") < renewed+3 || w.announced() != "" {
+			t.Errorf("renewed %d times, announced %q", w.ledger.count("renew")-renewed, w.announced())
+		}
+		// Three of the five minutes are left, and five seconds are for giving back.
+		if took := p.term(); took < 174*time.Second || took > 176*time.Second {
+			t.Errorf("draining took %v", took)
+		}
+		w.checkEmpty()
+	})
+}
+
+// TestARestartedContainerKeepsItsPort: a container whose pod is not being deleted
+// is stopped to be started again, by a liveness probe for one.
+func TestARestartedContainerKeepsItsPort(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.awaitReady(p)
+		w.ownPod.setEnding(&lifecycle.Ending{})
+		p.PodStopping() // a preStop hook runs then, too
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if took := p.term(); took != 0 || w.ledger.count("release") != 0 || w.announced() == "" || w.ownPod.says() == 0 {
+			t.Errorf("after %v released %d times, announced %q and %d", took, w.ledger.count("release"), w.announced(), w.ownPod.says())
+		}
+		w.checkBound(30000)
+		p = w.start()
+		w.awaitReady(p)
+		w.checkBound(30000)
+		// The pod's work is done: nothing listens, and nobody deletes it.
+		w.stopListening()
+		p.kill()
+		p = w.start()
+		w.awaitReady(p)
+		p.term()
+		w.checkEmpty()
+	})
+}
+
+// TestDrainingEnds: by the game's closing its port, by its word, by the end of the
+// grace period, or not at all when nothing listens.
+func TestDrainingEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		during      func(*world, *process)
+		grace, want time.Duration
+	}{
+		"the game closes its port": {func(w *world, _ *process) {
+			time.Sleep(90 * time.Second)
+			w.stopListening()
+		}, time.Hour, 90 * time.Second},
+		"the game says so": {func(_ *world, p *process) {
+			time.Sleep(90 * time.Second)
+			p.GameDrained()
+		}, time.Hour, 90 * time.Second},
+		"the game said so before": {func(_ *world, p *process) { p.GameDrained() }, time.Hour, 0},
+		"grace ends":              {func(*world, *process) {}, 30 * time.Second, 25 * time.Second},
+		"no grace":                {func(*world, *process) {}, 2 * time.Second, 0},
+		"nothing listens":         {func(w *world, _ *process) { w.stopListening() }, time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+				w.drain = 10 * time.Minute
+				w.ownPod.setEnding(&lifecycle.Ending{Deleted: true, Grace: c.grace})
+				p := w.start()
+				w.awaitReady(p)
+				before := slices.Contains([]string{"the game said so before", "nothing listens"}, name)
+				if before {
+					c.during(w, p)
+				} else {
+					go c.during(w, p)
+				}
+				if took := p.term(); took < c.want || took > c.want+2*time.Second {
+					t.Errorf("ending took %v, want %v", took, c.want)
+				}
+				w.checkEmpty()
+			})
+		})
+	}
+}
