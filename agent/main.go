@@ -20,6 +20,9 @@ import (
 func main() { os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr)) }
 
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "prestop" {
+		return preStop(args[1:], getenv, stdout, stderr)
+	}
 	c, err := app.Parse(args, getenv, stdout)
 	if errors.Is(err, daemon.ErrHelp) {
 		return 0
@@ -39,6 +42,15 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		return refuse(stderr, err)
 	case err != nil:
 		log.Error("agent failed", "err", err)
+		return 1
+	}
+	return 0
+}
+
+func preStop(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	err := app.PreStop(context.Background(), args, getenv, stdout)
+	if err != nil && !errors.Is(err, daemon.ErrHelp) {
+		_, _ = fmt.Fprintln(stderr, "portlease-agent prestop:", err) // nowhere else to say it
 		return 1
 	}
 	return 0

@@ -23,6 +23,7 @@ import (
 	"github.com/portlease/portlease/agent/announce"
 	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/agent/ownpod"
+	"github.com/portlease/portlease/agent/sockets"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/api/client"
 	"github.com/portlease/portlease/shared/daemon"
@@ -37,6 +38,8 @@ var ErrSetting = errors.New("the agent cannot start")
 type Doors struct {
 	// Listener serves probes and health checks. Run closes it.
 	Listener net.Listener
+	// Local serves the game server and the preStop hook. Run closes it.
+	Local net.Listener
 	// Allocator carries the calls to it.
 	Allocator http.RoundTripper
 	AWS       *aws.Config
@@ -57,14 +60,16 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	set := metrics.NewSet()
 	agent, err := assemble(c, doors, set, log)
 	if err != nil {
-		return errors.Join(fmt.Errorf("%w: %w", ErrSetting, err), doors.Listener.Close())
+		return errors.Join(fmt.Errorf("%w: %w", ErrSetting, err), doors.Listener.Close(), doors.Local.Close())
 	}
 	log.InfoContext(ctx, "agent started", "version", daemon.Version(), "holder", c.Pod.Namespace+"/"+c.Pod.Name)
 	group, ctx := errgroup.WithContext(ctx)
 	// Health checks are answered until the very end: players may still be on.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	server := daemon.Server{Handler: routes(agent, set), Log: log}
-	group.Go(func() error { return server.Run(serving, doors.Listener) })
+	public := daemon.Server{Handler: routes(agent, c, set), Log: log}
+	group.Go(func() error { return public.Run(serving, doors.Listener) })
+	private := daemon.Server{Handler: local(agent), Log: log}
+	group.Go(func() error { return private.Run(serving, doors.Local) })
 	group.Go(func() error {
 		defer stop()
 		return agent.Run(ctx, doors.Hurry)
@@ -92,6 +97,7 @@ func assemble(c Config, doors Doors, set *metrics.Set, log *slog.Logger) (*lifec
 	cfg := lifecycle.Config{
 		Pod: c.Pod, Pool: c.Pool, Ports: c.Ports, HealthPort: healthPort,
 		Drain: c.Drain, ReleaseTimeout: c.ReleaseTimeout,
+		Listens:   func() (bool, error) { return sockets.Table{Dir: "/proc/self/net", IP: c.Pod.IP}.Any(c.Ports) },
 		Allocator: allocator, LoadBalancer: elb.New(*doors.AWS),
 		Files: announce.Files{Dir: c.Dir}, OwnPod: ownpod.Silent{}, Events: ownpod.Silent{},
 		Clock: doors.Clock, Jitter: doors.Jitter, Metrics: lifecycle.NewMetrics(set), Log: log,
@@ -106,7 +112,7 @@ func assemble(c Config, doors Doors, set *metrics.Set, log *slog.Logger) (*lifec
 	return lifecycle.New(cfg), nil
 }
 
-func routes(agent *lifecycle.Agent, set *metrics.Set) http.Handler {
+func routes(agent *lifecycle.Agent, c Config, set *metrics.Set) http.Handler {
 	check := func(ask func() error) http.Handler {
 		return daemon.Probe(func(context.Context) error { return ask() })
 	}
@@ -115,8 +121,13 @@ func routes(agent *lifecycle.Agent, set *metrics.Set) http.Handler {
 	mux.Handle("GET /readyz", check(agent.Ready))
 	mux.Handle("GET /livez", check(agent.Live))
 	// A load balancer that finds its only target unhealthy sends to it all the
-	// same, so this says no more than that the pod is there.
-	mux.Handle("GET "+api.HealthPath, daemon.Probe(nil))
+	// same: this decides what it says of the pod, and not who gets through.
+	mux.Handle("GET "+api.HealthPath, daemon.Probe(func(ctx context.Context) error {
+		if err := agent.GameAnswers(); err != nil {
+			return err
+		}
+		return c.Health.check(ctx, c.Pod.IP)
+	}))
 	mux.Handle("GET /metrics", daemon.Metrics(set))
 	return mux
 }
@@ -152,6 +163,14 @@ func (d *Doors) open(ctx context.Context, c Config) error {
 			return fmt.Errorf("-http-address (PORTLEASE_HTTP_ADDRESS) is %q, which cannot be listened on: %w", c.HTTPAddress, err)
 		}
 		d.Listener = opened
+	}
+	if d.Local == nil {
+		opened, err := new(net.ListenConfig).Listen(ctx, "tcp", c.LocalAddress)
+		if err != nil {
+			err = fmt.Errorf("-%s (%s) is %q, which cannot be listened on: %w", localFlag, localVariable, c.LocalAddress, err)
+			return errors.Join(err, d.Listener.Close())
+		}
+		d.Local = opened
 	}
 	return nil
 }

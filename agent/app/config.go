@@ -31,7 +31,11 @@ type Config struct {
 	Dir   string
 	// HTTPAddress serves probes and metrics, and answers the load balancer's
 	// health checks of ports that speak UDP only.
-	HTTPAddress    string
+	HTTPAddress string
+	// LocalAddress is what the game server and the preStop hook talk to.
+	LocalAddress string
+	// Health is what the answer to the load balancer's health check depends on.
+	Health         Health
 	Drain          time.Duration
 	ReleaseTimeout time.Duration
 	LogLevel       string
@@ -41,7 +45,7 @@ type Config struct {
 // the help to out; any other error names the setting, its value and the remedy.
 func Parse(args []string, getenv func(string) string, out io.Writer) (Config, error) {
 	var c Config
-	var ports string
+	var ports, health string
 	s := daemon.NewSettings("portlease-agent", "Gives the pod it runs in a public port on a shared network load balancer, for as long as the pod lives.", getenv)
 	s.String(&c.AllocatorURL, "allocator", "PORTLEASE_ALLOCATOR", "https://portlease-allocator.portlease.svc", "URL of the allocator")
 	s.String(&c.AllocatorCA, "allocator-ca", "PORTLEASE_ALLOCATOR_CA", "", "file of the certificates (PEM) to trust the allocator by; the system's when empty")
@@ -55,8 +59,10 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.String(&ports, "ports", "PORTLEASE_PORTS", "", "ports of the pod to make public, as in game=7777/UDP,chat=8080/TCP")
 	s.String(&c.Dir, "dir", "PORTLEASE_DIR", "/portlease", "folder, shared with the game server, to write the endpoint to")
 	s.String(&c.HTTPAddress, "http-address", "PORTLEASE_HTTP_ADDRESS", ":9901", "address for probes, metrics and the load balancer's health checks")
-	s.Duration(&c.Drain, "drain", "PORTLEASE_DRAIN", 0, "how long players may stay after SIGTERM; a second SIGTERM ends it")
-	s.Duration(&c.ReleaseTimeout, "release-timeout", "PORTLEASE_RELEASE_TIMEOUT", 25*time.Second, "how long giving back may take; drain and this must fit in the pod's grace period")
+	s.String(&c.LocalAddress, localFlag, localVariable, localDefault, "address for the game server and the preStop hook to talk to; nobody outside of the pod should reach it")
+	s.String(&health, "health", "PORTLEASE_HEALTH", "agent", "what the load balancer's health checks depend on: agent (what the game says by POST /v1/ready and /v1/notready, if anything), tcp:PORT or http:PORT/PATH of the game")
+	s.Duration(&c.Drain, "drain", "PORTLEASE_DRAIN", time.Hour, "how long at most the port is kept after SIGTERM while the game still listens; less if the pod's grace period ends before; a second SIGTERM ends it")
+	s.Duration(&c.ReleaseTimeout, "release-timeout", "PORTLEASE_RELEASE_TIMEOUT", 25*time.Second, "how long giving back may take")
 	s.String(&c.LogLevel, "log-level", "PORTLEASE_LOG_LEVEL", "info", "debug, info, warn or error")
 
 	s.Check("allocator", func() error {
@@ -100,6 +106,16 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 			return errors.New("give host:port or :port, as in :9901")
 		}
 		return nil
+	})
+	s.Check(localFlag, func() error {
+		if _, _, err := net.SplitHostPort(c.LocalAddress); err != nil {
+			return errors.New("give host:port, as in " + localDefault)
+		}
+		return nil
+	})
+	s.Check("health", func() (err error) {
+		c.Health, err = parseHealth(health)
+		return err
 	})
 	s.Check("release-timeout", func() error {
 		if c.ReleaseTimeout <= 0 {

@@ -48,6 +48,11 @@ func TestSettingsThatCannotBeTrue(t *testing.T) {
 		{"PORTLEASE_PORTS", "game=7777/SCTP", "use TCP, UDP or TCP_UDP"},
 		{"PORTLEASE_DIR", filepath.Join(t.TempDir(), "none"), "mount a volume"},
 		{"PORTLEASE_HTTP_ADDRESS", "9901", ":9901"},
+		{"PORTLEASE_LOCAL_ADDRESS", "9902", "127.0.0.1:9902"},
+		{"PORTLEASE_HEALTH", "tcp", "tcp:PORT"},
+		{"PORTLEASE_HEALTH", "tcp:8080/path", "http:PORT/PATH"},
+		{"PORTLEASE_HEALTH", "http:70000/", "http:PORT/PATH"},
+		{"PORTLEASE_HEALTH", "udp:7777", "agent"},
 		{"PORTLEASE_RELEASE_TIMEOUT", "0s", "more than 0"},
 		{"PORTLEASE_DRAIN", "long", "not a duration"},
 		{"PORTLEASE_LOG_LEVEL", "loud", "debug, info, warn or error"},
@@ -70,12 +75,12 @@ func TestSettingsThatCannotBeTrue(t *testing.T) {
 	}
 }
 
-func TestHelpListsAtMostFifteenSettings(t *testing.T) {
+func TestHelpListsAtMostTwentySettings(t *testing.T) {
 	var out bytes.Buffer
 	if _, err := app.Parse([]string{"--help"}, environment(t, nil), &out); !errors.Is(err, daemon.ErrHelp) {
 		t.Fatalf("got %v", err)
 	}
-	if n := strings.Count(out.String(), "\n-"); n == 0 || n > 15 {
+	if n := strings.Count(out.String(), "\n-"); n == 0 || n > 20 {
 		t.Errorf("%d settings in\n%s", n, out.String())
 	}
 }

@@ -25,7 +25,8 @@ const (
 // nobody can tell, it is, because somebody stops this container.
 func (a *Agent) podEnds(ctx context.Context) bool {
 	asked := a.Clock.Now()
-	asking, cancel := a.Clock.Timeout(ctx, withdrawTimeout)
+	// SIGTERM may come while it asks: that must not decide the answer.
+	asking, cancel := a.Clock.Timeout(context.WithoutCancel(ctx), withdrawTimeout)
 	defer cancel()
 	ending, err := a.OwnPod.Ending(asking)
 	if err != nil {

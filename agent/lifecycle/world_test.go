@@ -290,7 +290,8 @@ type ownPod struct {
 	endpoint  int        // listener port; 0: withdrawn
 	reachable lifecycle.Condition
 	calls     int
-	// ending is what Ending answers; nil is an error.
+	// ending is what Ending answers, after a time; nil is an error.
+	takes  time.Duration
 	ending *lifecycle.Ending
 	events []string
 	refuse error
@@ -322,7 +323,10 @@ func (o *ownPod) Reachable(_ context.Context, c lifecycle.Condition) error {
 	return o.refuse
 }
 
-func (o *ownPod) Ending(context.Context) (lifecycle.Ending, error) {
+func (o *ownPod) Ending(ctx context.Context) (lifecycle.Ending, error) {
+	if err := daemon.Sleep(ctx, o.takes); err != nil { // of the bubble's clock
+		return lifecycle.Ending{}, err
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ending == nil {

@@ -248,7 +248,7 @@ func TestAListingEndsWhenItIsThrottled(t *testing.T) {
 	i := a.inventory(pool("p", 1, 9, arns...))
 	read(t, i)
 	calls := 0
-	a.emulator.SetFault(func(c elbemu.Call) elbemu.Fault {
+	a.emulator.SetFault(func(elbemu.Call) elbemu.Fault {
 		calls++
 		if calls < 2 {
 			return elbemu.Fault{}

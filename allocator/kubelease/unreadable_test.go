@@ -89,7 +89,9 @@ func (twoPorts) Bind(context.Context, ledger.Record[ledger.Claim], []ledger.Port
 	return 0, nil
 }
 
-func (twoPorts) MayLook(_ context.Context, calls int) (int, time.Duration, error) { return calls, 0, nil }
+func (twoPorts) MayLook(_ context.Context, calls int) (int, time.Duration, error) {
+	return calls, 0, nil
+}
 
 func (twoPorts) Unbind(context.Context, string) (bool, error) { return true, nil }
 

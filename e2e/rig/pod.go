@@ -2,7 +2,6 @@ package rig
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +22,10 @@ import (
 
 // httpPort is where every agent serves probes and health checks on its pod IP.
 const httpPort = "9901"
+
+// localPort is where it listens to its own pod. In a pod that is loopback; here
+// every pod has an address and they share the loopback's.
+const localPort = "9902"
 
 // Pod is one game-server pod: an object in the API server, a loopback address,
 // an agent process and perhaps a game process.
@@ -155,7 +158,7 @@ func (p *Pod) environment() []string {
 		"PORTLEASE_ALLOCATOR=https://"+p.gate.server.Addr, "PORTLEASE_ALLOCATOR_CA="+r.identity.certFile, "PORTLEASE_TOKEN_FILE="+p.tokenFile(),
 		"KUBECONFIG="+filepath.Join(p.dir, "kubeconfig"), "PORTLEASE_NAMESPACE="+r.Games, "PORTLEASE_POD="+p.Name, "PORTLEASE_POD_UID="+p.UID,
 		"PORTLEASE_POD_IP="+p.IP, "PORTLEASE_POOL=default", "PORTLEASE_PORTS="+p.Ports, "PORTLEASE_DIR="+p.Shared(),
-		"PORTLEASE_HTTP_ADDRESS="+net.JoinHostPort(p.IP, httpPort), "PORTLEASE_LOG_LEVEL=debug",
+		"PORTLEASE_HTTP_ADDRESS="+net.JoinHostPort(p.IP, httpPort), "PORTLEASE_LOCAL_ADDRESS="+net.JoinHostPort(p.IP, localPort), "PORTLEASE_LOG_LEVEL=debug",
 	)
 }
 
@@ -193,83 +196,6 @@ func (p *Pod) Log() (string, error) {
 		return "", fmt.Errorf("reading the log of %s: %w", p.Name, err)
 	}
 	return string(text), nil
-}
-
-// Terminate sends SIGTERM, waits for the agent to end with code 0, and removes
-// the pod, as a kubelet does.
-func (p *Pod) Terminate(ctx context.Context) error {
-	if err := p.agent.signal(syscall.SIGTERM); err != nil {
-		return err
-	}
-	code, err := p.agent.wait(ctx)
-	if err != nil {
-		return err
-	}
-	if code != 0 {
-		return fmt.Errorf("agent of %s ended with code %d on SIGTERM", p.Name, code)
-	}
-	return p.Crash(ctx)
-}
-
-// Crash kills what runs in the pod and removes the pod object. An agent in this
-// process is stopped instead.
-func (p *Pod) Crash(ctx context.Context) error {
-	if err := p.stopProcesses(); err != nil {
-		return err
-	}
-	return p.Remove(ctx)
-}
-
-// Remove removes the pod object and lets its processes live, as when a pod is
-// force-deleted from a node that is cut off.
-func (p *Pod) Remove(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.gone {
-		return nil
-	}
-	if err := p.rig.Kube.RemovePod(ctx, p.rig.Games, p.Name); err != nil {
-		return err
-	}
-	p.gone = true
-	return nil
-}
-
-func (p *Pod) stopProcesses() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
-	defer cancel()
-	errs := []error{p.agent.end(ctx)}
-	p.mu.Lock()
-	games := p.games
-	p.mu.Unlock()
-	for _, game := range games {
-		errs = append(errs, game.kill(ctx))
-	}
-	return errors.Join(append(errs, p.gate.close())...)
-}
-
-// StartGame starts one of the example games, udp-echo or tcp-echo, on the pod's
-// address.
-func (p *Pod) StartGame(program string, port int) error {
-	r := p.rig
-	paths := map[string]string{"udp-echo": r.programs.udpEcho, "tcp-echo": r.programs.tcpEcho}
-	game := &process{
-		path: paths[program], log: filepath.Join(r.dir, program+"-"+logName(p.Name)+".log"),
-		env: []string{"POD_NAME=" + p.Name, "PORTLEASE_DIR=" + p.Shared(), fmt.Sprintf("LISTEN=%s:%d", p.IP, port)},
-	}
-	p.mu.Lock()
-	p.games = append(p.games, game)
-	p.mu.Unlock()
-	return game.start()
-}
-
-// Endpoint is what the game reads; an error until it is there.
-func (p *Pod) Endpoint() (string, error) {
-	text, err := os.ReadFile(filepath.Join(p.Shared(), "endpoint"))
-	if err != nil {
-		return "", fmt.Errorf("reading the endpoint of %s: %w", p.Name, err)
-	}
-	return strings.TrimSpace(string(text)), nil
 }
 
 // WaitBound waits until the agent's startup probe passes: bound and announced.

@@ -1,0 +1,80 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/shared/daemon"
+)
+
+// The setting of the local address is the agent's and its preStop command's.
+const (
+	localFlag     = "local-address"
+	localVariable = "PORTLEASE_LOCAL_ADDRESS"
+	localDefault  = "127.0.0.1:9902"
+)
+
+// The paths of the local API, which the game server and the preStop hook call.
+const (
+	PathEndpoint = "/v1/endpoint"
+	PathReady    = "/v1/ready"
+	PathNotReady = "/v1/notready"
+	PathDrained  = "/v1/drained"
+	PathPreStop  = "/v1/prestop"
+)
+
+// local is what only the pod itself may call.
+func local(agent *lifecycle.Agent) http.Handler {
+	mux := http.NewServeMux()
+	for path, said := range map[string]func(){
+		PathReady: agent.GameReady, PathNotReady: agent.GameNotReady, PathDrained: agent.GameDrained, PathPreStop: agent.PodStopping,
+	} {
+		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, _ *http.Request) {
+			said()
+			w.WriteHeader(http.StatusNoContent)
+		})
+	}
+	return mux
+}
+
+// preStopTimeout bounds the preStop hook, whose time is the grace period's.
+const preStopTimeout = 5 * time.Second
+
+// PreStop is the command for the sidecar's preStop hook: it tells the agent in this
+// pod that the pod's termination has begun. It returns daemon.ErrHelp after printing
+// the help to out.
+func PreStop(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
+	var address string
+	s := daemon.NewSettings("portlease-agent prestop", "Tells the agent in this pod that the pod's termination has begun, so that it withdraws the announcement. For the preStop hook of the agent's container.", getenv)
+	s.String(&address, localFlag, localVariable, localDefault, "address that the agent listens on")
+	s.Check(localFlag, func() error {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return errors.New("give host:port, as in " + localDefault)
+		}
+		return nil
+	})
+	if err := s.Parse(args, out); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, preStopTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+PathPreStop, nil)
+	if err != nil {
+		return fmt.Errorf("telling the agent: %w", err)
+	}
+	resp, err := asking.Do(req)
+	if err != nil {
+		return fmt.Errorf("telling the agent: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("the agent answers %s", resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/portlease/portlease/agent/app"
+)
+
+// grace is the pods' grace period, Kubernetes' default.
+const grace = 30 * time.Second
+
+// Delete begins the pod's termination: it is marked as deleted, and its agent's
+// preStop hook is run. An agent that does not run has none.
+func (p *Pod) Delete(ctx context.Context) error {
+	if err := p.rig.Kube.TerminatePod(ctx, p.rig.Games, p.Name, grace); err != nil {
+		return err
+	}
+	if !p.Running() {
+		return nil
+	}
+	return p.Say(ctx, app.PathPreStop)
+}
+
+// Say posts to the agent's local API, as the game and the preStop hook do.
+func (p *Pod) Say(ctx context.Context, path string) error {
+	status, body, err := p.rig.call(ctx, http.MethodPost, "http://"+net.JoinHostPort(p.IP, localPort)+path, "", "")
+	if err == nil && status != http.StatusNoContent {
+		err = fmt.Errorf("the agent of %s answers %d to %s: %s", p.Name, status, path, body)
+	}
+	return err
+}
+
+// Terminate ends the pod with a native sidecar as a kubelet does: deletion and
+// preStop hook, the games, and then SIGTERM to the agent, which must end with code
+// 0, before the pod is removed.
+func (p *Pod) Terminate(ctx context.Context) error {
+	if err := p.Delete(ctx); err != nil {
+		return err
+	}
+	if err := p.EndGames(ctx); err != nil {
+		return err
+	}
+	if err := p.agent.signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	if err := p.WaitEnded(ctx); err != nil {
+		return err
+	}
+	return p.Crash(ctx)
+}
+
+// Crash kills what runs in the pod and removes the pod object. An agent in this
+// process is stopped instead.
+func (p *Pod) Crash(ctx context.Context) error {
+	if err := p.stopProcesses(); err != nil {
+		return err
+	}
+	return p.Remove(ctx)
+}
+
+// Remove removes the pod object and lets its processes live, as when a pod is
+// force-deleted from a node that is cut off.
+func (p *Pod) Remove(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return nil
+	}
+	if err := p.rig.Kube.RemovePod(ctx, p.rig.Games, p.Name); err != nil {
+		return err
+	}
+	p.gone = true
+	return nil
+}
+
+func (p *Pod) stopProcesses() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
+	defer cancel()
+	errs := []error{p.agent.end(ctx)}
+	errs = append(errs, p.EndGames(ctx))
+	return errors.Join(append(errs, p.gate.close())...)
+}
+
+// EndGames kills the games of the pod.
+func (p *Pod) EndGames(ctx context.Context) error {
+	p.mu.Lock()
+	games := p.games
+	p.mu.Unlock()
+	var errs []error
+	for _, game := range games {
+		errs = append(errs, game.kill(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// WaitEnded waits until the agent has ended by itself, with code 0.
+func (p *Pod) WaitEnded(ctx context.Context) error {
+	code, err := p.agent.wait(ctx)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("agent of %s ended with code %d", p.Name, code)
+	}
+	return err
+}
+
+// Withdrawn is nil once neither file nor annotation gives an endpoint.
+func (p *Pod) Withdrawn(ctx context.Context) error {
+	if endpoint, err := p.Endpoint(); err == nil {
+		return fmt.Errorf("the file of %s says %s", p.Name, endpoint)
+	}
+	annotations, err := p.Annotations(ctx)
+	if err == nil && annotations["portlease.dev/endpoint"] != "" {
+		err = fmt.Errorf("the annotation of %s says %s", p.Name, annotations["portlease.dev/endpoint"])
+	}
+	return err
+}
+
+// Logged is nil once the agent has logged a text.
+func (p *Pod) Logged(text string) error {
+	log, err := p.Log()
+	if err == nil && !strings.Contains(log, text) {
+		err = fmt.Errorf("the agent of %s has not logged %q", p.Name, text)
+	}
+	return err
+}

@@ -1,0 +1,87 @@
+package rig_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/portlease/portlease/agent/app"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// playing starts a pod with a game that listens, bound.
+func playing(t *testing.T, r *rig.Rig, name string) *rig.Pod {
+	t.Helper()
+	p := newPod(t, r, name, "game=7777/UDP")
+	must(t, p.StartGame("udp-echo", 7777), p.WaitBound(t.Context()))
+	must(t, rig.Eventually(t.Context(), name+" to listen", func() error {
+		log, err := p.GameLog("udp-echo")
+		if err == nil && log == "" {
+			err = fmt.Errorf("it has said nothing")
+		}
+		return err
+	}))
+	return p
+}
+
+// stillBound checks that a pod's port is bound and, for good, that it was neither
+// let go nor bound anew.
+func stillBound(t *testing.T, p *rig.Pod, before rig.PortRecord) {
+	t.Helper()
+	port, err := p.PortOf(t.Context())
+	must(t, err)
+	if port.Value.State != ledger.Bound || port.Value.ListenerARN != before.Value.ListenerARN {
+		t.Errorf("the port was %+v and is %+v", before.Value, port.Value)
+	}
+}
+
+// TestPodsStop stops pods in every way that Kubernetes has.
+func TestPodsStop(t *testing.T) {
+	t.Parallel()
+	r := start(t, rig.Config{})
+	ctx := t.Context()
+
+	t.Run("native sidecar", func(t *testing.T) {
+		p := playing(t, r, "native")
+		before, err := p.PortOf(ctx)
+		must(t, err)
+		must(t, p.Delete(ctx))
+		must(t, rig.Eventually(ctx, "the announcement to be withdrawn", func() error { return p.Withdrawn(ctx) }))
+		stillBound(t, p, before) // players are on
+		must(t, p.EndGames(ctx), p.Signal(), p.WaitEnded(ctx), p.Crash(ctx))
+		must(t, rig.Eventually(ctx, "nothing to be left", func() error { return r.CheckGone(ctx, p) }))
+	})
+
+	for name, end := range map[string]func(*rig.Pod) error{
+		"game ends":     func(p *rig.Pod) error { return p.EndGames(ctx) },
+		"game is done":  func(p *rig.Pod) error { return p.Say(ctx, app.PathDrained) },
+		"second signal": (*rig.Pod).Signal,
+	} {
+		t.Run("ordinary container, "+name, func(t *testing.T) {
+			p := playing(t, r, "ordinary-"+name[len(name)-4:])
+			before, err := p.PortOf(ctx)
+			must(t, err)
+			must(t, p.Delete(ctx), p.Signal())
+			must(t, rig.Eventually(ctx, "draining to begin", func() error { return p.Logged("draining began") }))
+			must(t, p.Withdrawn(ctx))
+			stillBound(t, p, before)
+			must(t, end(p), p.WaitEnded(ctx), p.Crash(ctx))
+			must(t, rig.Eventually(ctx, "nothing to be left", func() error { return r.CheckGone(ctx, p) }))
+		})
+	}
+
+	t.Run("container restarted", func(t *testing.T) {
+		p := playing(t, r, "restarted")
+		before, err := p.PortOf(ctx)
+		must(t, err)
+		must(t, p.Say(ctx, app.PathPreStop), p.Signal(), p.WaitEnded(ctx))
+		stillBound(t, p, before)
+		if _, err := p.Endpoint(); err != nil {
+			t.Errorf("the announcement went: %v", err)
+		}
+		must(t, p.Start(), p.WaitBound(ctx))
+		stillBound(t, p, before)
+		must(t, p.Terminate(ctx))
+	})
+	check(t, r)
+}
