@@ -1,0 +1,174 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/portlease/portlease/agent/app"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/daemon"
+)
+
+// waiting runs an agent that waits for its claim, and gives the addresses that it
+// serves on.
+func waiting(t *testing.T, change map[string]string) (public, private string) {
+	t.Helper()
+	handler, claims := refusing(t)
+	allocator := httptest.NewServer(handler)
+	t.Cleanup(allocator.Close)
+	var doors app.Doors
+	for _, one := range []struct {
+		door    *net.Listener
+		address *string
+	}{{&doors.Listener, &public}, {&doors.Local, &private}} {
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		*one.door, *one.address = listener, listener.Addr().String()
+	}
+	if change == nil {
+		change = make(map[string]string)
+	}
+	change["PORTLEASE_ALLOCATOR"] = allocator.URL
+	c := config(t, change)
+	doors.AWS = &aws.Config{Region: "us-east-1"}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(ctx, c, doors, slog.New(slog.DiscardHandler)) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("the process ended with %v", err)
+		}
+	})
+	<-claims
+	return public, private
+}
+
+func ask(t *testing.T, method, url string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	return resp.StatusCode
+}
+
+// TestOnlyThePodItselfSaysWhatItWants: each word is heard on the local address, by
+// POST alone, and the address that load balancers reach knows none of them.
+func TestOnlyThePodItselfSaysWhatItWants(t *testing.T) {
+	public, private := waiting(t, nil)
+	for _, path := range []string{app.PathReady, app.PathNotReady, app.PathDrained, app.PathPreStop} {
+		if got := ask(t, http.MethodPost, "http://"+public+path); got != http.StatusNotFound {
+			t.Errorf("everybody may POST %s: %d", path, got)
+		}
+		if got := ask(t, http.MethodGet, "http://"+private+path); got != http.StatusMethodNotAllowed {
+			t.Errorf("GET %s: %d", path, got)
+		}
+	}
+	for _, step := range []struct {
+		path string
+		want int
+	}{{app.PathReady, http.StatusOK}, {app.PathNotReady, http.StatusServiceUnavailable}, {app.PathNotReady, http.StatusServiceUnavailable}, {app.PathReady, http.StatusOK}} {
+		if got := ask(t, http.MethodPost, "http://"+private+step.path); got != http.StatusNoContent {
+			t.Errorf("POST %s: %d", step.path, got)
+		}
+		if got := ask(t, http.MethodGet, "http://"+public+api.HealthPath); got != step.want {
+			t.Errorf("after %s the health check gets %d", step.path, got)
+		}
+	}
+}
+
+// TestHealthOfTheGame asks real games, well and ill.
+func TestHealthOfTheGame(t *testing.T) {
+	game := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/well":
+		case "/moved":
+			http.Redirect(w, r, "/ill", http.StatusFound)
+		case "/hangs":
+			<-r.Context().Done()
+		default:
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	t.Cleanup(game.Close)
+	ip, port, err := net.SplitHostPort(game.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, _ := closed.Addr().(*net.TCPAddr)
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for health, want := range map[string]int{
+		"agent":       http.StatusOK,
+		"tcp:" + port: http.StatusOK, "tcp:" + strconv.Itoa(tcp.Port): http.StatusServiceUnavailable,
+		"http:" + port + "/well": http.StatusOK, "http:" + port + "/moved": http.StatusOK,
+		"http:" + port + "/ill": http.StatusServiceUnavailable, "http:" + port + "/hangs": http.StatusServiceUnavailable,
+	} {
+		t.Run(health, func(t *testing.T) {
+			t.Parallel()
+			public, private := waiting(t, map[string]string{"PORTLEASE_HEALTH": health, "PORTLEASE_POD_IP": ip})
+			if got := ask(t, http.MethodGet, "http://"+public+api.HealthPath); got != want {
+				t.Errorf("the health check gets %d, want %d", got, want)
+			}
+			if got := ask(t, http.MethodPost, "http://"+private+app.PathNotReady); got != http.StatusNoContent {
+				t.Errorf("not ready: %d", got)
+			}
+			if got := ask(t, http.MethodGet, "http://"+public+api.HealthPath); got != http.StatusServiceUnavailable {
+				t.Errorf("a game that is not ready gets %d", got)
+			}
+		})
+	}
+}
+
+func TestPreStopCommand(t *testing.T) {
+	_, private := waiting(t, nil)
+	none := func(string) string { return "" }
+	if err := app.PreStop(t.Context(), []string{"-local-address", private}, none, io.Discard); err != nil {
+		t.Error(err)
+	}
+	variable := func(name string) string {
+		if name == "PORTLEASE_LOCAL_ADDRESS" {
+			return private
+		}
+		return ""
+	}
+	if err := app.PreStop(t.Context(), nil, variable, io.Discard); err != nil {
+		t.Error(err)
+	}
+	if err := app.PreStop(t.Context(), []string{"-local-address", "127.0.0.1:1"}, none, io.Discard); err == nil || !strings.Contains(err.Error(), "telling the agent") {
+		t.Errorf("with no agent there: %v", err)
+	}
+	if err := app.PreStop(t.Context(), []string{"-local-address", "9902"}, none, io.Discard); err == nil || !strings.Contains(err.Error(), "PORTLEASE_LOCAL_ADDRESS") {
+		t.Errorf("with no address: %v", err)
+	}
+	var out bytes.Buffer
+	if err := app.PreStop(t.Context(), []string{"--help"}, none, &out); !errors.Is(err, daemon.ErrHelp) || !strings.Contains(out.String(), "preStop") {
+		t.Errorf("help: %v, %s", err, out.String())
+	}
+}
