@@ -79,6 +79,7 @@ func (s *state) attach(l *listener) {
 	for _, f := range l.forwards {
 		g := f.group
 		if len(g.users) == 0 {
+			s.introduce(g)
 			g.attachedAt = s.now
 			for _, t := range g.targets {
 				t.health = health{}

@@ -111,7 +111,10 @@ type Delays struct {
 	Provisioning time.Duration
 	// ListenerUp is how long the data plane refuses flows to a new listener.
 	ListenerUp time.Duration
-	// TargetIn is how long a new target gets no flows after registration.
+	// ListenerDown is how long it still takes flows to a deleted listener, unless
+	// a newer one on that port is up before.
+	ListenerDown time.Duration
+	// TargetIn is how long a new target of an attached group gets no flows.
 	TargetIn time.Duration
 	// TargetOut is how long a deregistered target still gets new flows.
 	TargetOut time.Duration
@@ -151,8 +154,8 @@ func (q Quotas) resolved() Quotas {
 	return q
 }
 
-// delays of ProfileAWS: the newest figure somebody published for each. The
-// README cites them.
+// delays of ProfileAWS: the newest figure somebody published for each, or what
+// follows from it. The README cites and grades them.
 var awsDelays = Delays{
 	Registration:    60 * time.Second,
 	InUse:           20 * time.Second,
@@ -160,7 +163,8 @@ var awsDelays = Delays{
 	Visible:         0,
 	Provisioning:    120 * time.Second,
 	ListenerUp:      30 * time.Second,
-	TargetIn:        0,
+	ListenerDown:    30 * time.Second,
+	TargetIn:        60 * time.Second,
 	TargetOut:       80 * time.Second,
 }
 

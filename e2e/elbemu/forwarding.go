@@ -125,7 +125,7 @@ func (f *forwarding) sync() {
 	cuts := s.cuts
 	s.cuts = nil
 	stale := s.version != f.seen
-	lagging := e.cfg.Delays.ListenerUp+e.cfg.Delays.TargetIn+e.cfg.Delays.TargetOut > 0 || f.plane.Failing()
+	lagging := e.cfg.Delays.propagation() > 0 || f.plane.Failing()
 	if !stale && lagging && time.Since(f.lastSync) >= rebuildEvery {
 		stale = true
 	}

@@ -390,12 +390,12 @@ func TestUnreachableTargetBecomesUnhealthy(t *testing.T) {
 func TestPropagationDelays(t *testing.T) {
 	clock := newClock()
 	w := newWorld(t, elbemu.Config{DataPlane: true, Now: clock.Now, Delays: &elbemu.Delays{
-		ListenerUp: 30 * time.Second, TargetOut: 80 * time.Second,
+		ListenerUp: 30 * time.Second, ListenerDown: 40 * time.Second, TargetOut: 80 * time.Second,
 	}})
 	p, q := newPod(t, "p"), newPod(t, "q")
 	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTcp, 1)
 	w.register(group, p.ip, p.port)
-	w.listener(lb, group, types.ProtocolEnumTcp, 30000)
+	listener := w.listener(lb, group, types.ProtocolEnumTcp, 30000)
 	host := w.dnsName(lb)
 	if _, err := net.Dial("tcp", host+":30000"); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Fatalf("before the listener is up: %v", err)
@@ -416,6 +416,17 @@ func TestPropagationDelays(t *testing.T) {
 	clock.advance(80 * time.Second)
 	eventually(t, "new flows go elsewhere", func() bool {
 		return names(t, host) == "q"
+	})
+	w.deleteListener(listener)
+	other := w.targetGroup("h", types.ProtocolEnumTcp, 1)
+	w.register(other, p.ip, p.port)
+	w.listener(lb, other, types.ProtocolEnumTcp, 30000)
+	if got := reached(t, "tcp", host); got != "q" {
+		t.Fatalf("a new flow to the listener just deleted went to %q", got)
+	}
+	clock.advance(30 * time.Second)
+	eventually(t, "new flows go to the new listener", func() bool {
+		return names(t, host) == "p"
 	})
 }
 

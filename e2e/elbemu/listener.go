@@ -252,6 +252,7 @@ func decodeDeleteListener(p fields) step {
 }
 
 func (s *state) removeListener(l *listener) {
+	s.lingerListener(l)
 	delete(s.listeners, l.resource.arn)
 	delete(l.lb.listeners, l.settings.port)
 	previous := l.forwards

@@ -284,6 +284,7 @@ func decodeDeleteLoadBalancer(p fields) step {
 			s.removeListener(lb.listeners[port])
 		}
 		delete(s.loadBalancers, arn)
+		s.gone = slices.DeleteFunc(s.gone, func(l goneListener) bool { return l.lb == lb })
 		s.cutFlows(Cut{LoadBalancer: arn})
 		return void{}, nil
 	}

@@ -2,71 +2,116 @@ package elbemu
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/portlease/portlease/e2e/elbemu/dataplane"
 )
 
-// routes are what the data plane should do now.
-func (s *state) routes() []dataplane.Listener {
-	var all []dataplane.Listener
-	for _, l := range inOrder(s.listeners, nil) {
-		if s.now.Before(l.resource.at.Add(s.cfg.Delays.ListenerUp)) {
-			continue
+// Route is where new flows to one port of a load balancer go at one moment.
+type Route struct {
+	LoadBalancerARN string
+	ListenerARN     string // perhaps of one that was deleted
+	Port            int
+	Targets         []netip.AddrPort // in order of address
+}
+
+// Routes are those of the data plane now, or of the one that there would be.
+func (e *Emulator) Routes() []Route {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.state.now = e.cfg.Now()
+	var all []Route
+	for _, l := range e.state.routes() {
+		r := Route{LoadBalancerARN: l.LoadBalancer, ListenerARN: l.ID, Port: int(l.At.Port())}
+		for _, t := range l.Targets {
+			r.Targets = append(r.Targets, t.Addr)
 		}
-		route := dataplane.Listener{
-			ID:           l.resource.arn,
-			LoadBalancer: l.lb.resource.arn,
-			At:           netip.AddrPortFrom(l.lb.address, uint16(l.settings.port)),
-			TCP:          l.settings.protocol == "TCP" || l.settings.protocol == "TCP_UDP",
-			UDP:          l.settings.protocol == "UDP" || l.settings.protocol == "TCP_UDP",
-		}
-		if !route.TCP && !route.UDP {
-			route.Unserved = "the data plane does not forward protocol " + l.settings.protocol
-		}
-		for _, f := range l.forwards {
-			if f.group.attributes[attrProxyProtocol] == "true" {
-				route.Unserved = "the data plane does not emulate proxy protocol v2"
-			}
-			for _, t := range s.eligible(f.group) {
-				route.Targets = append(route.Targets, dataplane.Target{
-					Group:  f.group.resource.arn,
-					Addr:   t,
-					Weight: f.weight,
-				})
-			}
-		}
-		all = append(all, route)
+		all = append(all, r)
 	}
 	return all
 }
 
+// routes are what the data plane should do now. A deleted listener makes way
+// for a newer one on its port once that is up.
+func (s *state) routes() []dataplane.Listener {
+	type door struct {
+		lb   *loadBalancer
+		port int
+	}
+	var all []dataplane.Listener
+	taken := map[door]bool{}
+	serve := func(l *listener) {
+		at := door{l.lb, l.settings.port}
+		if !taken[at] {
+			taken[at] = true
+			all = append(all, s.route(l))
+		}
+	}
+	for _, l := range inOrder(s.listeners, s.up) {
+		serve(l)
+	}
+	for _, l := range slices.Backward(s.gone) {
+		if s.now.Before(l.until) {
+			serve(&l.listener)
+		}
+	}
+	return all
+}
+
+func (s *state) route(l *listener) dataplane.Listener {
+	route := dataplane.Listener{
+		ID:           l.resource.arn,
+		LoadBalancer: l.lb.resource.arn,
+		At:           netip.AddrPortFrom(l.lb.address, uint16(l.settings.port)),
+		TCP:          l.settings.protocol == "TCP" || l.settings.protocol == "TCP_UDP",
+		UDP:          l.settings.protocol == "UDP" || l.settings.protocol == "TCP_UDP",
+	}
+	if !route.TCP && !route.UDP {
+		route.Unserved = "the data plane does not forward protocol " + l.settings.protocol
+	}
+	for _, f := range l.forwards {
+		if f.group.attributes[attrProxyProtocol] == "true" {
+			route.Unserved = "the data plane does not emulate proxy protocol v2"
+		}
+		for _, t := range s.eligible(l.lb, f.group) {
+			route.Targets = append(route.Targets, dataplane.Target{
+				Group:  f.group.resource.arn,
+				Addr:   t,
+				Weight: f.weight,
+			})
+		}
+	}
+	return route
+}
+
 // eligible are the targets that new flows may go to: the healthy ones, or all
-// that are registered when none is healthy (the load balancer fails open). A
-// deregistered target stays eligible for the TargetOut delay.
-func (s *state) eligible(g *targetGroup) []netip.AddrPort {
-	var passing, registered []netip.AddrPort
+// that the data plane has when none is healthy (the load balancer fails open).
+func (s *state) eligible(lb *loadBalancer, g *targetGroup) []netip.AddrPort {
+	passes := map[targetKey]bool{} // of those that the data plane has
+	for key, t := range g.gone {
+		if s.now.Before(t.until) && lb.inZone(t.zone) {
+			passes[key] = t.healthy
+		}
+	}
 	s.settle(g)
-	for _, t := range g.sortedTargets() {
-		late := t.draining() && !s.now.Before(t.deregisteredAt.Add(s.cfg.Delays.TargetOut))
-		early := s.now.Before(t.registeredAt.Add(s.cfg.Delays.TargetIn))
-		if late || early || !inEnabledZone(g, t) {
+	for key, t := range g.targets {
+		if !s.in(t) || !lb.inZone(t.zone) {
 			continue
 		}
 		s.advance(g, t)
-		address := netip.AddrPortFrom(netip.MustParseAddr(t.id), uint16(t.port))
-		registered = append(registered, address)
-		if t.health.verdict == healthy {
+		passes[key] = t.health.verdict == healthy
+	}
+	var passing, known []netip.AddrPort
+	for key, pass := range passes {
+		address := netip.AddrPortFrom(netip.MustParseAddr(key.id), uint16(key.port))
+		known = append(known, address)
+		if pass {
 			passing = append(passing, address)
 		}
 	}
-	if len(passing) > 0 {
-		return passing
+	if len(passing) == 0 {
+		passing = known
 	}
-	return registered
-}
-
-// inEnabledZone is false for targets in zones that the load balancer does not use.
-func inEnabledZone(g *targetGroup, t *target) bool {
-	lb := g.loadBalancer()
-	return lb != nil && lb.inZone(t.zone)
+	slices.SortFunc(passing, netip.AddrPort.Compare)
+	return passing
 }

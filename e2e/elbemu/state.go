@@ -28,6 +28,8 @@ type state struct {
 	listeners     map[string]*listener     // ARN →
 	groupNames    map[string]*targetGroup  // name →
 
+	gone []goneListener // that the data plane still has, oldest first
+
 	buckets bucketSet
 	cuts    []Cut                          // flows that must end, for the data plane to take
 	place   func() (netip.Addr, *APIError) // gives a load balancer its address; nil without data plane

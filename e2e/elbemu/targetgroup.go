@@ -18,6 +18,7 @@ type targetGroup struct {
 	attributes attributes
 
 	targets map[targetKey]*target
+	gone    map[targetKey]goneTarget // that the data plane still has
 
 	users      map[string]*listener // ARN → listeners that forward here
 	attachedAt time.Time            // when users last became non-empty

@@ -37,7 +37,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.Func("account", "`twelve digits` of the account in ARNs (default 000000000000)", o.setAccount)
 	flags.Func("vpc", "`id=CIDR` of a VPC; repeatable (default vpc-local=127.30.0.0/16)", o.addVPC)
 	flags.Func("subnet", "`id=CIDR@zone` of a subnet; repeatable (default two halves of vpc-local)", o.addSubnet)
-	flags.Func("profile", "`instant`: no throttling, no delays; aws: the published token buckets and delays (default instant)", o.setProfile)
+	flags.Func("profile", "`instant`: no throttling, no delays; aws: the published token buckets and delays, those of the data plane too (default instant)", o.setProfile)
 	flags.BoolVar(&o.cfg.DataPlane, "data-plane", true, "forward TCP and UDP on loopback addresses in 127.20.0.0/16 and check health for real")
 	err := flags.Parse(args)
 	switch {
