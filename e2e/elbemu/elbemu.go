@@ -23,6 +23,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+
+	"github.com/portlease/portlease/e2e/elbemu/dataplane"
 )
 
 // Emulator is one AWS account's Elastic Load Balancing v2 in one Region. It is
@@ -70,6 +72,15 @@ func (e *Emulator) Address(loadBalancerARN string) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	return lb.address, true
+}
+
+// Datagrams are those of each listener that the data plane ever served, by ARN;
+// nil without data plane.
+func (e *Emulator) Datagrams() map[string]dataplane.Datagrams {
+	if e.forward == nil {
+		return nil
+	}
+	return e.forward.plane.Datagrams()
 }
 
 // Close ends hanging calls, closes all sockets and waits for all goroutines of

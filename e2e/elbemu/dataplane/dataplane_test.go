@@ -252,6 +252,24 @@ func TestIdleUDPFlowsEnd(t *testing.T) {
 	eventually(t, "the idle flow ends", func() bool { return len(p.Flows()) == 0 })
 }
 
+func TestDatagramsAreCounted(t *testing.T) {
+	noGoroutineLeft(t)
+	p, at := newPlane(t), address(t)
+	a := udpEcho(t, "a:")
+	listener := dataplane.Listener{ID: "l", At: at, UDP: true, Targets: to(a)}
+	p.Sync([]dataplane.Listener{listener})
+	old := dial(t, "udp", at)
+	say(t, old, "1", "a:1")
+	listener.Targets = nil
+	p.Sync([]dataplane.Listener{listener})
+	send(t, dial(t, "udp", at), "2")
+	say(t, old, "3", "a:3")
+	p.Sync(nil)
+	if got := p.Datagrams()["l"]; got.Dropped != 1 || len(got.Forwarded) != 1 || got.Forwarded[a] != 2 {
+		t.Fatalf("%+v", got)
+	}
+}
+
 func TestBothProtocolsOnOnePort(t *testing.T) {
 	noGoroutineLeft(t)
 	p, at := newPlane(t), address(t)

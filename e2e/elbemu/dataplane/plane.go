@@ -57,6 +57,8 @@ type Plane struct {
 	serving map[string]*serving // listener ID →
 	faults  map[string]string   // listener ID → why it is not served
 	flows   map[*flow]struct{}
+	// datagrams of each listener ID stay when the listener goes.
+	datagrams map[string]*Datagrams
 }
 
 // serving is one listener with open sockets.
@@ -79,6 +81,7 @@ func New(log *slog.Logger) *Plane {
 	return &Plane{
 		log: log, udpIdle: udpIdle, closing: ctx, stop: cancel,
 		serving: map[string]*serving{}, faults: map[string]string{}, flows: map[*flow]struct{}{},
+		datagrams: map[string]*Datagrams{},
 	}
 }
 

@@ -54,13 +54,17 @@ func (u *udpSocket) receive() {
 			continue
 		}
 		f := u.flowOf(client)
-		if f == nil {
-			continue // nowhere to go: dropped, as without a listener
+		if f == nil { // nowhere to go, as without a listener
+			u.plane.dropped(u.serving.want.ID)
+			continue
 		}
 		f.last.Store(time.Now().UnixNano())
 		if _, err := f.target.Write(buffer[:n]); err != nil {
 			u.plane.log.Debug("datagram not forwarded", "target", f.Target, "err", err)
+			u.plane.dropped(f.Listener)
+			continue
 		}
+		u.plane.forwarded(f.Listener, f.Target)
 	}
 }
 
