@@ -101,6 +101,7 @@ type Agent struct {
 // New makes an agent that has not begun to live.
 func New(c Config) *Agent {
 	a := &Agent{Config: c}
+	a.Allocator = telling{c.Allocator}
 	a.Log = c.Log.With("holder", c.Pod.Namespace+"/"+c.Pod.Name)
 	a.status.began(c.Clock.Now())
 	return a

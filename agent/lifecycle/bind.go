@@ -53,6 +53,7 @@ var errForeign = errors.New("it is not this pod's")
 // is over.
 func (a *Agent) bind(ctx context.Context, h *holding) error {
 	var pace pace
+	var trouble trouble
 	var queued time.Duration
 	for {
 		if h.announced && h.stale {
@@ -80,10 +81,7 @@ func (a *Agent) bind(ctx context.Context, h *holding) error {
 			continue
 		}
 		a.noteThrottled(err)
-		a.complain(ctx, "binding failed", err)
-		if needsPerson(err) {
-			a.tell(ctx, Warning, "BindingFailed", err.Error())
-		}
+		a.meet(ctx, &trouble, "binding failed", err)
 		if err := a.pause(ctx, pace.next(err, a.Jitter)); err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ func (a *Agent) claim(ctx context.Context, h *holding) error {
 		PodUID: a.Pod.UID, PodIP: a.Pod.IP, Pool: a.Pool, Ports: a.Ports, HealthPort: a.HealthPort,
 	}
 	var pace pace
-	var told api.Code
+	var trouble trouble
 	for {
 		request.Throttled = a.throttled
 		c, err := a.Allocator.Claim(ctx, a.Pod.Namespace, a.Pod.Name, request)
@@ -38,8 +38,7 @@ func (a *Agent) claim(ctx context.Context, h *holding) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		a.complain(ctx, "claim not granted", err)
-		told = a.tellRefusal(ctx, err, told)
+		a.meet(ctx, &trouble, "claim not granted", err)
 		if err := a.pause(ctx, pace.next(err, a.Jitter)); err != nil {
 			return err
 		}
@@ -70,16 +69,4 @@ func (a *Agent) granted(ctx context.Context, c api.Claim) {
 		a.Log.InfoContext(ctx, "port claimed", "port", p.ListenerPort, "targetPort", p.TargetPort,
 			"lease", p.Fence.Lease, "generation", p.Fence.Generation)
 	}
-}
-
-// tellRefusal records an event when the reason for waiting changes.
-func (a *Agent) tellRefusal(ctx context.Context, err error, told api.Code) api.Code {
-	problem, ok := errors.AsType[*api.Problem](err)
-	if !ok || problem.Code == told {
-		return told
-	}
-	if problem.Code == api.Exhausted || needsPerson(err) {
-		a.tell(ctx, Warning, "ClaimNotGranted", problem.Error())
-	}
-	return problem.Code
 }

@@ -23,6 +23,7 @@ const leastRenewal = time.Second
 // hold renews until the claim is lost or moved or ctx is over. Meanwhile it looks
 // until the targets are healthy, and heeds what is said.
 func (a *Agent) hold(ctx context.Context, h *holding) error {
+	var trouble trouble
 	next := a.Clock.Now().Add(a.renewal(h, 1))
 	for {
 		a.heed(ctx, h)
@@ -42,13 +43,14 @@ func (a *Agent) hold(ctx context.Context, h *holding) error {
 		case errors.Is(err, api.ErrLost):
 			return err
 		case err != nil:
-			a.complain(ctx, "claim not renewed", err)
+			a.meet(ctx, &trouble, "claim not renewed", err)
 			next = a.Clock.Now().Add(a.renewal(h, 3))
 			a.health.at = next
 			continue
 		case moved:
 			return errMoved
 		}
+		trouble.passed()
 		if len(h.unbound()) > 0 {
 			if err := a.rebind(ctx, h); err != nil {
 				return err

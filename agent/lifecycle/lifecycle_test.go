@@ -233,7 +233,7 @@ func TestWaitsPolitelyForAPort(t *testing.T) {
 		if p.Live() != nil || p.Ready() == nil || p.Started() == nil {
 			t.Errorf("live: %v, ready: %v, started: %v", p.Live(), p.Ready(), p.Started())
 		}
-		if want := []string{"ClaimNotGranted"}; !slices.Equal(w.ownPod.events, want) {
+		if want := []string{"PoolExhausted"}; !slices.Equal(w.ownPod.events, want) {
 			t.Errorf("events are %v, want %v", w.ownPod.events, want)
 		}
 		w.ledger.change(func() { w.ledger.refuse = nil })

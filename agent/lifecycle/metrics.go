@@ -41,6 +41,7 @@ var classes = []struct {
 	name string
 }{
 	{errForeign, "foreign"},
+	{errAway, awayClass},
 	{elb.ErrThrottled, "aws_throttled"},
 	{elb.ErrDenied, "aws_denied"},
 	{elb.ErrQuota, "aws_quota"},

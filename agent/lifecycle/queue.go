@@ -38,6 +38,7 @@ func (a *Agent) again(ctx context.Context, h *holding) error {
 		return a.claim(ctx, h)
 	}
 	var pace pace
+	var trouble trouble
 	for {
 		_, _, err := a.renew(ctx, h)
 		switch {
@@ -48,7 +49,7 @@ func (a *Agent) again(ctx context.Context, h *holding) error {
 		case errors.Is(err, api.ErrLost):
 			return err
 		}
-		a.complain(ctx, "claim not renewed", err)
+		a.meet(ctx, &trouble, "claim not renewed", err)
 		if err := a.pause(ctx, pace.next(err, a.Jitter)); err != nil {
 			return err
 		}

@@ -294,6 +294,7 @@ type ownPod struct {
 	takes  time.Duration
 	ending *lifecycle.Ending
 	events []string
+	last   string // message of an event
 	refuse error
 }
 
@@ -335,11 +336,23 @@ func (o *ownPod) Ending(ctx context.Context) (lifecycle.Ending, error) {
 	return *o.ending, nil
 }
 
-func (o *ownPod) Record(_ context.Context, _ lifecycle.Kind, reason, _ string) error {
+func (o *ownPod) Record(_ context.Context, _ lifecycle.Kind, reason, message string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.events = append(o.events, reason)
+	o.events, o.last = append(o.events, reason), message
 	return o.refuse
+}
+
+func (o *ownPod) recorded() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.events)
+}
+
+func (o *ownPod) message() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last
 }
 
 func (o *ownPod) condition() lifecycle.Condition {

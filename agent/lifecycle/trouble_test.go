@@ -1,0 +1,111 @@
+package lifecycle_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// TestPeopleAreToldOnceWhatHoldsAPodUp: each class of failure has an event of its
+// own that says what to do, once, and the pod is bound as soon as it passes.
+func TestPeopleAreToldOnceWhatHoldsAPodUp(t *testing.T) {
+	refuse := func(action string, status int, code, message string) func(*world) {
+		return func(w *world) {
+			w.setFault(func(c elbemu.Call) elbemu.Fault {
+				if c.AccessKeyID == "AGENT" && c.Action == action {
+					return elbemu.Refuse(status, code, message)
+				}
+				return elbemu.Fault{}
+			})
+		}
+	}
+	allocator := func(err error) func(*world) {
+		return func(w *world) { w.ledger.change(func() { w.ledger.refuse = func(string) error { return err } }) }
+	}
+	for reason, c := range map[string]struct {
+		begin func(*world)
+		says  []string
+	}{
+		"AWSThrottled":         {refuse("CreateListener", http.StatusBadRequest, "Throttling", "Rate exceeded"), []string{"throttled"}},
+		"AWSAccessDenied":      {refuse("CreateTargetGroup", http.StatusForbidden, "AccessDenied", "no"), []string{"elasticloadbalancing:CreateTargetGroup", "policies"}},
+		"AWSQuotaReached":      {refuse("CreateTargetGroup", http.StatusBadRequest, "TooManyTargetGroups", "3000 it is"), []string{"quota", "3000 it is"}},
+		"AWSNotFound":          {refuse("RegisterTargets", http.StatusBadRequest, "TargetGroupNotFound", "gone"), []string{"gone"}},
+		"AWSRefused":           {refuse("RegisterTargets", http.StatusBadRequest, "ValidationError", "not within the VPC"), []string{"not within the VPC"}},
+		"PoolExhausted":        {allocator(api.Errorf(api.Exhausted, "no port is free").WithRetryAfter(time.Second)), []string{"no port is free"}},
+		"ClaimInvalid":         {allocator(api.Errorf(api.Invalid, "pool p does not exist")), []string{"pool p does not exist"}},
+		"AllocatorAway":        {allocator(errors.New("connection refused")), []string{"connection refused", "what is bound stays"}},
+		"AllocatorUnavailable": {allocator(api.Errorf(api.Unavailable, "no API server")), []string{"no API server"}},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+				c.begin(w)
+				p := w.start()
+				time.Sleep(30 * time.Minute)
+				synctest.Wait()
+				events := w.ownPod.recorded()
+				if !slices.Equal(events, []string{reason}) {
+					t.Errorf("events are %v, want one %s", events, reason)
+				}
+				for _, part := range c.says {
+					if !strings.Contains(w.ownPod.message(), part) {
+						t.Errorf("%q does not say %q", w.ownPod.message(), part)
+					}
+				}
+				w.setFault(nil)
+				w.ledger.change(func() { w.ledger.refuse = nil })
+				w.awaitReady(p)
+				p.term()
+				w.checkEmpty()
+			})
+		})
+	}
+}
+
+// TestAMomentOfTroubleIsNoEvent.
+func TestAMomentOfTroubleIsNoEvent(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		throttled := 0
+		w.setFault(func(c elbemu.Call) elbemu.Fault {
+			if c.AccessKeyID == "AGENT" && c.Action == "CreateListener" && throttled < 2 {
+				throttled++
+				return elbemu.Throttle()
+			}
+			return elbemu.Fault{}
+		})
+		p := w.start()
+		w.awaitReady(p)
+		if events := w.ownPod.recorded(); !slices.Equal(events, []string{"Announced"}) {
+			t.Errorf("events are %v", events)
+		}
+		p.term()
+	})
+}
+
+// TestAnAllocatorAwayWhileHolding is told, and told again when it goes again.
+func TestAnAllocatorAwayWhileHolding(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.awaitReady(p)
+		for range 2 {
+			w.ledger.change(func() { w.ledger.refuse = func(string) error { return errors.New("connection refused") } })
+			time.Sleep(10 * time.Minute)
+			w.ledger.change(func() { w.ledger.refuse = nil })
+			time.Sleep(10 * time.Minute)
+		}
+		synctest.Wait()
+		if events := w.ownPod.recorded(); !slices.Equal(events, []string{"Announced", "AllocatorAway", "AllocatorAway"}) {
+			t.Errorf("events are %v", events)
+		}
+		if p.Ready() != nil || w.announced() == "" {
+			t.Errorf("ready: %v, announced %q", p.Ready(), w.announced())
+		}
+		p.term()
+	})
+}
