@@ -8,6 +8,8 @@ SEEDS  ?= 50
 ROUNDS ?= 100
 N      ?= 300
 SPEED  ?= 2
+AGENTS ?= 200
+CALLERS ?= 1000
 FUZZ   ?= 20s
 
 # Nested modules are built as their own go.mod says, whatever the caller's
@@ -45,6 +47,10 @@ fleet: assets ## start N (300) pods at once against AWS's rate limits; SPEED=n (
 .PHONY: linearize
 linearize: assets ## check ROUNDS (100) histories of concurrent claims; SEED=n
 	@go run ./e2e/linearize -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
+
+.PHONY: bench-agent
+bench-agent: assets ## measure what an agent costs while it holds; AGENTS=n CALLERS=n
+	@go run ./e2e/bench/agent -agents $(AGENTS) -callers $(CALLERS)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ (20s)

@@ -148,3 +148,11 @@ func awsConfig(l *link, key string) *aws.Config {
 		BaseEndpoint: aws.String("http://" + l.Addr()),
 	}
 }
+
+// pidOf is a part's process id, this process's for one that shares it.
+func pidOf(p part) int {
+	if one, ok := p.(*process); ok {
+		return one.pid()
+	}
+	return os.Getpid()
+}

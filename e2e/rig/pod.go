@@ -168,6 +168,9 @@ func (p *Pod) Start() error { return p.agent.start() }
 // Running tells whether the agent runs.
 func (p *Pod) Running() bool { return p.agent.running() }
 
+// PID is the agent's process id.
+func (p *Pod) PID() int { return pidOf(p.agent) }
+
 // Kill ends the agent at once; the pod lives on, as when a container is killed.
 func (p *Pod) Kill(ctx context.Context) error { return p.agent.kill(ctx) }
 
@@ -202,6 +205,15 @@ func (p *Pod) Log() (string, error) {
 func (p *Pod) WaitBound(ctx context.Context) error {
 	return Eventually(ctx, p.Name+" to be bound", func() error {
 		_, err := p.rig.Get(ctx, "http://"+net.JoinHostPort(p.IP, httpPort)+"/startupz", "")
+		return err
+	})
+}
+
+// WaitReady waits until the agent's readiness probe passes: the load balancer finds
+// the pod healthy.
+func (p *Pod) WaitReady(ctx context.Context) error {
+	return Eventually(ctx, p.Name+" to be ready", func() error {
+		_, err := p.rig.Get(ctx, "http://"+net.JoinHostPort(p.IP, httpPort)+"/readyz", "")
 		return err
 	})
 }

@@ -134,3 +134,13 @@ func (p *process) stop(ctx context.Context) error {
 }
 
 const stopPatience = 40 * time.Second
+
+// pid is the process's; 0 if it has not been started.
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}

@@ -103,6 +103,9 @@ func awsEnvironment(l *link, key string) []string {
 // Name of the replica.
 func (a *Replica) Name() string { return a.name }
 
+// PID is its process id.
+func (a *Replica) PID() int { return pidOf(a.process) }
+
 // Start starts the process unless it runs.
 func (a *Replica) Start(context.Context) error { return a.process.start() }
 
