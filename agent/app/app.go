@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -100,7 +101,9 @@ func assemble(c Config, doors Doors, set *metrics.Set, log *slog.Logger) (*lifec
 		Listens:   func() (bool, error) { return sockets.Table{Dir: "/proc/self/net", IP: c.Pod.IP}.Any(c.Ports) },
 		Allocator: allocator, LoadBalancer: elb.New(*doors.AWS),
 		Files: announce.Files{Dir: c.Dir}, OwnPod: ownpod.Silent{}, Events: ownpod.Silent{},
-		Clock: doors.Clock, Jitter: doors.Jitter, Metrics: lifecycle.NewMetrics(set), Log: log,
+		// What starting and binding took is not needed again for hours.
+		Settled: debug.FreeOSMemory,
+		Clock:   doors.Clock, Jitter: doors.Jitter, Metrics: lifecycle.NewMetrics(set), Log: log,
 	}
 	if doors.Kube != nil {
 		writer, err := ownpod.New(rest.AddUserAgent(rest.CopyConfig(doors.Kube), "portlease-agent"), c.Pod, doors.Clock.Now)

@@ -55,6 +55,9 @@ type Config struct {
 	// OwnPod tells whoever watches pods. It may fail without holding anything up.
 	OwnPod OwnPod
 	Events Events
+	// Settled is called when nothing is left to do but to hold the claim, which may
+	// last for hours.
+	Settled func()
 
 	Clock Clock
 	// Jitter gives numbers in [0,1).

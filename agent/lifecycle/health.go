@@ -96,6 +96,7 @@ func (a *Agent) judge(ctx context.Context, h *holding) {
 	a.status.setHealthy(true)
 	a.health.want = Condition{Reachable: true, Reason: "TargetHealthy", Message: "the load balancer finds the pod healthy at " + endpoints(h.claim)}
 	a.Log.InfoContext(ctx, "targets healthy", "lease", leases(h.claim))
+	a.Settled()
 }
 
 // tellCondition sets the pod's condition if it does not say what it should. What

@@ -201,6 +201,7 @@ func (w *world) start() *process {
 		Pod: w.pod, Pool: "default", Ports: w.ports, HealthPort: 9901, Drain: w.drain, Listens: w.listens, ReleaseTimeout: w.release,
 		Allocator: cuttable{w.ledger, p.cut}, LoadBalancer: w.client(p.cut),
 		Files: announce.Files{Dir: w.dir}, OwnPod: w.ownPod, Events: w.ownPod,
+		Settled: func() {},
 		Clock:   lifecycle.Clock{Now: time.Now, Sleep: daemon.Sleep, Timeout: context.WithTimeout},
 		Jitter:  func() float64 { return 0.5 },
 		Metrics: lifecycle.NewMetrics(p.set), Log: slog.New(slog.DiscardHandler),

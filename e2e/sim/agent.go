@@ -102,7 +102,7 @@ func (w *World) startAgent(p *pod) {
 		Pool: w.pool.Name, Ports: p.ports, HealthPort: 9901, ReleaseTimeout: 25 * time.Second,
 		Drain: p.drain, Listens: func() (bool, error) { return true, nil },
 		Allocator: calls, LoadBalancer: elb.New(configuration(awsTransport{process, w.cloud})),
-		Files: a.board, OwnPod: silent{}, Events: silent{},
+		Files: a.board, OwnPod: silent{}, Events: silent{}, Settled: func() {},
 		Clock:  lifecycle.Clock{Now: time.Now, Sleep: process.sleep, Timeout: context.WithTimeout},
 		Jitter: jitter.Float64, Metrics: lifecycle.NewMetrics(metrics.NewSet()), Log: w.trace.logTo(process),
 	})
