@@ -58,23 +58,72 @@ func TestReadyOnceHealthy(t *testing.T) {
 	})
 }
 
-// TestLooksWaitForTheBudget: no look is made that was not paid for.
+// TestLooksWaitForTheBudget: no look is made that was not paid for, and who has to
+// wait asks again when it was told to.
 func TestLooksWaitForTheBudget(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		w.ports = append(w.ports, api.Port{Name: "chat", TargetPort: 8080, Protocol: api.TCP})
 		var asked atomic.Int32
 		w.ledger.looks = func(int) (int, float64) {
 			if asked.Add(1) < 4 {
-				return 0, 7
+				return 0, 1.5
 			}
 			return 1, 0
 		}
 		p := w.start()
 		w.await("started", func() bool { return p.Started() == nil })
-		time.Sleep(20 * time.Second)
+		time.Sleep(9 * time.Second)
 		synctest.Wait()
 		if n := w.agentCalls("DescribeTargetHealth"); n != 0 || p.Ready() == nil || asked.Load() != 3 {
 			t.Errorf("it asked %d times, looked %d times, ready: %v", asked.Load(), n, p.Ready())
 		}
+		w.awaitReady(p)
+		w.ledger.change(func() {
+			if n := w.agentCalls("DescribeTargetHealth"); n != w.ledger.looked {
+				t.Errorf("%d looks, and %d were paid for", n, w.ledger.looked)
+			}
+		})
+		p.term()
+	})
+}
+
+// TestOnlyItsOwnTargetCounts: another address in the target group, healthy, does not
+// make the pod ready.
+func TestOnlyItsOwnTargetCounts(t *testing.T) {
+	inWorld(t, elbemu.Config{Healthy: func(ip string, _ int) bool { return ip != podIP }}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.await("started", func() bool { return p.Started() == nil })
+		must[any](w)(nil, w.aws.RegisterTarget(t.Context(), w.ledger.now().Ports[0].TargetGroupARN, "127.30.0.99", 7777))
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if n := w.agentCalls("DescribeTargetHealth"); n == 0 || p.Ready() == nil {
+			t.Errorf("after %d looks ready: %v", n, p.Ready())
+		}
+		p.term()
+	})
+}
+
+// TestARepairedPodIsLookedAtAnew: what was made anew is not healthy because what was
+// there before it was.
+func TestARepairedPodIsLookedAtAnew(t *testing.T) {
+	var well atomic.Bool
+	well.Store(true)
+	inWorld(t, sick(&well), func(t *testing.T, w *world) {
+		p := w.start()
+		w.awaitReady(p)
+		well.Store(false)
+		port := w.ledger.now().Ports[0]
+		must[any](w)(nil, w.aws.DeleteListener(t.Context(), port.ListenerARN))
+		must[any](w)(nil, w.aws.DeleteTargetGroup(t.Context(), port.TargetGroupARN))
+		w.ledger.change(func() { w.ledger.rebind = []string{"lb-30000"} })
+		w.await("repair", func() bool { return w.agentCalls("CreateTargetGroup") == 2 })
+		w.ledger.change(func() { w.ledger.rebind = nil })
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if p.Started() != nil || p.Ready() == nil || w.ownPod.condition().Reachable {
+			t.Errorf("ready: %v, condition %+v", p.Ready(), w.ownPod.condition())
+		}
+		well.Store(true)
 		w.awaitReady(p)
 		p.term()
 	})

@@ -121,7 +121,7 @@ func (a *Agent) renew(ctx context.Context, h *holding) (answer api.RenewAnswer, 
 	moved = h.adopt(answer.Claim)
 	for _, p := range h.claim.Ports {
 		if slices.Contains(answer.Rebind, p.Fence.Lease) {
-			h.learn(p.Fence, func(b *binding) { b.bound = false })
+			h.learn(p.Fence, func(b *binding) { b.bound, b.health = false, "" })
 			a.Log.WarnContext(ctx, "binding was reported damaged", "port", p.ListenerPort, "lease", p.Fence.Lease)
 		}
 	}
