@@ -1,12 +1,12 @@
-// Package announce tells the game server its endpoint through files in a shared
-// volume.
+// Package announce tells the game server its endpoint, through files in a shared
+// volume and over HTTP.
 //
 //	host         what players dial
 //	port         the first listener port
 //	endpoint     host:port of the first
 //	ports/<name> the listener port of each named port
 //	env          all of it for a shell or a fileKeyRef: PORTLEASE_HOST='…'
-//	claim.json   the whole claim
+//	claim.json   the whole Document
 //
 // Each file appears at once and whole. The file endpoint is written last and
 // removed first: while it is there, so are the others. It promises nothing about
@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,9 +34,24 @@ const (
 	folderMode = 0o755
 )
 
+// The files' names, in the folder.
 const (
-	folder   = "ports"
-	endpoint = "endpoint"
+	FileHost     = "host"
+	FilePort     = "port"
+	FileEndpoint = "endpoint"
+	FileEnv      = "env"
+	FileClaim    = "claim.json"
+	FolderPorts  = "ports" // one file for each port, by its name
+)
+
+// The variables in the file env.
+const (
+	EnvHost     = "PORTLEASE_HOST"
+	EnvPort     = "PORTLEASE_PORT"
+	EnvEndpoint = "PORTLEASE_ENDPOINT"
+	// EnvPortOf has the name of a port after it: in capitals, a hyphen as an
+	// underscore.
+	EnvPortOf = "PORTLEASE_PORT_"
 )
 
 // Files writes into one folder, which must exist.
@@ -48,21 +62,22 @@ type file struct{ name, text string }
 // Announce writes the files of a claim and removes those of ports that it does
 // not have.
 func (f Files) Announce(_ context.Context, c api.Claim) error {
-	if len(c.Ports) == 0 {
-		return errors.New("writing the files: the claim has no ports")
+	d, err := Describe(c)
+	if err != nil {
+		return fmt.Errorf("writing the files: %w", err)
 	}
-	files, err := contents(c)
+	files, err := contents(d)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(f.Dir, folder), folderMode); err != nil {
+	if err := os.MkdirAll(filepath.Join(f.Dir, FolderPorts), folderMode); err != nil {
 		return fmt.Errorf("making the folder of ports: %w", err)
 	}
 	// The umask may have taken rights away.
-	if err := os.Chmod(filepath.Join(f.Dir, folder), folderMode); err != nil {
+	if err := os.Chmod(filepath.Join(f.Dir, FolderPorts), folderMode); err != nil {
 		return fmt.Errorf("opening the folder of ports: %w", err)
 	}
-	if err := f.removeStale(c.Ports); err != nil {
+	if err := f.removeStale(d.Ports); err != nil {
 		return err
 	}
 	for _, one := range files {
@@ -76,7 +91,7 @@ func (f Files) Announce(_ context.Context, c api.Claim) error {
 // Withdraw removes the files, endpoint first. None being there is success.
 func (f Files) Withdraw(context.Context) error {
 	var failed []error
-	for _, name := range []string{endpoint, "env", "port", "host", "claim.json"} {
+	for _, name := range []string{FileEndpoint, FileEnv, FilePort, FileHost, FileClaim} {
 		if err := os.Remove(filepath.Join(f.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			failed = append(failed, fmt.Errorf("withdrawing %s: %w", name, err))
 		}
@@ -85,8 +100,8 @@ func (f Files) Withdraw(context.Context) error {
 }
 
 // removeStale removes the files of all ports but those to keep.
-func (f Files) removeStale(keep []api.ClaimedPort) error {
-	entries, err := os.ReadDir(filepath.Join(f.Dir, folder))
+func (f Files) removeStale(keep []Port) error {
+	entries, err := os.ReadDir(filepath.Join(f.Dir, FolderPorts))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -94,31 +109,29 @@ func (f Files) removeStale(keep []api.ClaimedPort) error {
 		return fmt.Errorf("reading the folder of ports: %w", err)
 	}
 	for _, entry := range entries {
-		if slices.ContainsFunc(keep, func(p api.ClaimedPort) bool { return p.Name == entry.Name() }) {
+		if slices.ContainsFunc(keep, func(p Port) bool { return p.Name == entry.Name() }) {
 			continue
 		}
-		if err := os.Remove(filepath.Join(f.Dir, folder, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(filepath.Join(f.Dir, FolderPorts, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("withdrawing port %s: %w", entry.Name(), err)
 		}
 	}
 	return nil
 }
 
-// contents are the files of a claim in the order of writing.
-func contents(c api.Claim) ([]file, error) {
-	whole, err := json.MarshalIndent(c, "", "  ")
+// contents are the files of a document in the order of writing.
+func contents(d Document) ([]file, error) {
+	whole, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
-		return nil, fmt.Errorf("encoding the claim: %w", err)
+		return nil, fmt.Errorf("encoding the document: %w", err)
 	}
-	host, port := c.LoadBalancer.Host, strconv.Itoa(c.Ports[0].ListenerPort)
-	variables := []file{
-		{"PORTLEASE_HOST", host}, {"PORTLEASE_PORT", port}, {"PORTLEASE_ENDPOINT", net.JoinHostPort(host, port)},
-	}
-	files := []file{{"claim.json", string(whole) + "\n"}}
-	for _, p := range c.Ports {
+	port := strconv.Itoa(d.Ports[0].ListenerPort)
+	variables := []file{{EnvHost, d.Host}, {EnvPort, port}, {EnvEndpoint, d.Endpoint}}
+	files := []file{{FileClaim, string(whole) + "\n"}}
+	for _, p := range d.Ports {
 		number := strconv.Itoa(p.ListenerPort)
-		files = append(files, file{filepath.Join(folder, p.Name), number + "\n"})
-		variables = append(variables, file{"PORTLEASE_PORT_" + strings.ToUpper(strings.ReplaceAll(p.Name, "-", "_")), number})
+		files = append(files, file{filepath.Join(FolderPorts, p.Name), number + "\n"})
+		variables = append(variables, file{EnvPortOf + strings.ToUpper(strings.ReplaceAll(p.Name, "-", "_")), number})
 	}
 	var env strings.Builder
 	for _, v := range variables {
@@ -130,10 +143,10 @@ func contents(c api.Claim) ([]file, error) {
 		env.WriteString(v.name + "='" + v.text + "'\n")
 	}
 	return append(files,
-		file{"host", host + "\n"},
-		file{"port", port + "\n"},
-		file{"env", env.String()},
-		file{endpoint, net.JoinHostPort(host, port) + "\n"},
+		file{FileHost, d.Host + "\n"},
+		file{FilePort, port + "\n"},
+		file{FileEnv, env.String()},
+		file{FileEndpoint, d.Endpoint + "\n"},
 	), nil
 }
 

@@ -51,8 +51,8 @@ func TestFilesSayTheEndpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := read(t, dir)
-	var whole api.Claim
-	if err := json.Unmarshal([]byte(found["claim.json"]), &whole); err != nil || whole.UID != "u" || len(whole.Ports) != 2 {
+	var whole announce.Document
+	if err := json.Unmarshal([]byte(found["claim.json"]), &whole); err != nil || whole.Endpoint != "games.elb.example:30007" || len(whole.Ports) != 2 {
 		t.Errorf("claim.json holds %+v, %v", whole, err)
 	}
 	delete(found, "claim.json")
@@ -77,17 +77,66 @@ func TestFilesSayTheEndpoint(t *testing.T) {
 	}
 }
 
+// A folder that belongs to nobody in particular, as an emptyDir does, is read by a
+// game that runs as another user.
 func TestEverybodyMayReadWhateverTheUmask(t *testing.T) {
 	before := syscall.Umask(0o077)
 	defer syscall.Umask(before)
 	dir := t.TempDir()
-	if err := (announce.Files{Dir: dir}).Announce(t.Context(), claim(port("game", 30007))); err != nil {
+	c := claim(port("game", 30007))
+	for range 2 { // again over what is there already
+		if err := (announce.Files{Dir: dir}).Announce(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		// Those of whoever wrote there before with other modes are put right.
+		if err := os.Chmod(filepath.Join(dir, "ports"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := (announce.Files{Dir: dir}).Announce(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]fs.FileMode{"ports": 0o755 | fs.ModeDir, "ports/game": 0o644, "env": 0o644, "endpoint": 0o644, "claim.json": 0o644} {
+	want := map[string]fs.FileMode{"ports": 0o755 | fs.ModeDir}
+	for name := range read(t, dir) {
+		want[name] = 0o644
+	}
+	if len(want) != 7 {
+		t.Errorf("there are %v", want)
+	}
+	for name, want := range want {
 		if stat, err := os.Stat(filepath.Join(dir, name)); err != nil || stat.Mode() != want {
 			t.Errorf("%s: %v, %v; want %v", name, stat, err, want)
 		}
+	}
+}
+
+func TestAnotherUserReadsThemAll(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	before := syscall.Umask(0o077)
+	defer syscall.Umask(before)
+	// Not t.TempDir, whose parents only their owner may enter.
+	dir, err := os.MkdirTemp("", "announce-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := (announce.Files{Dir: dir}).Announce(t.Context(), claim(port("game", 30007))); err != nil {
+		t.Fatal(err)
+	}
+	cat := exec.CommandContext(t.Context(), "cat", "host", "port", "endpoint", "env", "claim.json", "ports/game")
+	cat.Dir = dir
+	cat.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
+	if out, err := cat.CombinedOutput(); err != nil || !strings.Contains(string(out), "PORTLEASE_PORT_GAME='30007'") {
+		t.Errorf("another user reads %q, %v", out, err)
 	}
 }
 

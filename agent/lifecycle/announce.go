@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/portlease/portlease/shared/api"
@@ -12,6 +13,27 @@ import (
 type Announcer interface {
 	Announce(ctx context.Context, c api.Claim) error
 	Withdraw(ctx context.Context) error
+}
+
+// Announcers are told one after another, all of them whatever one of them says.
+type Announcers []Announcer
+
+// Announce implements Announcer.
+func (all Announcers) Announce(ctx context.Context, c api.Claim) error {
+	var errs []error
+	for _, one := range all {
+		errs = append(errs, one.Announce(ctx, c))
+	}
+	return errors.Join(errs...)
+}
+
+// Withdraw implements Announcer.
+func (all Announcers) Withdraw(ctx context.Context) error {
+	var errs []error
+	for _, one := range all {
+		errs = append(errs, one.Withdraw(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // OwnPod tells whoever watches pods, and knows from the API server's answers

@@ -116,6 +116,9 @@ type LoadBalancer struct {
 	Host string `json:"host"`
 	// VPC is where target groups of this load balancer belong.
 	VPC string `json:"vpc"`
+	// Addresses are the static IP addresses that Host stands for: Elastic IPs. Of a
+	// load balancer without them AWS tells none.
+	Addresses []string `json:"addresses,omitempty"`
 }
 
 // ClaimedPort is one granted port. The settings are fixed for the life of the
