@@ -1,16 +1,22 @@
 package ownpod_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/agent/ownpod"
@@ -27,34 +33,48 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// rights are all that the agent needs.
-const rights = `
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: portlease-agent, namespace: %[1]s}
-rules:
-- {apiGroups: [""], resources: [pods], verbs: [patch]}
-- {apiGroups: [""], resources: [events], verbs: [create]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: portlease-agent, namespace: %[1]s}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: portlease-agent}
-subjects:
-- {kind: ServiceAccount, name: default, namespace: %[1]s}
-`
-
-// story is a pod with a writer that authenticates by the pod's own token.
+// story is a pod with a writer that authenticates by the pod's own token, with
+// the rights of deploy/rbac and confined by deploy/policy.
 type story struct {
-	client    kubernetes.Interface
+	admin     kubernetes.Interface
 	namespace string
 	pod       *corev1.Pod
+	token     string
 	writer    *ownpod.Writer
 }
 
-func begin(t *testing.T, manifests string) story {
+// manifest reads one of those that operators apply, for another namespace than
+// the one in it.
+func manifest(t *testing.T, name, namespace string) []byte {
 	t.Helper()
-	client, err := kubernetes.NewForConfig(cluster.AdminConfig())
+	text, err := os.ReadFile(filepath.Join("../../deploy", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.ReplaceAll(text, []byte("namespace: games\n"), []byte("namespace: "+namespace+"\n"))
+}
+
+// begin makes a story whose agent may do what it needs.
+func begin(t *testing.T) story {
+	t.Helper()
+	s := beginWith(t, "rbac/agent.yaml", "policy/agent.yaml")
+	s.eventually(t, "the rights and the policy to hold", func() error {
+		if _, err := s.writer.Ending(t.Context()); err != nil {
+			return err
+		}
+		patch := []byte(`{"metadata":{"labels":{"a":"b"}}}`)
+		_, err := s.as(t).Patch(t.Context(), "game-0", types.MergePatchType, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		if !denied(err) {
+			return fmt.Errorf("a label is not denied: %w", err)
+		}
+		return nil
+	})
+	return s
+}
+
+func beginWith(t *testing.T, manifests ...string) story {
+	t.Helper()
+	admin, err := kubernetes.NewForConfig(cluster.AdminConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,28 +82,93 @@ func begin(t *testing.T, manifests string) story {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if manifests != "" {
-		if err := cluster.Apply(t.Context(), fmt.Appendf(nil, manifests, namespace)); err != nil {
+	if _, err := cluster.ServiceAccount(t.Context(), namespace, "game"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range manifests {
+		if err := cluster.Apply(t.Context(), manifest(t, name, namespace)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s := story{client: client, namespace: namespace, pod: newPod(t, namespace)}
-	token, err := cluster.PodToken(t.Context(), namespace, "game-0", "", time.Hour)
-	if err != nil {
+	s := story{admin: admin, namespace: namespace, pod: newPod(t, namespace, "game-0")}
+	if s.token, err = cluster.PodToken(t.Context(), namespace, "game-0", "", time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	s.writer, err = ownpod.New(cluster.TokenConfig(token), lifecycle.Pod{Namespace: namespace, Name: "game-0", UID: string(s.pod.UID)}, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.writer = s.writerAs(t, cluster.TokenConfig(s.token), time.Now)
 	return s
 }
 
-func newPod(t *testing.T, namespace string) *corev1.Pod {
+func (s story) writerAs(t *testing.T, cfg *rest.Config, now func() time.Time) *ownpod.Writer {
 	t.Helper()
-	pod, err := cluster.CreatePod(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Namespace: namespace, Name: "game-0", Annotations: map[string]string{"example.com/mine": "stays"},
-	}})
+	writer, err := ownpod.New(cfg, lifecycle.Pod{Namespace: s.namespace, Name: "game-0", UID: string(s.pod.UID)}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writer
+}
+
+// as is the API server's pods as the agent's token reaches them.
+func (s story) as(t *testing.T) typedcorev1.PodInterface {
+	t.Helper()
+	return podsAs(t, cluster.TokenConfig(s.token), s.namespace)
+}
+
+func (s story) adminPods(t *testing.T) typedcorev1.PodInterface {
+	t.Helper()
+	return podsAs(t, cluster.AdminConfig(), s.namespace)
+}
+
+func podsAs(t *testing.T, cfg *rest.Config, namespace string) typedcorev1.PodInterface {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client.CoreV1().Pods(namespace)
+}
+
+func (s story) eventually(t *testing.T, what string, try func() error) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waiting for %s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// denied tells whether the policy refused, and not RBAC.
+func denied(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "'portlease-agent' denied request: ")
+}
+
+// newPod makes a running pod that has something of everything that the agent must
+// not change.
+func newPod(t *testing.T, namespace, name string) *corev1.Pod {
+	t.Helper()
+	_, err := cluster.CreatePod(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: name, Annotations: map[string]string{"example.com/mine": "stays"}, Labels: map[string]string{"app": "game"},
+		},
+		Spec: corev1.PodSpec{ServiceAccountName: "game", ReadinessGates: []corev1.PodReadinessGate{{ConditionType: ownpod.ConditionReachable}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.RunPod(t.Context(), namespace, name, "10.1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	return getPod(t, namespace, name)
+}
+
+func getPod(t *testing.T, namespace, name string) *corev1.Pod {
+	t.Helper()
+	pod, err := podsAs(t, cluster.AdminConfig(), namespace).Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,11 +177,7 @@ func newPod(t *testing.T, namespace string) *corev1.Pod {
 
 func (s story) annotations(t *testing.T) map[string]string {
 	t.Helper()
-	pod, err := s.client.CoreV1().Pods(s.namespace).Get(t.Context(), "game-0", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pod.Annotations
+	return getPod(t, s.namespace, "game-0").Annotations
 }
 
 var claim = api.Claim{
@@ -105,7 +186,7 @@ var claim = api.Claim{
 }
 
 func TestAnnotationsComeAndGo(t *testing.T) {
-	s := begin(t, rights)
+	s := begin(t)
 	if err := s.writer.Announce(t.Context(), claim); err != nil {
 		t.Fatal(err)
 	}
@@ -128,25 +209,21 @@ func TestAnnotationsComeAndGo(t *testing.T) {
 }
 
 func TestAnotherPodOfTheNameIsNotWrittenOn(t *testing.T) {
-	s := begin(t, rights)
+	s := begin(t)
 	if err := cluster.RemovePod(t.Context(), s.namespace, "game-0"); err != nil {
 		t.Fatal(err)
 	}
-	// The token of a pod that is gone is refused; this one outlives it.
-	cfg, err := cluster.ServiceAccount(t.Context(), s.namespace, "default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	writer, err := ownpod.New(cfg, lifecycle.Pod{Namespace: s.namespace, Name: "game-0", UID: string(s.pod.UID)}, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	// The token of a pod that is gone is soon refused; this one outlives it.
+	writer := s.writerAs(t, cluster.AdminConfig(), time.Now)
 	if err := writer.Withdraw(t.Context()); err != nil {
 		t.Errorf("withdrawing from a pod that is gone: %v", err)
 	}
-	newPod(t, s.namespace)
+	newPod(t, s.namespace, "game-0")
 	if err := writer.Announce(t.Context(), claim); err == nil {
 		t.Error("wrote on another pod of the same name")
+	}
+	if err := writer.Withdraw(t.Context()); err != nil {
+		t.Errorf("withdrawing from a pod whose name another has: %v", err)
 	}
 	if found := s.annotations(t); len(found) != 1 {
 		t.Errorf("annotations are %v", found)
@@ -154,11 +231,11 @@ func TestAnotherPodOfTheNameIsNotWrittenOn(t *testing.T) {
 }
 
 func TestEventsTellTheStory(t *testing.T) {
-	s := begin(t, rights)
+	s := begin(t)
 	if err := s.writer.Record(t.Context(), lifecycle.Warning, "ClaimNotGranted", strings.Repeat("ä", 1000)); err != nil {
 		t.Fatal(err)
 	}
-	events, err := s.client.CoreV1().Events(s.namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(s.pod.UID)})
+	events, err := s.admin.CoreV1().Events(s.namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(s.pod.UID)})
 	if err != nil || len(events.Items) != 1 {
 		t.Fatalf("events are %v, %v", events, err)
 	}
@@ -169,7 +246,7 @@ func TestEventsTellTheStory(t *testing.T) {
 }
 
 func TestMissingRightNamesTheRemedy(t *testing.T) {
-	s := begin(t, "")
+	s := beginWith(t)
 	err := s.writer.Announce(t.Context(), claim)
 	if err == nil || !strings.Contains(err.Error(), "needs a role in "+s.namespace) {
 		t.Errorf("got %v", err)

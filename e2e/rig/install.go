@@ -19,8 +19,9 @@ func (r *Rig) install(ctx context.Context) error {
 	if r.Games, err = r.Kube.Namespace(ctx, "games"); err != nil {
 		return err
 	}
-	for _, name := range []string{"allocator.yaml", "agent.yaml"} {
-		text, err := os.ReadFile(filepath.Join(root(), "deploy", "rbac", name))
+	// The policy names no namespace: rigs that share an API server share it.
+	for _, name := range []string{"rbac/allocator.yaml", "rbac/agent.yaml", "policy/agent.yaml"} {
+		text, err := os.ReadFile(filepath.Join(root(), "deploy", name))
 		if err != nil {
 			return fmt.Errorf("reading the manifests: %w", err)
 		}

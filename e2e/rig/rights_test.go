@@ -9,8 +9,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
 	"github.com/portlease/portlease/e2e/rig"
@@ -108,4 +112,29 @@ func grantedRights(t *testing.T, name string) map[string]bool {
 		t.Fatalf("%s grants nothing", name)
 	}
 	return granted
+}
+
+// TestAgentsAreConfined shows that the systems of these tests run under
+// deploy/policy: what RBAC grants an agent and the policy does not is refused.
+func TestAgentsAreConfined(t *testing.T) {
+	r := start(t, rig.Config{})
+	p := newPod(t, r, "confined", "game=7777/UDP")
+	must(t, p.WaitBound(t.Context()))
+	token, err := kube.PodToken(t.Context(), r.Games, p.Name, "", time.Hour)
+	must(t, err)
+	agent, err := kubernetes.NewForConfig(kube.TokenConfig(token))
+	must(t, err)
+	label := func(name string) error {
+		_, err := agent.CoreV1().Pods(r.Games).Patch(t.Context(), name, types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
+		return err
+	}
+	if err := label(p.Name); err == nil || !strings.Contains(err.Error(), "'portlease-agent' denied request") {
+		t.Errorf("an agent labels its pod: %v", err)
+	}
+	annotations, err := p.Annotations(t.Context())
+	must(t, err)
+	if annotations["portlease.dev/endpoint"] == "" {
+		t.Errorf("the annotations are %v", annotations)
+	}
+	check(t, r)
 }

@@ -1,0 +1,36 @@
+package ownpod
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/portlease/portlease/agent/lifecycle"
+)
+
+// Ending reads what the API server answers to a patch that changes nothing,
+// because the agent has no right to read pods. A pod that is gone has ended; so
+// has one whose name another pod has now.
+func (w *Writer) Ending(ctx context.Context) (lifecycle.Ending, error) {
+	var pod struct {
+		Metadata struct {
+			DeletionTimestamp          *time.Time `json:"deletionTimestamp"`
+			DeletionGracePeriodSeconds int64      `json:"deletionGracePeriodSeconds"`
+		} `json:"metadata"`
+	}
+	patch := map[string]any{"metadata": map[string]any{"uid": w.pod.UID}}
+	err := w.send(ctx, call{
+		method: http.MethodPatch, path: []string{"pods", w.pod.Name}, contentType: "application/merge-patch+json", body: patch, answer: &pod,
+	})
+	if gone(err) {
+		return lifecycle.Ending{Deleted: true}, nil
+	}
+	if err != nil {
+		return lifecycle.Ending{}, fmt.Errorf("asking whether the pod is being deleted: %w", err)
+	}
+	return lifecycle.Ending{
+		Deleted: pod.Metadata.DeletionTimestamp != nil,
+		Grace:   time.Duration(pod.Metadata.DeletionGracePeriodSeconds) * time.Second,
+	}, nil
+}
