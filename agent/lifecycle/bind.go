@@ -60,14 +60,21 @@ func (a *Agent) bind(ctx context.Context, h *holding) error {
 			return errMoved
 		}
 		a.unbindLeftovers(ctx, h)
-		if wait := h.bindAfter(); wait > 0 {
+		former := h.claim.FormerIP != ""
+		if wait := h.bindAfter(); wait > 0 && !former {
 			if err := a.queue(ctx, h, wait, &queued); err != nil {
 				return err
 			}
 			continue
 		}
-		err := a.bindAll(ctx, h)
+		try := a.bindAll
+		if former {
+			try = a.vacate
+		}
+		err := try(ctx, h)
 		switch {
+		case err == nil && former:
+			continue
 		case err == nil:
 			a.status.setBound(true)
 			a.startLooking(ctx, h)
@@ -120,11 +127,7 @@ func (a *Agent) bindPort(ctx context.Context, h *holding, p api.ClaimedPort) err
 		return err
 	}
 	if found.targetGroup == "" {
-		found.targetGroup, err = a.LoadBalancer.CreateTargetGroup(ctx, elb.TargetGroupSpec{
-			Name: p.TargetGroupName, Protocol: p.Protocol, Port: p.TargetPort, VPC: h.claim.LoadBalancer.VPC,
-			HealthCheck: p.HealthCheck, Tags: tags,
-		})
-		if err != nil {
+		if found.targetGroup, err = a.createTargetGroup(ctx, h, p); err != nil {
 			return err
 		}
 		h.learn(p.Fence, func(b *binding) { b.attributed = b.attributed && b.targetGroup == found.targetGroup })
@@ -183,6 +186,13 @@ func (a *Agent) connect(ctx context.Context, h *holding, p api.ClaimedPort, f *f
 		}
 	}
 	return errors.Join(err, <-registering)
+}
+
+func (a *Agent) createTargetGroup(ctx context.Context, h *holding, p api.ClaimedPort) (arn string, err error) {
+	return a.LoadBalancer.CreateTargetGroup(ctx, elb.TargetGroupSpec{
+		Name: p.TargetGroupName, Protocol: p.Protocol, Port: p.TargetPort, VPC: h.claim.LoadBalancer.VPC,
+		HealthCheck: p.HealthCheck, Tags: elb.TagsOf(h.claim, p.Fence),
+	})
 }
 
 // found is what is left of a binding in AWS.

@@ -48,6 +48,8 @@ type ledger struct {
 	turn func() time.Duration
 	// refuse decides what a call answers before it does anything; nil: nothing.
 	refuse func(call string) error
+	// targets tells whether an address is a target of anything.
+	targets func(ip string) bool
 }
 
 func newLedger(t *testing.T, lb api.LoadBalancer) *ledger {
@@ -107,7 +109,7 @@ func (l *ledger) Claim(_ context.Context, namespace, pod string, r api.ClaimRequ
 			l.claim.Ports = append(l.claim.Ports, l.grant(p, r.HealthPort))
 		}
 	}
-	l.claim.PodIP = r.PodIP
+	l.address(r)
 	l.throttled = append(l.throttled, r.Throttled)
 	return l.paced(), nil
 }
@@ -115,6 +117,10 @@ func (l *ledger) Claim(_ context.Context, namespace, pod string, r api.ClaimRequ
 // paced is the claim with the word on when to bind.
 func (l *ledger) paced() api.Claim {
 	c := l.copy()
+	if c.FormerIP != "" {
+		c.BindAfterSeconds = 1
+		return c
+	}
 	if l.turn != nil {
 		c.BindAfterSeconds = l.turn().Seconds()
 	}

@@ -78,6 +78,7 @@ func inWorld(t *testing.T, cfg elbemu.Config, story func(*testing.T, *world)) {
 		w.aws = w.client(emulator)
 		w.lb = w.loadBalancer()
 		w.ledger = newLedger(t, api.LoadBalancer{ARN: w.lb, Host: "games.elb.example", VPC: "vpc-local"})
+		w.ledger.targets = w.targets
 		emulator.SetFault(w.decide)
 		story(t, w)
 	})
@@ -93,6 +94,7 @@ func (w *world) decide(call elbemu.Call) elbemu.Fault {
 			}
 		})
 	}
+	w.checkVacated(call)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.fault == nil {

@@ -161,9 +161,14 @@ func holderOf(pod string) claim.Holder {
 
 // claim asks for the pod's ports by those names, or for one.
 func (w *ledgerWorld) claim(pod, ip string, names ...string) (api.Claim, error) {
+	return w.vacated(pod, ip, 0, names...)
+}
+
+// vacated is claim with the word that a former address was deregistered.
+func (w *ledgerWorld) vacated(pod, ip string, vacated int, names ...string) (api.Claim, error) {
 	h := holderOf(pod)
 	w.pods[pod] = &ledger.Pod{UID: h.UID, IPs: []string{ip}}
-	req := api.ClaimRequest{PodUID: h.UID, PodIP: ip, Pool: "default"}
+	req := api.ClaimRequest{PodUID: h.UID, PodIP: ip, Pool: "default", Vacated: vacated}
 	for i, name := range append(names, "game")[:max(1, len(names))] {
 		req.Ports = append(req.Ports, api.Port{Name: name, Protocol: api.TCP, TargetPort: 7777 + i})
 	}
@@ -196,6 +201,15 @@ func (w *ledgerWorld) bind(pod, ip string, names ...string) api.Claim {
 		}
 	}
 	return c
+}
+
+// move does what an agent does whose pod has another address.
+func (w *ledgerWorld) move(pod, ip string) error {
+	c, err := w.claim(pod, ip)
+	if err == nil && c.FormerIP != "" {
+		_, err = w.vacated(pod, ip, c.Addresses)
+	}
+	return err
 }
 
 // sweepFor lets that time pass with a sweep before and after.

@@ -77,14 +77,13 @@ func TestAnAddressIsSettledAnewWhenItComesBack(t *testing.T) {
 		move func(*ledgerWorld)
 	}{
 		{"settled elsewhere meanwhile", func(w *ledgerWorld) {
-			if _, err := w.claim("mover", "10.0.0.9"); err != nil {
+			if err := w.move("mover", "10.0.0.9"); err != nil {
 				w.Fatal(err)
 			}
 		}},
 		{"could not settle elsewhere", func(w *ledgerWorld) {
 			w.bind("neighbour", "10.0.0.9")
-			_, err := w.claim("mover", "10.0.0.9")
-			w.refused(err, api.Unsettled)
+			w.refused(w.move("mover", "10.0.0.9"), api.Unsettled)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -93,7 +92,7 @@ func TestAnAddressIsSettledAnewWhenItComesBack(t *testing.T) {
 			test.move(w)
 			w.bind("dead", "10.0.0.8")
 			delete(w.pods, "dead")
-			if _, err := w.claim("mover", "10.0.0.8"); err != nil {
+			if err := w.move("mover", "10.0.0.8"); err != nil {
 				t.Fatal(err)
 			}
 			if dead := w.claimLease("dead").Value; dead.State != ledger.Ending {

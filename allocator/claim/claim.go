@@ -124,7 +124,11 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 	if !slices.Equal(r.Value.Wanted, req.Ports) || r.Value.Pool != req.Pool {
 		return c, created, api.Errorf(api.Invalid, "this pod already claims %v of pool %s; ports of a pod cannot change: replace the pod", r.Value.Wanted, r.Value.Pool)
 	}
-	if r, err = s.prolong(ctx, r, req.PodIP); err != nil {
+	if r, err = s.prolong(ctx, r, req.PodIP, req.Vacated); err != nil {
+		return c, created, err
+	}
+	if r.Value.FormerIP != "" {
+		c, err = s.unvacated(ctx, r)
 		return c, created, err
 	}
 	if r, err = s.settle(ctx, r); err != nil {
@@ -193,18 +197,41 @@ func (s *Service) admit(h Holder, req api.ClaimRequest) error {
 }
 
 // prolong records the address of the pod, which changes when its sandbox was
-// made anew, and that it still asks: it may wait for the budget, or in line for
-// a port, for longer than a claim lasts.
-func (s *Service) prolong(ctx context.Context, r ledger.Record[ledger.Claim], ip string) (ledger.Record[ledger.Claim], error) {
+// made anew, that the former one was vacated, and that the pod still asks: it may
+// wait for the budget, or in line for a port, for longer than a claim lasts.
+func (s *Service) prolong(ctx context.Context, r ledger.Record[ledger.Claim], ip string, vacated int) (ledger.Record[ledger.Claim], error) {
 	return s.changeClaim(ctx, r, func(r *ledger.Record[ledger.Claim]) (bool, error) {
-		if r.Value.PodIP == ip && s.Age(r.Name, r.Version) < s.RenewEvery || r.Value.State == ledger.Ending {
+		v := &r.Value
+		switch {
+		case v.State == ledger.Ending:
 			return false, nil
-		}
-		if r.Value.PodIP != ip {
-			r.Value.PodIP, r.Value.SettledIP = ip, ""
+		case v.PodIP != ip:
+			*v = v.MovedTo(ip)
+		case v.FormerIP != "" && v.Addresses == vacated:
+			v.FormerIP = ""
+		case s.Age(r.Name, r.Version) < s.RenewEvery:
+			return false, nil
 		}
 		return true, nil
 	})
+}
+
+// unvacated gives a claim whose agent has to deregister the former address before
+// all else. The present one is settled only after that, or two pods that have
+// exchanged their addresses would wait for each other. Nothing of the budget is
+// asked for: it is rare, and others wait for the address.
+func (s *Service) unvacated(ctx context.Context, r ledger.Record[ledger.Claim]) (api.Claim, error) {
+	r, err := s.advance(ctx, r, nil)
+	if err != nil {
+		return api.Claim{}, err
+	}
+	ports, err := s.portsOf(ctx, r)
+	if err != nil {
+		return api.Claim{}, err
+	}
+	c := s.wire(r, ports)
+	c.BindAfterSeconds = retrySoon.Seconds()
+	return c, nil
 }
 
 // settle makes sure, once for each address, that no other claim records it.

@@ -184,7 +184,8 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exc
 			// Players may be on what it has: that is not given up for what is missing.
 			return r, s.exhausted(r.Value)
 		}
-		next.Ports, next.State = nil, ledger.Waiting
+		// What it had is released, and so is whatever is a target there.
+		next.Ports, next.State, next.FormerIP = nil, ledger.Waiting, ""
 	}
 	if exhausted == nil || len(before) > 0 {
 		next.RenewedAt = s.Now()

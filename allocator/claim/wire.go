@@ -42,7 +42,8 @@ func (s *Service) portsOf(ctx context.Context, r ledger.Record[ledger.Claim]) ([
 func (s *Service) wire(r ledger.Record[ledger.Claim], ports []ledger.Port) api.Claim {
 	v := r.Value
 	c := api.Claim{
-		UID: r.UID, Ledger: s.Ledger, Namespace: v.Namespace, Pod: v.Pod, PodUID: v.PodUID, PodIP: v.PodIP, Pool: v.Pool,
+		UID: r.UID, Ledger: s.Ledger, Namespace: v.Namespace, Pod: v.Pod, PodUID: v.PodUID,
+		PodIP: v.PodIP, FormerIP: v.FormerIP, Addresses: v.Addresses, Pool: v.Pool,
 		LoadBalancer: v.LoadBalancer, Ports: []api.ClaimedPort{}, DurationSeconds: v.Duration.Seconds(), RenewSeconds: s.RenewEvery.Seconds(),
 	}
 	for i, port := range ports {

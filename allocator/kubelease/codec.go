@@ -19,9 +19,11 @@ import (
 const (
 	labelKind   = "portlease.dev/kind"
 	labelPodUID = "portlease.dev/pod-uid"
-	labelPodIP  = "portlease.dev/pod-ip"
 	labelState  = "portlease.dev/state"
 	annotation  = "portlease.dev/record"
+	// labelIP is followed by an address: a claim may record two, and one selector
+	// has to find it by either.
+	labelIP = "ip.portlease.dev/"
 
 	kindClaim = "claim"
 	kindPort  = "port"
@@ -110,7 +112,12 @@ var claimCodec = codec[ledger.Claim]{
 		l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = &holder, &seconds
 		l.Spec.RenewTime = microTime(c.RenewedAt)
 		l.Labels[labelPodUID] = c.PodUID
-		l.Labels[labelPodIP] = ipLabel(c.PodIP)
+		if c.FormerIP != "" {
+			l.Labels[ipLabel(c.FormerIP)] = "former"
+		}
+		if c.PodIP != "" {
+			l.Labels[ipLabel(c.PodIP)] = "present"
+		}
 	},
 	read: func(c *ledger.Claim, l *coordinationv1.Lease) {
 		if l.Spec.LeaseDurationSeconds != nil {
@@ -142,13 +149,13 @@ var budgetCodec = codec[ledger.Budget]{
 	read:   func(b *ledger.Budget, l *coordinationv1.Lease) { b.TouchedAt = timeOf(l.Spec.RenewTime) },
 }
 
-// ipLabel makes a label value of an address; colons are not allowed there.
+// ipLabel is the label of an address; colons are not allowed there.
 func ipLabel(s string) string {
 	ip, err := netip.ParseAddr(s)
 	if err != nil || ip.Is4() {
-		return s
+		return labelIP + s
 	}
-	return hex.EncodeToString(ip.AsSlice())
+	return labelIP + hex.EncodeToString(ip.AsSlice())
 }
 
 func microTime(t time.Time) *metav1.MicroTime {

@@ -126,13 +126,13 @@ func TestLeasesAreReadableByPeople(t *testing.T) {
 	r, err := a.Ports().Create(t.Context(), "lb-1", port)
 	must(t, err)
 	_, err = a.Claims().Create(t.Context(), "claim-u", ledger.Claim{
-		Namespace: "games", Pod: "game-0", PodUID: "u", PodIP: "fd00::1", State: ledger.Granted, Duration: 2 * time.Minute, RenewedAt: time.Now(),
+		Namespace: "games", Pod: "game-0", PodUID: "u", PodIP: "fd00::1", FormerIP: "10.0.0.1", State: ledger.Granted, Duration: 2 * time.Minute, RenewedAt: time.Now(),
 	})
 	must(t, err)
 	leases := a.kube.CoordinationV1().Leases(namespace)
 	for selector, want := range map[string]int{
 		"portlease.dev/kind=port": 1, "portlease.dev/kind=claim": 1, "portlease.dev/pod-uid=u": 2, "portlease.dev/state=bound": 1,
-		"portlease.dev/state=granted": 1, "portlease.dev/pod-ip=fd000000000000000000000000000001": 1,
+		"portlease.dev/state=granted": 1, "ip.portlease.dev/fd000000000000000000000000000001=present": 1, "ip.portlease.dev/10.0.0.1=former": 1,
 	} {
 		list, err := leases.List(t.Context(), metav1.ListOptions{LabelSelector: selector})
 		if err != nil || len(list.Items) != want {

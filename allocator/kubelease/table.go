@@ -178,7 +178,7 @@ type claims struct{ *table[ledger.Claim] }
 // OfPodIP implements ledger.Claims: a LIST without a resourceVersion is as
 // consistent as a GET.
 func (c claims) OfPodIP(ctx context.Context, ip string) ([]ledger.Record[ledger.Claim], error) {
-	list, err := c.leases.List(ctx, metav1.ListOptions{LabelSelector: labelKind + "=" + kindClaim + "," + labelPodIP + "=" + ipLabel(ip)})
+	list, err := c.leases.List(ctx, metav1.ListOptions{LabelSelector: labelKind + "=" + kindClaim + "," + ipLabel(ip)})
 	if err != nil {
 		return nil, fmt.Errorf("listing claim leases of pod IP %s: %w", ip, err)
 	}

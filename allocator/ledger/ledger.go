@@ -155,7 +155,13 @@ type Claim struct {
 	PodIP     string `json:"podIP"`
 	// SettledIP is the address of which it is known that no other live pod's claim
 	// records it. Whoever records it later sees this claim and gives way.
-	SettledIP string     `json:"settledIP,omitempty"`
+	SettledIP string `json:"settledIP,omitempty"`
+	// FormerIP is an address that the pod had before and that may still be a target
+	// of its target groups. It is recorded until the agent has said that it is not.
+	FormerIP string `json:"formerIP,omitempty"`
+	// Addresses is how often the pod's address has changed. It tells apart what
+	// agents say of former addresses.
+	Addresses int        `json:"addresses,omitempty"`
 	Pool      string     `json:"pool"`
 	State     ClaimState `json:"state"`
 	// Agent is the part of the pod's agent once the claim ends; its ports get it
@@ -211,6 +217,23 @@ func (c Claim) Lists(f api.Fence) bool {
 		}
 	}
 	return false
+}
+
+// Records tells whether an address is the pod's, or may be its target still.
+func (c Claim) Records(ip string) bool { return c.PodIP == ip || c.FormerIP == ip }
+
+// MovedTo gives the claim of a pod that has another address. While a former
+// address is recorded the pod cannot have registered the one it has.
+func (c Claim) MovedTo(ip string) Claim {
+	if c.FormerIP == "" && len(c.Ports) > 0 {
+		c.FormerIP = c.PodIP
+	}
+	if c.FormerIP == ip {
+		c.FormerIP = ""
+	}
+	c.PodIP, c.SettledIP = ip, ""
+	c.Addresses++
+	return c
 }
 
 // ClaimName is the name of the claim lease of a pod.

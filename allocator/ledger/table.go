@@ -65,7 +65,8 @@ func Put[T any](ctx context.Context, t Table[T], name string, r Record[T]) (Reco
 // Claims is the table of claims.
 type Claims interface {
 	Table[Claim]
-	// OfPodIP is a consistent read of all claims that record this pod IP.
+	// OfPodIP is a consistent read of all claims that record this pod IP, as the
+	// present or the former one.
 	OfPodIP(ctx context.Context, ip string) ([]Record[Claim], error)
 }
 

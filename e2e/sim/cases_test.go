@@ -102,12 +102,22 @@ var conformance = []struct {
 		if len(found) != 2 || found[0].Name != "claim-u1" || found[1].Name != "claim-u3" {
 			t.Errorf("found %+v", found)
 		}
-		found[0].Value.PodIP = "10.0.0.9"
-		_, err = l.claims[1].Update(t.Context(), found[0])
+		found[0].Value.PodIP, found[0].Value.FormerIP = "10.0.0.9", "10.0.0.8"
+		moved, err := l.claims[1].Update(t.Context(), found[0])
 		expect(t, "update with what was listed", err, nil)
-		found, err = l.claims[0].OfPodIP(t.Context(), "10.0.0.9")
+		for _, ip := range []string{"10.0.0.9", "10.0.0.8"} {
+			found, err = l.claims[0].OfPodIP(t.Context(), ip)
+			expect(t, "list", err, nil)
+			if len(found) != 1 || found[0].Name != "claim-u1" {
+				t.Errorf("found %+v", found)
+			}
+		}
+		moved.Value.FormerIP = ""
+		_, err = l.claims[0].Update(t.Context(), moved)
+		expect(t, "update", err, nil)
+		found, err = l.claims[1].OfPodIP(t.Context(), "10.0.0.8")
 		expect(t, "list", err, nil)
-		if len(found) != 1 || found[0].Name != "claim-u1" {
+		if len(found) != 0 {
 			t.Errorf("found %+v", found)
 		}
 	}},

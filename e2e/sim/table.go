@@ -204,7 +204,7 @@ type claimTable struct{ *table[ledger.Claim] }
 // OfPodIP implements ledger.Claims.
 func (t claimTable) OfPodIP(ctx context.Context, ip string) ([]ledger.Record[ledger.Claim], error) {
 	found, err := ask(ctx, t.process, kindRead, "list claims of "+ip, func() ([]ledger.Record[ledger.Claim], error) {
-		return slices.DeleteFunc(t.store.list(), func(r ledger.Record[ledger.Claim]) bool { return r.Value.PodIP != ip }), nil
+		return slices.DeleteFunc(t.store.list(), func(r ledger.Record[ledger.Claim]) bool { return !r.Value.Records(ip) }), nil
 	})
 	if err != nil {
 		return nil, err

@@ -79,6 +79,9 @@ type ClaimRequest struct {
 	// Throttled is how many calls AWS refused as too many since the last report,
 	// so that the allocator slows everybody down.
 	Throttled int `json:"throttled,omitempty"`
+	// Vacated is Addresses of the claim whose FormerIP the agent has deregistered
+	// from the target groups of all its ports.
+	Vacated int `json:"vacated,omitempty"`
 }
 
 // HealthPath is where the agent answers health checks of the load balancer.
@@ -91,11 +94,17 @@ type Claim struct {
 	// repeated call of an earlier claim changes nothing.
 	UID string `json:"uid"`
 	// Ledger is the id of this installation; it goes into every tag.
-	Ledger       string        `json:"ledger"`
-	Namespace    string        `json:"namespace"`
-	Pod          string        `json:"pod"`
-	PodUID       string        `json:"podUID"`
-	PodIP        string        `json:"podIP"`
+	Ledger    string `json:"ledger"`
+	Namespace string `json:"namespace"`
+	Pod       string `json:"pod"`
+	PodUID    string `json:"podUID"`
+	PodIP     string `json:"podIP"`
+	// FormerIP is an address that the pod had before and that may still be a target.
+	// The agent binds nothing before it has deregistered it and said so: PUT with
+	// Vacated. Until then nobody else can have that address.
+	FormerIP string `json:"formerIP,omitempty"`
+	// Addresses is how often the pod's address has changed.
+	Addresses    int           `json:"addresses,omitempty"`
 	Pool         string        `json:"pool"`
 	LoadBalancer LoadBalancer  `json:"loadBalancer"`
 	Ports        []ClaimedPort `json:"ports"`
