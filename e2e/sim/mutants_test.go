@@ -51,6 +51,10 @@ var mutants = []struct {
 		doors: func(d *Doors) { d.Claims = heedless{d.Claims} },
 	},
 	{
+		name: "nobody notices that an address was another claim's", within: 300, breaks: []string{"S6"},
+		doors: func(d *Doors) { d.Claims = forgetful{d.Claims} },
+	},
+	{
 		name: "a listener is created without the recorded target group", within: 5, breaks: []string{"S2"},
 		agentCalls: func(a lifecycle.Allocator) lifecycle.Allocator { return hasty{a} },
 	},
@@ -132,6 +136,15 @@ type heedless struct{ ledger.Claims }
 // OfPodIP implements ledger.Claims.
 func (heedless) OfPodIP(context.Context, string) ([]ledger.Record[ledger.Claim], error) {
 	return nil, nil
+}
+
+// forgetful finds claims by the address they have, not by the one they had.
+type forgetful struct{ ledger.Claims }
+
+// OfPodIP implements ledger.Claims.
+func (f forgetful) OfPodIP(ctx context.Context, ip string) ([]ledger.Record[ledger.Claim], error) {
+	found, err := f.Claims.OfPodIP(ctx, ip)
+	return slices.DeleteFunc(found, func(r ledger.Record[ledger.Claim]) bool { return r.Value.PodIP != ip }), err
 }
 
 // hasty does not wait for its licence.

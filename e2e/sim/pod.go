@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -85,17 +84,6 @@ func (w *World) takeIP() string {
 // networks make.
 func (w *World) freeIP(ip string) {
 	w.scheduler.after([]time.Duration{0, 30 * time.Second}[w.rand.IntN(2)], func() { w.free = append(w.free, ip) })
-}
-
-// freeUnused lets others have an address once it is nobody's target any more.
-func (w *World) freeUnused(ip string) {
-	for _, g := range w.cloud.emulator.Snapshot().TargetGroups {
-		if slices.ContainsFunc(g.Targets, func(t elbemu.Target) bool { return t.ID == ip }) {
-			w.scheduler.after(time.Second, func() { w.freeUnused(ip) })
-			return
-		}
-	}
-	w.freeIP(ip)
 }
 
 // removeObject is the API server's forgetting of a pod.
@@ -207,11 +195,10 @@ func (w *World) newSandbox(p *pod) {
 	w.endProcesses(p)
 	old := p.ip
 	p.ip = w.takeIP()
-	if w.config.HardMoves {
-		w.freeIP(old)
-	} else {
+	w.freeIP(old)
+	w.scheduler.after(w.span(3*time.Second), w.createPod) // often at that very address
+	if !w.config.HardMoves {
 		w.scheduler.drop(p.uid)
-		w.freeUnused(old)
 	}
 	w.trace.add("-- pod %s/%s moves from %s to %s", p.name, p.uid, old, p.ip)
 	w.begin(p)

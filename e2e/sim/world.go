@@ -21,9 +21,8 @@ type Config struct {
 	Seed uint64
 	// Events is how often something happens to a pod or replica.
 	Events int
-	// HardMoves lets other pods have the address of a pod that got another one at
-	// once, even while it still is a target of that pod, and keeps the calls of
-	// the agent before on their way. The README says why this is not the default.
+	// HardMoves keeps the calls that a killed agent had on their way when its pod
+	// gets another address. The README says why this is not the default.
 	HardMoves bool
 	// Losses has people delete Leases. Only what holds then is checked: S3, S4 of
 	// claims, S6, L1 and L2.
