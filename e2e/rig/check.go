@@ -162,18 +162,26 @@ func (r *Rig) CheckSettled(ctx context.Context) error {
 
 // CheckSettledFor is CheckSettled for what one pod has, when others are busy.
 func (r *Rig) CheckSettledFor(ctx context.Context, p *Pod) error {
-	port, err := p.PortOf(ctx)
+	ports, err := p.PortsOf(ctx)
 	if err != nil {
 		return err
 	}
-	return r.leftOver(map[string]bool{port.Value.TargetGroupARN: true, port.Value.ListenerARN: true}, p.UID)
+	known := make(map[string]bool)
+	for _, port := range ports {
+		known[port.Value.TargetGroupARN], known[port.Value.ListenerARN] = true, true
+	}
+	return r.leftOver(known, p.UID)
 }
 
 // CheckGone is for a pod that has ended: it holds no port and has nothing in
 // AWS.
 func (r *Rig) CheckGone(ctx context.Context, p *Pod) error {
-	if port, err := p.PortOf(ctx); err == nil {
-		return fmt.Errorf("pod %s still holds port %s", p.Name, port.Name)
+	ports, err := p.PortsOf(ctx)
+	if err != nil {
+		return err
+	}
+	if len(ports) > 0 {
+		return fmt.Errorf("pod %s still holds port %s", p.Name, ports[0].Name)
 	}
 	return r.leftOver(nil, p.UID)
 }

@@ -2,7 +2,6 @@ package rig_test
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -21,8 +20,7 @@ type call struct {
 	before int
 }
 
-// calls follows the AWS and allocator calls of one agent and does something at
-// one of them.
+// calls follows the remote calls of one agent and does something at one of them.
 type calls struct {
 	pod *rig.Pod
 
@@ -44,8 +42,8 @@ const (
 
 func follow(p *rig.Pod) *calls {
 	c := &calls{pod: p}
-	p.Fault(func(a elbemu.Call) elbemu.Fault {
-		strike, when := c.next(a.Action)
+	p.Follow(func(name string) elbemu.Fault {
+		strike, when := c.next(name)
 		switch {
 		case strike == nil:
 			return elbemu.Fault{}
@@ -56,16 +54,19 @@ func follow(p *rig.Pod) *calls {
 		fault := elbemu.AnswerLost()
 		fault.After = func(elbemu.Outcome) { strike() }
 		return fault
-	})
-	p.Hook(func(r *http.Request) (func(), func()) {
-		strike, when := c.next(r.Method + r.URL.Path[strings.LastIndex(r.URL.Path, "/"):])
-		if when == before {
-			if strike == nil {
-				return nil, nil
-			}
-			return func() { strike(); panic(http.ErrAbortHandler) }, nil
+	}, func(name string) rig.CallFault {
+		strike, when := c.next(name)
+		switch {
+		case strike == nil:
+			return rig.CallFault{}
+		case when == before:
+			fault := rig.CallNotApplied()
+			fault.Before = strike
+			return fault
 		}
-		return nil, strike
+		fault := rig.CallAnswerLost()
+		fault.After = func(int) { strike() }
+		return fault
 	})
 	return c
 }
@@ -101,8 +102,8 @@ func (c *calls) all() []call {
 	return slices.Clone(c.made)
 }
 
-// TestAgentKilledAtEveryCall kills an agent before and after each of its AWS and
-// allocator calls. Started again, it must end bound with nothing left over; with
+// TestAgentKilledAtEveryCall kills an agent before and after each of its remote
+// calls. Started again, it must end bound with nothing left over; with
 // its pod gone, everything must be taken back. Ports are few, so that what is
 // taken back is soon another's, and nothing that was promised may break on the
 // way.
@@ -117,15 +118,15 @@ func TestAgentKilledAtEveryCall(t *testing.T) {
 	life := follow(p)
 	must(t, p.Start())
 	must(t, p.WaitBound(ctx))
-	binding := slices.DeleteFunc(life.all(), isRenewal)
+	binding := slices.DeleteFunc(life.all(), untimed)
 	must(t, p.Terminate(ctx))
-	releasing := slices.DeleteFunc(life.all(), isRenewal)[len(binding):]
-	for _, name := range []string{"PUT/claim", "CreateTargetGroup", "POST/targetgroup", "RegisterTargets", "CreateListener", "DescribeTags", "POST/bound"} {
+	releasing := slices.DeleteFunc(life.all(), untimed)[len(binding):]
+	for _, name := range []string{"PUT claim", "CreateTargetGroup", "POST claim/targetgroup", "RegisterTargets", "CreateListener", "DescribeTags", "POST claim/bound"} {
 		if !slices.Contains(binding, call{name: name}) {
 			t.Fatalf("binding made no call %s but %v", name, binding)
 		}
 	}
-	for _, name := range []string{"POST/release", "DeleteListener", "DeleteTargetGroup", "DELETE/claim"} {
+	for _, name := range []string{"POST claim/release", "DeleteListener", "DeleteTargetGroup", "DELETE claim"} {
 		if !slices.Contains(releasing, call{name: name}) {
 			t.Fatalf("releasing made no call %s but %v", name, releasing)
 		}
@@ -154,8 +155,9 @@ func TestAgentKilledAtEveryCall(t *testing.T) {
 	}
 }
 
-// isRenewal tells calls apart that come whenever their time has come.
-func isRenewal(c call) bool { return c.name == "POST/renew" }
+// untimed tells calls apart that come whenever their time has come: an event
+// follows the announcement, and nobody waits for it.
+func untimed(c call) bool { return c.name == "POST claim/renew" || c.name == "POST events" }
 
 // killAt starts a pod and kills its agent at one call.
 func killAt(t *testing.T, r *rig.Rig, at call, when moment, stopping bool, name string) *rig.Pod {

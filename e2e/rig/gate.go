@@ -1,62 +1,74 @@
 package rig
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// Hook sees a call of one agent to the allocator. before runs when the call has
-// left the agent, after when the allocator has answered and the agent does not
-// know yet. Either may block or kill the agent; nil does nothing.
-type Hook func(*http.Request) (before, after func())
-
-// gate is one agent's way to the allocators: it spreads calls over the replicas
-// that run, as a Service does, and lets a test see and cut each of them.
+// gate is one agent's way to a service that speaks HTTP. It lets a test see each
+// call, cut it, and decide what becomes of it.
 type gate struct {
 	server *http.Server
-	next   atomic.Uint64
-	cut    atomic.Bool
+	// host gives the service's address for the next call.
+	host func() string
+	next http.RoundTripper
+	cut  atomic.Bool
 
-	mu   sync.Mutex
-	hook Hook
+	mu    sync.Mutex
+	fault func(*http.Request) CallFault
 }
 
-func (r *Rig) newGate() (*gate, error) {
-	g := &gate{}
-	backend := &httputil.ReverseProxy{
-		Rewrite: func(p *httputil.ProxyRequest) {
-			target := &url.URL{Scheme: "https", Host: r.replicaAddress(&g.next)}
-			p.SetURL(target)
-		},
-		Transport:    checked{r, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: false}},
-		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+// allocatorGate spreads calls over the replicas that run, as a Service does.
+func (r *Rig) allocatorGate() (*gate, error) {
+	next := new(atomic.Uint64)
+	return r.newGate(
+		func() string { return r.replicaAddress(next) },
+		checked{r, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: false}})
+}
+
+// kubeGate leads to the API server, which knows the agent by its token, and writes
+// the kubeconfig that leads through it.
+func (r *Rig) kubeGate(path string, rights *rest.Config) (*gate, error) {
+	target, _, err := rest.DefaultServerUrlFor(rights)
+	if err != nil {
+		return nil, fmt.Errorf("reading the API server's address: %w", err)
 	}
-	handler := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if g.cut.Load() {
-			panic(http.ErrAbortHandler)
-		}
-		before, after := g.hooks(req)
-		before()
-		answer := &delayed{ResponseWriter: w, first: after}
-		backend.ServeHTTP(answer, req)
-	})
+	g, err := r.newGate(func() string { return target.Host }, r.kube)
+	if err != nil {
+		return nil, err
+	}
+	through := rest.CopyConfig(rights)
+	through.Host, through.CAData = "https://"+g.server.Addr, r.identity.certPEM
+	if err := r.Kube.Kubeconfig(path, through); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return g, nil
+}
+
+func (r *Rig) newGate(host func() string, next http.RoundTripper) (*gate, error) {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("opening a gate: %w", err)
 	}
+	g := &gate{host: host, next: next}
 	g.server = &http.Server{
-		Handler: handler, Addr: listener.Addr().String(), ReadHeaderTimeout: 10 * time.Second,
+		Handler: g, Addr: listener.Addr().String(), ReadHeaderTimeout: 10 * time.Second,
 		TLSConfig: r.identity.serving(),
-		ErrorLog:  nil,
+		ErrorLog:  log.New(io.Discard, "", 0), // an agent that was killed amid a handshake is no news
 	}
 	go g.server.ServeTLS(listener, "", "") //nolint:errcheck // close ends it
 	return g, nil
@@ -74,27 +86,93 @@ func (r *Rig) replicaAddress(next *atomic.Uint64) string {
 	return r.Replicas[0].address
 }
 
-func (g *gate) hooks(req *http.Request) (before, after func()) {
-	g.mu.Lock()
-	hook := g.hook
-	g.mu.Unlock()
-	if hook != nil {
-		before, after = hook(req)
+// ServeHTTP takes a call as far as its fault says.
+func (g *gate) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if g.cut.Load() {
+		panic(http.ErrAbortHandler)
 	}
-	nothing := func() {}
-	if before == nil {
-		before = nothing
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
 	}
-	if after == nil {
-		after = nothing
+	f := g.faultOf(req)
+	if f.Before != nil {
+		f.Before()
 	}
-	return before, after
+	send := func(ctx context.Context) (reply, error) { return g.send(ctx, req, body) }
+	answer := reply{status: f.Status, header: http.Header{}}
+	switch f.Apply {
+	case elbemu.ApplyNow:
+		if answer, err = send(req.Context()); err != nil {
+			panic(http.ErrAbortHandler) // what breaks behind the gate breaks before it
+		}
+		if f.After != nil {
+			f.After(answer.status)
+		}
+	case elbemu.ApplyLater:
+		f.Held.arrive(send)
+	case elbemu.ApplyNever:
+	}
+	switch f.Answer {
+	case elbemu.AnswerError:
+		if f.Status == http.StatusTooManyRequests {
+			answer.header.Set("Retry-After", "1")
+		}
+	case elbemu.AnswerHang:
+		<-req.Context().Done()
+		panic(http.ErrAbortHandler)
+	case elbemu.AnswerNone:
+		panic(http.ErrAbortHandler)
+	case elbemu.AnswerTrue:
+	}
+	answer.write(w)
 }
 
-func (g *gate) setHook(h Hook) {
+// send takes a call to the service.
+func (g *gate) send(ctx context.Context, req *http.Request, body []byte) (reply, error) {
+	onward := req.Clone(ctx)
+	onward.URL.Scheme, onward.URL.Host = "https", g.host()
+	onward.Host, onward.RequestURI = "", ""
+	onward.Header.Del("Connection")
+	onward.Body = io.NopCloser(bytes.NewReader(body))
+	resp, err := g.next.RoundTrip(onward)
+	if err != nil {
+		return reply{}, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return reply{status: resp.StatusCode, header: resp.Header, body: text}, err
+}
+
+// reply is a service's answer as a whole.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a reply) write(w http.ResponseWriter) {
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // an agent that is gone needs no answer
+}
+
+func (g *gate) faultOf(req *http.Request) CallFault {
+	g.mu.Lock()
+	fault := g.fault
+	g.mu.Unlock()
+	if fault == nil {
+		return CallFault{}
+	}
+	return fault(req)
+}
+
+func (g *gate) setFault(f func(*http.Request) CallFault) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.hook = h
+	g.fault = f
 }
 
 func (g *gate) close() error {
@@ -102,21 +180,4 @@ func (g *gate) close() error {
 		return fmt.Errorf("closing a gate: %w", err)
 	}
 	return nil
-}
-
-// delayed calls first before the first byte of an answer is written.
-type delayed struct {
-	http.ResponseWriter
-	once  sync.Once
-	first func()
-}
-
-func (d *delayed) WriteHeader(status int) {
-	d.once.Do(d.first)
-	d.ResponseWriter.WriteHeader(status)
-}
-
-func (d *delayed) Write(b []byte) (int, error) {
-	d.once.Do(d.first)
-	return d.ResponseWriter.Write(b)
 }

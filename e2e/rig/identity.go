@@ -22,6 +22,7 @@ import (
 // gates before them, 127.0.0.1.
 type identity struct {
 	certFile, keyFile string
+	certPEM           []byte
 	pair              tls.Certificate
 	pool              *x509.CertPool
 }
@@ -51,7 +52,7 @@ func newIdentity(dir string, replicas []netip.Addr) (*identity, error) {
 	}
 	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
-	i := &identity{certFile: filepath.Join(dir, "allocator.crt"), keyFile: filepath.Join(dir, "allocator.key"), pool: x509.NewCertPool()}
+	i := &identity{certFile: filepath.Join(dir, "allocator.crt"), keyFile: filepath.Join(dir, "allocator.key"), certPEM: certPEM, pool: x509.NewCertPool()}
 	if i.pair, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
 		return nil, fmt.Errorf("pairing the certificate: %w", err)
 	}

@@ -29,7 +29,7 @@ func (r *Rig) install(ctx context.Context) error {
 			return fmt.Errorf("applying %s: %w", name, err)
 		}
 	}
-	return r.SetPools(r.PoolText(r.LoadBalancerARNs, ""))
+	return r.SetPools(r.PoolText(r.LoadBalancerARNs, r.Pool))
 }
 
 var namespaceField = regexp.MustCompile(`(?m)^(\s*namespace: )(portlease|games)$`)

@@ -69,15 +69,23 @@ func readPort(l *coordinationv1.Lease) (PortRecord, error) {
 // PortOf is the port lease that a pod holds under its own fence; pods of one
 // port only.
 func (p *Pod) PortOf(ctx context.Context) (PortRecord, error) {
-	_, ports, err := p.rig.Leases(ctx)
-	if err != nil {
+	ports, err := p.PortsOf(ctx)
+	switch {
+	case err != nil:
 		return PortRecord{}, err
-	}
-	at := slices.IndexFunc(ports, func(r PortRecord) bool { return r.Value.Holder == ledger.ClaimName(p.UID) })
-	if at < 0 {
+	case len(ports) == 0:
 		return PortRecord{}, fmt.Errorf("pod %s holds no port", p.Name)
 	}
-	return ports[at], nil
+	return ports[0], nil
+}
+
+// PortsOf are the port leases that a pod holds, by name.
+func (p *Pod) PortsOf(ctx context.Context) ([]PortRecord, error) {
+	_, ports, err := p.rig.Leases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(ports, func(r PortRecord) bool { return r.Value.Holder != ledger.ClaimName(p.UID) }), nil
 }
 
 // Port reads one port lease.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,12 +21,14 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// httpPort is where every agent serves probes and health checks on its pod IP.
-const httpPort = "9901"
+// httpPort is where an agent serves probes and health checks on its pod IP. One
+// whose address another pod had before takes the next port, because that pod's
+// agent may still run; on nodes their networks keep them apart.
+const httpPort = 9901
 
-// localPort is where it listens to its own pod. In a pod that is loopback; here
+// localPort is where it listens to its own pod, counted like httpPort. In a pod that is loopback; here
 // every pod has an address and they share the loopback's.
-const localPort = "9902"
+const localPort = 9801
 
 // Pod is one game-server pod: an object in the API server, a loopback address,
 // an agent process and perhaps a game process.
@@ -35,12 +38,13 @@ type Pod struct {
 	// it.
 	Name, UID, IP, Ports string
 
-	dir   string
-	gate  *gate
-	kube  *link
-	aws   *link
-	agent part
-	log   string
+	dir         string
+	http, local string
+	// allocator, kube and aws are the agent's ways.
+	allocator, kube *gate
+	aws             *link
+	agent           part
+	log             string
 
 	mu    sync.Mutex
 	games []*process
@@ -77,7 +81,10 @@ func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error
 	if err := os.Mkdir(p.Shared(), 0o750); err != nil {
 		return nil, fmt.Errorf("making the pod's shared folder: %w", err)
 	}
-	if p.gate, err = r.newGate(); err != nil {
+	before := r.podsAt(ip)
+	p.http = net.JoinHostPort(ip, strconv.Itoa(httpPort+before))
+	p.local = net.JoinHostPort(ip, strconv.Itoa(localPort+before))
+	if p.allocator, err = r.allocatorGate(); err != nil {
 		return nil, err
 	}
 	if p.aws, err = r.newLink(func() (string, error) { return r.emulator.Addr, nil }); err != nil {
@@ -94,6 +101,17 @@ func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error
 	r.pods = append(r.pods, p)
 	r.mu.Unlock()
 	return p, nil
+}
+
+// podsAt is how many pods have had an address.
+func (r *Rig) podsAt(ip string) int {
+	n := 0
+	for _, p := range r.Pods() {
+		if p.IP == ip {
+			n++
+		}
+	}
+	return n
 }
 
 func (p *Pod) newAgent() (part, error) {
@@ -138,7 +156,7 @@ func (p *Pod) credentials(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.kube, err = r.kubeLink(filepath.Join(p.dir, "kubeconfig"), r.Kube.TokenConfig(own))
+	p.kube, err = r.kubeGate(filepath.Join(p.dir, "kubeconfig"), r.Kube.TokenConfig(own))
 	return err
 }
 
@@ -155,10 +173,10 @@ func (p *Pod) Shared() string { return filepath.Join(p.dir, "portlease") }
 func (p *Pod) environment() []string {
 	r := p.rig
 	return append(awsEnvironment(p.aws, accessKey(p.UID)),
-		"PORTLEASE_ALLOCATOR=https://"+p.gate.server.Addr, "PORTLEASE_ALLOCATOR_CA="+r.identity.certFile, "PORTLEASE_TOKEN_FILE="+p.tokenFile(),
+		"PORTLEASE_ALLOCATOR=https://"+p.allocator.server.Addr, "PORTLEASE_ALLOCATOR_CA="+r.identity.certFile, "PORTLEASE_TOKEN_FILE="+p.tokenFile(),
 		"KUBECONFIG="+filepath.Join(p.dir, "kubeconfig"), "PORTLEASE_NAMESPACE="+r.Games, "PORTLEASE_POD="+p.Name, "PORTLEASE_POD_UID="+p.UID,
 		"PORTLEASE_POD_IP="+p.IP, "PORTLEASE_POOL=default", "PORTLEASE_PORTS="+p.Ports, "PORTLEASE_DIR="+p.Shared(),
-		"PORTLEASE_HTTP_ADDRESS="+net.JoinHostPort(p.IP, httpPort), "PORTLEASE_LOCAL_ADDRESS="+net.JoinHostPort(p.IP, localPort), "PORTLEASE_LOG_LEVEL=debug",
+		"PORTLEASE_HTTP_ADDRESS="+p.http, "PORTLEASE_LOCAL_ADDRESS="+p.local, "PORTLEASE_LOG_LEVEL=debug",
 	)
 }
 
@@ -180,17 +198,17 @@ func (p *Pod) Pause() error { return p.agent.signal(syscall.SIGSTOP) }
 // Resume ends Pause.
 func (p *Pod) Resume() error { return p.agent.signal(syscall.SIGCONT) }
 
-// Hook makes a test see every call of the agent to the allocator.
-func (p *Pod) Hook(h Hook) { p.gate.setHook(h) }
-
 // Cut cuts the agent off from allocator, AWS and API server until Heal.
-func (p *Pod) Cut() { p.gate.cut.Store(true); p.aws.Cut(); p.kube.Cut() }
+func (p *Pod) Cut() { p.allocator.cut.Store(true); p.aws.Cut(); p.kube.cut.Store(true) }
 
 // Heal ends Cut.
-func (p *Pod) Heal() { p.gate.cut.Store(false); p.aws.Heal(); p.kube.Heal() }
+func (p *Pod) Heal() { p.allocator.cut.Store(false); p.aws.Heal(); p.kube.cut.Store(false) }
 
 // Signal sends SIGTERM to the agent and does not wait.
 func (p *Pod) Signal() error { return p.agent.signal(syscall.SIGTERM) }
+
+// Ended waits until the agent has ended and gives its exit code, -1 for a signal.
+func (p *Pod) Ended(ctx context.Context) (code int, err error) { return p.agent.wait(ctx) }
 
 // Log is what the agent has logged.
 func (p *Pod) Log() (string, error) {
@@ -203,17 +221,20 @@ func (p *Pod) Log() (string, error) {
 
 // WaitBound waits until the agent's startup probe passes: bound and announced.
 func (p *Pod) WaitBound(ctx context.Context) error {
-	return Eventually(ctx, p.Name+" to be bound", func() error {
-		_, err := p.rig.Get(ctx, "http://"+net.JoinHostPort(p.IP, httpPort)+"/startupz", "")
-		return err
-	})
+	return Eventually(ctx, p.Name+" to be bound", func() error { return p.Started(ctx) })
+}
+
+// Started is nil while the agent's startup probe passes.
+func (p *Pod) Started(ctx context.Context) error {
+	_, err := p.rig.Get(ctx, "http://"+p.http+"/startupz", "")
+	return err
 }
 
 // WaitReady waits until the agent's readiness probe passes: the load balancer finds
 // the pod healthy.
 func (p *Pod) WaitReady(ctx context.Context) error {
 	return Eventually(ctx, p.Name+" to be ready", func() error {
-		_, err := p.rig.Get(ctx, "http://"+net.JoinHostPort(p.IP, httpPort)+"/readyz", "")
+		_, err := p.rig.Get(ctx, "http://"+p.http+"/readyz", "")
 		return err
 	})
 }

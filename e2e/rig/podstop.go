@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/portlease/portlease/agent/app"
@@ -30,7 +28,7 @@ func (p *Pod) Delete(ctx context.Context) error {
 
 // Say posts to the agent's local API, as the game and the preStop hook do.
 func (p *Pod) Say(ctx context.Context, path string) error {
-	status, body, err := p.rig.call(ctx, http.MethodPost, "http://"+net.JoinHostPort(p.IP, localPort)+path, "", "")
+	status, body, err := p.rig.call(ctx, http.MethodPost, "http://"+p.local+path, "", "")
 	if err == nil && status != http.StatusNoContent {
 		err = fmt.Errorf("the agent of %s answers %d to %s: %s", p.Name, status, path, body)
 	}
@@ -47,7 +45,7 @@ func (p *Pod) Terminate(ctx context.Context) error {
 	if err := p.EndGames(ctx); err != nil {
 		return err
 	}
-	if err := p.agent.signal(syscall.SIGTERM); err != nil {
+	if err := p.Signal(); err != nil {
 		return err
 	}
 	if err := p.WaitEnded(ctx); err != nil {
@@ -85,7 +83,7 @@ func (p *Pod) stopProcesses() error {
 	defer cancel()
 	errs := []error{p.agent.end(ctx)}
 	errs = append(errs, p.EndGames(ctx))
-	return errors.Join(append(errs, p.gate.close())...)
+	return errors.Join(append(errs, p.allocator.close(), p.kube.close())...)
 }
 
 // EndGames kills the games of the pod.
@@ -102,7 +100,7 @@ func (p *Pod) EndGames(ctx context.Context) error {
 
 // WaitEnded waits until the agent has ended by itself, with code 0.
 func (p *Pod) WaitEnded(ctx context.Context) error {
-	code, err := p.agent.wait(ctx)
+	code, err := p.Ended(ctx)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("agent of %s ended with code %d", p.Name, code)
 	}

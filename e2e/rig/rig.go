@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/e2e/contract"
@@ -46,6 +47,9 @@ type Config struct {
 	// Budget is the section of that name in the pool file, YAML; default is so much
 	// that nobody waits.
 	Budget string
+
+	// Pool is YAML that is added to the pool "default".
+	Pool string
 
 	// Alone leaves out what belongs to others on the load balancers, for tests that
 	// need every listener.
@@ -109,8 +113,10 @@ type Rig struct {
 	Ledger   string
 	Replicas []*Replica
 
-	dir       string
-	emulator  *http.Server
+	dir      string
+	emulator *http.Server
+	// kube carries the agents' calls to the API server.
+	kube      http.RoundTripper
 	identity  *identity
 	programs  programs
 	addresses addresses
@@ -159,6 +165,9 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 	}
 	if r.Admin, err = kubernetes.NewForConfig(c.Kube.AdminConfig()); err != nil {
 		return nil, fmt.Errorf("making the admin's client: %w", err)
+	}
+	if r.kube, err = rest.TransportFor(rest.AnonymousClientConfig(c.Kube.AdminConfig())); err != nil {
+		return nil, fmt.Errorf("making the way to the API server: %w", err)
 	}
 	if err = r.startEmulator(ctx); err != nil {
 		return nil, err
