@@ -52,6 +52,10 @@ linearize: assets ## check ROUNDS (100) histories of concurrent claims; SEED=n
 bench-agent: assets ## measure what an agent costs while it holds; AGENTS=n CALLERS=n
 	@go run ./e2e/bench/agent -agents $(AGENTS) -callers $(CALLERS)
 
+.PHONY: crashtable
+crashtable: assets ## spoil every call of an agent's life in every way; ONLY=part of a name
+	@go run ./e2e/crashtable $(if $(ONLY),-only "$(ONLY)")
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ (20s)
 	@go list -f '{{.ImportPath}}' ./... | while read -r package; do \

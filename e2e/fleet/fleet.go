@@ -129,13 +129,13 @@ func (f *fleet) bind(ctx context.Context) (result, error) {
 	r.before = f.Emulator.CallCounts()
 	var first atomic.Pointer[time.Time]
 	for _, p := range f.all {
-		p.Hook(func(req *http.Request) (before, after func()) {
+		p.FaultAllocator(func(req *http.Request) rig.CallFault {
 			if req.Method == http.MethodPut {
 				now := time.Now()
 				first.CompareAndSwap(nil, &now)
 				r.puts.Add(1)
 			}
-			return nil, nil
+			return rig.CallFault{}
 		})
 		if err := p.Start(); err != nil {
 			return r, err

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/portlease/portlease/e2e/kubeapi"
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// life is what kind of pod an agent serves. Each has a system of its own, since a
+// pool's terms are everybody's.
+type life struct {
+	name, ports string
+	pool        string // added to the pool file
+}
+
+var lives = []life{
+	{name: "one port", ports: "game=7777/UDP"},
+	{name: "two ports", ports: "game=7777/UDP,chat=8080/TCP", pool: "  targetGroupAttributes: {deregistration_delay.timeout_seconds: \"5\"}\n"},
+}
+
+// stage is a system and the kind of life that is lived on it.
+type stage struct {
+	life
+	*rig.Rig
+}
+
+// newStage starts a system with ports for more pods than are ever there at once,
+// and a cooldown that outlasts the replicas' listings of AWS, so that who comes next
+// to a name gets that name's port.
+func newStage(ctx context.Context, kube *kubeapi.API, l life, output io.Writer) (*stage, error) {
+	r, err := rig.New(ctx, rig.Config{
+		Kube: kube, Replicas: 2, LoadBalancers: 5, ListenerPorts: "30000-30039",
+		Cooldown: 3 * time.Second, AgentGrace: 2 * time.Second, Sticky: 2 * time.Minute, Pool: l.pool, Output: output,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &stage{l, r}, nil
+}
+
+// closeLimit is how long a system may take to end.
+const closeLimit = 3 * time.Minute
+
+func (s *stage) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, closeLimit)
+	defer cancel()
+	return s.Close(ctx)
+}
+
+// watchLife lives one undisturbed life and gives its calls. Who asks at intervals
+// may ask any number of times, and more often than once for each port shows
+// nothing new.
+func (s *stage) watchLife(ctx context.Context) ([]call, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	p, err := s.NewPod(ctx, "undisturbed", s.ports)
+	if err != nil {
+		return nil, err
+	}
+	w := follow(p)
+	if err := s.bring(ctx, p, w, returning); err != nil {
+		return nil, err
+	}
+	if err := s.renewed(ctx, w, returning, 1); err != nil {
+		return nil, err
+	}
+	w.enter(releasing)
+	if err := p.Terminate(ctx); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(w.calls(), func(c call) bool {
+		return c.before > strings.Count(s.ports, ",")+1 || c.name == renewal && (c.before > 0 || c.phase == releasing)
+	}), s.Check(ctx)
+}
+
+// bring starts a pod's agent and takes it to the beginning of a phase.
+func (s *stage) bring(ctx context.Context, p *rig.Pod, w *watch, to phase) error {
+	if err := p.Start(); err != nil || to == binding {
+		return err
+	}
+	if err := s.renewed(ctx, w, binding, 1); err != nil {
+		return err
+	}
+	if to == releasing {
+		w.enter(releasing)
+		return p.Signal()
+	}
+	if err := p.Kill(ctx); err != nil {
+		return err
+	}
+	w.enter(returning)
+	return p.Start()
+}
+
+// renewed waits until an agent has asked so many times in a phase to prolong its
+// claim, and so is bound and holds.
+func (s *stage) renewed(ctx context.Context, w *watch, p phase, times int) error {
+	return until(ctx, "the agent to renew", func() error {
+		if n := w.renewals(p); n < times {
+			return fmt.Errorf("it has renewed %d times", n)
+		}
+		return nil
+	})
+}
+
+const pollEvery = 250 * time.Millisecond
+
+// until asks until there is no error, and gives up with ctx.
+func until(ctx context.Context, what string, ask func() error) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w; the last time: %w", what, context.Cause(ctx), err)
+		case <-tick.C:
+		}
+	}
+}
