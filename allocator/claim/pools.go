@@ -26,7 +26,7 @@ type LoadBalancer struct {
 	Closed string
 	Ranges []portpool.Range
 	// Seen has every listener port that the last AWS listing showed, whoever
-	// made it: none of them is granted.
+	// made it, but for those of which the ledger knows more: none of them is granted.
 	Seen map[int]bool
 	// Limit is how many listeners it may have.
 	Limit int

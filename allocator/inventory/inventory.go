@@ -20,6 +20,7 @@ import (
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/poolfile"
+	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -65,6 +66,9 @@ type loadBalancer struct {
 	gone  bool
 	// listeners has what the last listing showed; nil before the first.
 	listeners []elb.Listener
+	// fences has, of those listeners, the ones that the ledger knew as bindings when
+	// they were listed, by ARN.
+	fences map[string]api.Fence
 }
 
 // New makes an Inventory that knows nothing yet.
@@ -265,7 +269,34 @@ func (i *Inventory) Listeners(ctx context.Context, arn string) ([]elb.Listener, 
 		i.noteLocked(ctx, arn, elb.LoadBalancer{}, false)
 	}
 	if known := i.known[arn]; known != nil {
-		known.listeners = append([]elb.Listener{}, listeners...)
+		known.listeners, known.fences = append([]elb.Listener{}, listeners...), i.fences(arn, listeners)
 	}
 	return listeners, nil
+}
+
+// fences finds the holdings that listeners belong to. A target group is recorded
+// before there is a listener for it.
+func (i *Inventory) fences(arn string, listeners []elb.Listener) map[string]api.Fence {
+	found := make(map[string]api.Fence)
+	for _, l := range listeners {
+		name := ledger.PortName(ledger.LoadBalancerID(arn), l.Port)
+		port, exists := i.Ports.Peek(name)
+		if exists && port.Value.TargetGroupARN != "" && slices.Contains(l.TargetGroupARNs, port.Value.TargetGroupARN) {
+			found[l.ARN] = port.Value.Fence(name)
+		}
+	}
+	return found
+}
+
+// inLedger tells whether the ledger knows better than a listing whether a listener
+// is there: it had it, and its record was not lost since. The ledger calls no port
+// free before the listener of its holding is gone, and who stands by lists so
+// rarely that ports would seem taken for minutes.
+func (i *Inventory) inLedger(lb *loadBalancer, l elb.Listener) bool {
+	then, known := lb.fences[l.ARN]
+	if !known {
+		return false
+	}
+	now, exists := i.Ports.Peek(then.Lease)
+	return exists && now.Value.Epoch == then.Epoch && now.Value.Generation >= then.Generation
 }

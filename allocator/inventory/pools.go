@@ -52,7 +52,9 @@ func (i *Inventory) Pool(name string) (claim.Pool, bool) {
 			Closed:       i.cordoned(arn), Ranges: p.Ranges, Limit: i.limit, Seen: make(map[int]bool),
 		}
 		for _, l := range known.listeners {
-			lb.Seen[l.Port] = true
+			if !i.inLedger(known, l) {
+				lb.Seen[l.Port] = true
+			}
 		}
 		pool.LoadBalancers = append(pool.LoadBalancers, lb)
 	}

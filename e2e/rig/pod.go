@@ -172,7 +172,7 @@ func (p *Pod) Shared() string { return filepath.Join(p.dir, "portlease") }
 
 func (p *Pod) environment() []string {
 	r := p.rig
-	return append(awsEnvironment(p.aws, accessKey(p.UID)),
+	return append(append(awsEnvironment(p.aws, accessKey(p.UID)), r.AgentSettings...),
 		"PORTLEASE_ALLOCATOR=https://"+p.allocator.server.Addr, "PORTLEASE_ALLOCATOR_CA="+r.identity.certFile, "PORTLEASE_TOKEN_FILE="+p.tokenFile(),
 		"KUBECONFIG="+filepath.Join(p.dir, "kubeconfig"), "PORTLEASE_NAMESPACE="+r.Games, "PORTLEASE_POD="+p.Name, "PORTLEASE_POD_UID="+p.UID,
 		"PORTLEASE_POD_IP="+p.IP, "PORTLEASE_POOL=default", "PORTLEASE_PORTS="+p.Ports, "PORTLEASE_DIR="+p.Shared(),
@@ -206,6 +206,15 @@ func (p *Pod) Heal() { p.allocator.cut.Store(false); p.aws.Heal(); p.kube.cut.St
 
 // Signal sends SIGTERM to the agent and does not wait.
 func (p *Pod) Signal() error { return p.agent.signal(syscall.SIGTERM) }
+
+// Terminating deletes the pod object as a person does, with a grace period, and
+// sends SIGTERM as the kubelet does then. It does not wait.
+func (p *Pod) Terminating(ctx context.Context, grace time.Duration) error {
+	if err := p.rig.Kube.TerminatePod(ctx, p.rig.Games, p.Name, grace); err != nil {
+		return err
+	}
+	return p.Signal()
+}
 
 // Ended waits until the agent has ended and gives its exit code, -1 for a signal.
 func (p *Pod) Ended(ctx context.Context) (code int, err error) { return p.agent.wait(ctx) }

@@ -205,8 +205,8 @@ func (r *Rig) call(ctx context.Context, method, url, token, body string) (int, s
 	return answer.StatusCode, string(text), nil
 }
 
-// waitPool waits until every replica has read the load balancers.
-func (r *Rig) waitPool(ctx context.Context) error {
+// WaitPool waits until every replica has read the load balancers.
+func (r *Rig) WaitPool(ctx context.Context) error {
 	admin, err := r.AdminToken(ctx)
 	if err != nil {
 		return err

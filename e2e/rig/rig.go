@@ -48,6 +48,9 @@ type Config struct {
 	// that nobody waits.
 	Budget string
 
+	// AgentSettings are more of the agents' environment, each a NAME=value.
+	AgentSettings []string
+
 	// Pool is YAML that is added to the pool "default".
 	Pool string
 
@@ -200,7 +203,7 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 			return nil, err
 		}
 	}
-	return r, r.waitPool(ctx)
+	return r, r.WaitPool(ctx)
 }
 
 // Close ends every pod, waits until nothing is left in AWS and the ledger, and
