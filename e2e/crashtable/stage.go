@@ -30,13 +30,13 @@ type stage struct {
 	*rig.Rig
 }
 
-// newStage starts a system with ports for more pods than are ever there at once,
-// and a cooldown that outlasts the replicas' listings of AWS, so that who comes next
-// to a name gets that name's port.
+// newStage starts a system in which who comes next to a name gets that name's port:
+// there are ports for more pods than come while one is kept for its name, and the
+// cooldown outlasts the replicas' listings of AWS.
 func newStage(ctx context.Context, kube *kubeapi.API, l life, output io.Writer) (*stage, error) {
 	r, err := rig.New(ctx, rig.Config{
-		Kube: kube, Replicas: 2, LoadBalancers: 5, ListenerPorts: "30000-30039",
-		Cooldown: 3 * time.Second, AgentGrace: 2 * time.Second, Sticky: 2 * time.Minute, Pool: l.pool, Output: output,
+		Kube: kube, Replicas: 2, LoadBalancers: 10, ListenerPorts: "30000-30039",
+		Cooldown: 3 * time.Second, AgentGrace: 2 * time.Second, Sticky: 20 * time.Second, Pool: l.pool, Output: output,
 	})
 	if err != nil {
 		return nil, err
@@ -109,20 +109,24 @@ func (s *stage) renewed(ctx context.Context, w *watch, p phase, times int) error
 	})
 }
 
-const pollEvery = 250 * time.Millisecond
+const pollEvery = 500 * time.Millisecond
 
 // until asks until there is no error, and gives up with ctx.
 func until(ctx context.Context, what string, ask func() error) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	var last error
 	for {
 		err := ask()
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w; the last time: %w", what, context.Cause(ctx), err)
+			return fmt.Errorf("waiting for %s: %w; the last time: %w", what, context.Cause(ctx), last)
 		case <-tick.C:
 		}
 	}

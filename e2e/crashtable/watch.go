@@ -101,6 +101,13 @@ func (w *watch) next(name string) (spoil *fault, strike func()) {
 	return w.fault, strike
 }
 
+// hit tells whether the call to spoil has come.
+func (w *watch) hit() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.began
+}
+
 // enter begins a phase.
 func (w *watch) enter(p phase) {
 	w.mu.Lock()
