@@ -58,12 +58,16 @@ func (h *housekeeping) sweeps(ctx context.Context) error {
 	tick := time.NewTicker(h.SweepEvery)
 	defer tick.Stop()
 	for {
-		h.sweep(ctx)
+		var again <-chan time.Time
+		if hungry := h.sweep(ctx); hungry {
+			again = time.After(janitor.BudgetRetry)
+		}
 		h.report(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-again:
 		case <-h.nudge:
 		}
 	}
@@ -151,14 +155,15 @@ func (h *housekeeping) report(ctx context.Context) {
 	h.emptied = empty
 }
 
-func (h *housekeeping) sweep(ctx context.Context) {
+func (h *housekeeping) sweep(ctx context.Context) (hungry bool) {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
 	if !h.leading() {
 		h.observer.Observe(h.leases.Claims().View(), h.leases.Ports().View())
-		return
+		return false
 	}
 	if err := h.janitor.Sweep(ctx); err != nil {
 		h.log.ErrorContext(ctx, "sweep incomplete", "err", err)
 	}
+	return h.janitor.Hungry()
 }

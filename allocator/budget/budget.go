@@ -72,6 +72,9 @@ var (
 	CheckCost = Tokens{All: 3}
 	// DeleteCost is DeleteListener, DeleteTargetGroup and the looks before them.
 	DeleteCost = Tokens{Mutating: 2, All: 4}
+	// SpareCost is DeleteCost by an agent, and one more DeleteTargetGroup with its
+	// looks, by which the janitor confirms it.
+	SpareCost = Tokens{Mutating: 3, All: 8}
 	// LookCost is one Describe call.
 	LookCost = Tokens{All: 1}
 )

@@ -25,6 +25,9 @@ type Ask struct {
 	Who   string
 	Class Class
 	Cost  Tokens
+	// Idle asks are for what would be done without them too: they are paid for only
+	// while the mutating bucket is as good as full.
+	Idle bool
 	// Ahead is what the creates cost that wait longer and were not paid for.
 	Ahead Tokens
 	// Demand is who else waits; its Creates have those of Ahead in it, and the
@@ -54,6 +57,9 @@ func Take(s State, l Limits, elapsed time.Duration, ask Ask) (next State, wait t
 		wait = next.waitCreate(l, ask)
 	case Delete:
 		wait = next.waitDelete(l, ask)
+		if ask.Idle && wait == 0 {
+			wait = next.waitFull(l, ask)
+		}
 	case Look:
 		wait = next.waitLook(l, ask)
 	}
@@ -120,6 +126,18 @@ func (s State) waitDelete(l Limits, ask Ask) time.Duration {
 	return min(
 		s.until(l, ask.Cost.Minus(s.Deletes), ask.Cost, max(ask.Demand.part(), fedPart)),
 		s.until(l, need.Minus(s.Tokens.Minus(looks)), ask.Cost, 1-lookPart))
+}
+
+// asGoodAsFull is in how much time a bucket that is as good as full would be full.
+const asGoodAsFull = 100 * time.Millisecond
+
+// waitFull: a bucket that is as good as full loses what comes into it.
+func (s State) waitFull(l Limits, ask Ask) time.Duration {
+	missing := l.capacity().Mutating - s.Tokens.Mutating
+	if missing <= l.perSecond().Mutating*asGoodAsFull.Seconds()+rounding {
+		return 0
+	}
+	return s.until(l, Tokens{Mutating: missing}, ask.Cost, 1)
 }
 
 // waitLook: what is kept for looks must suffice, or there must be tokens for all

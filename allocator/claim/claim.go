@@ -34,11 +34,12 @@ type Budget interface {
 	// for looking at the rest. More than zero is for how long it is too early.
 	// throttled is how many calls of this pod AWS refused as too many.
 	Bind(ctx context.Context, c ledger.Record[ledger.Claim], ports []ledger.Port, throttled int) (time.Duration, error)
-	// Unbind pays for deleting one binding; false means not now.
-	Unbind(ctx context.Context, portLease string) (bool, error)
 	// MayLook pays for up to so many Describe calls; more than zero is for how long
 	// it is too early for any.
 	MayLook(ctx context.Context, calls int) (paid int, wait time.Duration, err error)
+	// Spare pays for an agent's deleting so many bindings, if nobody misses these
+	// calls; false leaves it to the janitor, who needs fewer.
+	Spare(ctx context.Context, claim string, bindings int) (bool, error)
 	// Throttled hears that AWS refused calls as too many.
 	Throttled(ctx context.Context, calls int) error
 }

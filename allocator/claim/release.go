@@ -37,25 +37,30 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 }
 
 // unbinder says who deletes the bindings of a claim that ends: its agent, if the
-// budget has the calls for it now, and else the janitor when it has.
+// budget has calls to spare, and else the janitor when it has them.
 func (s *Service) unbinder(ctx context.Context, r ledger.Record[ledger.Claim]) ledger.AgentPart {
+	bindings := 0
 	for _, p := range r.Value.Ports {
-		if port, seen := s.Ports.Peek(p.Fence.Lease); seen && port.Value.TargetGroupARN == "" {
-			continue // there is nothing to delete that the ledger knows of
+		if port, seen := s.Ports.Peek(p.Fence.Lease); !seen || port.Value.TargetGroupARN != "" {
+			bindings++
 		}
-		now, err := s.Budget.Unbind(ctx, p.Fence.Lease)
-		if err != nil {
-			s.Log.WarnContext(ctx, "budget not asked", "err", err)
-		}
-		if !now {
-			return ledger.AgentAbsent
-		}
+	}
+	if bindings == 0 {
+		return ledger.AgentUnbinding // there is nothing to delete that the ledger knows of
+	}
+	spare, err := s.Budget.Spare(ctx, r.Name, bindings)
+	if err != nil {
+		s.Log.WarnContext(ctx, "budget not asked", "err", err)
+	}
+	if !spare {
+		return ledger.AgentAbsent
 	}
 	return ledger.AgentUnbinding
 }
 
 // releasing moves the ports of an ending claim and says what there is to unbind.
 func (s *Service) releasing(ctx context.Context, r ledger.Record[ledger.Claim]) (api.ReleaseAnswer, error) {
+	defer s.Nudge()
 	answer := api.ReleaseAnswer{Unbind: r.Value.Agent == ledger.AgentUnbinding, Ports: []api.ClaimedPort{}}
 	for i, p := range r.Value.Ports {
 		if err := s.giveBack(ctx, r.Name, p.Fence, r.Value.Agent); err != nil {

@@ -82,6 +82,8 @@ type Janitor struct {
 	looked map[string]time.Time
 	// later is port lease → when to try again to unbind it.
 	later map[string]retry
+	// spent is whether the budget refused an unbinding in this sweep.
+	spent bool
 }
 
 // New makes a Janitor.
@@ -95,6 +97,7 @@ func New(c Config) *Janitor {
 // Sweep carries out what the ledger asks for. Whatever could not be done is
 // joined into the error and asked for again by the next sweep.
 func (j *Janitor) Sweep(ctx context.Context) error {
+	j.spent = false
 	claims, ports := j.Claims.View(), j.Ports.View()
 	j.Observer.Observe(claims, ports)
 	var errs []error
@@ -113,6 +116,10 @@ func (j *Janitor) Sweep(ctx context.Context) error {
 	j.tidy(claims, ports)
 	return errors.Join(errs...)
 }
+
+// Hungry tells whether the budget held up the last sweep, so that the next should
+// come after BudgetRetry. Only who calls Sweep may ask.
+func (j *Janitor) Hungry() bool { return j.spent }
 
 // carryOut does one action. ledger.ErrConflict means that somebody was faster;
 // the next sweep sees what became of it.

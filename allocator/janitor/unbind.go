@@ -22,8 +22,8 @@ type retry struct {
 const (
 	firstRetry = 2 * time.Second
 	lastRetry  = 20 * time.Second
-	// budgetRetry is how soon to ask the budget again.
-	budgetRetry = time.Second
+	// BudgetRetry is how soon to sweep again when the budget had nothing left.
+	BudgetRetry = 500 * time.Millisecond
 )
 
 // unbind deletes the binding of a releasing port: the listener first, then that
@@ -31,7 +31,7 @@ const (
 // this generation exists or ever will, because creating one needs the target
 // group.
 func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) error {
-	if j.Now().Before(j.later[r.Name].at) {
+	if j.spent || j.Now().Before(j.later[r.Name].at) {
 		return nil
 	}
 	port, err := j.Ports.Get(ctx, r.Name)
@@ -44,9 +44,14 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 	if port.Value.State != ledger.Releasing {
 		return nil
 	}
-	if may, err := j.MayUnbind(ctx, r.Name); err != nil || !may {
-		// Not later than the budget has it: the wait for AWS itself does not grow.
-		j.later[r.Name] = retry{j.Now().Add(budgetRetry), j.later[r.Name].wait}
+	// What an agent was given to delete by has the first try at confirming it in it.
+	may := port.Value.Agent == ledger.AgentDone && j.later[r.Name].wait == 0
+	if !may {
+		may, err = j.MayUnbind(ctx, r.Name)
+	}
+	if err != nil || !may {
+		// Nor will there be calls for another port in this sweep.
+		j.spent = true
 		return err
 	}
 	gone, err := j.bindingGone(j.Prepaid(ctx), port)

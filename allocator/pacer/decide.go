@@ -160,7 +160,7 @@ func (d *decision) run(batch []*ask) []time.Duration {
 
 func (d *decision) take(a *ask, ahead budget.Tokens, demand budget.Demand) time.Duration {
 	next, wait := budget.Take(d.state, d.limits, d.elapsed, budget.Ask{
-		Who: a.who, Class: a.class, Cost: a.cost, Ahead: ahead, Demand: demand,
+		Who: a.who, Class: a.class, Cost: a.cost, Idle: a.idle, Ahead: ahead, Demand: demand,
 		Fate: func(who string) budget.Fate {
 			if who == a.who {
 				return fateOf(a.spent)

@@ -74,6 +74,8 @@ type ask struct {
 	who       string
 	createdAt time.Time
 	cost      budget.Tokens
+	// idle asks only for what nobody misses.
+	idle bool
 	// throttled is how many calls AWS refused who since its last report.
 	throttled int
 	// spent is whether who has used what it was given before.
@@ -155,6 +157,15 @@ func (p *Pacer) Bind(ctx context.Context, claim ledger.Record[ledger.Claim], por
 // ask again with the next sweep. Each try is paid for anew.
 func (p *Pacer) Unbind(ctx context.Context, portLease string) (now bool, err error) {
 	wait, err := p.do(ctx, &ask{class: budget.Delete, who: portLease, cost: budget.DeleteCost})
+	return err == nil && wait == 0, err
+}
+
+// Spare asks for the calls that an agent's deleting so many bindings takes, and the
+// janitor's confirming it. That is a call more than the janitor alone needs, so
+// agents may only while nobody misses it: many that stop together are released
+// sooner without them.
+func (p *Pacer) Spare(ctx context.Context, claim string, bindings int) (now bool, err error) {
+	wait, err := p.do(ctx, &ask{class: budget.Delete, idle: true, who: claim, cost: budget.SpareCost.Times(float64(bindings))})
 	return err == nil && wait == 0, err
 }
 
