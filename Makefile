@@ -44,6 +44,11 @@ sim: ## run the deterministic simulation; SEEDS=n, or SEED=n to replay one
 fleet: assets ## start N (300) pods at once against AWS's rate limits; SPEED=n (2)
 	@go run ./e2e/fleet -pods $(N) -speed $(SPEED)
 
+.PHONY: fleet-stop
+fleet-stop: N = 50
+fleet-stop: assets ## stop N (50) bound pods at once against AWS's rate limits; SPEED=n (2)
+	@go run ./e2e/fleet -stop -pods $(N) -speed $(SPEED)
+
 .PHONY: linearize
 linearize: assets ## check ROUNDS (100) histories of concurrent claims; SEED=n
 	@go run ./e2e/linearize -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))

@@ -25,6 +25,8 @@ type fleet struct {
 	pods int
 	// speed is how many times faster than AWS's the buckets' clock runs.
 	speed float64
+	// grace is how long a pod has to stop, at AWS's speed; 0 if none is to stop.
+	grace time.Duration
 	logs  string
 	out   io.Writer
 
@@ -54,10 +56,13 @@ func (f *fleet) config(kube *kubeapi.API) rig.Config {
 	}
 	began := time.Now()
 	return rig.Config{
-		Kube: kube, Replicas: replicas, InProcess: true,
+		// Who does not stop in time is killed, which takes a process.
+		Kube: kube, Replicas: replicas, InProcess: f.grace == 0,
 		LoadBalancers: (f.pods + listenersEach - 1) / listenersEach, Alone: true, ListenerPorts: fmt.Sprintf("30000-%d", 30000+listenersEach-1),
 		ClaimDuration: max(faster(2*time.Minute).Round(time.Second), 3*time.Second), RenewEvery: faster(30 * time.Second),
 		SweepEvery: faster(2 * time.Second), AuditEvery: faster(30 * time.Second),
+		AgentGrace: faster(30 * time.Second), Cooldown: faster(2 * time.Minute),
+		AgentSettings: []string{"PORTLEASE_RELEASE_TIMEOUT=" + faster(25*time.Second).String()},
 		Budget: fmt.Sprintf("budget:\n  mutating: %s\n  registration: %s\n  all: %s\n",
 			limit(published.Mutating), limit(published.Registration), limit(published.Account)),
 		Emulator: func(c *elbemu.Config) {
@@ -155,8 +160,8 @@ func (f *fleet) bind(ctx context.Context) (result, error) {
 	return r, f.Check(ctx)
 }
 
-// bound is how long the mutating calls of all pods take, which are two each, at
-// AWS's rate after its burst.
+// bound is how long the mutating calls of all pods take, which are two each to
+// bind and two to release, at AWS's rate after its burst.
 func (f *fleet) bound() float64 {
 	b := elbemu.PublishedBuckets().Mutating
 	return max((2*float64(f.pods)-b.Capacity)/b.PerSecond, 1)

@@ -17,12 +17,17 @@ import (
 type result struct {
 	*fleet
 	before, after map[string]elbemu.CallCount
-	// took is the real time from the first PUT to the last endpoint.
+	// took is the real time from the first PUT to the last endpoint, or from the
+	// first SIGTERM until all is gone.
 	took time.Duration
 	puts *atomic.Int64
+	// killed is how many agents did not stop in time.
+	killed *atomic.Int64
 }
 
-func newResult(f *fleet) result { return result{fleet: f, puts: new(atomic.Int64)} }
+func newResult(f *fleet) result {
+	return result{fleet: f, puts: new(atomic.Int64), killed: new(atomic.Int64)}
+}
 
 // makespan is took in the buckets' time, in seconds.
 func (r result) makespan() float64 { return r.took.Seconds() * r.speed }
@@ -43,8 +48,8 @@ func (r result) throttledPercent() float64 {
 	return 100 * float64(throttled) / float64(max(total, 1))
 }
 
-// print says what was measured; it is an error if that is not what is promised.
-func (r result) print(out io.Writer) error {
+// table says what was called.
+func (r result) table(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "calls\tthrottled\t\t\n")
 	for _, action := range slices.Sorted(maps.Keys(r.after)) {
@@ -55,6 +60,15 @@ func (r result) print(out io.Writer) error {
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
+	return nil
+}
+
+// print says what was measured of a start; it is an error if that is not what is
+// promised.
+func (r result) print(out io.Writer) error {
+	if err := r.table(out); err != nil {
+		return err
+	}
 	b := elbemu.PublishedBuckets().Mutating
 	fmt.Fprintf(out, "%d PUTs; first PUT to last endpoint %.1f s at speed %v, that is %.1f s at AWS's; %d mutating calls less a burst of %v at %v a second take %.1f s\n",
 		r.puts.Load(), r.took.Seconds(), r.speed, r.makespan(), 2*r.pods, b.Capacity, b.PerSecond, r.bound())
@@ -64,4 +78,28 @@ func (r result) print(out io.Writer) error {
 		return errors.New("it should be at most 1.05 times the bound with at most 1% throttled")
 	}
 	return nil
+}
+
+// printStop is print for pods that stop together.
+func (r result) printStop(out io.Writer) error {
+	if err := r.table(out); err != nil {
+		return err
+	}
+	b := elbemu.PublishedBuckets().Mutating
+	fmt.Fprintf(out, "%d mutating calls less a burst of %v at %v a second take %.1f s; looks have buckets of their own, and nobody else wants these\n",
+		2*r.pods, b.Capacity, b.PerSecond, r.bound())
+	fmt.Fprintf(out, "first SIGTERM to all gone %.1f s at speed %v, that is %.1f s at AWS's; %d agents were killed after %v of grace, %d calls of DeleteListener and DeleteTargetGroup beyond the least\n",
+		r.took.Seconds(), r.speed, r.makespan(), r.killed.Load(), r.grace, r.deletes()-2*r.pods)
+	ratio := r.makespan() / r.bound()
+	fmt.Fprintf(out, "fleet-stop: %d released, makespan/bound %.3f, throttled %.2f%%\n", r.pods, ratio, r.throttledPercent())
+	if ratio > mostOfStop || r.throttledPercent() > mostThrottled {
+		return fmt.Errorf("it should be at most %v times the bound with at most %v%% throttled", mostOfStop, mostThrottled)
+	}
+	return nil
+}
+
+func (r result) deletes() int {
+	listeners, _ := r.of("DeleteListener")
+	groups, _ := r.of("DeleteTargetGroup")
+	return listeners + groups
 }

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// stop stops all pods together, as when a node pool is drained, and waits until all
+// that they had is gone.
+func (f *fleet) stop(ctx context.Context) (result, error) {
+	r := newResult(f)
+	if err := f.waitFull(ctx); err != nil {
+		return r, err
+	}
+	f.say("stopping %d pods together; the tokens alone take %.1f s of their %v, which are %.1f s here", f.pods, f.bound(), f.grace, f.bound()/f.speed)
+	r.before = f.Emulator.CallCounts()
+	began := time.Now()
+	patience, cancel := context.WithTimeout(ctx, time.Duration((3*f.bound()/f.speed+60)*float64(time.Second)))
+	defer cancel()
+	var stopping sync.WaitGroup
+	errs := make([]error, len(f.all))
+	for i, p := range f.all {
+		stopping.Go(func() {
+			killed, err := f.stopPod(patience, p)
+			if errs[i] = err; killed {
+				r.killed.Add(1)
+			}
+		})
+	}
+	last, err := f.waitReleased(patience)
+	stopping.Wait()
+	if err = errors.Join(append(errs, err)...); err != nil {
+		f.dump()
+		return r, err
+	}
+	r.after, r.took = f.Emulator.CallCounts(), last.Sub(began)
+	if f.logs != "" {
+		f.dump()
+	}
+	return r, f.Check(ctx)
+}
+
+// stopPod stops one pod as a kubelet does: SIGTERM, SIGKILL once the grace period
+// is over, and then the object goes.
+func (f *fleet) stopPod(ctx context.Context, p *rig.Pod) (killed bool, err error) {
+	grace := time.Duration(float64(f.grace) / f.speed)
+	if err := p.Terminating(ctx, grace); err != nil {
+		return false, err
+	}
+	graceful, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	_, err = p.Ended(graceful)
+	return err != nil, p.Crash(ctx)
+}
+
+// waitReleased gives when nothing was left in AWS and every port was free, but for
+// its cooldown.
+func (f *fleet) waitReleased(ctx context.Context) (last time.Time, err error) {
+	tick := time.NewTicker(pollEvery / 2)
+	defer tick.Stop()
+	for {
+		last = time.Now()
+		err := f.released(ctx)
+		if err == nil {
+			return last, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return last, fmt.Errorf("not all is released: %w; the last time: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// released is nil once no port is held and nothing is left in AWS.
+func (f *fleet) released(ctx context.Context) error {
+	_, ports, err := f.Leases(ctx)
+	if err != nil {
+		return err
+	}
+	held := 0
+	for _, p := range ports {
+		if p.Value.Held() {
+			held++
+		}
+	}
+	if held > 0 {
+		return fmt.Errorf("%d ports are held", held)
+	}
+	return f.CheckSettled(ctx)
+}
