@@ -248,3 +248,16 @@ func TestWhatIsKeptMustBeThere(t *testing.T) {
 		t.Error("a delete was let go with a debt")
 	}
 }
+
+// TestIdleAsksTakeOnlyWhatNobodyMisses: of many at once one gets something, and the
+// others are told when.
+func TestIdleAsksTakeOnlyWhatNobodyMisses(t *testing.T) {
+	idle := Ask{Who: "a", Class: Delete, Cost: SpareCost, Idle: true}
+	s := take(t, full(), 0, idle)
+	next, wait := Take(s, Default(), 0, idle)
+	if wait <= 0 || !reflect.DeepEqual(next, s) {
+		t.Fatalf("the next waits %v at %+v", wait, next)
+	}
+	take(t, s, 0, Ask{Who: "lb-1", Class: Delete, Cost: DeleteCost})
+	take(t, s, wait, idle)
+}

@@ -261,3 +261,42 @@ func TestAListingEndsWhenItIsThrottled(t *testing.T) {
 	}
 	shows(t, i, "p", arns, nil)
 }
+
+// TestTheLedgerKnowsItsListeners lists a port while it is bound, and not again.
+func TestTheLedgerKnowsItsListeners(t *testing.T) {
+	a := newAccount(t)
+	lb := a.loadBalancer(t, "games", "subnet-a")
+	client := elb.New(a.config)
+	group, err := client.CreateTargetGroup(t.Context(), elb.TargetGroupSpec{Name: "g", Protocol: "TCP", Port: 7777, VPC: "vpc-a", HealthCheck: elb.HealthCheck{Protocol: "TCP"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CreateListener(t.Context(), elb.ListenerSpec{LoadBalancerARN: lb, Port: 5, Protocol: "TCP", TargetGroupARN: group}); err != nil {
+		t.Fatal(err)
+	}
+	name := ledger.PortName(ledger.LoadBalancerID(lb), 5)
+	bound := ledger.Port{LoadBalancerARN: lb, ListenerPort: 5, State: ledger.Bound, Epoch: "e", Generation: 4, TargetGroupARN: group}
+	i := a.inventory(pool("p", 1, 9, lb))
+	for what, c := range map[string]struct {
+		listed, now ledger.Port
+		seen        bool
+	}{
+		"bound":                   {bound, bound, false},
+		"free":                    {bound, ledger.Port{State: ledger.Free, Epoch: "e", Generation: 4}, false},
+		"another's":               {bound, ledger.Port{State: ledger.Bound, Epoch: "e", Generation: 5, TargetGroupARN: "next"}, false},
+		"restored from a backup":  {bound, ledger.Port{State: ledger.Free, Epoch: "e", Generation: 3}, true},
+		"deleted and made again":  {bound, ledger.Port{State: ledger.Free, Epoch: "f", Generation: 4}, true},
+		"somebody else's, listed": {ledger.Port{State: ledger.Free, Epoch: "e", Generation: 4}, bound, true},
+	} {
+		a.ports[name] = c.listed
+		read(t, i)
+		a.ports[name] = c.now
+		if p, _ := i.Pool("p"); p.LoadBalancers[0].Seen[5] != c.seen {
+			t.Errorf("%s: port 5 counts as seen: %v", what, !c.seen)
+		}
+		delete(a.ports, name)
+		if p, _ := i.Pool("p"); !p.LoadBalancers[0].Seen[5] {
+			t.Errorf("%s: port 5 does not count as seen after its record was lost", what)
+		}
+	}
+}

@@ -74,3 +74,39 @@ func TestASweepDoesNotChaseWhatIsGone(t *testing.T) {
 		t.Errorf("left in view: %+v, %v", claims.view, err)
 	}
 }
+
+// TestASweepAsksASpentBudgetOnce, however many ports wait, and says that it should
+// be repeated soon.
+func TestASweepAsksASpentBudgetOnce(t *testing.T) {
+	one, two, done := portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Cooldown, "")
+	two.Name, done.Name = "lb-30001", "lb-30002"
+	ports := &still{late[ledger.Port]{[]portRecord{one, two, done}}}
+	w := newWatch()
+	asked := 0
+	j := janitor.New(janitor.Config{
+		Claims: lateClaims{&late[ledger.Claim]{}}, Ports: ports, Observer: w.Observer, Timing: timing,
+		MayUnbind: func(context.Context, string) (bool, error) { asked++; return false, nil },
+		Count:     func(action, _ string) { t.Errorf("counted %q", action) },
+		Now:       func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
+	})
+	for n := range 2 {
+		if err := j.Sweep(t.Context()); err != nil || !j.Hungry() || asked != n+1 {
+			t.Errorf("sweep %d: %v, hungry %v, asked %d times", n, err, j.Hungry(), asked)
+		}
+	}
+	ports.view = nil
+	if err := j.Sweep(t.Context()); err != nil || j.Hungry() {
+		t.Errorf("with nothing to unbind: %v, hungry %v", err, j.Hungry())
+	}
+}
+
+// still is a table whose view is true.
+type still struct{ late[ledger.Port] }
+
+func (s *still) Get(_ context.Context, name string) (ledger.Record[ledger.Port], error) {
+	r, exists := s.Peek(name)
+	if !exists {
+		return r, ledger.ErrAbsent
+	}
+	return r, nil
+}

@@ -29,7 +29,6 @@ type table struct {
 	// playing are the trials under way, for whoever asks what a broken promise may
 	// be due to.
 	playing map[trialKey]bool
-	broken  error
 }
 
 // trialKey is what tells trials apart.

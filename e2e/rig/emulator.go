@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
@@ -50,6 +51,14 @@ func (r *Rig) startEmulator(ctx context.Context) error {
 		r.LoadBalancerARNs = append(r.LoadBalancerARNs, arn)
 	}
 	return r.makeForeign(ctx)
+}
+
+// AWS is a configuration that reaches the emulator directly.
+func (r *Rig) AWS() aws.Config {
+	return aws.Config{
+		Region: region, Credentials: credentials.NewStaticCredentialsProvider("rig", "rig", ""),
+		BaseEndpoint: aws.String("http://" + r.emulator.Addr),
+	}
 }
 
 // ELB is the AWS SDK's own client of the emulator, for what the project itself

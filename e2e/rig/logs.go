@@ -23,3 +23,12 @@ func (r *Rig) DumpLogs() {
 		_, _ = fmt.Fprintf(r.Output, "=== %s\n%s\n", filepath.Base(f), text)
 	}
 }
+
+// Log is what the agent has logged.
+func (p *Pod) Log() (string, error) {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return "", fmt.Errorf("reading the log of %s: %w", p.Name, err)
+	}
+	return string(text), nil
+}

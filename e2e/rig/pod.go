@@ -219,15 +219,6 @@ func (p *Pod) Terminating(ctx context.Context, grace time.Duration) error {
 // Ended waits until the agent has ended and gives its exit code, -1 for a signal.
 func (p *Pod) Ended(ctx context.Context) (code int, err error) { return p.agent.wait(ctx) }
 
-// Log is what the agent has logged.
-func (p *Pod) Log() (string, error) {
-	text, err := os.ReadFile(p.log)
-	if err != nil {
-		return "", fmt.Errorf("reading the log of %s: %w", p.Name, err)
-	}
-	return string(text), nil
-}
-
 // WaitBound waits until the agent's startup probe passes: bound and announced.
 func (p *Pod) WaitBound(ctx context.Context) error {
 	return Eventually(ctx, p.Name+" to be bound", func() error { return p.Started(ctx) })

@@ -20,8 +20,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -284,14 +282,6 @@ func (r *Rig) allLinks() []*link {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]*link(nil), r.links...)
-}
-
-// AWS is a configuration that reaches the emulator directly.
-func (r *Rig) AWS() aws.Config {
-	return aws.Config{
-		Region: region, Credentials: credentials.NewStaticCredentialsProvider("rig", "rig", ""),
-		BaseEndpoint: aws.String("http://" + r.emulator.Addr),
-	}
 }
 
 const (
