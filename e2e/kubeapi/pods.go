@@ -56,6 +56,22 @@ func (a *API) RunPod(ctx context.Context, namespace, name, ip string) error {
 	})
 }
 
+// MovePod gives the pod another IP, as a kubelet does when it has made the pod's
+// sandbox anew.
+func (a *API) MovePod(ctx context.Context, namespace, name, ip string) error {
+	// Not a strategic merge, which would add the IP to the one the pod has.
+	patch, err := json.Marshal(map[string]any{
+		"status": corev1.PodStatus{PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}}},
+	})
+	if err != nil {
+		return fmt.Errorf("writing the IP of pod %s/%s: %w", namespace, name, err)
+	}
+	if _, err := a.client.CoreV1().Pods(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{}, "status"); err != nil {
+		return fmt.Errorf("moving pod %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
 // FailPod makes the pod Failed, all its containers ended with exit code 1. It
 // keeps its IP, as failed pods do.
 func (a *API) FailPod(ctx context.Context, namespace, name string) error {

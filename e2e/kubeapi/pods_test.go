@@ -41,10 +41,17 @@ func TestPodLife(t *testing.T) {
 	if err := shared.RunPod(t.Context(), namespace, "game-0", "10.1.2.3"); err != nil {
 		t.Fatal(err)
 	}
-	status := getPod(t, namespace, "game-0").Status
+	status := getPod(t, namespace).Status
 	if status.Phase != corev1.PodRunning || status.PodIP != "10.1.2.3" ||
 		len(status.PodIPs) != 1 || status.PodIPs[0].IP != "10.1.2.3" {
 		t.Errorf("running: phase %s, IP %q, IPs %v", status.Phase, status.PodIP, status.PodIPs)
+	}
+	if err := shared.MovePod(t.Context(), namespace, "game-0", "10.1.2.4"); err != nil {
+		t.Fatal(err)
+	}
+	status = getPod(t, namespace).Status
+	if status.PodIP != "10.1.2.4" || len(status.PodIPs) != 1 || status.PodIPs[0].IP != "10.1.2.4" {
+		t.Errorf("moved: IP %q, IPs %v", status.PodIP, status.PodIPs)
 	}
 	for _, condition := range []corev1.PodConditionType{corev1.PodReady, readinessGate} {
 		if got := conditionOf(status, condition); got != corev1.ConditionTrue {
@@ -61,7 +68,7 @@ func TestPodLife(t *testing.T) {
 	if err := shared.TerminatePod(t.Context(), namespace, "game-0", 45*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	terminating := getPod(t, namespace, "game-0")
+	terminating := getPod(t, namespace)
 	if terminating.DeletionTimestamp == nil || *terminating.DeletionGracePeriodSeconds != 45 {
 		t.Errorf("terminating: deletion timestamp %v", terminating.DeletionTimestamp)
 	}
@@ -98,7 +105,7 @@ func TestFailPod(t *testing.T) {
 	if err := shared.FailPod(t.Context(), namespace, "game-0"); err != nil {
 		t.Fatal(err)
 	}
-	status := getPod(t, namespace, "game-0").Status
+	status := getPod(t, namespace).Status
 	if status.Phase != corev1.PodFailed || conditionOf(status, corev1.PodReady) != corev1.ConditionFalse {
 		t.Errorf("phase %s, ready %s", status.Phase, conditionOf(status, corev1.PodReady))
 	}
@@ -111,6 +118,7 @@ func TestVerbsNeedTheirPod(t *testing.T) {
 	namespace := namespaceOf(t)
 	for verb, err := range map[string]error{
 		"RunPod":       shared.RunPod(t.Context(), namespace, "nobody", "10.1.2.3"),
+		"MovePod":      shared.MovePod(t.Context(), namespace, "nobody", "10.1.2.3"),
 		"FailPod":      shared.FailPod(t.Context(), namespace, "nobody"),
 		"TerminatePod": shared.TerminatePod(t.Context(), namespace, "nobody", time.Second),
 	} {
@@ -120,9 +128,9 @@ func TestVerbsNeedTheirPod(t *testing.T) {
 	}
 }
 
-func getPod(t *testing.T, namespace, name string) *corev1.Pod {
+func getPod(t *testing.T, namespace string) *corev1.Pod {
 	t.Helper()
-	pod, err := shared.client.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	pod, err := shared.client.CoreV1().Pods(namespace).Get(t.Context(), "game-0", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

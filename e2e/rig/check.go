@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -17,7 +18,7 @@ import (
 func (r *Rig) Check(ctx context.Context) error {
 	// AWS is read between two readings of the ledger, and only what did not
 	// change meanwhile is judged.
-	_, before, err := r.Leases(ctx)
+	earlier, before, err := r.Leases(ctx)
 	if err != nil {
 		return err
 	}
@@ -33,7 +34,7 @@ func (r *Rig) Check(ctx context.Context) error {
 	errs := []error{r.checkForeign(), r.history.check(), checkHolders(claims, after), r.checkTargets(claims, snapshot)}
 	for _, p := range after {
 		if versions[p.Name] == p.Version {
-			errs = append(errs, r.checkBinding(p, claims, snapshot))
+			errs = append(errs, r.checkBinding(p, earlier, claims, snapshot))
 		}
 	}
 	return errors.Join(errs...)
@@ -92,8 +93,8 @@ func (r *Rig) checkTargets(claims []ClaimRecord, s elbemu.Snapshot) error {
 }
 
 // checkBinding holds one port lease against AWS: nothing of an older generation
-// listens on it, and a bound one forwards to its holder's address alone.
-func (r *Rig) checkBinding(p PortRecord, claims []ClaimRecord, s elbemu.Snapshot) error {
+// listens on it, and a bound one forwards to its holder's addresses alone.
+func (r *Rig) checkBinding(p PortRecord, earlier, claims []ClaimRecord, s elbemu.Snapshot) error {
 	var errs []error
 	for _, l := range s.Listeners {
 		if l.LoadBalancerARN != p.Value.LoadBalancerARN || l.Port != p.Value.ListenerPort {
@@ -106,15 +107,22 @@ func (r *Rig) checkBinding(p PortRecord, claims []ClaimRecord, s elbemu.Snapshot
 	if p.Value.State != ledger.Bound {
 		return errors.Join(errs...)
 	}
-	for _, c := range claims {
-		if c.Name == p.Value.Holder && c.Value.State == ledger.Granted {
-			errs = append(errs, checkBound(p, c.Value.PodIP, s))
-		}
+	// An address may have been vacated since AWS was read.
+	holders := holdersOf(p, append(earlier, claims...))
+	if len(holdersOf(p, claims)) > 0 {
+		errs = append(errs, checkBound(p, holders, s))
 	}
 	return errors.Join(errs...)
 }
 
-func checkBound(p PortRecord, podIP string, s elbemu.Snapshot) error {
+// holdersOf are the granted claims among these that have a port.
+func holdersOf(p PortRecord, claims []ClaimRecord) []ClaimRecord {
+	return slices.DeleteFunc(slices.Clone(claims), func(c ClaimRecord) bool {
+		return c.Name != p.Value.Holder || c.Value.State != ledger.Granted
+	})
+}
+
+func checkBound(p PortRecord, holders []ClaimRecord, s elbemu.Snapshot) error {
 	listening := false
 	for _, l := range s.Listeners {
 		if l.ARN == p.Value.ListenerARN {
@@ -132,8 +140,9 @@ func checkBound(p PortRecord, podIP string, s elbemu.Snapshot) error {
 			continue
 		}
 		for _, t := range g.Targets {
-			if t.State != "draining" && t.ID != podIP {
-				return fmt.Errorf("port %s: target %s is not its holder's address %s", p.Name, t.ID, podIP)
+			recorded := func(c ClaimRecord) bool { return c.Value.Records(t.ID) }
+			if t.State != "draining" && !slices.ContainsFunc(holders, recorded) {
+				return fmt.Errorf("port %s: target %s is not its holder's address %s", p.Name, t.ID, holders[0].Value.PodIP)
 			}
 		}
 		if len(g.Targets) == 0 {
