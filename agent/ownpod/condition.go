@@ -37,11 +37,8 @@ func (w *Writer) Reachable(ctx context.Context, c lifecycle.Condition) error {
 	if c.Reachable {
 		next.Status = "True"
 	}
-	switch {
-	case next.Status != before.Status:
+	if next.Status != before.Status {
 		next.LastTransitionTime = w.now().UTC().Format(time.RFC3339)
-	case next.Reason == before.Reason && next.Message == before.Message:
-		return nil
 	}
 	// Conditions are merged by their type.
 	if err := w.patchStatus(ctx, map[string]any{"conditions": []condition{next}}, nil); err != nil {

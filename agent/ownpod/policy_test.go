@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
+	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/agent/ownpod"
 )
 
@@ -118,7 +119,13 @@ func TestThePolicyLetsAnAgentWriteItsAnnotationsAndCondition(t *testing.T) {
 		provoked[a.refusal] = true
 		s.attempt(t, a.what, "game-0", a.subresource, a.kind, a.patch, a.refusal)
 	}
-	newPod(t, s.namespace, otherPod)
+	other, err := ownpod.New(cluster.TokenConfig(s.token), lifecycle.Pod{Namespace: s.namespace, Name: otherPod, UID: string(newPod(t, s.namespace, otherPod).UID)}, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Announce(t.Context(), claim); err == nil || !strings.HasSuffix(err.Error(), ownPodOnly) {
+		t.Errorf("announcing on another pod: %v", err) // no role is a remedy
+	}
 	for subresource, patch := range map[string]string{"": ownAnnotation, "status": reachableAmongAll} {
 		s.attempt(t, "write on another pod "+subresource, otherPod, subresource, strategic, patch, ownPodOnly)
 	}
