@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,14 +92,19 @@ func (a *account) loadBalancer(t *testing.T, name, subnet string, tags ...string
 	if err != nil {
 		t.Fatal(err)
 	}
-	arn := made.LoadBalancers[0].LoadBalancerArn
-	if _, err := client.ModifyLoadBalancerAttributes(t.Context(), &elbv2.ModifyLoadBalancerAttributesInput{
-		LoadBalancerArn: arn,
+	arn := *made.LoadBalancers[0].LoadBalancerArn
+	a.crossZone(t, arn)
+	return arn
+}
+
+func (a *account) crossZone(t *testing.T, arn string) {
+	t.Helper()
+	if _, err := elbv2.NewFromConfig(a.config).ModifyLoadBalancerAttributes(t.Context(), &elbv2.ModifyLoadBalancerAttributesInput{
+		LoadBalancerArn: &arn,
 		Attributes:      []types.LoadBalancerAttribute{{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String("true")}},
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return *arn
 }
 
 func (a *account) inventory(pools ...poolfile.Pool) *inventory.Inventory {
@@ -298,5 +304,25 @@ func TestTheLedgerKnowsItsListeners(t *testing.T) {
 		if p, _ := i.Pool("p"); !p.LoadBalancers[0].Seen[5] {
 			t.Errorf("%s: port 5 does not count as seen after its record was lost", what)
 		}
+	}
+}
+
+func TestAPoolHasTheAddressesOfItsLoadBalancers(t *testing.T) {
+	a := newAccount(t)
+	made, err := elbv2.NewFromConfig(a.config).CreateLoadBalancer(t.Context(), &elbv2.CreateLoadBalancerInput{
+		Name: aws.String("fixed"), Type: types.LoadBalancerTypeEnumNetwork,
+		SubnetMappings: []types.SubnetMapping{{SubnetId: aws.String("subnet-a"), AllocationId: aws.String("eipalloc-local-a")}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixed, changing := *made.LoadBalancers[0].LoadBalancerArn, a.loadBalancer(t, "changing", "subnet-a")
+	a.crossZone(t, fixed)
+	i := a.inventory(pool("p", 1, 9, fixed, changing))
+	read(t, i)
+	shows(t, i, "p", []string{fixed, changing}, nil)
+	p, _ := i.Pool("p")
+	if got := p.LoadBalancers; !slices.Equal(got[0].Addresses, []string{"198.51.100.1"}) || got[1].Addresses != nil {
+		t.Errorf("the addresses are %v and %v", got[0].Addresses, got[1].Addresses)
 	}
 }

@@ -48,7 +48,7 @@ func (i *Inventory) Pool(name string) (claim.Pool, bool) {
 		}
 		known := i.known[arn]
 		lb := claim.LoadBalancer{
-			LoadBalancer: api.LoadBalancer{ARN: arn, Host: known.Host, VPC: known.VPC},
+			LoadBalancer: api.LoadBalancer{ARN: arn, Host: known.Host, VPC: known.VPC, Addresses: known.Addresses},
 			Closed:       i.cordoned(arn), Ranges: p.Ranges, Limit: i.limit, Seen: make(map[int]bool),
 		}
 		for _, l := range known.listeners {

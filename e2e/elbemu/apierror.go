@@ -33,6 +33,7 @@ const (
 	codeTargetGroupNotFound  = "TargetGroupNotFound"
 	codeListenerNotFound     = "ListenerNotFound"
 	codeSubnetNotFound       = "SubnetNotFound"
+	codeAllocationNotFound   = "AllocationIdNotFound"
 	codeDuplicateLB          = "DuplicateLoadBalancerName"
 	codeDuplicateTG          = "DuplicateTargetGroupName"
 	codeDuplicateListener    = "DuplicateListener"

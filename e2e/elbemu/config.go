@@ -20,6 +20,10 @@ type Config struct {
 	VPCs    []VPC    // default: vpc-local
 	Subnets []Subnet // default: subnet-local-a and -b, halves of vpc-local
 
+	// ElasticIPs that load balancers can be created with. Default: eipalloc-local-a
+	// and -b, which are 198.51.100.1 and .2 and reach nothing.
+	ElasticIPs []ElasticIP
+
 	// Now is the only clock of the control plane. Default: time.Now.
 	Now func() time.Time
 
@@ -59,6 +63,12 @@ type Subnet struct {
 	CIDR netip.Prefix
 	Zone string
 	VPC  string // default: the VPC that contains the CIDR
+}
+
+// ElasticIP is an address of the account's own.
+type ElasticIP struct {
+	ID      string
+	Address netip.Addr
 }
 
 // Profile sets token buckets and delays together.
@@ -193,6 +203,11 @@ func (c Config) resolved() (Config, error) {
 	}
 	if c.Switches.HealthCheckProtocolCode == "" {
 		c.Switches.HealthCheckProtocolCode = codeInvalidConfiguration
+	}
+	if c.ElasticIPs == nil {
+		c.ElasticIPs = []ElasticIP{
+			{ID: "eipalloc-local-a", Address: netip.MustParseAddr("198.51.100.1")}, {ID: "eipalloc-local-b", Address: netip.MustParseAddr("198.51.100.2")},
+		}
 	}
 	c.Quotas = c.Quotas.resolved()
 	if err := c.resolveProfile(); err != nil {

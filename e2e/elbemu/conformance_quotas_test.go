@@ -18,7 +18,7 @@ import (
 
 // rows are all facts that calls can show.
 func rows() []row {
-	return slices.Concat(quotaRows(), throttlingRows(), loadBalancerRows(), groupRows(), attributeRows(), listenerRows(), associationRows(), targetRows(), healthRows(), deletionRows(), tagRows(), pageRows())
+	return slices.Concat(quotaRows(), throttlingRows(), loadBalancerRows(), addressRows(), groupRows(), attributeRows(), listenerRows(), associationRows(), targetRows(), healthRows(), deletionRows(), tagRows(), pageRows())
 }
 
 const (

@@ -16,8 +16,9 @@ type loadBalancer struct {
 	scheme   string
 	ipType   string
 	vpc      string
-	subnets  []Subnet // in order of zones
-	groups   []string // security groups
+	subnets  []Subnet             // in order of zones
+	elastic  map[string]ElasticIP // subnet id →
+	groups   []string             // security groups
 
 	attributes attributes
 	listeners  map[int]*listener // listener port →
@@ -44,7 +45,7 @@ type xmlLoadBalancer struct {
 type xmlZone struct {
 	ZoneName              string
 	SubnetID              string `xml:"SubnetId"`
-	LoadBalancerAddresses members[struct{}]
+	LoadBalancerAddresses members[xmlAddress]
 }
 
 type loadBalancersResult struct {
@@ -71,7 +72,9 @@ func (s *state) xmlLoadBalancer(lb *loadBalancer) xmlLoadBalancer {
 	}
 	x.State.Code = s.loadBalancerState(lb)
 	for _, subnet := range lb.subnets {
-		x.AvailabilityZones.Members = append(x.AvailabilityZones.Members, xmlZone{ZoneName: subnet.Zone, SubnetID: subnet.ID})
+		x.AvailabilityZones.Members = append(x.AvailabilityZones.Members, xmlZone{
+			ZoneName: subnet.Zone, SubnetID: subnet.ID, LoadBalancerAddresses: lb.xmlAddresses(subnet),
+		})
 	}
 	return x
 }
@@ -119,21 +122,19 @@ func (s *state) refuseDoubleHyphen(what, name string) *APIError {
 type createLoadBalancer struct {
 	name, scheme, ipType string
 	subnets, groups      []string
+	allocations          map[string]string // subnet id → Elastic IP
 	tags                 tagSet
 }
 
 func decodeCreateLoadBalancer(p fields) step {
 	in := createLoadBalancer{
-		name:    p.readName("Load balancer"),
-		scheme:  p.oneOf("Scheme", "internet-facing", "internal"),
-		ipType:  p.oneOf("IpAddressType", "ipv4", "dualstack"),
-		subnets: p.texts("Subnets"),
-		groups:  p.texts("SecurityGroups"),
-		tags:    p.readTags(),
+		name:   p.readName("Load balancer"),
+		scheme: p.oneOf("Scheme", "internet-facing", "internal"),
+		ipType: p.oneOf("IpAddressType", "ipv4", "dualstack"),
+		groups: p.texts("SecurityGroups"),
+		tags:   p.readTags(),
 	}
-	for _, m := range p.members("SubnetMappings") {
-		in.subnets = append(in.subnets, m.required("SubnetId"))
-	}
+	in.subnets, in.allocations = p.readSubnets()
 	if strings.HasPrefix(in.name, "internal-") {
 		p.f.refuse(invalid("Load balancer name '%s' cannot begin with 'internal-'", in.name))
 	}
@@ -166,11 +167,15 @@ func (s *state) createLoadBalancer(in createLoadBalancer) (*loadBalancer, *APIEr
 	if err != nil {
 		return nil, err
 	}
+	elastic, err := s.findElasticIPs(in)
+	if err != nil {
+		return nil, err
+	}
 	for _, lb := range s.loadBalancers {
 		if lb.name != in.name {
 			continue
 		}
-		if lb.scheme == in.scheme && lb.ipType == in.ipType && slices.Equal(lb.subnets, subnets) &&
+		if lb.scheme == in.scheme && lb.ipType == in.ipType && slices.Equal(lb.subnets, subnets) && maps.Equal(lb.elastic, elastic) &&
 			slices.Equal(lb.groups, in.groups) && s.sameTags(lb.resource.tags, in.tags) {
 			return lb, nil
 		}
@@ -179,9 +184,12 @@ func (s *state) createLoadBalancer(in createLoadBalancer) (*loadBalancer, *APIEr
 	if len(s.loadBalancers) >= s.cfg.Quotas.LoadBalancers {
 		return nil, refuse(codeTooManyLBs, "The maximum number of load balancers '%d' has been reached", s.cfg.Quotas.LoadBalancers)
 	}
+	if err := s.elasticIPsInUse(elastic); err != nil {
+		return nil, err
+	}
 	lb := &loadBalancer{
 		id: s.hexID(), name: in.name, scheme: in.scheme, ipType: in.ipType, groups: in.groups,
-		vpc: subnets[0].VPC, subnets: subnets,
+		vpc: subnets[0].VPC, subnets: subnets, elastic: elastic,
 		attributes: newLoadBalancerAttributes(in.scheme),
 		listeners:  map[int]*listener{},
 	}
@@ -194,31 +202,6 @@ func (s *state) createLoadBalancer(in createLoadBalancer) (*loadBalancer, *APIEr
 	lb.resource = s.newResource(s.arn("loadbalancer/net/"+lb.name+"/"+lb.id), in.tags)
 	s.loadBalancers[lb.resource.arn] = lb
 	return lb, nil
-}
-
-func (s *state) findSubnets(ids []string) ([]Subnet, *APIError) {
-	if len(ids) == 0 {
-		return nil, invalid("At least one subnet must be specified")
-	}
-	var found []Subnet
-	for _, id := range ids {
-		i := slices.IndexFunc(s.cfg.Subnets, func(n Subnet) bool { return n.ID == id })
-		if i < 0 {
-			return nil, refuse(codeSubnetNotFound, "The subnet ID '%.100s' does not exist", id)
-		}
-		subnet := s.cfg.Subnets[i]
-		for _, other := range found {
-			if other.Zone == subnet.Zone {
-				return nil, refuse(codeInvalidConfiguration, "A load balancer cannot be attached to multiple subnets in the same Availability Zone")
-			}
-			if other.VPC != subnet.VPC {
-				return nil, refuse(codeInvalidConfiguration, "All subnets must belong to the same VPC")
-			}
-		}
-		found = append(found, subnet)
-	}
-	slices.SortFunc(found, func(a, b Subnet) int { return strings.Compare(a.Zone, b.Zone) })
-	return found, nil
 }
 
 // findLoadBalancer finds what the present call can see.

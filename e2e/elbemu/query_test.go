@@ -80,6 +80,7 @@ func FuzzQuery(f *testing.F) {
 	const v = "Version=2015-12-01&Action="
 	f.Add("")
 	f.Add(v + "CreateLoadBalancer&Name=n&Type=network&Subnets.member.1=subnet-local-a&Tags.member.1.Key=k&Tags.member.1.Value=v")
+	f.Add(v + "CreateLoadBalancer&Name=n&Type=network&SubnetMappings.member.1.SubnetId=subnet-local-a&SubnetMappings.member.1.AllocationId=eipalloc-local-a")
 	f.Add(v + "CreateTargetGroup&Name=g&Protocol=UDP&Port=7&VpcId=vpc-local&TargetType=ip&HealthCheckPort=9&Matcher.HttpCode=200-299&HealthCheckProtocol=HTTP")
 	f.Add(v + "RegisterTargets&TargetGroupArn=$G&Targets.member.1.Id=127.30.0.9&Targets.member.1.Port=3&Targets.member.2.Id=10.0.0.1&Targets.member.2.AvailabilityZone=all")
 	f.Add(v + "CreateListener&LoadBalancerArn=$L&Protocol=TCP&Port=9&DefaultActions.member.1.Type=forward&DefaultActions.member.1.ForwardConfig.TargetGroups.member.1.TargetGroupArn=$G")

@@ -93,7 +93,7 @@ func formerAddressIsGivenAtOnce(t *testing.T, r *rig.Rig, n int, at call, when m
 	heir, err := r.NewPodAt(ctx, fmt.Sprintf("heir-%d", n), "game=7777/UDP", former)
 	must(t, err)
 	var asked atomic.Int32
-	heir.Hook(func(*http.Request) (_, after func()) { return nil, func() { asked.Add(1) } })
+	heir.FaultAllocator(func(*http.Request) rig.CallFault { return rig.CallFault{After: func(int) { asked.Add(1) }} })
 	heir.Fault(func(c elbemu.Call) elbemu.Fault {
 		if c.Action == "RegisterTargets" && hasTarget(r, mover, former) {
 			t.Errorf("%s becomes the target of a second pod", former)

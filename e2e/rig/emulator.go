@@ -44,7 +44,8 @@ func (r *Rig) startEmulator(ctx context.Context) error {
 	go r.emulator.Serve(listener) //nolint:errcheck // Close ends it
 	client := r.ELB()
 	for i := range r.LoadBalancers {
-		arn, err := makeLoadBalancer(ctx, client, fmt.Sprintf("games-%d", i+1))
+		// The first has fixed addresses; AWS names none of the others'.
+		arn, err := makeLoadBalancer(ctx, client, fmt.Sprintf("games-%d", i+1), i == 0)
 		if err != nil {
 			return err
 		}
@@ -65,10 +66,16 @@ func (r *Rig) AWS() aws.Config {
 // never does.
 func (r *Rig) ELB() *elbv2.Client { return elbv2.NewFromConfig(r.AWS()) }
 
-func makeLoadBalancer(ctx context.Context, client *elbv2.Client, name string) (string, error) {
-	made, err := client.CreateLoadBalancer(ctx, &elbv2.CreateLoadBalancerInput{
-		Name: &name, Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-a", "subnet-b"},
-	})
+func makeLoadBalancer(ctx context.Context, client *elbv2.Client, name string, fixed bool) (string, error) {
+	in := &elbv2.CreateLoadBalancerInput{Name: &name, Type: types.LoadBalancerTypeEnumNetwork}
+	for _, zone := range []string{"a", "b"} {
+		m := types.SubnetMapping{SubnetId: aws.String("subnet-" + zone)}
+		if fixed {
+			m.AllocationId = aws.String("eipalloc-local-" + zone)
+		}
+		in.SubnetMappings = append(in.SubnetMappings, m)
+	}
+	made, err := client.CreateLoadBalancer(ctx, in)
 	if err != nil {
 		return "", fmt.Errorf("creating load balancer %s: %w", name, err)
 	}

@@ -74,16 +74,14 @@ func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error
 	if err := r.Kube.RunPod(ctx, r.Games, name, ip); err != nil {
 		return nil, err
 	}
-	p := &Pod{rig: r, Name: name, UID: string(made.UID), IP: ip, Ports: ports}
+	p := &Pod{rig: r, Name: name, UID: string(made.UID), Ports: ports}
+	p.dwell(ip)
 	if p.dir, err = os.MkdirTemp(r.dir, "pod-"); err != nil {
 		return nil, fmt.Errorf("making the pod's folder: %w", err)
 	}
 	if err := os.Mkdir(p.Shared(), 0o750); err != nil {
 		return nil, fmt.Errorf("making the pod's shared folder: %w", err)
 	}
-	before := r.podsAt(ip)
-	p.http = net.JoinHostPort(ip, strconv.Itoa(httpPort+before))
-	p.local = net.JoinHostPort(ip, strconv.Itoa(localPort+before))
 	if p.allocator, err = r.allocatorGate(); err != nil {
 		return nil, err
 	}
@@ -101,6 +99,14 @@ func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error
 	r.pods = append(r.pods, p)
 	r.mu.Unlock()
 	return p, nil
+}
+
+// dwell gives the pod an address.
+func (p *Pod) dwell(ip string) {
+	before := p.rig.podsAt(ip)
+	p.IP = ip
+	p.http = net.JoinHostPort(ip, strconv.Itoa(httpPort+before))
+	p.local = net.JoinHostPort(ip, strconv.Itoa(localPort+before))
 }
 
 // podsAt is how many pods have had an address.

@@ -41,6 +41,9 @@ type LoadBalancer struct {
 	Reason    string
 	Scheme    string
 	CrossZone bool
+	// Addresses are its Elastic IPs in the order of its zones. AWS names no address
+	// of a load balancer without them.
+	Addresses []string
 }
 
 // LoadBalancers gives those of the ARNs that exist, in no order; one that is
@@ -106,6 +109,13 @@ func loadBalancer(b types.LoadBalancer) LoadBalancer {
 		VPC:    aws.ToString(b.VpcId),
 		Type:   string(b.Type),
 		Scheme: string(b.Scheme),
+	}
+	for _, zone := range b.AvailabilityZones {
+		for _, address := range zone.LoadBalancerAddresses {
+			if ip := aws.ToString(address.IpAddress); ip != "" {
+				one.Addresses = append(one.Addresses, ip)
+			}
+		}
 	}
 	if b.State != nil {
 		one.State, one.Reason = string(b.State.Code), aws.ToString(b.State.Reason)

@@ -42,6 +42,26 @@ func TestLoadBalancers(t *testing.T) {
 	}
 }
 
+func TestAddressesAreTheElasticIPs(t *testing.T) {
+	a := newAccount(t, elbemu.Config{})
+	a.post(url.Values{
+		"Action": {"CreateLoadBalancer"}, "Name": {"fixed"}, "Type": {"network"},
+		"SubnetMappings.member.1.SubnetId": {"subnet-local-b"}, "SubnetMappings.member.1.AllocationId": {"eipalloc-local-a"},
+		"SubnetMappings.member.2.SubnetId": {"subnet-local-a"}, "SubnetMappings.member.2.AllocationId": {"eipalloc-local-b"},
+	})
+	a.loadBalancer("changing")
+	want := map[string][]string{"fixed": {"198.51.100.2", "198.51.100.1"}, "changing": nil}
+	for _, b := range must[[]elb.LoadBalancer](t)(a.LoadBalancers(t.Context(), must[[]string](t)(a.NetworkLoadBalancers(t.Context()))...)) {
+		if !slices.Equal(b.Addresses, want[b.Name]) {
+			t.Errorf("%s has the addresses %v, want %v", b.Name, b.Addresses, want[b.Name])
+		}
+		delete(want, b.Name)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing are %v", want)
+	}
+}
+
 func TestListenerLimit(t *testing.T) {
 	a := newAccount(t, elbemu.Config{Quotas: elbemu.Quotas{Listeners: 17}})
 	if n := must[int](t)(a.ListenerLimit(t.Context())); n != 17 {
