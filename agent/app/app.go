@@ -59,7 +59,8 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 		return fmt.Errorf("%w: %w", ErrSetting, err)
 	}
 	set := metrics.NewSet()
-	agent, err := assemble(c, doors, set, log)
+	board := new(announce.Board)
+	agent, err := assemble(c, doors, board, set, log)
 	if err != nil {
 		return errors.Join(fmt.Errorf("%w: %w", ErrSetting, err), doors.Listener.Close(), doors.Local.Close())
 	}
@@ -69,7 +70,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	public := daemon.Server{Handler: routes(agent, c, set), Log: log}
 	group.Go(func() error { return public.Run(serving, doors.Listener) })
-	private := daemon.Server{Handler: local(agent), Log: log}
+	private := daemon.Server{Handler: local(agent, board), Log: log}
 	group.Go(func() error { return private.Run(serving, doors.Local) })
 	group.Go(func() error {
 		defer stop()
@@ -80,7 +81,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	return err
 }
 
-func assemble(c Config, doors Doors, set *metrics.Set, log *slog.Logger) (*lifecycle.Agent, error) {
+func assemble(c Config, doors Doors, board *announce.Board, set *metrics.Set, log *slog.Logger) (*lifecycle.Agent, error) {
 	allocator, err := client.New(client.Config{
 		URL: c.AllocatorURL, TokenFile: c.TokenFile, CAFile: c.AllocatorCA, Transport: doors.Allocator, Jitter: doors.Jitter, Log: log,
 	})
@@ -100,7 +101,7 @@ func assemble(c Config, doors Doors, set *metrics.Set, log *slog.Logger) (*lifec
 		Drain: c.Drain, ReleaseTimeout: c.ReleaseTimeout,
 		Listens:   func() (bool, error) { return sockets.Table{Dir: "/proc/self/net", IP: c.Pod.IP}.Any(c.Ports) },
 		Allocator: allocator, LoadBalancer: elb.New(*doors.AWS),
-		Files: announce.Files{Dir: c.Dir}, OwnPod: ownpod.Silent{}, Events: ownpod.Silent{},
+		Files: lifecycle.Announcers{announce.Files{Dir: c.Dir}, board}, OwnPod: ownpod.Silent{}, Events: ownpod.Silent{},
 		// What starting and binding took is not needed again for hours.
 		Settled: debug.FreeOSMemory,
 		Clock:   doors.Clock, Jitter: doors.Jitter, Metrics: lifecycle.NewMetrics(set), Log: log,

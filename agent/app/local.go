@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/portlease/portlease/agent/announce"
 	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/shared/daemon"
 )
@@ -20,9 +21,8 @@ const (
 	localDefault  = "127.0.0.1:9902"
 )
 
-// The paths of the local API, which the game server and the preStop hook call.
+// The paths of the local API that the game server and the preStop hook post to.
 const (
-	PathEndpoint = "/v1/endpoint"
 	PathReady    = "/v1/ready"
 	PathNotReady = "/v1/notready"
 	PathDrained  = "/v1/drained"
@@ -30,8 +30,9 @@ const (
 )
 
 // local is what only the pod itself may call.
-func local(agent *lifecycle.Agent) http.Handler {
+func local(agent *lifecycle.Agent, board *announce.Board) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET "+announce.PathEndpoint, board)
 	for path, said := range map[string]func(){
 		PathReady: agent.GameReady, PathNotReady: agent.GameNotReady, PathDrained: agent.GameDrained, PathPreStop: agent.PodStopping,
 	} {

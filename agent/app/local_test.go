@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/portlease/portlease/agent/announce"
 	"github.com/portlease/portlease/agent/app"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/daemon"
@@ -84,6 +85,12 @@ func TestOnlyThePodItselfSaysWhatItWants(t *testing.T) {
 		if got := ask(t, http.MethodGet, "http://"+private+path); got != http.StatusMethodNotAllowed {
 			t.Errorf("GET %s: %d", path, got)
 		}
+	}
+	if got := ask(t, http.MethodGet, "http://"+private+announce.PathEndpoint); got != http.StatusServiceUnavailable {
+		t.Errorf("before anything is bound the endpoint is answered with %d", got)
+	}
+	if got := ask(t, http.MethodGet, "http://"+public+announce.PathEndpoint); got != http.StatusNotFound {
+		t.Errorf("everybody may read the endpoint: %d", got)
 	}
 	for _, step := range []struct {
 		path string

@@ -168,11 +168,7 @@ func TestVacatesOnlyWhatIsItsOwn(t *testing.T) {
 		w.ledger.change(func() { w.ledger.claim.Ports[0].TargetGroupARN = arn })
 		w.pod.IP = otherIP
 		p = w.start()
-		w.await("people are told", func() bool {
-			w.ownPod.mu.Lock()
-			defer w.ownPod.mu.Unlock()
-			return slices.Contains(w.ownPod.events, "BindingFailed")
-		})
+		w.await("people are told", func() bool { return slices.Contains(w.ownPod.recorded(), "NotOurs") })
 		if n := w.agentCalls("DeregisterTargets"); n > 0 || !w.targets(podIP) {
 			w.t.Errorf("%d deregistrations, its target is there: %v", n, w.targets(podIP))
 		}

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/portlease/portlease/agent/announce"
+	"github.com/portlease/portlease/agent/app"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -196,7 +197,7 @@ func TestThePageHasWhatIsOnThePod(t *testing.T) {
 func TestThePageHasTheCalls(t *testing.T) {
 	agree(t, "call", []string{
 		http.MethodGet + " " + announce.PathEndpoint,
-		"POST /v1/ready", "POST /v1/notready", "POST /v1/drained", "POST /v1/prestop",
+		"POST " + app.PathReady, "POST " + app.PathNotReady, "POST " + app.PathDrained, "POST " + app.PathPreStop,
 	})
 	if !strings.Contains(page(t), "`"+api.HealthPath+"`") {
 		t.Errorf("the page does not name %s", api.HealthPath)

@@ -151,7 +151,7 @@ func (b *bench) binary(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 	path := filepath.Join(dir, "agent")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "github.com/portlease/portlease/agent")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
