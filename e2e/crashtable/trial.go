@@ -74,8 +74,6 @@ const tries = 10
 
 // play lives one life with its fault, and that of the one who has the port next.
 func (t trial) play(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, t.patience())
-	defer cancel()
 	for n := range tries {
 		if err = t.try(ctx, fmt.Sprintf("case-%d-%d", t.number, n)); !errors.Is(err, errPassed) {
 			return err
@@ -85,6 +83,8 @@ func (t trial) play(ctx context.Context) (err error) {
 }
 
 func (t trial) try(ctx context.Context, name string) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, t.patience())
+	defer cancel()
 	p, err := t.NewPod(ctx, name, t.ports)
 	if err != nil {
 		return err

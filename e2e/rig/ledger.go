@@ -23,7 +23,11 @@ type (
 
 // Leases reads the whole ledger consistently.
 func (r *Rig) Leases(ctx context.Context) ([]ClaimRecord, []PortRecord, error) {
-	list, err := r.Admin.CoordinationV1().Leases(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "portlease.dev/kind"})
+	return r.leases(ctx, "portlease.dev/kind")
+}
+
+func (r *Rig) leases(ctx context.Context, selector string) ([]ClaimRecord, []PortRecord, error) {
+	list, err := r.Admin.CoordinationV1().Leases(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, nil, fmt.Errorf("listing leases: %w", err)
 	}
@@ -81,7 +85,7 @@ func (p *Pod) PortOf(ctx context.Context) (PortRecord, error) {
 
 // PortsOf are the port leases that a pod holds, by name.
 func (p *Pod) PortsOf(ctx context.Context) ([]PortRecord, error) {
-	_, ports, err := p.rig.Leases(ctx)
+	_, ports, err := p.rig.leases(ctx, "portlease.dev/kind,portlease.dev/pod-uid="+p.UID)
 	if err != nil {
 		return nil, err
 	}

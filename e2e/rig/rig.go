@@ -43,7 +43,7 @@ type Config struct {
 	ClaimDuration, RenewEvery, Cooldown, Sticky, AgentGrace, SweepEvery, AuditEvery time.Duration
 
 	// Budget is the section of that name in the pool file, YAML; default is so much
-	// that nobody waits.
+	// that nobody waits, and that it is full again at once.
 	Budget string
 
 	// AgentSettings are more of the agents' environment, each a NAME=value.
@@ -90,7 +90,7 @@ func (c *Config) defaults() {
 		c.ListenerPorts = "30000-30009"
 	}
 	if c.Budget == "" {
-		c.Budget = "budget:\n  mutating: {burst: 1000, perSecond: 1000}\n  registration: {burst: 1000, perSecond: 1000}\n  all: {burst: 1000, perSecond: 1000}\n"
+		c.Budget = "budget:\n  mutating: {burst: 1000, perSecond: 100000}\n  registration: {burst: 1000, perSecond: 100000}\n  all: {burst: 1000, perSecond: 100000}\n"
 	}
 	if c.Output == nil {
 		c.Output = io.Discard
