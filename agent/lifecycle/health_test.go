@@ -2,14 +2,12 @@ package lifecycle_test
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/api"
 )
@@ -190,97 +188,22 @@ func TestConditionIsSetOnceTheAPIServerIsBack(t *testing.T) {
 	})
 }
 
-// TestPreStopWithdraws: when the pod's termination starts nobody new should come,
-// but who is on stays until SIGTERM and the game's end.
-func TestPreStopWithdraws(t *testing.T) {
+// TestAPodUnderRepairIsNotReachable, for as long as it waits for its turn.
+func TestAPodUnderRepairIsNotReachable(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-		w.drain = time.Hour
 		p := w.start()
 		w.awaitReady(p)
-		w.ownPod.setEnding(&lifecycle.Ending{Deleted: true, Grace: 5 * time.Minute})
-		p.PodStopping()
+		must[any](w)(nil, w.aws.DeleteListener(t.Context(), w.ledger.now().Ports[0].ListenerARN))
+		w.ledger.change(func() {
+			w.ledger.rebind, w.ledger.turn = []string{"lb-30000"}, turns(time.Minute)
+		})
+		w.await("queue", func() bool { return p.Ready() != nil })
+		w.ledger.change(func() { w.ledger.rebind = nil })
 		synctest.Wait()
-		if w.announced() != "" || w.ownPod.says() != 0 || w.ownPod.condition().Reachable || p.Ready() == nil {
-			t.Errorf("announced %q and %d, condition %+v", w.announced(), w.ownPod.says(), w.ownPod.condition())
+		if c := w.ownPod.condition(); c.Reachable || c.Reason != "Rebinding" {
+			t.Errorf("the condition is %+v", c)
 		}
-		renewed := w.ledger.count("renew")
-		time.Sleep(2 * time.Minute)
-		w.checkBound(30000)
-		if w.ledger.count("renew") < renewed+3 || w.announced() != "" {
-			t.Errorf("renewed %d times, announced %q", w.ledger.count("renew")-renewed, w.announced())
-		}
-		// Three of the five minutes are left, and five seconds are for giving back.
-		if took := p.term(); took < 174*time.Second || took > 176*time.Second {
-			t.Errorf("draining took %v", took)
-		}
-		w.checkEmpty()
-	})
-}
-
-// TestARestartedContainerKeepsItsPort: a container whose pod is not being deleted
-// is stopped to be started again, by a liveness probe for one.
-func TestARestartedContainerKeepsItsPort(t *testing.T) {
-	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-		w.ownPod.takes = 20 * time.Millisecond
-		p := w.start()
-		w.awaitReady(p)
-		w.ownPod.setEnding(&lifecycle.Ending{})
-		p.PodStopping() // a preStop hook runs then, too, and SIGTERM follows at once
-		time.Sleep(10 * time.Millisecond)
-		if took := p.term(); took > time.Second || w.ledger.count("release") != 0 || w.announced() == "" || w.ownPod.says() == 0 {
-			t.Errorf("after %v released %d times, announced %q and %d", took, w.ledger.count("release"), w.announced(), w.ownPod.says())
-		}
-		w.checkBound(30000)
-		p = w.start()
-		w.awaitReady(p)
-		w.checkBound(30000)
-		// The pod's work is done: nothing listens, and nobody deletes it.
-		w.stopListening()
-		p.kill()
-		p = w.start()
 		w.awaitReady(p)
 		p.term()
-		w.checkEmpty()
 	})
-}
-
-// TestDrainingEnds: by the game's closing its port, by its word, by the end of the
-// grace period, or not at all when nothing listens.
-func TestDrainingEnds(t *testing.T) {
-	for name, c := range map[string]struct {
-		during      func(*world, *process)
-		grace, want time.Duration
-	}{
-		"the game closes its port": {func(w *world, _ *process) {
-			time.Sleep(90 * time.Second)
-			w.stopListening()
-		}, time.Hour, 90 * time.Second},
-		"the game says so": {func(_ *world, p *process) {
-			time.Sleep(90 * time.Second)
-			p.GameDrained()
-		}, time.Hour, 90 * time.Second},
-		"the game said so before": {func(_ *world, p *process) { p.GameDrained() }, time.Hour, 0},
-		"grace ends":              {func(*world, *process) {}, 30 * time.Second, 25 * time.Second},
-		"no grace":                {func(*world, *process) {}, 2 * time.Second, 0},
-		"nothing listens":         {func(w *world, _ *process) { w.stopListening() }, time.Hour, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-				w.drain = 10 * time.Minute
-				w.ownPod.setEnding(&lifecycle.Ending{Deleted: true, Grace: c.grace})
-				p := w.start()
-				w.awaitReady(p)
-				before := slices.Contains([]string{"the game said so before", "nothing listens"}, name)
-				if before {
-					c.during(w, p)
-				} else {
-					go c.during(w, p)
-				}
-				if took := p.term(); took < c.want || took > c.want+2*time.Second {
-					t.Errorf("ending took %v, want %v", took, c.want)
-				}
-				w.checkEmpty()
-			})
-		})
-	}
 }

@@ -235,3 +235,19 @@ func TestAnUnreadableRecordIsLeftToAPerson(t *testing.T) {
 		t.Errorf("written over: %+v", after.Value)
 	}
 }
+
+// TestARenewalPaysForLooks that the agent asks for, and for none that it does not.
+func TestARenewalPaysForLooks(t *testing.T) {
+	w := newLedgerWorld(t, 2)
+	c := w.bind("game", "10.0.0.8")
+	for _, looks := range []int{0, 1, api.MostLooks} {
+		answer, err := w.service.Renew(t.Context(), holderOf("game"), api.RenewRequest{ClaimUID: c.UID, PodIP: "10.0.0.8", Pool: "default", Ports: c.Ports, Looks: looks})
+		if err != nil || answer.Looks != looks || answer.LookAfterSeconds != 0 {
+			t.Errorf("asked for %d looks it pays for %d, or after %v s, %v", looks, answer.Looks, answer.LookAfterSeconds, err)
+		}
+	}
+	for _, looks := range []int{-1, api.MostLooks + 1} {
+		_, err := w.service.Renew(t.Context(), holderOf("game"), api.RenewRequest{ClaimUID: c.UID, PodIP: "10.0.0.8", Pool: "default", Ports: c.Ports, Looks: looks})
+		w.refused(err, api.Invalid)
+	}
+}
