@@ -46,7 +46,8 @@ fleet: assets ## start N (300) pods at once against AWS's rate limits; SPEED=n (
 
 .PHONY: fleet-stop
 fleet-stop: N = 50
-fleet-stop: assets ## stop N (50) bound pods at once against AWS's rate limits; SPEED=n (2)
+fleet-stop: SPEED = 1
+fleet-stop: assets ## stop N (50) bound pods at once against AWS's rate limits; SPEED=n (1)
 	@go run ./e2e/fleet -stop -pods $(N) -speed $(SPEED)
 
 .PHONY: linearize

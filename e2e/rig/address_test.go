@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/e2e/rig"
@@ -66,9 +67,9 @@ func TestFormerAddressIsGivenAtOnce(t *testing.T) {
 		when moment
 	}{
 		{},
-		{call{"PUT/claim", 0}, before}, {call{"PUT/claim", 0}, after},
+		{call{"PUT claim", 0}, before}, {call{"PUT claim", 0}, after},
 		{call{"DeregisterTargets", 0}, before}, {call{"DeregisterTargets", 0}, after},
-		{call{"PUT/claim", 1}, before}, {call{"PUT/claim", 1}, after},
+		{call{"PUT claim", 1}, before}, {call{"PUT claim", 1}, after},
 		{call{"RegisterTargets", 0}, before}, {call{"RegisterTargets", 0}, after},
 	} {
 		name := fmt.Sprintf("killed %s %s %d", strike.when, strings.ReplaceAll(strike.at.name, "/", " "), strike.at.before)
@@ -128,7 +129,11 @@ func formerAddressIsGivenAtOnce(t *testing.T, r *rig.Rig, n int, at call, when m
 		})
 	}
 	must(t, mover.Start())
-	<-ended
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Fatalf("the agent never came to call %v", at)
+	}
 	check(t, r)
 	must(t, mover.Start(), mover.WaitBound(ctx), heir.WaitBound(ctx))
 	check(t, r)
