@@ -264,12 +264,20 @@ func TestSweepsGoOnWhileAnAuditHangs(t *testing.T) {
 	p := newPod(t, r, "a", "game=7777/UDP")
 	must(t, p.WaitBound(ctx))
 	lease, _, _ := strings.Cut(bindingOf(t, r, p).Listeners[0].Tags[elb.TagLease], "/")
-	var hanging atomic.Int32
+	state := func() (ledger.PortState, error) {
+		port, err := r.Port(ctx, lease)
+		return port.Value.State, err
+	}
+	var hanging, before atomic.Int32
 	r.Replicas[0].Fault(func(c elbemu.Call) elbemu.Fault {
 		if c.Action != "DescribeListeners" {
 			return elbemu.Fault{}
 		}
 		hanging.Add(1)
+		// Once it is let go the sweep lists as well, in order to unbind it.
+		if s, err := state(); err != nil || s != ledger.Releasing {
+			before.Add(1)
+		}
 		return elbemu.Fault{Answer: elbemu.AnswerHang}
 	})
 	must(t, rig.Eventually(ctx, "an audit to hang", func() error {
@@ -280,15 +288,15 @@ func TestSweepsGoOnWhileAnAuditHangs(t *testing.T) {
 	}))
 	must(t, p.Crash(ctx))
 	must(t, rig.Eventually(ctx, "the sweep to take the port back", func() error {
-		port, err := r.Port(ctx, lease)
-		if err == nil && port.Value.State != ledger.Releasing {
-			err = fmt.Errorf("it is %s", port.Value.State)
+		s, err := state()
+		if err == nil && s != ledger.Releasing {
+			err = fmt.Errorf("it is %s", s)
 		}
 		return err
 	}))
 	// Its calls give up after 15 s, so several are needed to see a claim unchanged
 	// for long enough when sweeps wait for audits.
-	if n := hanging.Load(); n > 1 {
+	if n := before.Load(); n > 1 {
 		t.Errorf("meanwhile %d audits have hung: the sweep waited for them", n)
 	}
 	r.Replicas[0].Fault(nil)
