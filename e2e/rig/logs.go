@@ -25,10 +25,15 @@ func (r *Rig) DumpLogs() {
 }
 
 // Log is what the agent has logged.
-func (p *Pod) Log() (string, error) {
-	text, err := os.ReadFile(p.log)
+func (p *Pod) Log() (string, error) { return readLog(p.log) }
+
+// Log is what the replica has logged.
+func (a *Replica) Log() (string, error) { return readLog(a.log) }
+
+func readLog(path string) (string, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("reading the log of %s: %w", p.Name, err)
+		return "", fmt.Errorf("reading a log: %w", err)
 	}
 	return string(text), nil
 }

@@ -25,6 +25,7 @@ type Replica struct {
 	rig     *Rig
 	name    string
 	address string
+	log     string // path of its log
 	kube    *link
 	aws     *link
 	process part
@@ -63,15 +64,15 @@ func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*
 }
 
 func (a *Replica) newProcess(args []string) (part, error) {
-	log := filepath.Join(a.rig.dir, a.name+".log")
+	a.log = filepath.Join(a.rig.dir, a.name+".log")
 	if !a.rig.InProcess {
-		return &process{path: a.rig.programs.allocator, args: args, log: log, env: awsEnvironment(a.aws, accessKey(a.name))}, nil
+		return &process{path: a.rig.programs.allocator, args: args, log: a.log, env: awsEnvironment(a.aws, accessKey(a.name))}, nil
 	}
 	c, err := app.Parse(args, func(string) string { return "" }, io.Discard)
 	if err != nil {
 		return nil, fmt.Errorf("configuring an allocator: %w", err)
 	}
-	return &inProcess{log: log, run: func(ctx context.Context, log *slog.Logger) error {
+	return &inProcess{log: a.log, run: func(ctx context.Context, log *slog.Logger) error {
 		return app.Run(ctx, c, app.Doors{AWS: awsConfig(a.aws, accessKey(a.name))}, log)
 	}}, nil
 }
