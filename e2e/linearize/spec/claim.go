@@ -57,6 +57,9 @@ func claimSteps(s claimState, o Op) []claimState {
 			return []claimState{s, next}
 		}
 		return []claimState{s}
+	case legal && o.Verb == Conflict && o.Outcome == Exhausted && s.phase == live && strings.Count(s.ports, " ") > 1:
+		// What else it has is not given up for a port that cannot be had now.
+		return []claimState{s, next}
 	case legal:
 		return []claimState{next}
 	}

@@ -1,6 +1,10 @@
 package spec
 
-import "github.com/portlease/portlease/shared/api"
+import (
+	"slices"
+
+	"github.com/portlease/portlease/shared/api"
+)
 
 // holding is who has one listener port.
 type holding struct {
@@ -78,7 +82,8 @@ func touches(h History) map[string][]touch {
 		if o.Verb != Release && !moves || o.Outcome == Lost || o.Outcome == Releasing {
 			continue
 		}
-		maybe := o.Outcome != Done && o.Outcome != Exhausted
+		pair := slices.ContainsFunc(had[o.Claim], func(a Op) bool { return len(a.Holds) > 1 })
+		maybe := o.Outcome != Done && o.Outcome != Exhausted || moves && pair && o.Outcome == Exhausted
 		for lease, before := range everHad(had[o.Claim], o) {
 			if moves && o.lists(lease) {
 				continue

@@ -162,7 +162,7 @@ func TestClaims(t *testing.T) {
 }
 
 func TestConflicts(t *testing.T) {
-	first := at(0, 1, granted("a", "u1", "x1/5"))
+	first, both := at(0, 1, granted("a", "u1", "x1/5")), at(0, 1, granted("a", "u1", "x1/5", "x2/5"))
 	check(t, []history{
 		{name: "no such listener", ops: []spec.Op{first, at(2, 3, conflict("a", false, spec.Done, "x1/5"))}},
 		{name: "moved without a listener", wrong: "claim of b", ops: []spec.Op{at(0, 1, granted("b", "u1", "x1/5")), at(2, 3, conflict("b", false, spec.Done, "x2/5"))}},
@@ -186,6 +186,13 @@ func TestConflicts(t *testing.T) {
 		{name: "nowhere to go", ops: []spec.Op{
 			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, put("a", spec.Exhausted)),
 			at(6, 7, release("b", "v1", spec.Done)), at(8, 9, granted("a", "u1", "x2/6")),
+		}},
+		{name: "nowhere to go, and what else it has is kept", ops: []spec.Op{
+			both, at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/5", "x2/5")), at(6, 7, release("a", "u1", spec.Done)),
+			at(8, 9, granted("b", "v1", "x1/6")),
+		}},
+		{name: "nowhere to go, and what else it has is given to another", wrong: "port x-2", ops: []spec.Op{
+			both, at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, granted("b", "v1", "x2/6")), at(6, 7, renewed("a", "u1", "x1/5", "x2/5")),
 		}},
 		{name: "its port is given to another while it has it", wrong: "port x-1", ops: []spec.Op{
 			first, at(2, 3, conflict("a", false, spec.Done, "x1/5")), at(4, 5, granted("b", "v1", "x1/6")),
