@@ -37,6 +37,7 @@ type Config struct {
 	// Health is what the answer to the load balancer's health check depends on.
 	Health         Health
 	Drain          time.Duration
+	Deregister     time.Duration
 	ReleaseTimeout time.Duration
 	LogLevel       string
 }
@@ -62,7 +63,8 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.String(&c.LocalAddress, localFlag, localVariable, localDefault, "address for the game server and the preStop hook to talk to; nobody outside of the pod should reach it")
 	s.String(&health, "health", "PORTLEASE_HEALTH", "agent", "what the load balancer's health checks depend on: agent (what the game says by POST /v1/ready and /v1/notready, if anything), tcp:PORT or http:PORT/PATH of the game")
 	s.Duration(&c.Drain, "drain", "PORTLEASE_DRAIN", time.Hour, "how long at most the port is kept after SIGTERM while the game still listens; less if the pod's grace period ends before; a second SIGTERM ends it")
-	s.Duration(&c.ReleaseTimeout, "release-timeout", "PORTLEASE_RELEASE_TIMEOUT", 25*time.Second, "how long giving back may take")
+	s.Duration(&c.Deregister, "deregister", "PORTLEASE_DEREGISTER", 0, "deregister the pod before its listeners are deleted, and give flows this long; less if the pod's grace period ends before; 0: delete at once")
+	s.Duration(&c.ReleaseTimeout, "release-timeout", "PORTLEASE_RELEASE_TIMEOUT", 25*time.Second, "how long giving back may take, not counting deregister")
 	s.String(&c.LogLevel, "log-level", "PORTLEASE_LOG_LEVEL", "info", "debug, info, warn or error")
 
 	s.Check("allocator", func() error {

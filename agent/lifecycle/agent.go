@@ -44,8 +44,12 @@ type Config struct {
 	Drain time.Duration
 	// Listens tells whether the game listens on any target port.
 	Listens func() (bool, error)
-	// ReleaseTimeout bounds giving back; what it does not suffice for is the
-	// janitor's.
+	// Deregister is how long flows are given after the pod was deregistered, before
+	// its listeners are deleted; less if the pod's grace period ends before. 0: it is
+	// not deregistered, the listeners are deleted at once.
+	Deregister time.Duration
+	// ReleaseTimeout bounds giving back, Deregister apart; what it does not suffice
+	// for is the janitor's.
 	ReleaseTimeout time.Duration
 
 	Allocator    Allocator
@@ -114,7 +118,8 @@ func New(c Config) *Agent {
 var errMoved = errors.New("the claim has other ports now")
 
 // Run lives until ctx is over and then gives everything back, which takes up to
-// Drain and ReleaseTimeout longer. Closing hurry cuts draining short. It returns
+// Drain, Deregister and ReleaseTimeout longer. Closing hurry cuts the first two
+// short. It returns
 // nil once everything that time allowed is given back.
 func (a *Agent) Run(ctx context.Context, hurry <-chan struct{}) error {
 	h := newHolding()
@@ -178,5 +183,5 @@ func (a *Agent) leave(ctx context.Context, hurry <-chan struct{}, h *holding) {
 	if listens {
 		a.drain(ctx, hurry, h)
 	}
-	a.release(ctx, h)
+	a.release(ctx, hurry, h)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// errHurry is why draining ends early.
+// errHurry is why waiting for players ends early.
 var errHurry = errors.New("told to hurry")
 
 const (
@@ -56,7 +56,7 @@ func (a *Agent) listens(ctx context.Context) bool {
 func (a *Agent) drain(ctx context.Context, hurry <-chan struct{}, h *holding) {
 	most := a.Drain
 	if !a.deadline.IsZero() {
-		most = min(most, a.deadline.Sub(a.Clock.Now())-releaseReserve)
+		most = min(most, a.deadline.Sub(a.Clock.Now())-releaseReserve-a.Deregister)
 	}
 	if most <= 0 || len(h.unbound()) == len(h.claim.Ports) {
 		return // there is no time, or nobody ever came
@@ -64,15 +64,8 @@ func (a *Agent) drain(ctx context.Context, hurry <-chan struct{}, h *holding) {
 	a.Log.InfoContext(ctx, "draining began", "seconds", most.Seconds())
 	ctx, cancel := a.Clock.Timeout(ctx, most)
 	defer cancel()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	go func() {
-		select {
-		case <-hurry:
-			stop(errHurry)
-		case <-ctx.Done():
-		}
-	}()
+	ctx, stop := hurried(ctx, hurry)
+	defer stop()
 	for next := a.Clock.Now().Add(a.renewal(h, 1)); ; {
 		if _, drained, _ := a.words.heard(); drained {
 			a.Log.InfoContext(ctx, "draining ended: the game says that it is done")

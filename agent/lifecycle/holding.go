@@ -42,6 +42,7 @@ type leftover struct {
 	binding
 	tags         elb.Tags
 	loadBalancer string
+	target       elb.Target // which it forwards to
 	// checked is whether it was seen to be this fence's, and unlistened whether its
 	// listener was deleted: neither is paid for twice.
 	checked, unlistened bool

@@ -35,6 +35,7 @@ type ledger struct {
 	recorded     map[string]bool // every target group ever recorded
 	rebind       []string
 	keepBindings bool // a release answers that the janitor unbinds
+	deregisters  bool // the release asked for paying for that
 	seen         []string
 	finished     []string
 	presented    []api.ClaimedPort // of the last renewal
@@ -248,7 +249,7 @@ func (l *ledger) Release(_ context.Context, _, _ string, r api.ReleaseRequest) (
 	if l.claim == nil || l.claim.UID != r.ClaimUID {
 		return api.ReleaseAnswer{}, api.Errorf(api.Lost, "claim %s is over", r.ClaimUID)
 	}
-	l.ending = true
+	l.ending, l.deregisters = true, r.Deregister
 	return api.ReleaseAnswer{Unbind: !l.keepBindings, Ports: l.copy().Ports}, nil
 }
 

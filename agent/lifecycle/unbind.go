@@ -75,14 +75,8 @@ func (a *Agent) unbind(ctx context.Context, all []leftover) (gone []leftover) {
 // unbindOne takes one binding as far as it goes. Every ARN is deleted only with
 // the tags of the fence on it, because the knowledge of it may be old.
 func (a *Agent) unbindOne(ctx context.Context, l *leftover) (done bool, err error) {
-	arns := slices.DeleteFunc([]string{l.listener, l.targetGroup}, func(arn string) bool { return arn == "" })
-	// What cannot be seen may have been made a moment ago, and is deleted all the
-	// same: the ARN is this fence's, and only a deletion proves that it is gone.
-	if !l.checked {
-		if _, err := a.own(ctx, l.tags, arns); err != nil {
-			return false, err
-		}
-		l.checked = true
+	if err := a.checkOwn(ctx, l); err != nil {
+		return false, err
 	}
 	if l.listener != "" && !l.unlistened {
 		if err := a.LoadBalancer.DeleteListener(ctx, l.listener); err != nil {
@@ -99,6 +93,21 @@ func (a *Agent) unbindOne(ctx context.Context, l *leftover) (done bool, err erro
 	}
 	// A listener may be there whose creation was never answered.
 	return false, errors.Join(err, a.deleteUnseen(ctx, *l))
+}
+
+// checkOwn looks once whether a binding carries other tags than its fence's. What
+// cannot be seen may have been made a moment ago, and is deleted all the same: the
+// ARN is this fence's, and only a deletion proves that it is gone.
+func (a *Agent) checkOwn(ctx context.Context, l *leftover) error {
+	if l.checked {
+		return nil
+	}
+	arns := slices.DeleteFunc([]string{l.listener, l.targetGroup}, func(arn string) bool { return arn == "" })
+	if _, err := a.own(ctx, l.tags, arns); err != nil {
+		return err
+	}
+	l.checked = true
+	return nil
 }
 
 // deleteUnseen deletes the listeners of this fence that forward to the target

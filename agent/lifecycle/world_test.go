@@ -50,6 +50,8 @@ type world struct {
 	// deaf is whether the game has stopped listening.
 	deaf    atomic.Bool
 	release time.Duration
+	// deregister is how long flows are given; not at all unless a story says so.
+	deregister time.Duration
 
 	mu    sync.Mutex // guards fault
 	fault func(elbemu.Call) elbemu.Fault
@@ -124,10 +126,22 @@ func (w *world) client(transport http.RoundTripper) *elb.Client {
 var arnPattern = regexp.MustCompile(`<LoadBalancerArn>([^<]+)<`)
 
 func (w *world) loadBalancer() string {
-	form := url.Values{
-		"Action": {"CreateLoadBalancer"}, "Version": {"2015-12-01"}, "Name": {"games"}, "Type": {"network"},
-		"Subnets.member.1": {"subnet-local-a"},
+	body := w.post(url.Values{"Action": {"CreateLoadBalancer"}, "Name": {"games"}, "Type": {"network"}, "Subnets.member.1": {"subnet-local-a"}})
+	match := arnPattern.FindSubmatch(body)
+	if match == nil {
+		w.t.Fatalf("no load balancer in %s", body)
 	}
+	return string(match[1])
+}
+
+// retag is somebody who writes another value of a tag.
+func (w *world) retag(arn, key, value string) {
+	w.post(url.Values{"Action": {"AddTags"}, "ResourceArns.member.1": {arn}, "Tags.member.1.Key": {key}, "Tags.member.1.Value": {value}})
+}
+
+// post calls AWS for what no client of ours does.
+func (w *world) post(form url.Values) []byte {
+	form.Set("Version", "2015-12-01")
 	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, "https://elb.test/", strings.NewReader(form.Encode()))
 	if err != nil {
 		w.t.Fatal(err)
@@ -139,11 +153,10 @@ func (w *world) loadBalancer() string {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	match := arnPattern.FindSubmatch(body)
-	if err != nil || match == nil {
-		w.t.Fatalf("no load balancer in %s (%v)", body, err)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		w.t.Fatalf("%s: %s: %s (%v)", form.Get("Action"), resp.Status, body, err)
 	}
-	return string(match[1])
+	return body
 }
 
 // process is one running agent.
@@ -200,7 +213,7 @@ func (w *world) start() *process {
 	ctx, stop := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	p := &process{w: w, stop: stop, hurry: make(chan struct{}), ended: make(chan error, 1), cut: &wire{next: w.emulator}, set: metrics.NewSet()}
 	p.Agent = lifecycle.New(lifecycle.Config{
-		Pod: w.pod, Pool: "default", Ports: w.ports, HealthPort: 9901, Drain: w.drain, Listens: w.listens, ReleaseTimeout: w.release,
+		Pod: w.pod, Pool: "default", Ports: w.ports, HealthPort: 9901, Drain: w.drain, Listens: w.listens, Deregister: w.deregister, ReleaseTimeout: w.release,
 		Allocator: cuttable{w.ledger, p.cut}, LoadBalancer: w.client(p.cut),
 		Files: announce.Files{Dir: w.dir}, OwnPod: w.ownPod, Events: w.ownPod,
 		Settled: func() {},

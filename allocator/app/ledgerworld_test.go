@@ -106,8 +106,8 @@ func (plenty) Bind(context.Context, ledger.Record[ledger.Claim], []ledger.Port, 
 
 func (plenty) MayLook(_ context.Context, calls int) (int, time.Duration, error) { return calls, 0, nil }
 
-func (plenty) Spare(context.Context, string, int) (bool, error) { return true, nil }
-func (plenty) Unbind(context.Context, string) (bool, error)     { return true, nil }
+func (plenty) Spare(context.Context, string, int, bool) (bool, error) { return true, nil }
+func (plenty) Unbind(context.Context, string) (bool, error)           { return true, nil }
 
 func (plenty) Throttled(context.Context, int) error { return nil }
 

@@ -75,6 +75,8 @@ var (
 	// SpareCost is DeleteCost by an agent, and one more DeleteTargetGroup with its
 	// looks, by which the janitor confirms it.
 	SpareCost = Tokens{Mutating: 3, All: 8}
+	// DeregisterCost is DeregisterTargets.
+	DeregisterCost = Tokens{Registration: 1, All: 1}
 	// LookCost is one Describe call.
 	LookCost = Tokens{All: 1}
 )

@@ -39,7 +39,7 @@ type Budget interface {
 	MayLook(ctx context.Context, calls int) (paid int, wait time.Duration, err error)
 	// Spare pays for an agent's deleting so many bindings, if nobody misses these
 	// calls; false leaves it to the janitor, who needs fewer.
-	Spare(ctx context.Context, claim string, bindings int) (bool, error)
+	Spare(ctx context.Context, claim string, bindings int, deregister bool) (bool, error)
 	// Throttled hears that AWS refused calls as too many.
 	Throttled(ctx context.Context, calls int) error
 }

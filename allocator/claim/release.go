@@ -22,7 +22,7 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 			return api.ReleaseAnswer{}, unavailable(err)
 		}
 		if r.Value.State != ledger.Ending {
-			r.Value.State, r.Value.Agent = ledger.Ending, s.unbinder(ctx, r)
+			r.Value.State, r.Value.Agent = ledger.Ending, s.unbinder(ctx, r, req.Deregister)
 			r.Value.RenewedAt = s.Now()
 			if _, err := s.Claims.Update(ctx, r); errors.Is(err, ledger.ErrConflict) {
 				continue
@@ -38,7 +38,7 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 
 // unbinder says who deletes the bindings of a claim that ends: its agent, if the
 // budget has calls to spare, and else the janitor when it has them.
-func (s *Service) unbinder(ctx context.Context, r ledger.Record[ledger.Claim]) ledger.AgentPart {
+func (s *Service) unbinder(ctx context.Context, r ledger.Record[ledger.Claim], deregister bool) ledger.AgentPart {
 	bindings := 0
 	for _, p := range r.Value.Ports {
 		if port, seen := s.Ports.Peek(p.Fence.Lease); !seen || port.Value.TargetGroupARN != "" {
@@ -48,7 +48,7 @@ func (s *Service) unbinder(ctx context.Context, r ledger.Record[ledger.Claim]) l
 	if bindings == 0 {
 		return ledger.AgentUnbinding // there is nothing to delete that the ledger knows of
 	}
-	spare, err := s.Budget.Spare(ctx, r.Name, bindings)
+	spare, err := s.Budget.Spare(ctx, r.Name, bindings, deregister)
 	if err != nil {
 		s.Log.WarnContext(ctx, "budget not asked", "err", err)
 	}

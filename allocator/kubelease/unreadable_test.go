@@ -93,7 +93,7 @@ func (twoPorts) MayLook(_ context.Context, calls int) (int, time.Duration, error
 	return calls, 0, nil
 }
 
-func (twoPorts) Spare(context.Context, string, int) (bool, error) { return true, nil }
+func (twoPorts) Spare(context.Context, string, int, bool) (bool, error) { return true, nil }
 
 func (twoPorts) Throttled(context.Context, int) error { return nil }
 

@@ -160,12 +160,16 @@ func (p *Pacer) Unbind(ctx context.Context, portLease string) (now bool, err err
 	return err == nil && wait == 0, err
 }
 
-// Spare asks for the calls that an agent's deleting so many bindings takes, and the
-// janitor's confirming it. That is a call more than the janitor alone needs, so
+// Spare asks for the calls that an agent's deleting so many bindings takes, after
+// deregistering their targets if it wants to, and the janitor's confirming it. That is a call more than the janitor alone needs, so
 // agents may only while nobody misses it: many that stop together are released
 // sooner without them.
-func (p *Pacer) Spare(ctx context.Context, claim string, bindings int) (now bool, err error) {
-	wait, err := p.do(ctx, &ask{class: budget.Delete, idle: true, who: claim, cost: budget.SpareCost.Times(float64(bindings))})
+func (p *Pacer) Spare(ctx context.Context, claim string, bindings int, deregister bool) (now bool, err error) {
+	cost := budget.SpareCost
+	if deregister {
+		cost = cost.Plus(budget.DeregisterCost)
+	}
+	wait, err := p.do(ctx, &ask{class: budget.Delete, idle: true, who: claim, cost: cost.Times(float64(bindings))})
 	return err == nil && wait == 0, err
 }
 

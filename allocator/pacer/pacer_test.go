@@ -224,6 +224,26 @@ func TestCosts(t *testing.T) {
 	})
 }
 
+// TestSpareCosts: an agent's unbinding two ports, and deregistering them before.
+func TestSpareCosts(t *testing.T) {
+	for deregister, want := range map[bool]budget.Tokens{
+		false: {Mutating: 6, All: 16},
+		true:  {Mutating: 6, Registration: 2, All: 18},
+	} {
+		inBubble(t, func(t *testing.T, i *installation) {
+			r := i.replica()
+			i.fill(r)
+			before, _ := r.Left()
+			if now, err := r.Spare(t.Context(), "claim-0", 2, deregister); !now || err != nil {
+				t.Fatalf("%v, %v", now, err)
+			}
+			if after, _ := r.Left(); before.Tokens.Minus(after.Tokens) != want {
+				t.Errorf("deregister %v cost %+v, want %+v", deregister, before.Tokens.Minus(after.Tokens), want)
+			}
+		})
+	}
+}
+
 func TestLookWaitsForItsTokens(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()

@@ -16,12 +16,16 @@ import (
 // pool's terms are everybody's.
 type life struct {
 	name, ports string
-	pool        string // added to the pool file
+	pool        string   // added to the pool file
+	settings    []string // of its agents
 }
 
 var lives = []life{
 	{name: "one port", ports: "game=7777/UDP"},
-	{name: "two ports", ports: "game=7777/UDP,chat=8080/TCP", pool: "  targetGroupAttributes: {deregistration_delay.timeout_seconds: \"5\"}\n"},
+	{
+		name: "two ports", ports: "game=7777/UDP,chat=8080/TCP", pool: "  targetGroupAttributes: {deregistration_delay.timeout_seconds: \"5\"}\n",
+		settings: []string{"PORTLEASE_DEREGISTER=500ms"},
+	},
 }
 
 // stage is a system and the kind of life that is lived on it.
@@ -36,7 +40,7 @@ type stage struct {
 func newStage(ctx context.Context, kube *kubeapi.API, l life, output io.Writer) (*stage, error) {
 	r, err := rig.New(ctx, rig.Config{
 		Kube: kube, Replicas: 2, LoadBalancers: 10, ListenerPorts: "30000-30039",
-		Cooldown: 3 * time.Second, AgentGrace: 2 * time.Second, Sticky: 20 * time.Second, Pool: l.pool, Output: output,
+		Cooldown: 3 * time.Second, AgentGrace: 2 * time.Second, Sticky: 20 * time.Second, Pool: l.pool, AgentSettings: l.settings, Output: output,
 	})
 	if err != nil {
 		return nil, err

@@ -228,6 +228,9 @@ type ConflictRequest struct {
 // ReleaseRequest begins to release all ports of a claim.
 type ReleaseRequest struct {
 	ClaimUID string `json:"claimUID"`
+	// Deregister is true when the agent wants to deregister its targets before it
+	// unbinds, which are calls to pay for as well.
+	Deregister bool `json:"deregister,omitempty"`
 }
 
 // ReleaseAnswer says who unbinds.

@@ -1,0 +1,123 @@
+package lifecycle_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// TestDeregistersFirstIfAskedTo: after the claim is over, before the listener goes,
+// and with as much time between as is asked for and left.
+func TestDeregistersFirstIfAskedTo(t *testing.T) {
+	for name, c := range map[string]struct {
+		asked, grace  time.Duration
+		before        func(*world, *process)
+		calls         int
+		drains, waits time.Duration
+	}{
+		"not asked to":             {0, time.Hour, func(*world, *process) {}, 0, 0, 0},
+		"longer than a release":    {40 * time.Second, time.Hour, func(*world, *process) {}, 1, 0, 40 * time.Second},
+		"the grace period is less": {40 * time.Second, 30 * time.Second, func(*world, *process) {}, 1, 0, 25 * time.Second},
+		"no grace is left":         {40 * time.Second, 4 * time.Second, func(*world, *process) {}, 0, 0, 0},
+		"after draining": {10 * time.Second, 30 * time.Second, func(w *world, _ *process) {
+			w.deaf.Store(false)
+			w.drain = time.Hour
+		}, 1, 15 * time.Second, 10 * time.Second},
+		"told to hurry": {40 * time.Second, time.Hour, func(_ *world, p *process) {
+			go func() {
+				time.Sleep(7 * time.Second)
+				close(p.hurry)
+			}()
+		}, 1, 0, 7 * time.Second},
+		"nobody can pay for it": {40 * time.Second, time.Hour, func(w *world, _ *process) {
+			w.ledger.change(func() { w.ledger.keepBindings = true })
+		}, 0, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+				w.deregister = c.asked
+				w.drain = time.Hour
+				w.stopListening()
+				w.ownPod.setEnding(&lifecycle.Ending{Deleted: true, Grace: c.grace})
+				p := w.start()
+				w.awaitReady(p)
+				c.before(w, p)
+				var deregistered, unlistened, term time.Time
+				w.setFault(func(call elbemu.Call) elbemu.Fault {
+					switch call.Action {
+					case "DeregisterTargets":
+						if deregistered = time.Now(); w.ledger.count("release") == 0 {
+							t.Error("it came before the release")
+						}
+					case "DeleteListener":
+						unlistened = time.Now()
+					}
+					return elbemu.Fault{}
+				})
+				term = time.Now()
+				p.term()
+				if n := w.agentCalls("DeregisterTargets"); n != c.calls {
+					t.Fatalf("deregistered %d times, want %d", n, c.calls)
+				}
+				if w.ledger.deregisters != (c.asked > 0 && c.grace > 5*time.Second) {
+					t.Errorf("the release asked for deregistering: %v", w.ledger.deregisters)
+				}
+				if w.ledger.keepBindings {
+					return
+				}
+				if c.calls > 0 {
+					near(t, "draining", deregistered.Sub(term), c.drains)
+					near(t, "waiting", unlistened.Sub(deregistered), c.waits)
+				} else {
+					near(t, "waiting", unlistened.Sub(term), 0)
+				}
+				w.checkEmpty()
+			})
+		})
+	}
+}
+
+func near(t *testing.T, what string, got, want time.Duration) {
+	t.Helper()
+	if got < want || got > want+2*time.Second {
+		t.Errorf("%s took %v, want %v", what, got, want)
+	}
+}
+
+// TestDeregisteringMayFail: it is a courtesy, and no reason to leave a binding.
+func TestDeregisteringMayFail(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		w.deregister = 10 * time.Second
+		w.stopListening()
+		p := w.start()
+		w.awaitReady(p)
+		w.setFault(func(call elbemu.Call) elbemu.Fault {
+			if call.Action == "DeregisterTargets" {
+				return elbemu.Throttle()
+			}
+			return elbemu.Fault{}
+		})
+		if took := p.term(); took < 10*time.Second || took > 15*time.Second {
+			t.Errorf("ending took %v", took)
+		}
+		w.checkEmpty()
+	})
+}
+
+// TestDeregistersNoStranger: a target group with other tags is nobody's to touch.
+func TestDeregistersNoStranger(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		w.deregister = 10 * time.Second
+		w.stopListening()
+		p := w.start()
+		w.awaitReady(p)
+		w.retag(w.ledger.now().Ports[0].TargetGroupARN, elb.TagLease, "lb-30000/another/9")
+		p.term()
+		if n := w.agentCalls("DeregisterTargets"); n != 0 {
+			t.Error("it deregistered a target of somebody else's")
+		}
+	})
+}
