@@ -85,15 +85,27 @@ func touches(h History) map[string][]touch {
 		pair := slices.ContainsFunc(had[o.Claim], func(a Op) bool { return len(a.Holds) > 1 })
 		maybe := o.Outcome != Done && o.Outcome != Exhausted || moves && pair && o.Outcome == Exhausted
 		for lease, before := range everHad(had[o.Claim], o) {
-			if moves && o.lists(lease) {
+			again := o.lists(lease)
+			if moves && again && !o.regains(lease, had[o.Claim]) {
 				continue
 			}
 			// What was first seen while a conflict was under way may be where it
-			// moved to.
-			of[lease] = append(of[lease], touch{Op: o, claim: o.Claim, ends: true, maybe: maybe || moves && !before})
+			// moved to, and what it moved from may be had again, as another holding.
+			of[lease] = append(of[lease], touch{Op: o, claim: o.Claim, ends: true, maybe: maybe || moves && (again || !before)})
 		}
 	}
 	return of
+}
+
+// regains tells whether an answer shows a port under a later fence than another
+// answer to the same claim does.
+func (o Op) regains(lease string, answers []Op) bool {
+	later := func(h Hold) bool {
+		return slices.ContainsFunc(o.Holds, func(now Hold) bool {
+			return h.Fence.Lease == lease && now.Fence.Lease == lease && h.Fence.Generation < now.Fence.Generation
+		})
+	}
+	return slices.ContainsFunc(answers, func(a Op) bool { return slices.ContainsFunc(a.Holds, later) })
 }
 
 // everHad gives every port lease that a claim was ever seen to have, and whether

@@ -80,6 +80,8 @@ var twoPorts = []spec.Port{
 	{LoadBalancer: "x", Lease: "x-2", Epoch: "e", Generation: 4},
 }
 
+var threePorts = append(twoPorts[:2:2], spec.Port{LoadBalancer: "x", Lease: "x-3", Epoch: "e", Generation: 4})
+
 type history struct {
 	name string
 	ops  []spec.Op
@@ -194,6 +196,13 @@ func TestConflicts(t *testing.T) {
 		{name: "nowhere to go, and what else it has is given to another", wrong: "port x-2", ops: []spec.Op{
 			both, at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, granted("b", "v1", "x2/6")), at(6, 7, renewed("a", "u1", "x1/5", "x2/5")),
 		}},
+		{name: "moved with all it had, and back to a part of that", ops: []spec.Op{
+			both, at(2, 3, conflict("a", true, spec.Done, "x2/6", "x3/5")), at(4, 5, renewed("a", "u1", "x2/6", "x3/5")),
+			at(6, 7, release("a", "u1", spec.Done)), at(8, 9, granted("b", "v1", "x2/7")),
+		}, pool: threePorts},
+		{name: "moved with all it had, and its port is given to another", wrong: "port x-2", ops: []spec.Op{
+			both, at(2, 3, conflict("a", true, spec.Done, "x2/6", "x3/5")), at(4, 5, granted("b", "v1", "x2/7")), at(6, 7, renewed("a", "u1", "x2/6", "x3/5")),
+		}, pool: threePorts},
 		{name: "its port is given to another while it has it", wrong: "port x-1", ops: []spec.Op{
 			first, at(2, 3, conflict("a", false, spec.Done, "x1/5")), at(4, 5, granted("b", "v1", "x1/6")),
 		}},
