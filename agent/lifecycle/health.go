@@ -24,7 +24,8 @@ type health struct {
 	looking bool
 	at      time.Time
 	pause   time.Duration
-	// told is what the pod's condition says, and want what it should say.
+	// told is what the pod's condition says, zero if that is not known, and want what
+	// it should say.
 	told, want Condition
 }
 
@@ -109,6 +110,7 @@ func (a *Agent) tellCondition(ctx context.Context, timeout time.Duration) {
 	defer cancel()
 	if err := a.OwnPod.Reachable(ctx, a.health.want); err != nil {
 		a.complain(ctx, "condition not set", err)
+		a.health.told = Condition{} // it may have been
 		return
 	}
 	a.health.told = a.health.want

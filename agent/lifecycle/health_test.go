@@ -207,3 +207,20 @@ func TestAPodUnderRepairIsNotReachable(t *testing.T) {
 		p.term()
 	})
 }
+
+// TestAConditionThatWasPerhapsSetIsTakenBack: the answer to setting it was lost when
+// the pod stopped.
+func TestAConditionThatWasPerhapsSetIsTakenBack(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.await("started", func() bool { return p.Started() == nil })
+		w.ownPod.setLose(errors.New("connection reset"))
+		w.await("reachable", func() bool { return w.ownPod.condition().Reachable })
+		synctest.Wait()
+		w.ownPod.setLose(nil)
+		p.term()
+		if c := w.ownPod.condition(); c.Reachable {
+			t.Errorf("the pod is gone, and its condition is %+v", c)
+		}
+	})
+}

@@ -312,6 +312,7 @@ type ownPod struct {
 	events []string
 	last   string // message of an event
 	refuse error
+	lose   error // of setting the condition: it was set, and its answer lost
 }
 
 func (o *ownPod) Announce(_ context.Context, c api.Claim) error {
@@ -337,7 +338,7 @@ func (o *ownPod) Reachable(_ context.Context, c lifecycle.Condition) error {
 	if o.calls++; o.refuse == nil {
 		o.reachable = c
 	}
-	return o.refuse
+	return errors.Join(o.refuse, o.lose)
 }
 
 func (o *ownPod) Ending(ctx context.Context) (lifecycle.Ending, error) {
@@ -394,6 +395,12 @@ func (o *ownPod) says() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.endpoint
+}
+
+func (o *ownPod) setLose(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lose = err
 }
 
 func (o *ownPod) setRefuse(err error) {

@@ -68,7 +68,7 @@ func (s *stage) watchLife(ctx context.Context) ([]call, error) {
 		return nil, err
 	}
 	w := follow(p)
-	if err := s.bring(ctx, p, w, returning); err != nil {
+	if err := s.bring(ctx, p, w, call{phase: returning}); err != nil {
 		return nil, err
 	}
 	if err := s.renewed(ctx, w, returning, 1); err != nil {
@@ -83,15 +83,21 @@ func (s *stage) watchLife(ctx context.Context) ([]call, error) {
 	}), s.Check(ctx)
 }
 
-// bring starts a pod's agent and takes it to the beginning of a phase.
-func (s *stage) bring(ctx context.Context, p *rig.Pod, w *watch, to phase) error {
-	if err := p.Start(); err != nil || to == binding {
+// bring starts a pod's agent and takes it to the beginning of a call's phase.
+func (s *stage) bring(ctx context.Context, p *rig.Pod, w *watch, to call) error {
+	if err := p.Start(); err != nil || to.phase == binding {
 		return err
 	}
 	if err := s.renewed(ctx, w, binding, 1); err != nil {
 		return err
 	}
-	if to == releasing {
+	if to.phase == releasing && to.name == condition {
+		// Only what was said of the pod is taken back.
+		if err := p.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	if to.phase == releasing {
 		w.enter(releasing)
 		return p.Signal()
 	}

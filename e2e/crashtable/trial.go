@@ -122,7 +122,7 @@ func (t trial) strike(ctx context.Context, p *rig.Pod, w *watch, f *fault) error
 		}
 		struck <- p.Kill(ctx)
 	})
-	if err := t.bring(ctx, p, w, t.at.phase); err != nil {
+	if err := t.bring(ctx, p, w, t.at); err != nil {
 		return err
 	}
 	ended := make(chan struct{})

@@ -32,6 +32,9 @@ func (c call) String() string { return fmt.Sprintf("%s %s %d", c.phase, c.name, 
 // renewal comes whenever its time has come.
 const renewal = "POST claim/renew"
 
+// condition sets the pod's condition, or asks for it.
+const condition = "PATCH pods/status"
+
 // reads tells whether the call only asks.
 func (c call) reads() bool { return strings.HasPrefix(c.name, "Describe") }
 
