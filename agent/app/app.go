@@ -18,8 +18,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/portlease/portlease/agent/announce"
 	"github.com/portlease/portlease/agent/lifecycle"
@@ -44,7 +42,6 @@ type Doors struct {
 	// Allocator carries the calls to it.
 	Allocator http.RoundTripper
 	AWS       *aws.Config
-	Kube      *rest.Config
 	Clock     lifecycle.Clock
 	// Jitter gives numbers in [0,1).
 	Jitter func() float64
@@ -106,8 +103,8 @@ func assemble(c Config, doors Doors, board *announce.Board, set *metrics.Set, lo
 		Settled: debug.FreeOSMemory,
 		Clock:   doors.Clock, Jitter: doors.Jitter, Metrics: lifecycle.NewMetrics(set), Log: log,
 	}
-	if doors.Kube != nil {
-		writer, err := ownpod.New(rest.AddUserAgent(rest.CopyConfig(doors.Kube), "portlease-agent"), c.Pod, doors.Clock.Now)
+	if c.Kube.URL != NoKube {
+		writer, err := ownpod.New(c.Kube, c.Pod, doors.Clock.Now)
 		if err != nil {
 			return nil, err
 		}
@@ -154,13 +151,6 @@ func (d *Doors) open(ctx context.Context, c Config) error {
 	if d.AWS.Region == "" {
 		return errors.New("no AWS region is known: set AWS_REGION")
 	}
-	if d.Kube == nil && c.Kubeconfig != NoKubeconfig {
-		found, err := kubeConfig(c.Kubeconfig)
-		if err != nil {
-			return fmt.Errorf("-kubeconfig (KUBECONFIG) is %q, which gives no way to the API server: give a file, or %s to write nothing on the pod: %w", c.Kubeconfig, NoKubeconfig, err)
-		}
-		d.Kube = found
-	}
 	if d.Listener == nil {
 		opened, err := new(net.ListenConfig).Listen(ctx, "tcp", c.HTTPAddress)
 		if err != nil {
@@ -177,11 +167,4 @@ func (d *Doors) open(ctx context.Context, c Config) error {
 		d.Local = opened
 	}
 	return nil
-}
-
-func kubeConfig(file string) (*rest.Config, error) {
-	if file == "" {
-		return rest.InClusterConfig()
-	}
-	return clientcmd.BuildConfigFromFlags("", file)
 }

@@ -50,7 +50,7 @@ func config(t *testing.T, change map[string]string) app.Config {
 	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	all := map[string]string{"PORTLEASE_TOKEN_FILE": token, "KUBECONFIG": app.NoKubeconfig, "PORTLEASE_HTTP_ADDRESS": "127.0.0.1:0", "PORTLEASE_LOCAL_ADDRESS": "127.0.0.1:0"}
+	all := map[string]string{"PORTLEASE_TOKEN_FILE": token, "PORTLEASE_KUBE": app.NoKube, "PORTLEASE_HTTP_ADDRESS": "127.0.0.1:0", "PORTLEASE_LOCAL_ADDRESS": "127.0.0.1:0"}
 	maps.Copy(all, change)
 	c, err := app.Parse(nil, environment(t, all), io.Discard)
 	if err != nil {
@@ -116,14 +116,12 @@ func TestProcessThatCannotBeginSaysWhy(t *testing.T) {
 		want   string
 	}{
 		"no region":        {nil, &aws.Config{}, "AWS_REGION"},
-		"no kubeconfig":    {map[string]string{"KUBECONFIG": filepath.Join(t.TempDir(), "none")}, region, "-kubeconfig (KUBECONFIG)"},
+		"no Kubernetes CA": {map[string]string{"PORTLEASE_KUBE": "https://127.0.0.1:1", "PORTLEASE_KUBE_CA": filepath.Join(t.TempDir(), "none")}, region, "Kubernetes client"},
 		"address in use":   {map[string]string{"PORTLEASE_HTTP_ADDRESS": taken.Addr().String()}, region, "-http-address (PORTLEASE_HTTP_ADDRESS)"},
 		"local in use":     {map[string]string{"PORTLEASE_LOCAL_ADDRESS": taken.Addr().String()}, region, "-local-address (PORTLEASE_LOCAL_ADDRESS)"},
 		"no such CA":       {map[string]string{"PORTLEASE_ALLOCATOR_CA": filepath.Join(t.TempDir(), "none")}, region, "CA"},
-		"not in a cluster": {map[string]string{"KUBECONFIG": ""}, region, "-kubeconfig (KUBECONFIG)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("KUBERNETES_SERVICE_HOST", "")
 			err := app.Run(t.Context(), config(t, test.change), app.Doors{AWS: test.aws}, slog.New(slog.DiscardHandler))
 			if !errors.Is(err, app.ErrSetting) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one line with %s", err, test.want)

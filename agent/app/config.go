@@ -9,13 +9,27 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/agent/ownpod"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/daemon"
 )
 
-// NoKubeconfig in place of a kubeconfig's name makes the agent write nothing on
-// its pod.
-const NoKubeconfig = "none"
+// NoKube in place of the API server's URL makes the agent write nothing on its pod.
+const NoKube = "none"
+
+// secrets is where Kubernetes mounts what a pod needs to call the API server
+// (https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/).
+const secrets = "/var/run/secrets/kubernetes.io/serviceaccount/"
+
+// inCluster is the API server's URL as every container is told it; empty outside of
+// a cluster.
+func inCluster(getenv func(string) string) string {
+	host, port := getenv("KUBERNETES_SERVICE_HOST"), getenv("KUBERNETES_SERVICE_PORT")
+	if host == "" || port == "" {
+		return ""
+	}
+	return "https://" + net.JoinHostPort(host, port)
+}
 
 // Config is everything that the agent can be told. Region and credentials come
 // from the AWS SDK's own environment.
@@ -23,9 +37,10 @@ type Config struct {
 	AllocatorURL string
 	AllocatorCA  string
 	TokenFile    string
-	Kubeconfig   string
-	Pod          lifecycle.Pod
-	Pool         string
+	// Kube is the way to the API server; its URL may be NoKube.
+	Kube ownpod.API
+	Pod  lifecycle.Pod
+	Pool string
 	// Ports are those of the setting ports, read.
 	Ports []api.Port
 	Dir   string
@@ -51,7 +66,9 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.String(&c.AllocatorURL, "allocator", "PORTLEASE_ALLOCATOR", "https://portlease-allocator.portlease.svc", "URL of the allocator")
 	s.String(&c.AllocatorCA, "allocator-ca", "PORTLEASE_ALLOCATOR_CA", "", "file of the certificates (PEM) to trust the allocator by; the system's when empty")
 	s.String(&c.TokenFile, "token-file", "PORTLEASE_TOKEN_FILE", "/var/run/secrets/portlease/token", "file of the pod's projected token for audience "+api.Audience)
-	s.String(&c.Kubeconfig, "kubeconfig", "KUBECONFIG", "", "kubeconfig file to write on the own pod by; in-cluster when empty; "+NoKubeconfig+" writes nothing on the pod")
+	s.String(&c.Kube.URL, "kube", "PORTLEASE_KUBE", inCluster(getenv), "URL of the API server, to write on the own pod; the cluster's own when empty; "+NoKube+" writes nothing on the pod")
+	s.String(&c.Kube.CAFile, "kube-ca", "PORTLEASE_KUBE_CA", secrets+"ca.crt", "file of the certificates (PEM) to trust the API server by")
+	s.String(&c.Kube.TokenFile, "kube-token-file", "PORTLEASE_KUBE_TOKEN_FILE", secrets+"token", "file of the pod's token for the API server")
 	s.String(&c.Pod.Namespace, "namespace", "PORTLEASE_NAMESPACE", "", "namespace of the pod, from metadata.namespace")
 	s.String(&c.Pod.Name, "pod", "PORTLEASE_POD", "", "name of the pod, from metadata.name")
 	s.String(&c.Pod.UID, "pod-uid", "PORTLEASE_POD_UID", "", "UID of the pod, from metadata.uid")
@@ -71,6 +88,13 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 		u, err := url.Parse(c.AllocatorURL)
 		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
 			return errors.New("give a URL, as in https://portlease-allocator.portlease.svc")
+		}
+		return nil
+	})
+	s.Check("kube", func() error {
+		u, err := url.Parse(c.Kube.URL)
+		if c.Kube.URL != NoKube && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
+			return errors.New("there is no cluster around: give a URL, as in https://10.0.0.1:443, or " + NoKube + " to write nothing on the pod")
 		}
 		return nil
 	})

@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ func environment(t *testing.T, change map[string]string) func(string) string {
 	env := map[string]string{
 		"PORTLEASE_NAMESPACE": "games", "PORTLEASE_POD": "game-0", "PORTLEASE_POD_UID": "uid-0", "PORTLEASE_POD_IP": "127.30.0.7",
 		"PORTLEASE_PORTS": "game=7777/UDP,chat=8080", "PORTLEASE_DIR": t.TempDir(),
+		"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443",
 	}
 	maps.Copy(env, change)
 	return func(k string) string { return env[k] }
@@ -34,6 +36,16 @@ func TestSettingsOfAPod(t *testing.T) {
 	want := []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}, {Name: "chat", TargetPort: 8080, Protocol: api.TCP}}
 	if !slices.Equal(c.Ports, want) || c.Drain != 5*time.Minute || c.ReleaseTimeout != 25*time.Second || c.Pool != "default" || c.Pod.Name != "game-0" {
 		t.Errorf("settings are %+v", c)
+	}
+	if c.Kube.URL != "https://[fd00::1]:443" || !strings.HasPrefix(c.Kube.TokenFile, "/var/run/secrets/kubernetes.io/") {
+		t.Errorf("the API server is reached by %+v", c.Kube)
+	}
+}
+
+func TestOutsideOfAClusterItSaysWhatToSet(t *testing.T) {
+	_, err := app.Parse(nil, environment(t, map[string]string{"KUBERNETES_SERVICE_HOST": ""}), io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "PORTLEASE_KUBE") || !strings.Contains(err.Error(), app.NoKube) {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -55,6 +67,7 @@ func TestSettingsThatCannotBeTrue(t *testing.T) {
 		{"PORTLEASE_HEALTH", "udp:7777", "agent"},
 		{"PORTLEASE_RELEASE_TIMEOUT", "0s", "more than 0"},
 		{"PORTLEASE_DRAIN", "long", "not a duration"},
+		{"PORTLEASE_KUBE", "10.0.0.1:443", "none"},
 		{"PORTLEASE_LOG_LEVEL", "loud", "debug, info, warn or error"},
 	} {
 		t.Run(test.variable+"="+test.value, func(t *testing.T) {

@@ -92,8 +92,7 @@ func TestTheConditionOfAnotherPodOfTheNameIsLeftAlone(t *testing.T) {
 	if err := cluster.RemovePod(t.Context(), s.namespace, "game-0"); err != nil {
 		t.Fatal(err)
 	}
-	// The token of a pod that is gone is soon refused; this one outlives it.
-	writer := s.writerAs(t, cluster.AdminConfig(), time.Now)
+	writer := s.outliving(t)
 	if err := writer.Reachable(t.Context(), lifecycle.Condition{Reachable: true}); err == nil {
 		t.Error("set the condition of a pod that is gone")
 	}
@@ -126,7 +125,7 @@ func TestEndingIsKnownWithoutReading(t *testing.T) {
 	if err := s.writer.Reachable(t.Context(), lifecycle.Condition{Reason: "Draining"}); err != nil || s.theCondition(t).Reason != "Draining" {
 		t.Errorf("the condition of a pod that is being deleted is %+v, %v", s.theCondition(t), err)
 	}
-	writer := s.writerAs(t, cluster.AdminConfig(), time.Now)
+	writer := s.outliving(t)
 	if err := cluster.RemovePod(t.Context(), s.namespace, "game-0"); err != nil {
 		t.Fatal(err)
 	}

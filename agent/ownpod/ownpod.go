@@ -20,7 +20,7 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 
 	"github.com/portlease/portlease/agent/announce"
 	"github.com/portlease/portlease/agent/lifecycle"
@@ -43,17 +43,30 @@ type Writer struct {
 	condition sync.Mutex // held while the condition is read and then written
 }
 
-// New makes a writer that authenticates as cfg says. It sends nothing yet.
-func New(cfg *rest.Config, pod lifecycle.Pod, now func() time.Time) (*Writer, error) {
-	client, err := rest.HTTPClientFor(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("making the Kubernetes client: %w", err)
-	}
-	server, _, err := rest.DefaultServerUrlFor(cfg)
+// API is the way to the API server.
+type API struct {
+	// URL is where it is, as in https://10.0.0.1:443.
+	URL string
+	// CAFile has the certificates (PEM) to trust it by.
+	CAFile string
+	// TokenFile has the pod's token, and is read again when that may have changed.
+	TokenFile string
+}
+
+// New makes a writer that authenticates by the token. It sends nothing yet.
+func New(way API, pod lifecycle.Pod, now func() time.Time) (*Writer, error) {
+	server, err := url.Parse(way.URL)
 	if err != nil {
 		return nil, fmt.Errorf("reading the address of the API server: %w", err)
 	}
-	return &Writer{client: client, server: server, pod: pod, now: now}, nil
+	// Only what authenticates: client-go's own client is more than the agent itself.
+	authenticated, err := transport.New(&transport.Config{
+		UserAgent: "portlease-agent", BearerTokenFile: way.TokenFile, TLS: transport.TLSConfig{CAFile: way.CAFile},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the Kubernetes client: %w", err)
+	}
+	return &Writer{client: &http.Client{Transport: authenticated}, server: server, pod: pod, now: now}, nil
 }
 
 // Announce annotates the pod with the claim.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -100,11 +101,48 @@ func beginWith(t *testing.T, manifests ...string) story {
 
 func (s story) writerAs(t *testing.T, cfg *rest.Config, now func() time.Time) *ownpod.Writer {
 	t.Helper()
-	writer, err := ownpod.New(cfg, lifecycle.Pod{Namespace: s.namespace, Name: "game-0", UID: string(s.pod.UID)}, now)
+	writer, err := ownpod.New(wayOf(t, cfg), lifecycle.Pod{Namespace: s.namespace, Name: "game-0", UID: string(s.pod.UID)}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return writer
+}
+
+// outliving is a writer for the pod with a token of somebody who may do everything:
+// that of a pod that is gone is soon refused.
+func (s story) outliving(t *testing.T) *ownpod.Writer {
+	t.Helper()
+	cfg, err := cluster.ServiceAccount(t.Context(), s.namespace, "operator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "operator"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: s.namespace, Name: "operator"}},
+	}
+	if _, err := s.admin.RbacV1().RoleBindings(s.namespace).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	writer := s.writerAs(t, cfg, time.Now)
+	s.eventually(t, "the right to hold", func() error {
+		if _, err := writer.Ending(t.Context()); err != nil {
+			return err
+		}
+		return nil
+	})
+	return writer
+}
+
+// wayOf writes down what a pod has of a configuration by token.
+func wayOf(t *testing.T, cfg *rest.Config) ownpod.API {
+	t.Helper()
+	way := ownpod.API{URL: cfg.Host, CAFile: filepath.Join(t.TempDir(), "ca.crt"), TokenFile: filepath.Join(t.TempDir(), "token")}
+	for name, content := range map[string][]byte{way.CAFile: cfg.CAData, way.TokenFile: []byte(cfg.BearerToken)} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return way
 }
 
 // as is the API server's pods as the agent's token reaches them.
@@ -213,8 +251,7 @@ func TestAnotherPodOfTheNameIsNotWrittenOn(t *testing.T) {
 	if err := cluster.RemovePod(t.Context(), s.namespace, "game-0"); err != nil {
 		t.Fatal(err)
 	}
-	// The token of a pod that is gone is soon refused; this one outlives it.
-	writer := s.writerAs(t, cluster.AdminConfig(), time.Now)
+	writer := s.outliving(t)
 	if err := writer.Withdraw(t.Context()); err != nil {
 		t.Errorf("withdrawing from a pod that is gone: %v", err)
 	}

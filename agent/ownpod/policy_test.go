@@ -119,7 +119,7 @@ func TestThePolicyLetsAnAgentWriteItsAnnotationsAndCondition(t *testing.T) {
 		provoked[a.refusal] = true
 		s.attempt(t, a.what, "game-0", a.subresource, a.kind, a.patch, a.refusal)
 	}
-	other, err := ownpod.New(cluster.TokenConfig(s.token), lifecycle.Pod{Namespace: s.namespace, Name: otherPod, UID: string(newPod(t, s.namespace, otherPod).UID)}, time.Now)
+	other, err := ownpod.New(wayOf(t, cluster.TokenConfig(s.token)), lifecycle.Pod{Namespace: s.namespace, Name: otherPod, UID: string(newPod(t, s.namespace, otherPod).UID)}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

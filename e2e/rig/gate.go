@@ -41,23 +41,13 @@ func (r *Rig) allocatorGate() (*gate, error) {
 		checked{r, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: false}})
 }
 
-// kubeGate leads to the API server, which knows the agent by its token, and writes
-// the kubeconfig that leads through it.
-func (r *Rig) kubeGate(path string, rights *rest.Config) (*gate, error) {
+// kubeGate leads to the API server, which knows the agent by its token.
+func (r *Rig) kubeGate(rights *rest.Config) (*gate, error) {
 	target, _, err := rest.DefaultServerUrlFor(rights)
 	if err != nil {
 		return nil, fmt.Errorf("reading the API server's address: %w", err)
 	}
-	g, err := r.newGate(func() string { return target.Host }, r.kube)
-	if err != nil {
-		return nil, err
-	}
-	through := rest.CopyConfig(rights)
-	through.Host, through.CAData = "https://"+g.server.Addr, r.identity.certPEM
-	if err := r.Kube.Kubeconfig(path, through); err != nil {
-		return nil, errors.Join(err, g.close())
-	}
-	return g, nil
+	return r.newGate(func() string { return target.Host }, r.kube)
 }
 
 func (r *Rig) newGate(host func() string, next http.RoundTripper) (*gate, error) {

@@ -162,7 +162,10 @@ func (p *Pod) credentials(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.kube, err = r.kubeGate(filepath.Join(p.dir, "kubeconfig"), r.Kube.TokenConfig(own))
+	if err := os.WriteFile(p.kubeTokenFile(), []byte(own), 0o600); err != nil {
+		return fmt.Errorf("writing the pod's token for the API server: %w", err)
+	}
+	p.kube, err = r.kubeGate(r.Kube.TokenConfig(own))
 	return err
 }
 
@@ -173,6 +176,8 @@ func (r *Rig) Token(ctx context.Context, pod string) (string, error) {
 
 func (p *Pod) tokenFile() string { return filepath.Join(p.dir, "token") }
 
+func (p *Pod) kubeTokenFile() string { return filepath.Join(p.dir, "kube-token") }
+
 // Shared is the folder that agent and game share.
 func (p *Pod) Shared() string { return filepath.Join(p.dir, "portlease") }
 
@@ -180,7 +185,8 @@ func (p *Pod) environment() []string {
 	r := p.rig
 	return append(append(awsEnvironment(p.aws, accessKey(p.UID)), r.AgentSettings...),
 		"PORTLEASE_ALLOCATOR=https://"+p.allocator.server.Addr, "PORTLEASE_ALLOCATOR_CA="+r.identity.certFile, "PORTLEASE_TOKEN_FILE="+p.tokenFile(),
-		"KUBECONFIG="+filepath.Join(p.dir, "kubeconfig"), "PORTLEASE_NAMESPACE="+r.Games, "PORTLEASE_POD="+p.Name, "PORTLEASE_POD_UID="+p.UID,
+		"PORTLEASE_KUBE=https://"+p.kube.server.Addr, "PORTLEASE_KUBE_CA="+r.identity.certFile, "PORTLEASE_KUBE_TOKEN_FILE="+p.kubeTokenFile(),
+		"PORTLEASE_NAMESPACE="+r.Games, "PORTLEASE_POD="+p.Name, "PORTLEASE_POD_UID="+p.UID,
 		"PORTLEASE_POD_IP="+p.IP, "PORTLEASE_POOL=default", "PORTLEASE_PORTS="+p.Ports, "PORTLEASE_DIR="+p.Shared(),
 		"PORTLEASE_HTTP_ADDRESS="+p.http, "PORTLEASE_LOCAL_ADDRESS="+p.local, "PORTLEASE_LOG_LEVEL=debug",
 	)
