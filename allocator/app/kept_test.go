@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/api"
@@ -249,5 +250,29 @@ func TestARenewalPaysForLooks(t *testing.T) {
 	for _, looks := range []int{-1, api.MostLooks + 1} {
 		_, err := w.service.Renew(t.Context(), holderOf("game"), api.RenewRequest{ClaimUID: c.UID, PodIP: "10.0.0.8", Pool: "default", Ports: c.Ports, Looks: looks})
 		w.refused(err, api.Invalid)
+	}
+}
+
+// TestARenewalThatFindsAllInPlaceReadsNothing: thousands of pods renew all the time.
+// What the view does not show whole is read.
+func TestARenewalThatFindsAllInPlaceReadsNothing(t *testing.T) {
+	w := newLedgerWorld(t, 2)
+	c := w.bind("a", "10.0.0.1", "game", "chat")
+	renew := func() (writes, reads int) {
+		t.Helper()
+		w.now = w.now.Add(time.Second)
+		writes, reads = w.claims.writes+w.ports.writes, w.claims.reads+w.ports.reads
+		answer, err := w.renew(c)
+		if err != nil || len(answer.Rebind) > 0 || !reflect.DeepEqual(answer.Claim.Ports, c.Ports) {
+			t.Errorf("renewed with %+v, %v; want %+v", answer, err, c.Ports)
+		}
+		return w.claims.writes + w.ports.writes - writes, w.claims.reads + w.ports.reads - reads
+	}
+	if writes, reads := renew(); writes != 1 || reads != 0 {
+		t.Errorf("it took %d writes and %d reads", writes, reads)
+	}
+	w.ports.late[c.Ports[1].Fence.Lease] = true
+	if _, reads := renew(); reads == 0 {
+		t.Error("it believed what it does not see")
 	}
 }

@@ -27,6 +27,7 @@ type ledgerTable[T any] struct {
 	// unreadable are names whose record makes no sense.
 	unreadable map[string]bool
 	writes     int
+	reads      int // consistent ones, of one row
 }
 
 func newLedgerTable[T any]() *ledgerTable[T] {
@@ -47,6 +48,7 @@ func (l *ledgerTable[T]) Peek(name string) (ledger.Record[T], bool) {
 }
 
 func (l *ledgerTable[T]) Get(_ context.Context, name string) (ledger.Record[T], error) {
+	l.reads++
 	r, exists := l.rows[name]
 	switch {
 	case !exists:

@@ -73,9 +73,20 @@ func (s *Service) lookup(ctx context.Context, h Holder) (r ledger.Record[ledger.
 
 // renewed completes a claim that was renewed: one that is half moved goes on,
 // and deleted port leases are restored. looks are paid for if all is in place.
-func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], looks int) (api.RenewAnswer, error) {
+//
+// Most renewals find all in place, and cost one write and no read: that write has
+// proved the claim, and while it lists a port nobody else can have it. What the view
+// shows late, such as a lease that a person has deleted, the next renewal sees.
+func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], looks int) (answer api.RenewAnswer, err error) {
+	if ports, whole := s.wholeInView(r); whole {
+		answer.Claim = s.wire(r, ports)
+		if looks > 0 {
+			err = s.look(ctx, &answer, looks)
+		}
+		return answer, err
+	}
 	before := r.Value.Ports
-	r, err := s.advance(ctx, r, nil)
+	r, err = s.advance(ctx, r, nil)
 	if errors.Is(err, api.ErrExhausted) && len(r.Value.Ports) == 0 {
 		// It had ports, they are another's by now, and there are no others.
 		return api.RenewAnswer{}, api.Errorf(api.Lost, "the claim's ports are another's and the pool has no others: stop announcing, unbind, and claim again")
@@ -87,7 +98,7 @@ func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], lo
 	if err != nil {
 		return api.RenewAnswer{}, err
 	}
-	answer := api.RenewAnswer{Claim: s.wire(r, ports)}
+	answer.Claim = s.wire(r, ports)
 	for i, p := range answer.Claim.Ports {
 		if p.ListenerARN == "" || i < len(before) && before[i].Fence != p.Fence {
 			answer.Rebind = append(answer.Rebind, p.Fence.Lease)
@@ -100,6 +111,22 @@ func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], lo
 		err = s.look(ctx, &answer, looks)
 	}
 	return answer, err
+}
+
+// wholeInView gives the ports of a granted claim if the view shows all of them bound.
+func (s *Service) wholeInView(r ledger.Record[ledger.Claim]) ([]ledger.Port, bool) {
+	if r.Value.State != ledger.Granted {
+		return nil, false
+	}
+	var ports []ledger.Port
+	for _, p := range r.Value.Ports {
+		port, seen := s.Ports.Peek(p.Fence.Lease)
+		if !seen || port.Value.State != ledger.Bound || !port.Value.HeldBy(r.Name, p.Fence) {
+			return nil, false
+		}
+		ports = append(ports, port.Value)
+	}
+	return ports, true
 }
 
 // look pays for an agent's looks. A renewal is not refused because the budget

@@ -69,6 +69,9 @@ func (t trial) patience() time.Duration {
 // to serve as well, left the deletions to its janitor.
 var errPassed = errors.New("the agent ended without this call")
 
+// strikeLimit is how long killing an agent may take.
+const strikeLimit = 10 * time.Second
+
 // tries is how many lives may pass by the call.
 const tries = 10
 
@@ -139,7 +142,12 @@ func (t trial) strike(ctx context.Context, p *rig.Pod, w *watch, f *fault) error
 		if !w.hit() {
 			return errPassed
 		}
-		err = <-struck // it ended because it was killed there
+		// It ended because it was killed there, or gave the call up before the fault.
+		select {
+		case err = <-struck:
+		case <-time.After(strikeLimit):
+			return errPassed
+		}
 	case <-ctx.Done():
 		return fmt.Errorf("the agent never came to this call: %w", context.Cause(ctx))
 	}
