@@ -19,6 +19,9 @@ const (
 	// actTimeout bounds one sweep or audit, so that a hanging call ends. A fleet that
 	// starts leaves few of the account's calls to looks.
 	actTimeout = 10 * time.Minute
+	// reportSweeps is how many times rarer than sweeps everything is counted for
+	// metrics, which nobody reads as often.
+	reportSweeps = 5
 	// standbyAudits is how many times rarer a replica that does not lead lists the
 	// load balancers.
 	standbyAudits = 10
@@ -57,12 +60,16 @@ func (h *housekeeping) leading() bool {
 func (h *housekeeping) sweeps(ctx context.Context) error {
 	tick := time.NewTicker(h.SweepEvery)
 	defer tick.Stop()
+	var reported time.Time
 	for {
 		var again <-chan time.Time
 		if hungry := h.sweep(ctx); hungry {
 			again = time.After(janitor.BudgetRetry)
 		}
-		h.report(ctx)
+		if time.Since(reported) >= reportSweeps*h.SweepEvery {
+			h.report(ctx)
+			reported = time.Now()
+		}
 		select {
 		case <-ctx.Done():
 			return nil

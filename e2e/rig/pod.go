@@ -188,7 +188,7 @@ func (p *Pod) environment() []string {
 		"PORTLEASE_KUBE=https://"+p.kube.server.Addr, "PORTLEASE_KUBE_CA="+r.identity.certFile, "PORTLEASE_KUBE_TOKEN_FILE="+p.kubeTokenFile(),
 		"PORTLEASE_NAMESPACE="+r.Games, "PORTLEASE_POD="+p.Name, "PORTLEASE_POD_UID="+p.UID,
 		"PORTLEASE_POD_IP="+p.IP, "PORTLEASE_POOL=default", "PORTLEASE_PORTS="+p.Ports, "PORTLEASE_DIR="+p.Shared(),
-		"PORTLEASE_HTTP_ADDRESS="+p.http, "PORTLEASE_LOCAL_ADDRESS="+p.local, "PORTLEASE_LOG_LEVEL=debug",
+		"PORTLEASE_HTTP_ADDRESS="+p.http, "PORTLEASE_LOCAL_ADDRESS="+p.local, "PORTLEASE_LOG_LEVEL="+r.LogLevel,
 	)
 }
 

@@ -58,7 +58,7 @@ func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*
 		"-namespace", r.Namespace, "-identity", a.name, "-kubeconfig", kubeconfig,
 		"-claim-duration", r.ClaimDuration.String(), "-renew-every", r.RenewEvery.String(),
 		"-agent-grace", r.AgentGrace.String(), "-sweep-every", r.SweepEvery.String(), "-audit-every", r.AuditEvery.String(),
-		"-log-level", "debug",
+		"-log-level", r.LogLevel,
 	})
 	return a, err
 }
@@ -163,10 +163,18 @@ func (a *Replica) URL() string { return "https://" + a.address }
 
 // HTTP is a client that trusts the allocator's certificate and holds its answers
 // against the OpenAPI document.
-func (r *Rig) HTTP() *http.Client {
+func (r *Rig) HTTP() *http.Client { return r.client(true) }
+
+// KeepingHTTP is HTTP with a connection that is kept between calls, as an agent
+// keeps its own.
+func (r *Rig) KeepingHTTP() *http.Client { return r.client(false) }
+
+func (r *Rig) client(once bool) *http.Client {
 	return &http.Client{
-		Timeout:   30 * time.Second,
-		Transport: checked{r, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}},
+		Timeout: 30 * time.Second,
+		Transport: checked{r, &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, DisableKeepAlives: once,
+		}},
 	}
 }
 

@@ -10,6 +10,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,9 @@ type Config struct {
 	// Budget is the section of that name in the pool file, YAML; default is so much
 	// that nobody waits, and that it is full again at once.
 	Budget string
+
+	// LogLevel of all parts; default debug.
+	LogLevel string
 
 	// AgentSettings are more of the agents' environment, each a NAME=value.
 	AgentSettings []string
@@ -92,6 +96,7 @@ func (c *Config) defaults() {
 	if c.Budget == "" {
 		c.Budget = "budget:\n  mutating: {burst: 1000, perSecond: 100000}\n  registration: {burst: 1000, perSecond: 100000}\n  all: {burst: 1000, perSecond: 100000}\n"
 	}
+	c.LogLevel = cmp.Or(c.LogLevel, "debug")
 	if c.Output == nil {
 		c.Output = io.Discard
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -65,7 +67,7 @@ func (b *bench) call(ctx context.Context) (*callers, error) {
 	group.SetLimit(together)
 	for i := range b.callers {
 		group.Go(func() error {
-			one := caller{callers: c, name: fmt.Sprintf("caller-%d", i)}
+			one := caller{callers: c, name: fmt.Sprintf("caller-%d", i), http: b.KeepingHTTP()}
 			if err := one.begin(making); err != nil {
 				return fmt.Errorf("simulating pod %s: %w", one.name, err)
 			}
@@ -85,6 +87,7 @@ type caller struct {
 	name, token string
 	pod         *rig.Pod
 	claim       api.Claim
+	http        *http.Client
 }
 
 func (c *caller) begin(ctx context.Context) (err error) {
@@ -134,15 +137,27 @@ func (c *caller) send(ctx context.Context, method, path string, body, answer any
 	if err != nil {
 		return err
 	}
-	status, got, err := c.pod.Call(ctx, c.bench.Replicas[0], method, path, c.token, string(text))
+	url := c.bench.Replicas[0].URL() + api.ClaimPath(c.bench.Games, c.name) + path
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
-	if status < 200 || status > 299 {
-		return fmt.Errorf("%s %s answered %d: %s", method, path, status, got)
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return fmt.Errorf("%s %s answered %d: %s", method, path, resp.StatusCode, got)
 	}
 	if answer == nil {
 		return nil
 	}
-	return json.Unmarshal([]byte(got), answer)
+	return json.Unmarshal(got, answer)
 }

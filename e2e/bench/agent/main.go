@@ -73,7 +73,7 @@ func (b *bench) play(ctx context.Context) (err error) {
 	if b.Rig, err = rig.New(ctx, rig.Config{
 		Kube: kube, LoadBalancers: (b.agents + b.callers + each - 1) / each, Alone: true, ListenerPorts: "30000-30049",
 		// The defaults of a real installation.
-		ClaimDuration: 2 * time.Minute, RenewEvery: 30 * time.Second, SweepEvery: 2 * time.Second, AuditEvery: 5 * time.Minute,
+		ClaimDuration: 2 * time.Minute, RenewEvery: 30 * time.Second, SweepEvery: 2 * time.Second, AuditEvery: 5 * time.Minute, LogLevel: "info",
 		Output: io.Discard, Progress: os.Stderr,
 	}); err != nil {
 		return err
