@@ -19,7 +19,7 @@ const NoKube = "none"
 
 // mounted is where Kubernetes mounts what a pod needs to call the API server
 // (https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/).
-const mounted = "/var/run/mounted/kubernetes.io/serviceaccount/"
+const mounted = "/var/run/secrets/kubernetes.io/serviceaccount/"
 
 // inCluster is the API server's URL as every container is told it; empty outside of
 // a cluster.
@@ -65,7 +65,7 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s := daemon.NewSettings("portlease-agent", "Gives the pod it runs in a public port on a shared network load balancer, for as long as the pod lives.", getenv)
 	s.String(&c.AllocatorURL, "allocator", "PORTLEASE_ALLOCATOR", "https://portlease-allocator.portlease.svc", "URL of the allocator")
 	s.String(&c.AllocatorCA, "allocator-ca", "PORTLEASE_ALLOCATOR_CA", "", "file of the certificates (PEM) to trust the allocator by; the system's when empty")
-	s.String(&c.TokenFile, "token-file", "PORTLEASE_TOKEN_FILE", "/var/run/mounted/portlease/token", "file of the pod's projected token for audience "+api.Audience)
+	s.String(&c.TokenFile, "token-file", "PORTLEASE_TOKEN_FILE", "/var/run/secrets/portlease/token", "file of the pod's projected token for audience "+api.Audience)
 	s.String(&c.Kube.URL, "kube", "PORTLEASE_KUBE", inCluster(getenv), "URL of the API server, to write on the own pod; the cluster's own when empty; "+NoKube+" writes nothing on the pod")
 	s.String(&c.Kube.CAFile, "kube-ca", "PORTLEASE_KUBE_CA", mounted+"ca.crt", "file of the certificates (PEM) to trust the API server by")
 	s.String(&c.Kube.TokenFile, "kube-token-file", "PORTLEASE_KUBE_TOKEN_FILE", mounted+"token", "file of the pod's token for the API server")
