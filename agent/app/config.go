@@ -85,15 +85,13 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.String(&c.LogLevel, "log-level", "PORTLEASE_LOG_LEVEL", "info", "debug, info, warn or error")
 
 	s.Check("allocator", func() error {
-		u, err := url.Parse(c.AllocatorURL)
-		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
+		if !isURL(c.AllocatorURL) {
 			return errors.New("give a URL, as in https://portlease-allocator.portlease.svc")
 		}
 		return nil
 	})
 	s.Check("kube", func() error {
-		u, err := url.Parse(c.Kube.URL)
-		if c.Kube.URL != NoKube && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
+		if c.Kube.URL != NoKube && !isURL(c.Kube.URL) {
 			return errors.New("there is no cluster around: give a URL, as in https://10.0.0.1:443, or " + NoKube + " to write nothing on the pod")
 		}
 		return nil
@@ -155,6 +153,11 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	})
 	err := s.Parse(args, out)
 	return c, err
+}
+
+func isURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
 }
 
 func notEmpty(value *string, remedy string) func() error {

@@ -48,7 +48,12 @@ func (a *Agent) deregisterOne(ctx context.Context, l *leftover) error {
 	if err := a.checkOwn(ctx, l); err != nil {
 		return err
 	}
-	err := a.LoadBalancer.DeregisterTargets(ctx, l.targetGroup, []elb.Target{l.target})
+	return a.deregisterTarget(ctx, l.targetGroup, l.target)
+}
+
+// deregisterTarget removes one target; a target group that is gone has none.
+func (a *Agent) deregisterTarget(ctx context.Context, targetGroup string, t elb.Target) error {
+	err := a.LoadBalancer.DeregisterTargets(ctx, targetGroup, []elb.Target{t})
 	if errors.Is(err, elb.ErrTargetGroupGone) {
 		return nil
 	}

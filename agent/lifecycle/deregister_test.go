@@ -24,7 +24,6 @@ func TestDeregistersFirstIfAskedTo(t *testing.T) {
 		"no grace is left":         {40 * time.Second, 4 * time.Second, func(*world, *process) {}, 0, 0, 0},
 		"after draining": {10 * time.Second, 30 * time.Second, func(w *world, _ *process) {
 			w.deaf.Store(false)
-			w.drain = time.Hour
 		}, 1, 15 * time.Second, 10 * time.Second},
 		"told to hurry": {40 * time.Second, time.Hour, func(_ *world, p *process) {
 			go func() {
@@ -38,12 +37,9 @@ func TestDeregistersFirstIfAskedTo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-				w.deregister = c.asked
 				w.drain = time.Hour
-				w.stopListening()
 				w.ownPod.setEnding(&lifecycle.Ending{Deleted: true, Grace: c.grace})
-				p := w.start()
-				w.awaitReady(p)
+				p := w.startToDeregister(c.asked)
 				c.before(w, p)
 				var deregistered, unlistened, term time.Time
 				w.setFault(func(call elbemu.Call) elbemu.Fault {
@@ -80,6 +76,16 @@ func TestDeregistersFirstIfAskedTo(t *testing.T) {
 	}
 }
 
+// startToDeregister starts an agent whose game has ended by the time it is ready.
+func (w *world) startToDeregister(wait time.Duration) *process {
+	w.t.Helper()
+	w.deregister = wait
+	w.stopListening()
+	p := w.start()
+	w.awaitReady(p)
+	return p
+}
+
 func near(t *testing.T, what string, got, want time.Duration) {
 	t.Helper()
 	if got < want || got > want+2*time.Second {
@@ -90,10 +96,7 @@ func near(t *testing.T, what string, got, want time.Duration) {
 // TestDeregisteringMayFail: it is a courtesy, and no reason to leave a binding.
 func TestDeregisteringMayFail(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-		w.deregister = 10 * time.Second
-		w.stopListening()
-		p := w.start()
-		w.awaitReady(p)
+		p := w.startToDeregister(10 * time.Second)
 		w.setFault(func(call elbemu.Call) elbemu.Fault {
 			if call.Action == "DeregisterTargets" {
 				return elbemu.Throttle()
@@ -110,10 +113,7 @@ func TestDeregisteringMayFail(t *testing.T) {
 // TestDeregistersNoStranger: a target group with other tags is nobody's to touch.
 func TestDeregistersNoStranger(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-		w.deregister = 10 * time.Second
-		w.stopListening()
-		p := w.start()
-		w.awaitReady(p)
+		p := w.startToDeregister(10 * time.Second)
 		w.retag(w.ledger.now().Ports[0].TargetGroupARN, elb.TagLease, "lb-30000/another/9")
 		p.term()
 		if n := w.agentCalls("DeregisterTargets"); n != 0 {

@@ -2,7 +2,6 @@ package lifecycle
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/portlease/portlease/shared/api"
@@ -36,20 +35,9 @@ func (a *Agent) vacatePort(ctx context.Context, h *holding, p api.ClaimedPort) e
 		}
 		h.learn(p.Fence, func(b *binding) { b.targetGroup = group })
 	}
-	tags, err := a.LoadBalancer.Tags(ctx, group)
-	if err != nil {
+	own, err := a.own(ctx, elb.TagsOf(h.claim, p.Fence), []string{group})
+	if err != nil || len(own) == 0 {
 		return err
 	}
-	m, exists := tags[group]
-	if !exists {
-		return nil
-	}
-	if got, ok := elb.ReadTags(m); !ok || got != elb.TagsOf(h.claim, p.Fence) {
-		return foreign(group, m)
-	}
-	err = a.LoadBalancer.DeregisterTargets(ctx, group, []elb.Target{{IP: h.claim.FormerIP, Port: p.TargetPort}})
-	if errors.Is(err, elb.ErrTargetGroupGone) {
-		return nil
-	}
-	return err
+	return a.deregisterTarget(ctx, group, elb.Target{IP: h.claim.FormerIP, Port: p.TargetPort})
 }
