@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -263,5 +264,10 @@ func (p *Pod) Annotations(ctx context.Context) (map[string]string, error) {
 // Call makes one call to an allocator replica as this pod and gives the status
 // and body.
 func (p *Pod) Call(ctx context.Context, a *Replica, method, path, token, body string) (int, string, error) {
-	return a.Call(ctx, method, api.ClaimPath(p.rig.Games, p.Name)+path, token, body)
+	return p.CallBy(ctx, p.rig.HTTP(), a, method, path, token, body)
+}
+
+// CallBy is Call by a client of the caller's own, which may keep its connection.
+func (p *Pod) CallBy(ctx context.Context, client *http.Client, a *Replica, method, path, token, body string) (int, string, error) {
+	return call(ctx, client, method, a.URL()+api.ClaimPath(p.rig.Games, p.Name)+path, token, body)
 }

@@ -28,7 +28,7 @@ func (p *Pod) Delete(ctx context.Context) error {
 
 // Say posts to the agent's local API, as the game and the preStop hook do.
 func (p *Pod) Say(ctx context.Context, path string) error {
-	status, body, err := p.rig.call(ctx, http.MethodPost, "http://"+p.local+path, "", "")
+	status, body, err := call(ctx, p.rig.HTTP(), http.MethodPost, "http://"+p.local+path, "", "")
 	if err == nil && status != http.StatusNoContent {
 		err = fmt.Errorf("the agent of %s answers %d to %s: %s", p.Name, status, path, body)
 	}

@@ -173,7 +173,7 @@ func (r *Rig) client(once bool) *http.Client {
 	return &http.Client{
 		Timeout: 30 * time.Second,
 		Transport: checked{r, &http.Transport{
-			TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, DisableKeepAlives: once,
+			TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: !once, DisableKeepAlives: once,
 		}},
 	}
 }
@@ -181,20 +181,20 @@ func (r *Rig) client(once bool) *http.Client {
 // Call makes one call to this replica and gives status and body, whatever they
 // are.
 func (a *Replica) Call(ctx context.Context, method, path, token, body string) (int, string, error) {
-	return a.rig.call(ctx, method, a.URL()+path, token, body)
+	return call(ctx, a.rig.HTTP(), method, a.URL()+path, token, body)
 }
 
 // Get asks for a URL, with a bearer token if there is one, and gives the body of
 // a 200; anything else is an error.
 func (r *Rig) Get(ctx context.Context, url, token string) (string, error) {
-	status, body, err := r.call(ctx, http.MethodGet, url, token, "")
+	status, body, err := call(ctx, r.HTTP(), http.MethodGet, url, token, "")
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("%s answered %d: %s", url, status, body)
 	}
 	return body, err
 }
 
-func (r *Rig) call(ctx context.Context, method, url, token, body string) (int, string, error) {
+func call(ctx context.Context, client *http.Client, method, url, token, body string) (int, string, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return 0, "", fmt.Errorf("calling %s: %w", url, err)
@@ -202,7 +202,7 @@ func (r *Rig) call(ctx context.Context, method, url, token, body string) (int, s
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	answer, err := r.HTTP().Do(req)
+	answer, err := client.Do(req)
 	if err != nil {
 		return 0, "", fmt.Errorf("calling %s: %w", url, err)
 	}

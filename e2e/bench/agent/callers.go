@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -137,27 +135,15 @@ func (c *caller) send(ctx context.Context, method, path string, body, answer any
 	if err != nil {
 		return err
 	}
-	url := c.bench.Replicas[0].URL() + api.ClaimPath(c.bench.Games, c.name) + path
-	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(text))
+	status, got, err := c.pod.CallBy(ctx, c.http, c.bench.Replicas[0], method, path, c.token, string(text))
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("%s %s answered %d: %s", method, path, resp.StatusCode, got)
+	if status < 200 || status > 299 {
+		return fmt.Errorf("%s %s answered %d: %s", method, path, status, got)
 	}
 	if answer == nil {
 		return nil
 	}
-	return json.Unmarshal(got, answer)
+	return json.Unmarshal([]byte(got), answer)
 }
