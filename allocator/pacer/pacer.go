@@ -161,9 +161,9 @@ func (p *Pacer) Unbind(ctx context.Context, portLease string) (now bool, err err
 }
 
 // Spare asks for the calls that an agent's deleting so many bindings takes, after
-// deregistering their targets if it wants to, and the janitor's confirming it. That is a call more than the janitor alone needs, so
-// agents may only while nobody misses it: many that stop together are released
-// sooner without them.
+// deregistering their targets if it wants to, and the janitor's confirming it. That
+// is more than the janitor alone needs, so agents may only while nobody misses it:
+// many that stop together are released sooner without them.
 func (p *Pacer) Spare(ctx context.Context, claim string, bindings int, deregister bool) (now bool, err error) {
 	cost := budget.SpareCost
 	if deregister {
