@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/portlease/portlease/shared/api"
@@ -139,8 +140,7 @@ func (a *Agent) bindPort(ctx context.Context, h *holding, p api.ClaimedPort) err
 		}); err != nil {
 			return err
 		}
-		h.record(p.Fence, func(q *api.ClaimedPort) { q.TargetGroupARN, q.ListenerARN = found.targetGroup, "" })
-		p.ListenerARN = ""
+		h.record(p.Fence, func(q *api.ClaimedPort) { q.TargetGroupARN = found.targetGroup })
 	}
 	err = a.connect(ctx, h, p, &found)
 	h.learn(p.Fence, func(b *binding) { b.listener = found.listener })
@@ -153,14 +153,13 @@ func (a *Agent) bindPort(ctx context.Context, h *holding, p api.ClaimedPort) err
 	if err := a.LoadBalancer.DeregisterTargets(ctx, found.targetGroup, found.strangers); err != nil {
 		return err
 	}
-	if found.listener != p.ListenerARN {
-		if err := a.Allocator.Bound(ctx, a.Pod.Namespace, a.Pod.Name, api.BoundRequest{
-			ClaimUID: h.claim.UID, Fence: p.Fence, ListenerARN: found.listener,
-		}); err != nil {
-			return err
-		}
-		h.record(p.Fence, func(q *api.ClaimedPort) { q.ListenerARN = found.listener })
+	// The same listener is reported too: the port may count as damaged.
+	if err := a.Allocator.Bound(ctx, a.Pod.Namespace, a.Pod.Name, api.BoundRequest{
+		ClaimUID: h.claim.UID, Fence: p.Fence, ListenerARN: found.listener,
+	}); err != nil {
+		return err
 	}
+	h.record(p.Fence, func(q *api.ClaimedPort) { q.ListenerARN = found.listener })
 	h.learn(p.Fence, func(b *binding) { b.bound = true })
 	return nil
 }
@@ -177,7 +176,10 @@ func (a *Agent) connect(ctx context.Context, h *holding, p api.ClaimedPort, f *f
 		registering <- a.register(ctx, f.targetGroup, p.TargetPort)
 	}()
 	var err error
-	if f.listener == "" {
+	if f.damaged != "" {
+		err = a.deleteOwn(ctx, elb.TagsOf(h.claim, p.Fence), f.damaged)
+	}
+	if err == nil && f.listener == "" {
 		if err = a.setAttributes(ctx, h, p, f.targetGroup); err == nil {
 			f.listener, err = a.LoadBalancer.CreateListener(ctx, elb.ListenerSpec{
 				LoadBalancerARN: h.claim.LoadBalancer.ARN, Port: p.ListenerPort, Protocol: p.Protocol,
@@ -199,7 +201,9 @@ func (a *Agent) createTargetGroup(ctx context.Context, h *holding, p api.Claimed
 type found struct {
 	targetGroup string
 	listener    string
-	registered  bool
+	// damaged is the listener that was made for this port, and changed by hand since.
+	damaged    string
+	registered bool
 	// strangers are targets that are not this pod, such as its address before its
 	// sandbox was made anew.
 	strangers []elb.Target
@@ -212,14 +216,13 @@ func (a *Agent) inspect(ctx context.Context, h *holding, p api.ClaimedPort) (fou
 	if known.targetGroup == "" {
 		return found{}, nil
 	}
+	f := found{targetGroup: known.targetGroup}
 	targets, err := a.LoadBalancer.Targets(ctx, known.targetGroup)
 	if errors.Is(err, elb.ErrTargetGroupGone) {
-		return found{}, nil
-	}
-	if err != nil {
+		f.targetGroup = ""
+	} else if err != nil {
 		return found{}, err
 	}
-	f := found{targetGroup: known.targetGroup}
 	for _, t := range targets {
 		switch {
 		case t.Leaving():
@@ -238,8 +241,11 @@ func (a *Agent) inspect(ctx context.Context, h *holding, p api.ClaimedPort) (fou
 		return found{}, err
 	}
 	for _, l := range listeners {
-		if l.Port == p.ListenerPort && len(l.TargetGroupARNs) == 1 && l.TargetGroupARNs[0] == f.targetGroup {
+		switch {
+		case f.targetGroup != "" && l.Port == p.ListenerPort && l.Protocol == string(p.Protocol) && slices.Equal(l.TargetGroupARNs, []string{f.targetGroup}):
 			f.listener = l.ARN
+		case l.ARN == known.listener:
+			f.damaged = l.ARN
 		}
 	}
 	return f, nil

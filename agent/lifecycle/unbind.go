@@ -123,7 +123,13 @@ func (a *Agent) deleteUnseen(ctx context.Context, l leftover) error {
 			arns = append(arns, one.ARN)
 		}
 	}
-	own, err := a.own(ctx, l.tags, arns)
+	return a.deleteOwn(ctx, l.tags, arns...)
+}
+
+// deleteOwn deletes listeners that carry these tags; errForeign, and none is
+// deleted, if one carries others.
+func (a *Agent) deleteOwn(ctx context.Context, tags elb.Tags, arns ...string) error {
+	own, err := a.own(ctx, tags, arns)
 	if err != nil {
 		return err
 	}

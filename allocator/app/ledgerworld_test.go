@@ -74,6 +74,8 @@ func (c *cloud) Offers(string, int) bool { return true }
 
 func (c *cloud) TargetGroups(context.Context) ([]elb.TargetGroup, error) { return nil, nil }
 
+func (c *cloud) Targets(context.Context, string) ([]elb.Target, error) { return nil, nil }
+
 // Tags are somebody else's, because only those are asked for here.
 func (c *cloud) Tags(_ context.Context, arns ...string) (map[string]map[string]string, error) {
 	tags := make(map[string]map[string]string)

@@ -41,6 +41,11 @@ func (p paced) TargetGroups(ctx context.Context) ([]elb.TargetGroup, error) {
 	return look(ctx, p.pay, 1, func() ([]elb.TargetGroup, error) { return p.Client.TargetGroups(ctx) })
 }
 
+// Targets pays for one call.
+func (p paced) Targets(ctx context.Context, targetGroupARN string) ([]elb.Target, error) {
+	return look(ctx, p.pay, 1, func() ([]elb.Target, error) { return p.Client.Targets(ctx, targetGroupARN) })
+}
+
 // Tags pays for one call for every batch.
 func (p paced) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
 	return look(ctx, p.pay, elb.DescribeCalls(len(arns)), func() (map[string]map[string]string, error) { return p.Client.Tags(ctx, arns...) })

@@ -18,7 +18,7 @@ func (s *Service) TargetGroup(ctx context.Context, h Holder, req api.TargetGroup
 			return api.Errorf(api.Invalid, "target group %q is not one with the name %s of its fence beside load balancer %s", req.TargetGroupARN, name, p.LoadBalancerARN)
 		}
 		if p.TargetGroupARN != req.TargetGroupARN {
-			p.TargetGroupARN, p.ListenerARN, p.State, p.Restored = req.TargetGroupARN, "", ledger.Claimed, false
+			p.TargetGroupARN, p.State, p.Restored = req.TargetGroupARN, ledger.Claimed, false
 		}
 		return nil
 	})

@@ -100,7 +100,7 @@ func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], lo
 	}
 	answer.Claim = s.wire(r, ports)
 	for i, p := range answer.Claim.Ports {
-		if p.ListenerARN == "" || i < len(before) && before[i].Fence != p.Fence {
+		if ports[i].State != ledger.Bound || i < len(before) && before[i].Fence != p.Fence {
 			answer.Rebind = append(answer.Rebind, p.Fence.Lease)
 		}
 	}

@@ -18,8 +18,9 @@ const sightings = 3
 
 // Audit lists AWS and deletes the orphans of this ledger: what carries its id,
 // and what no holding accounts for. A load balancer that cannot be listed is
-// skipped and named in the error.
+// skipped and named in the error. Damaged bindings are given to their agents.
 func (j *Janitor) Audit(ctx context.Context) error {
+	before := j.Ports.View()
 	listed, listErr := j.Listings.List(ctx)
 	groups, err := j.AWS.TargetGroups(ctx)
 	if err != nil {
@@ -43,7 +44,7 @@ func (j *Janitor) Audit(ctx context.Context) error {
 	}
 	j.suspects = suspects
 	j.forgetForeign(listed, groups)
-	return errors.Join(append(errs, j.blockForeign(ctx, listed))...)
+	return errors.Join(append(errs, j.blockForeign(ctx, listed), j.mend(ctx, before, listed, groups))...)
 }
 
 // foreignFor is in how many audits a resource's tags must say that it is not this

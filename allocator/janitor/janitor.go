@@ -25,6 +25,7 @@ import (
 type AWS interface {
 	TargetGroups(ctx context.Context) ([]elb.TargetGroup, error)
 	Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error)
+	Targets(ctx context.Context, targetGroupARN string) ([]elb.Target, error)
 	DeleteListener(ctx context.Context, arn string) error
 	DeleteTargetGroup(ctx context.Context, arn string) error
 }
@@ -73,6 +74,10 @@ type Janitor struct {
 	foreign map[string]int
 	// suspects counts in how many audits in a row an ARN was unaccounted for.
 	suspects map[string]int
+	// damaged is port lease → version for which the last audit saw a damaged binding.
+	damaged map[string]string
+	// targetsOf is the port lease whose targets were looked at last.
+	targetsOf string
 
 	// Sweep's.
 

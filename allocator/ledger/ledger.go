@@ -54,7 +54,9 @@ type Port struct {
 	// TargetGroupARN is the licence to create the listener. Once it is recorded
 	// the port is not free before that target group is gone.
 	TargetGroupARN string `json:"targetGroupARN,omitempty"`
-	ListenerARN    string `json:"listenerARN,omitempty"`
+	// ListenerARN is the listener that was reported last. While the port is not
+	// bound it may be gone, or damaged.
+	ListenerARN string `json:"listenerARN,omitempty"`
 	// Restored is a lease that was lost and written again, until its target group
 	// is recorded anew: there may be a binding that the ledger has forgotten.
 	Restored bool `json:"restored,omitempty"`

@@ -157,8 +157,10 @@ func (h *history) judgeConfirmed(before ledger.Port) error {
 			return fmt.Errorf("S2: target group %s is still there", g.ARN)
 		}
 	}
+	lease := ledger.PortName(ledger.LoadBalancerID(before.LoadBalancerARN), before.ListenerPort)
 	for _, l := range s.Listeners {
-		if l.ARN == before.ListenerARN {
+		// Somebody may have moved or redirected it: its tags tell.
+		if t, ok := elb.ReadTags(l.Tags); ok && t.Ledger == h.ledger && t.Fence() == before.Fence(lease) {
 			return fmt.Errorf("S2: listener %s is still there", l.ARN)
 		}
 	}
