@@ -93,6 +93,9 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 		server.TLS = &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}
 	}
 	log.InfoContext(ctx, "allocator started", "version", daemon.Version(), "listen", listener.Addr().String(), "namespace", c.Namespace, "pools", len(file.Pools))
+	if c.DryRun {
+		log.WarnContext(ctx, "dry run: the janitor takes nothing back and deletes nothing")
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx, listener) })
 	group.Go(func() error { return p.work(ctx, file, text, elb.New(*doors.AWS)) })

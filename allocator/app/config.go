@@ -28,6 +28,8 @@ type Config struct {
 	AgentGrace    time.Duration
 	SweepEvery    time.Duration
 	AuditEvery    time.Duration
+	// DryRun has the janitor say what it would do, and do nothing.
+	DryRun bool
 
 	LogLevel string
 }
@@ -50,6 +52,7 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.Duration(&c.AgentGrace, "agent-grace", "PORTLEASE_AGENT_GRACE", 30*time.Second, "how long a stopping agent may take to unbind before the janitor does")
 	s.Duration(&c.SweepEvery, "sweep-every", "PORTLEASE_SWEEP_EVERY", 2*time.Second, "how often the janitor looks at the ledger")
 	s.Duration(&c.AuditEvery, "audit-every", "PORTLEASE_AUDIT_EVERY", 30*time.Second, "how often load balancers are listed")
+	s.Bool(&c.DryRun, "dry-run", "PORTLEASE_DRY_RUN", false, "the janitor only says what it would take back and delete; ports that pods give back then stay theirs")
 	s.String(&c.LogLevel, "log-level", "PORTLEASE_LOG_LEVEL", "info", "debug, info, warn or error")
 	s.Check("listen", c.validateTLS)
 	s.Check("claim-duration", func() error {

@@ -109,13 +109,15 @@ func TestHelpListsEverySetting(t *testing.T) {
 		value := "debug" // is also good as a name
 		if d, err := time.ParseDuration(row[2]); err == nil {
 			value = (d + time.Second).String()
+		} else if row[2] == "false" {
+			value = "true"
 		}
 		base := map[string]string{"PORTLEASE_TLS_CERT": "c", "PORTLEASE_TLS_KEY": "k", "PORTLEASE_IDENTITY": "i"}
 		before, err := parse(base)
 		if err != nil {
 			t.Fatal(err)
 		}
-		byFlag, err := parse(base, flag, value)
+		byFlag, err := parse(base, flag+"="+value)
 		if err != nil {
 			t.Fatalf("%s %s: %v", flag, value, err)
 		}

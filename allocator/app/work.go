@@ -71,7 +71,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
 			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, MayUnbind: pay.Unbind, Prepaid: withPrepaid,
-			LookAtPod: pods.Look, Warn: pods.Warn, Count: p.countJanitor, Now: time.Now, Log: p.log,
+			LookAtPod: pods.Look, Warn: pods.Warn, Count: p.countJanitor, Now: time.Now, Log: p.log, DryRun: p.DryRun,
 		}),
 	}
 	p.measure(leases, desk, pay)

@@ -44,7 +44,7 @@ func (j *Janitor) Audit(ctx context.Context) error {
 	}
 	j.suspects = suspects
 	j.forgetForeign(listed, groups)
-	return errors.Join(append(errs, j.blockForeign(ctx, listed), j.mend(ctx, before, listed, groups))...)
+	return j.withhold(ctx, &j.audited, append(errs, j.blockForeign(ctx, listed), j.mend(ctx, before, listed, groups)))
 }
 
 // foreignFor is in how many audits a resource's tags must say that it is not this
@@ -165,10 +165,11 @@ func (j *Janitor) deleteOrphan(ctx context.Context, arn string, t elb.Tags, reas
 	if err := remove(ctx, arn); errors.Is(err, elb.ErrInUse) {
 		return nil // its listener was deleted a moment ago, or goes in the next audit
 	} else if err != nil {
-		return fmt.Errorf("deleting orphan %s: %w", arn, err)
+		return fmt.Errorf("deleting orphan %s (%s): %w", arn, reason, err)
 	}
 	j.Count(what, "orphan: "+reason)
 	j.Log.InfoContext(ctx, "orphan deleted", "arn", arn, "lease", t.Lease, "generation", t.Generation, "holder", t.Namespace+"/"+t.Pod, "reason", reason)
+	j.tell(ctx, t.Namespace, t.Pod, t.PodUID, "OrphanDeleted", fmt.Sprintf("%s was deleted: %s", arn, reason))
 	return nil
 }
 

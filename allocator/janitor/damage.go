@@ -146,8 +146,8 @@ func (j *Janitor) damagedTargets(ctx context.Context, r ledger.Record[ledger.Por
 // stays recorded, because whoever unbinds has to delete it wherever it is by now.
 // Whatever changed the port since it was read knows better.
 func (j *Janitor) damage(ctx context.Context, r ledger.Record[ledger.Port], reason string, damaged map[string]string) error {
+	damaged[r.Name] = r.Version
 	if j.damaged[r.Name] != r.Version {
-		damaged[r.Name] = r.Version
 		return nil
 	}
 	v := r.Value
@@ -155,10 +155,11 @@ func (j *Janitor) damage(ctx context.Context, r ledger.Record[ledger.Port], reas
 	if _, err := j.Ports.Update(ctx, r); errors.Is(err, ledger.ErrConflict) {
 		return nil
 	} else if err != nil {
-		return fmt.Errorf("recording damage of %s: %w", r.Name, err)
+		return fmt.Errorf("recording damage of %s (%s): %w", r.Name, reason, err)
 	}
 	j.Count("rebind", reason)
 	j.Log.WarnContext(ctx, "binding damaged by hand: its agent binds it again", "lease", r.Name, "port", v.ListenerPort, "generation", v.Generation,
 		"holder", v.Namespace+"/"+v.Pod, "reason", reason, "listener", v.ListenerARN, "targetGroup", v.TargetGroupARN)
-	return j.Warn(ctx, v.Namespace, v.Pod, v.PodUID, "BindingDamaged", fmt.Sprintf("port %d of %s: %s; the agent binds it again", v.ListenerPort, v.LoadBalancerARN, reason))
+	j.tell(ctx, v.Namespace, v.Pod, v.PodUID, "BindingDamaged", fmt.Sprintf("port %d of %s: %s; the agent binds it again", v.ListenerPort, v.LoadBalancerARN, reason))
+	return nil
 }

@@ -38,10 +38,10 @@ type Listings interface {
 	Offers(loadBalancerARN string, port int) bool
 }
 
-// Config is what a Janitor needs; all of it is required.
+// Config is what a Janitor needs; all of it but DryRun is required.
 type Config struct {
 	Ledger   string
-	Claims   ledger.Claims
+	Claims   ledger.Table[ledger.Claim]
 	Ports    ledger.Ports
 	AWS      AWS
 	Listings Listings
@@ -60,6 +60,8 @@ type Config struct {
 	Count func(action, reason string)
 	Now   func() time.Time
 	Log   *slog.Logger
+	// DryRun has the janitor say what it would do next, and do nothing.
+	DryRun bool
 }
 
 // Janitor sweeps one ledger. Sweep and Audit may run at the same time, neither of
@@ -78,6 +80,7 @@ type Janitor struct {
 	damaged map[string]string
 	// targetsOf is the port lease whose targets were looked at last.
 	targetsOf string
+	audited   notes
 
 	// Sweep's.
 
@@ -89,10 +92,14 @@ type Janitor struct {
 	later map[string]retry
 	// spent is whether the budget refused an unbinding in this sweep.
 	spent bool
+	swept notes
 }
 
 // New makes a Janitor.
 func New(c Config) *Janitor {
+	if c.DryRun {
+		c = dry(c)
+	}
 	return &Janitor{
 		Config: c, foreign: make(map[string]int), suspects: make(map[string]int),
 		warned: make(map[string]string), looked: make(map[string]time.Time), later: make(map[string]retry),
@@ -119,7 +126,25 @@ func (j *Janitor) Sweep(ctx context.Context) error {
 		}
 	}
 	j.tidy(claims, ports)
-	return errors.Join(errs...)
+	return j.withhold(ctx, &j.swept, errs)
+}
+
+// tell leaves an event about what was done, on the pod it was done for, whether
+// that still exists or not. The log has it anyway.
+func (j *Janitor) tell(ctx context.Context, namespace, pod, uid, reason, message string) {
+	if err := j.Warn(ctx, namespace, pod, uid, reason, message); err != nil {
+		j.Log.WarnContext(ctx, "event not written", "reason", reason, "err", err)
+	}
+}
+
+// withhold says what a dry run did not do, and gives the errors that are none of
+// that.
+func (j *Janitor) withhold(ctx context.Context, n *notes, errs []error) error {
+	defer n.over()
+	return n.withhold(errors.Join(errs...), func(what string) {
+		j.Count("withhold", "dry run")
+		j.Log.InfoContext(ctx, "withheld", "what", what)
+	})
 }
 
 // Hungry tells whether the budget held up the last sweep, so that the next should

@@ -34,10 +34,11 @@ func (j *Janitor) judge(ctx context.Context, r ledger.Record[ledger.Claim]) erro
 	r.Value.State = ledger.Ending
 	r.Value.RenewedAt = j.Now()
 	if _, err := j.Claims.Update(ctx, r); err != nil {
-		return fmt.Errorf("reclaiming %s: %w", r.Name, err)
+		return fmt.Errorf("reclaiming %s of %s/%s (pod gone and claim expired): %w", r.Name, v.Namespace, v.Pod, err)
 	}
 	j.Count("reclaim", "pod gone and claim expired")
 	j.Log.InfoContext(ctx, "claim reclaimed because its pod is gone and it expired", "holder", v.Namespace+"/"+v.Pod, "podUID", v.PodUID, "ports", len(v.Ports))
+	j.tell(ctx, v.Namespace, v.Pod, v.PodUID, "PortsReclaimed", fmt.Sprintf("the pod is gone and its claim was not renewed for %v: its %d ports are taken back", v.Duration, len(v.Ports)))
 	return nil
 }
 
@@ -62,7 +63,7 @@ func (j *Janitor) letGo(ctx context.Context, r ledger.Record[ledger.Port], agent
 	r.Value.TouchedAt = j.Now()
 	updated, err := j.Ports.Update(ctx, r)
 	if err != nil {
-		return fmt.Errorf("letting go of %s: %w", r.Name, err)
+		return fmt.Errorf("letting go of %s (%s): %w", r.Name, reason, err)
 	}
 	j.Count("let go", reason)
 	j.Log.InfoContext(ctx, "port let go", "lease", r.Name, "port", before.ListenerPort, "generation", before.Generation, "holder", before.Namespace+"/"+before.Pod, "reason", reason, "state", updated.Value.State)
@@ -124,7 +125,7 @@ func (j *Janitor) open(ctx context.Context, r ledger.Record[ledger.Port]) error 
 	r.Value = r.Value.Rest()
 	r.Value.TouchedAt = j.Now()
 	if _, err := j.Ports.Update(ctx, r); err != nil {
-		return fmt.Errorf("opening %s: %w", r.Name, err)
+		return fmt.Errorf("opening %s (cooldown over): %w", r.Name, err)
 	}
 	j.Count("open", "cooldown over")
 	j.Log.InfoContext(ctx, "cooldown over", "state", r.Value.State, "lease", r.Name, "port", r.Value.ListenerPort, "generation", r.Value.Generation)
@@ -148,7 +149,7 @@ func (j *Janitor) forget(ctx context.Context, r ledger.Record[ledger.Claim]) err
 		}
 	}
 	if err := j.Claims.Delete(ctx, r); err != nil {
-		return fmt.Errorf("forgetting %s: %w", r.Name, err)
+		return fmt.Errorf("forgetting %s (claim released): %w", r.Name, err)
 	}
 	j.Count("forget", "claim released")
 	j.Log.InfoContext(ctx, "claim released", "holder", r.Value.Namespace+"/"+r.Value.Pod, "podUID", r.Value.PodUID)

@@ -61,8 +61,10 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 	next := min(max(2*j.later[r.Name].wait, firstRetry), lastRetry)
 	j.later[r.Name] = retry{j.Now().Add(next), next}
 	if err != nil {
-		j.Count("unbind failed", "error")
-		return fmt.Errorf("unbinding %s: %w", r.Name, err)
+		if !errors.Is(err, errDryRun) {
+			j.Count("unbind failed", "error")
+		}
+		return fmt.Errorf("unbinding %s (released): %w", r.Name, err)
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func TestDamageByHandIsMended(t *testing.T) {
 				return whole(r, now, p.IP)
 			}))
 			check(t, r)
-			must(t, p.Terminate(ctx))
+			must(t, told(r, p, "BindingDamaged"), p.Terminate(ctx))
 		})
 	}
 	_, err = r.ELB().DeleteTargetGroup(ctx, &elbv2.DeleteTargetGroupInput{TargetGroupArn: aws.String(theirs)})

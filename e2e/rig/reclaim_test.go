@@ -1,6 +1,7 @@
 package rig_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -122,6 +123,18 @@ func bindingOf(t *testing.T, r *rig.Rig, p *rig.Pod) binding {
 	return b
 }
 
+// told waits for the allocator's event on a pod, whether that is still there or not.
+func told(r *rig.Rig, p *rig.Pod, reason string) error {
+	ctx := context.Background()
+	return rig.Eventually(ctx, "event "+reason+" on pod "+p.Name, func() error {
+		events, err := r.Admin.CoreV1().Events(r.Games).List(ctx, metav1.ListOptions{FieldSelector: "reason=" + reason + ",involvedObject.uid=" + p.UID})
+		if err == nil && len(events.Items) == 0 {
+			err = fmt.Errorf("there is none yet")
+		}
+		return err
+	})
+}
+
 // TestTwoKeys is S4: a crashed agent's port stays as long as its pod exists,
 // however long the claim has expired, and a deleted pod's as long as its claim
 // has not expired.
@@ -133,13 +146,7 @@ func TestTwoKeys(t *testing.T) {
 	must(t, silent.Pause())
 
 	// The first key alone: the claim expires and the pod lives.
-	must(t, rig.Eventually(ctx, "the event on the silent pod", func() error {
-		events, err := r.Admin.CoreV1().Events(r.Games).List(ctx, metav1.ListOptions{FieldSelector: "reason=PortClaimNotRenewed,involvedObject.uid=" + silent.UID})
-		if err == nil && len(events.Items) == 0 {
-			err = fmt.Errorf("there is none yet")
-		}
-		return err
-	}))
+	must(t, told(r, silent, "PortClaimNotRenewed"))
 	port, err := silent.PortOf(ctx)
 	must(t, err)
 	if port.Value.State != ledger.Bound {

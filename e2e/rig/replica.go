@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -28,6 +29,7 @@ type Replica struct {
 	log     string // path of its log
 	kube    *link
 	aws     *link
+	flags   []string // that it always has
 	process part
 }
 
@@ -53,14 +55,21 @@ func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*
 	if a.aws, err = r.newLink(func() (string, error) { return r.emulator.Addr, nil }); err != nil {
 		return nil, err
 	}
-	a.process, err = a.newProcess([]string{
+	a.flags = []string{
 		"-listen", a.address, "-tls-cert", r.identity.certFile, "-tls-key", r.identity.keyFile, "-pools", r.poolFile(),
 		"-namespace", r.Namespace, "-identity", a.name, "-kubeconfig", kubeconfig,
 		"-claim-duration", r.ClaimDuration.String(), "-renew-every", r.RenewEvery.String(),
 		"-agent-grace", r.AgentGrace.String(), "-sweep-every", r.SweepEvery.String(), "-audit-every", r.AuditEvery.String(),
 		"-log-level", r.LogLevel,
-	})
-	return a, err
+	}
+	return a, a.Configure()
+}
+
+// Configure sets which further flags it has from its next start on. It must not be
+// running.
+func (a *Replica) Configure(flags ...string) (err error) {
+	a.process, err = a.newProcess(slices.Concat(a.flags, flags))
+	return err
 }
 
 func (a *Replica) newProcess(args []string) (part, error) {
