@@ -20,9 +20,9 @@ import (
 //   - targetgroup (the licence to create a listener) and conflict (another port)
 //     look here.
 //   - A renewal of a pod that is gone prolongs its claim only while its token is
-//     believed: reviewFor here, and some ten seconds in the API server's own
+//     believed: podReviewFor here, and some ten seconds in the API server's own
 //     memory of tokens, which end with their pod. That delays its reclaim by
-//     less than one renewal, and grants nothing.
+//     as much if its agent lives on, and grants nothing.
 //   - bound, release and DELETE of a pod that is gone tell the ledger what is in
 //     AWS, and give back. That is welcome from whoever held the port.
 func (c Config) pods(e *echo.Echo, prove *prover) {

@@ -17,9 +17,12 @@ import (
 )
 
 const (
-	// reviewFor is how long a review is believed. It is short, because a token
-	// may be revoked; that its pod still exists is asked separately.
-	reviewFor = 10 * time.Second
+	// podReviewFor is how long the review of a pod's token is believed: some of its
+	// renewals, each of which would cost a review otherwise. The token ends with its
+	// pod; that this still exists is asked separately where something is granted.
+	podReviewFor = time.Minute
+	// personReviewFor is short, because a person's token may be revoked.
+	personReviewFor = 10 * time.Second
 	// reviewTimeout bounds a review, which goes on when who asked first has gone.
 	reviewTimeout = 10 * time.Second
 	// reviewsKept bounds the memory for tokens, all of them good once: more than the
@@ -96,16 +99,16 @@ func (r *reviews) of(ctx context.Context, kind tokenKind, token string, mayAsk f
 
 func (r *reviews) ask(ctx context.Context, key tokenKey, token string) (kubepod.Caller, error) {
 	asked := r.now()
-	prove := r.callers.ReviewPod
+	prove, believed := r.callers.ReviewPod, podReviewFor
 	if key.kind == ofPerson {
-		prove = r.callers.ReviewPerson
+		prove, believed = r.callers.ReviewPerson, personReviewFor
 	}
 	c, err := prove(ctx, token)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case err == nil:
-		r.known.put(key, review{c, believedUntil(token, asked)})
+		r.known.put(key, review{c, believedUntil(token, asked, believed)})
 	case failedProof(err):
 		r.known.drop(key)
 	}
@@ -122,10 +125,9 @@ var errUnauthenticated = &api.Problem{Code: api.Unauthenticated}
 // believedUntil is when a token that was good at a time has to be reviewed
 // again: at its own expiry, if that comes first. Only tokens that were reviewed
 // are read, so what they say of themselves is the issuer's word. A clock that
-// goes after the issuer's makes that late by as much, and never by more than
-// reviewFor.
-func believedUntil(token string, asked time.Time) time.Time {
-	until := asked.Add(reviewFor)
+// goes after the issuer's makes that late by as much, and never by more than most.
+func believedUntil(token string, asked time.Time, most time.Duration) time.Time {
+	until := asked.Add(most)
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return until // not a JWT: what it is, only its issuer knows
@@ -140,7 +142,7 @@ func believedUntil(token string, asked time.Time) time.Time {
 	if err := json.Unmarshal(text, &claims); err != nil || claims.Exp == nil {
 		return until
 	}
-	if left := max(*claims.Exp-float64(asked.Unix()), 0); left < reviewFor.Seconds() {
+	if left := max(*claims.Exp-float64(asked.Unix()), 0); left < most.Seconds() {
 		return asked.Add(time.Duration(left * float64(time.Second)))
 	}
 	return until

@@ -26,14 +26,14 @@ func TestAReviewIsNotBelievedPastTheTokensExpiry(t *testing.T) {
 		// believed is for how long.
 		believed time.Duration
 	}{
-		{"long to go", func(now time.Time) string { return jwt(fmt.Sprintf(`{"exp":%d}`, now.Unix()+3600)) }, 10 * time.Second},
+		{"long to go", func(now time.Time) string { return jwt(fmt.Sprintf(`{"exp":%d}`, now.Unix()+3600)) }, time.Minute},
 		{"three seconds to go", func(now time.Time) string { return jwt(fmt.Sprintf(`{"exp":%d}`, now.Unix()+3)) }, 3 * time.Second},
 		{"over, by a clock that is fast", func(now time.Time) string { return jwt(fmt.Sprintf(`{"exp":%d}`, now.Unix()-1)) }, 0},
-		{"an exponent", func(time.Time) string { return jwt(`{"exp":1e300}`) }, 10 * time.Second},
-		{"no expiry", func(time.Time) string { return jwt(`{}`) }, 10 * time.Second},
-		{"no JSON", func(time.Time) string { return jwt(`nonsense`) }, 10 * time.Second},
-		{"an expiry of another kind", func(time.Time) string { return jwt(`{"exp":"soon"}`) }, 10 * time.Second},
-		{"no JWT", func(time.Time) string { return "game-0" }, 10 * time.Second},
+		{"an exponent", func(time.Time) string { return jwt(`{"exp":1e300}`) }, time.Minute},
+		{"no expiry", func(time.Time) string { return jwt(`{}`) }, time.Minute},
+		{"no JSON", func(time.Time) string { return jwt(`nonsense`) }, time.Minute},
+		{"an expiry of another kind", func(time.Time) string { return jwt(`{"exp":"soon"}`) }, time.Minute},
+		{"no JWT", func(time.Time) string { return "game-0" }, time.Minute},
 	} {
 		w := newWorld()
 		w.now = w.now.Truncate(time.Second) // an expiry has whole seconds
@@ -52,6 +52,20 @@ func TestAReviewIsNotBelievedPastTheTokensExpiry(t *testing.T) {
 		before := w.reviews[token]
 		if ask(); w.reviews[token] != before+1 {
 			t.Errorf("%s: believed for longer than %v", test.name, test.believed)
+		}
+	}
+}
+
+// TestAPersonsReviewIsBelievedShortly, because people's tokens are revoked.
+func TestAPersonsReviewIsBelievedShortly(t *testing.T) {
+	w := newWorld()
+	for n, after := range []time.Duration{0, 10*time.Second - 1, 1} {
+		w.now = w.now.Add(after)
+		if out := w.ask(t, "GET", api.PathPools, "person", http.NoBody); out.Code != http.StatusOK {
+			t.Fatalf("%d %s", out.Code, out.Body)
+		}
+		if want := 1 + n/2; w.reviews["person"] != want {
+			t.Errorf("ask %d: reviewed %d times, want %d", n, w.reviews["person"], want)
 		}
 	}
 }

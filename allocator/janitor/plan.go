@@ -49,28 +49,34 @@ type Timing struct {
 // so nothing expires sooner than one full duration after its start.
 func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Port], age func(name, version string) time.Duration, t Timing) []Action {
 	var actions []Action
-	byName := make(map[string]ledger.Claim, len(claims))
-	holding := make(map[string]bool) // claim leases that a port still names
-	for _, c := range claims {
-		byName[c.Name] = c.Value
+	byName := make(map[string]*ledger.Claim, len(claims))
+	holding := make(map[string]bool, len(ports)) // claim leases that a port still names
+	for i := range claims {
+		byName[claims[i].Name] = &claims[i].Value
 	}
-	for _, p := range ports {
+	for i := range ports {
+		p := &ports[i]
 		if p.Value.Holder != "" {
 			holding[p.Value.Holder] = true
 		}
-		if kind, due := planPort(p, byName, age, t); due {
-			actions = append(actions, Action{Kind: kind, Port: &p, Agent: byName[p.Value.Holder].Agent})
+		if kind, due := planPort(p, byName[p.Value.Holder], age, t); due {
+			a := Action{Kind: kind, Port: p}
+			if holder := byName[p.Value.Holder]; holder != nil {
+				a.Agent = holder.Agent
+			}
+			actions = append(actions, a)
 		}
 	}
-	for _, c := range claims {
+	for i := range claims {
+		c := &claims[i]
 		switch c.Value.State {
 		case ledger.Waiting, ledger.Granted:
 			if age(c.Name, c.Version) >= c.Value.Duration {
-				actions = append(actions, Action{Kind: Judge, Claim: &c})
+				actions = append(actions, Action{Kind: Judge, Claim: c})
 			}
 		case ledger.Ending:
 			if !holding[c.Name] {
-				actions = append(actions, Action{Kind: Forget, Claim: &c})
+				actions = append(actions, Action{Kind: Forget, Claim: c})
 			}
 		}
 	}
@@ -78,24 +84,24 @@ func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Por
 	return actions
 }
 
-func planPort(p ledger.Record[ledger.Port], claims map[string]ledger.Claim, age func(name, version string) time.Duration, t Timing) (Kind, bool) {
-	unchanged := age(p.Name, p.Version)
+// planPort says what a port asks for. holder is the claim that it names; nil if
+// there is none.
+func planPort(p *ledger.Record[ledger.Port], holder *ledger.Claim, age func(name, version string) time.Duration, t Timing) (Kind, bool) {
 	switch p.Value.State {
 	case ledger.Free, ledger.Blocked:
 		return "", false
 	case ledger.Claimed, ledger.Bound:
-		c, exists := claims[p.Value.Holder]
 		switch {
-		case !exists || !c.Lists(p.Value.Fence(p.Name)):
+		case holder == nil || !holder.Lists(p.Value.Fence(p.Name)):
 			return Verify, true
-		case c.State == ledger.Ending:
+		case holder.State == ledger.Ending:
 			return LetGo, true
 		}
 		return "", false
 	case ledger.Releasing:
-		return Unbind, p.Value.Agent != ledger.AgentUnbinding || unchanged >= t.AgentGrace
+		return Unbind, p.Value.Agent != ledger.AgentUnbinding || age(p.Name, p.Version) >= t.AgentGrace
 	case ledger.Cooldown:
-		return Open, unchanged >= p.Value.CooldownTime
+		return Open, age(p.Name, p.Version) >= p.Value.CooldownTime
 	}
 	return "", false
 }

@@ -1,10 +1,10 @@
 package kubelease
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,12 +38,12 @@ func newTable[T any](c codec[T], leases client.LeaseInterface, namespace string)
 // View implements ledger.Table. The order is by name.
 func (t *table[T]) View() []ledger.Record[T] {
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	// Names are much lighter to sort than records.
 	all := make([]ledger.Record[T], 0, len(t.seen))
-	for _, r := range t.seen {
-		all = append(all, r)
+	for _, name := range slices.Sorted(maps.Keys(t.seen)) {
+		all = append(all, t.seen[name])
 	}
-	t.mu.Unlock()
-	slices.SortFunc(all, func(a, b ledger.Record[T]) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }
 
@@ -126,6 +126,10 @@ func (t *table[T]) Delete(ctx context.Context, r ledger.Record[T]) error {
 func (t *table[T]) hear(l *coordinationv1.Lease, exists bool) error {
 	if !exists {
 		t.bury(l.Name, string(l.UID), l.ResourceVersion)
+		return nil
+	}
+	// Most that the watch says this process has written itself.
+	if known, ok := t.Peek(l.Name); ok && known.UID == string(l.UID) && known.Version == l.ResourceVersion {
 		return nil
 	}
 	_, err := t.learn(l)

@@ -45,7 +45,12 @@ func (s Server) Run(ctx context.Context, listener net.Listener) error {
 	if grace <= 0 {
 		grace = defaultGrace
 	}
+	// Each caller has a connection of its own and asks one thing at a time, which
+	// HTTP/1.1 does for less: a goroutine whose stack stays grown, and no framing.
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
 	server := &http.Server{
+		Protocols:         protocols,
 		Handler:           s.Handler,
 		TLSConfig:         s.TLS,
 		ReadHeaderTimeout: readHeaderTimeout,
