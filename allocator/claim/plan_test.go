@@ -33,7 +33,10 @@ func TestOpen(t *testing.T) {
 		if got := open(test.port, c); got != test.want {
 			t.Errorf("%s: %v for the pod that had it", test.name, got)
 		}
-		for _, other := range []ledger.Claim{{Namespace: "games", Pod: "game-1"}, {Namespace: "other", Pod: "game-0"}} {
+		for _, other := range []ledger.Claim{
+			{Namespace: "games", Pod: "game-1"}, {Namespace: "other", Pod: "game-0"},
+			{Namespace: "games", Pod: "game-01"}, {Namespace: "games", Pod: "game"},
+		} {
 			if got := open(test.port, other); got != test.wantForOthers {
 				t.Errorf("%s: %v for %s/%s", test.name, got, other.Namespace, other.Pod)
 			}

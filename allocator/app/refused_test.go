@@ -1,0 +1,268 @@
+package app_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// TestWhoIsGrantedNothing: a claim is for the pod that proved to be that pod, at an
+// address that is its own. Who is refused leaves nothing in the ledger.
+func TestWhoIsGrantedNothing(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*ledger.Pod, *api.ClaimRequest)
+		want   api.Code
+	}{
+		{"another pod's UID", func(_ *ledger.Pod, r *api.ClaimRequest) { r.PodUID = "uid-b" }, api.Forbidden},
+		{"another pod's address", func(_ *ledger.Pod, r *api.ClaimRequest) { r.PodIP = "10.0.0.2" }, api.Unsettled},
+		{"an address that the kubelet has not reported", func(p *ledger.Pod, _ *api.ClaimRequest) { p.IPs = nil }, api.Unsettled},
+		{"a pod on the host network", func(p *ledger.Pod, _ *api.ClaimRequest) { p.HostNetwork = true }, api.Invalid},
+		{"a pod that has ended", func(p *ledger.Pod, _ *api.ClaimRequest) { p.Terminal = true }, api.Forbidden},
+		{"a pod of the name that came after", func(p *ledger.Pod, _ *api.ClaimRequest) { p.UID = "uid-2" }, api.Forbidden},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newLedgerWorld(t, 2)
+			pod := &ledger.Pod{UID: "uid-a", IPs: []string{"10.0.0.1"}}
+			w.pods["a"], w.pods["b"] = pod, &ledger.Pod{UID: "uid-b", IPs: []string{"10.0.0.2"}}
+			req := api.ClaimRequest{
+				PodUID: "uid-a", PodIP: "10.0.0.1", Pool: "default",
+				Ports: []api.Port{{Name: "game", Protocol: api.TCP, TargetPort: 7777}},
+			}
+			test.change(pod, &req)
+			_, _, err := w.service.Claim(t.Context(), holderOf("a"), req)
+			w.refused(err, test.want)
+			if len(w.claims.rows) > 0 || len(w.ports.rows) > 0 {
+				t.Errorf("left in the ledger: %v, %v", w.claims.rows, w.ports.rows)
+			}
+		})
+	}
+}
+
+// TestAnEarlierClaimIsOver, even if the pod has the same ports with the same fences
+// again: its claim lease was deleted and made anew. What names the former one is
+// late, and changes nothing.
+func TestAnEarlierClaimIsOver(t *testing.T) {
+	w := newLedgerWorld(t, 2)
+	former := w.bind("a", "10.0.0.1")
+	w.claims.exchange(t, ledger.ClaimName(former.PodUID), w.claimLease("a").Value)
+	h, p := holderOf("a"), former.Ports[0]
+	before := w.claims.writes + w.ports.writes
+	other := strings.Replace(p.TargetGroupARN, "/000000000000", "/100000000000", 1)
+	for name, call := range map[string]func(context.Context) error{
+		"targetgroup": func(ctx context.Context) error {
+			return w.service.TargetGroup(ctx, h, api.TargetGroupRequest{ClaimUID: former.UID, Fence: p.Fence, TargetGroupARN: other})
+		},
+		"bound": func(ctx context.Context) error {
+			return w.service.Bound(ctx, h, api.BoundRequest{ClaimUID: former.UID, Fence: p.Fence, ListenerARN: p.ListenerARN})
+		},
+		"conflict": func(ctx context.Context) error {
+			_, err := w.service.Conflict(ctx, h, api.ConflictRequest{ClaimUID: former.UID, Fence: p.Fence})
+			return err
+		},
+		"release": func(ctx context.Context) error {
+			_, err := w.service.Release(ctx, h, api.ReleaseRequest{ClaimUID: former.UID})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.refused(call(t.Context()), api.Lost)
+		})
+	}
+	if err := w.service.Finish(t.Context(), h, former.UID, []string{p.Fence.Lease}); err != nil {
+		t.Errorf("finish: %v", err)
+	}
+	if after := w.claims.writes + w.ports.writes; after != before {
+		t.Errorf("%d writes", after-before)
+	}
+	w.keeps(former, ledger.Bound)
+}
+
+// TestALicenceIsForTheFenceThatHolds: whatever became of the port since it was
+// granted, its late report licenses no listener and leaves the record as it is.
+func TestALicenceIsForTheFenceThatHolds(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		fence  func(*api.Fence)
+		change func(*ledger.Port)
+	}{
+		{"a generation that is not planned", func(f *api.Fence) { f.Generation++ }, func(p *ledger.Port) { p.Generation++ }},
+		{"an epoch that is not planned", func(f *api.Fence) { f.Epoch = "x" }, func(p *ledger.Port) { p.Epoch = "x" }},
+		{"the port has a later holder", nil, func(p *ledger.Port) { p.Holder, p.Generation = "claim-uid-b", p.Generation+1 }},
+		{"the port has another holder of this generation", nil, func(p *ledger.Port) { p.Holder = "claim-uid-b" }},
+		{"the port is being released", nil, func(p *ledger.Port) { p.State = ledger.Releasing }},
+		{"the port cools down", nil, func(p *ledger.Port) { p.State, p.Holder = ledger.Cooldown, "" }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newLedgerWorld(t, 2)
+			c := w.bind("a", "10.0.0.1")
+			f, p := c.Ports[0].Fence, c.Ports[0]
+			row := w.ports.rows[f.Lease]
+			row.Value.TargetGroupARN, row.Value.ListenerARN = "", ""
+			test.change(&row.Value)
+			w.ports.rows[f.Lease] = row
+			if test.fence != nil {
+				test.fence(&f)
+				p.TargetGroupARN = strings.Replace(p.TargetGroupARN, p.TargetGroupName, elb.TargetGroupName("l", f), 1)
+			}
+			req := api.TargetGroupRequest{ClaimUID: c.UID, Fence: f, TargetGroupARN: p.TargetGroupARN}
+			w.refused(w.service.TargetGroup(t.Context(), holderOf("a"), req), api.Lost)
+			if after := w.ports.rows[f.Lease]; after.Value != row.Value {
+				t.Errorf("the port was %+v and is %+v", row.Value, after.Value)
+			}
+		})
+	}
+}
+
+// TestAConflictIsLookedInto: the word of an agent alone neither blocks a port nor
+// moves a claim.
+func TestAConflictIsLookedInto(t *testing.T) {
+	w := newLedgerWorld(t, 2)
+	c, err := w.claim("a", "10.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conflict := func() api.ClaimedPort {
+		t.Helper()
+		answer, err := w.service.Conflict(t.Context(), holderOf("a"), api.ConflictRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
+		if err != nil || len(answer.Ports) != 1 {
+			t.Fatalf("answered %+v, %v", answer, err)
+		}
+		return answer.Ports[0]
+	}
+	if p := conflict(); p.Fence != c.Ports[0].Fence {
+		t.Errorf("it moved from %+v to %+v although nobody is there", c.Ports[0], p)
+	}
+	w.keeps(c, ledger.Claimed)
+	w.cloud.foreign(c.Ports[0].ListenerPort)
+	if p := conflict(); p.ListenerPort == c.Ports[0].ListenerPort {
+		t.Errorf("it stays on port %d, where somebody else listens", p.ListenerPort)
+	}
+	if r := w.ports.rows[c.Ports[0].Fence.Lease].Value; r.State != ledger.Blocked || r.Foreign == "" {
+		t.Errorf("the port where somebody else listens is %+v", r)
+	}
+}
+
+// TestAPortThatIsSeenIsNotGranted: somebody's listener was there in the last listing,
+// whatever the ledger says.
+func TestAPortThatIsSeenIsNotGranted(t *testing.T) {
+	w := newLedgerWorld(t, 5)
+	for n := range 4 {
+		w.cloud.foreign(listenerPort + n)
+	}
+	c, err := w.claim("a", "10.0.0.1")
+	if err != nil || c.Ports[0].ListenerPort != listenerPort+4 {
+		t.Errorf("it is granted %+v, %v", c.Ports, err)
+	}
+	_, err = w.claim("b", "10.0.0.2")
+	w.refused(err, api.Exhausted)
+}
+
+// rival takes a port between another's reading and writing it.
+type rival struct {
+	*ledgerTable[ledger.Port]
+	takes func(ledger.Port) ledger.Port
+	lease string // that it took
+}
+
+func (r *rival) Update(ctx context.Context, p ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
+	if r.lease == "" {
+		r.lease = p.Name
+		row := r.rows[p.Name]
+		row.Value = r.takes(row.Value)
+		r.write(row)
+	}
+	return r.ledgerTable.Update(ctx, p)
+}
+
+// TestAPortThatARivalTookIsItsOwn: a compare-and-swap that was lost is decided anew,
+// and what was decided before is not written.
+func TestAPortThatARivalTookIsItsOwn(t *testing.T) {
+	w := newLedgerWorld(t, 2)
+	for n := range 2 {
+		name := ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort+n)
+		w.ports.exchange(t, name, ledger.Port{LoadBalancerARN: firstLB, ListenerPort: listenerPort + n, State: ledger.Free, Epoch: "e", Generation: 3})
+	}
+	r := &rival{ledgerTable: w.ports, takes: func(p ledger.Port) ledger.Port {
+		p.State, p.Holder, p.Generation = ledger.Claimed, "claim-uid-rival", p.Generation+1
+		return p
+	}}
+	w.service.Ports = r
+	c, err := w.claim("a", "10.0.0.1")
+	if err != nil || c.Ports[0].Fence.Lease == r.lease {
+		t.Errorf("it is granted %+v, %v", c.Ports, err)
+	}
+	if p := w.ports.rows[r.lease].Value; p.Holder != "claim-uid-rival" {
+		t.Errorf("the rival's port is %+v", p)
+	}
+}
+
+// TestNobodysWordFreesAPort: an agent that says it has unbound is not believed
+// before AWS has answered a deletion so.
+func TestNobodysWordFreesAPort(t *testing.T) {
+	w := newLedgerWorld(t, 1)
+	c := w.bind("a", "10.0.0.1")
+	answer, err := w.service.Release(t.Context(), holderOf("a"), api.ReleaseRequest{ClaimUID: c.UID})
+	if err != nil || !answer.Unbind {
+		t.Fatalf("released with %+v, %v", answer, err)
+	}
+	lease := c.Ports[0].Fence.Lease
+	if err := w.service.Finish(t.Context(), holderOf("a"), c.UID, []string{lease}); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.ports.rows[lease].Value; r.State != ledger.Releasing || r.Agent != ledger.AgentDone || r.TargetGroupARN != c.Ports[0].TargetGroupARN {
+		t.Errorf("the port is %+v", r)
+	}
+	_, err = w.claim("b", "10.0.0.2")
+	w.refused(err, api.Exhausted)
+}
+
+// TestAdoptionTakesProof: leases that are lost are written again only for a binding
+// that AWS has just as the agent presents it.
+func TestAdoptionTakesProof(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(w *ledgerWorld, p api.ClaimedPort)
+		want   api.Code // empty: adopted
+	}{
+		{"all as presented", func(*ledgerWorld, api.ClaimedPort) {}, ""},
+		{"a listener of another pod", func(w *ledgerWorld, p api.ClaimedPort) {
+			w.cloud.proofs[p.ListenerARN] = claim.Proof{PodUID: "uid-b", Fence: p.Fence}
+		}, api.Lost},
+		{"a listener of another generation", func(w *ledgerWorld, p api.ClaimedPort) {
+			f := p.Fence
+			f.Generation++
+			w.cloud.proofs[p.ListenerARN] = claim.Proof{PodUID: "uid-a", Fence: f}
+		}, api.Lost},
+		{"a listener of nobody's", func(w *ledgerWorld, p api.ClaimedPort) { delete(w.cloud.proofs, p.ListenerARN) }, api.Lost},
+		{"a listener that forwards elsewhere", func(w *ledgerWorld, p api.ClaimedPort) { w.cloud.foreign(p.ListenerPort) }, api.Lost},
+		{"no listener", func(w *ledgerWorld, p api.ClaimedPort) { delete(w.cloud.listeners, p.ListenerPort) }, api.Lost},
+		{"a pod that is gone", func(w *ledgerWorld, _ api.ClaimedPort) { delete(w.pods, "a") }, api.Lost},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newLedgerWorld(t, 2)
+			c := w.bind("a", "10.0.0.1")
+			p := c.Ports[0]
+			w.loseClaim("a")
+			delete(w.ports.rows, p.Fence.Lease)
+			test.change(w, p)
+			_, err := w.renew(c)
+			if test.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.keeps(c, ledger.Bound)
+				return
+			}
+			w.refused(err, test.want)
+			if len(w.claims.rows) > 0 || len(w.ports.rows) > 0 {
+				t.Errorf("left in the ledger: %v, %v", w.claims.rows, w.ports.rows)
+			}
+		})
+	}
+}
