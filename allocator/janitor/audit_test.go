@@ -1,0 +1,149 @@
+package janitor_test
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/janitor"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+const (
+	ledgerID  = "cluster/portlease"
+	orphanARN = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/pl-orphan/0123456789abcdef"
+)
+
+// stray is one target group that no lease speaks of.
+type stray struct {
+	tags    map[string]string
+	hidden  bool
+	deleted []string
+}
+
+func (s *stray) TargetGroups(context.Context) ([]elb.TargetGroup, error) {
+	if s.hidden || len(s.deleted) > 0 {
+		return nil, nil
+	}
+	return []elb.TargetGroup{{ARN: orphanARN, Name: elb.TargetGroupPrefix + "orphan"}}, nil
+}
+
+func (s *stray) Tags(context.Context, ...string) (map[string]map[string]string, error) {
+	return map[string]map[string]string{orphanARN: s.tags}, nil
+}
+
+func (s *stray) DeleteListener(_ context.Context, arn string) error {
+	s.deleted = append(s.deleted, arn)
+	return nil
+}
+
+func (s *stray) DeleteTargetGroup(_ context.Context, arn string) error {
+	s.deleted = append(s.deleted, arn)
+	return nil
+}
+
+// noListings is a load balancer without listeners.
+type noListings struct{}
+
+func (noListings) List(context.Context) (map[string][]elb.Listener, error) { return nil, nil }
+
+func (noListings) Listeners(context.Context, string) ([]elb.Listener, error) { return nil, nil }
+
+func (noListings) Offers(string, int) bool { return true }
+
+// trueClaims is a table of claims whose view is true.
+type trueClaims struct{ late[ledger.Claim] }
+
+func (c *trueClaims) Get(_ context.Context, name string) (ledger.Record[ledger.Claim], error) {
+	r, exists := c.Peek(name)
+	if !exists {
+		return r, ledger.ErrAbsent
+	}
+	return r, nil
+}
+
+func (*trueClaims) OfPodIP(context.Context, string) ([]ledger.Record[ledger.Claim], error) {
+	return nil, nil
+}
+
+// auditor gives a janitor for a stray, with what it finds out about its pod.
+func auditor(s *stray, pod func() *ledger.Pod, claims ...claimRecord) *janitor.Janitor {
+	s.tags = elb.Tags{
+		Ledger: ledgerID, Namespace: "games", Pod: "game-0", PodUID: "1",
+		Lease: fence.Lease, Epoch: fence.Epoch, Generation: fence.Generation,
+	}.Map()
+	return janitor.New(janitor.Config{
+		Ledger: ledgerID, Claims: &trueClaims{late[ledger.Claim]{claims}}, Ports: &still{}, AWS: s, Listings: noListings{}, Timing: timing,
+		MayUnbind: func(context.Context, string) (bool, error) { return true, nil },
+		LookAtPod: func(context.Context, string, string) (*ledger.Pod, error) { return pod(), nil },
+		Count:     func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+}
+
+// deletedIn is in which of so many audits the stray is deleted; 0: in none.
+func deletedIn(t *testing.T, j *janitor.Janitor, s *stray, audits int) int {
+	t.Helper()
+	for n := range audits {
+		if err := j.Audit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.deleted) > 0 {
+			if !slices.Equal(s.deleted, []string{orphanARN}) {
+				t.Errorf("deleted %v", s.deleted)
+			}
+			return n + 1
+		}
+	}
+	return 0
+}
+
+func noPod() *ledger.Pod { return nil }
+
+// TestAnOrphanIsSeenThreeTimes in a row, in listings of their own, before it is
+// deleted: one listing alone may be of before its lease was lost or after.
+func TestAnOrphanIsSeenThreeTimes(t *testing.T) {
+	var s stray
+	j := auditor(&s, noPod)
+	if n := deletedIn(t, j, &s, 2); n != 0 {
+		t.Errorf("deleted in audit %d", n)
+	}
+	s.hidden = true
+	if n := deletedIn(t, j, &s, 1); n != 0 {
+		t.Error("deleted although it was not listed")
+	}
+	s.hidden = false
+	if n := deletedIn(t, j, &s, 10); n != 3 {
+		t.Errorf("deleted in audit %d after it was not listed in one, want 3", n)
+	}
+}
+
+// TestAnOrphanOfALivePodIsKept: its agent will present it, and its claim is taken
+// up again. Once that claim stands without it, nobody will.
+func TestAnOrphanOfALivePodIsKept(t *testing.T) {
+	lives := func() *ledger.Pod { return &ledger.Pod{UID: "1"} }
+	other := api.Fence{Lease: "lb-30001", Epoch: "e", Generation: 1}
+	for _, test := range []struct {
+		name   string
+		pod    func() *ledger.Pod
+		claims []claimRecord
+		want   int
+	}{
+		{"no claim", lives, nil, 0},
+		{"a claim that waits", lives, []claimRecord{claimIn(ledger.Waiting)}, 0},
+		{"a claim that lists it", lives, []claimRecord{claimIn(ledger.Granted, fence)}, 0},
+		{"a claim with another port", lives, []claimRecord{claimIn(ledger.Granted, other)}, 3},
+		{"a pod of the name that came after", func() *ledger.Pod { return &ledger.Pod{UID: "2"} }, nil, 3},
+		{"a pod that has ended", func() *ledger.Pod { return &ledger.Pod{UID: "1", Terminal: true} }, nil, 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var s stray
+			if n := deletedIn(t, auditor(&s, test.pod, test.claims...), &s, 10); n != test.want {
+				t.Errorf("deleted in audit %d, want %d", n, test.want)
+			}
+		})
+	}
+}
