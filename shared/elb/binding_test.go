@@ -117,6 +117,28 @@ func TestAbsentIsSuccessWhateverAWSSays(t *testing.T) {
 	}
 }
 
+// TestADeletionIsNotBelievedUnlessAWSSaysSo: only a deletion's own answer frees a
+// port.
+func TestADeletionIsNotBelievedUnlessAWSSaysSo(t *testing.T) {
+	a := newAccount(t, elbemu.Config{})
+	ctx := t.Context()
+	group := a.group(1)
+	listener := must[string](t)(a.CreateListener(ctx, listenerSpec(a.loadBalancer("games"), group, 30000)))
+	for action, remove := range map[string]func() error{
+		"DeleteListener":    func() error { return a.DeleteListener(ctx, listener) },
+		"DeleteTargetGroup": func() error { return a.DeleteTargetGroup(ctx, group) },
+	} {
+		a.failOn(action, 400, "Throttling", "slow down")
+		expect(t, action+" that is throttled", remove(), elb.ErrThrottled)
+		a.failOn(action, 403, "AccessDenied", "no")
+		expect(t, action+" that is denied", remove(), elb.ErrDenied)
+		a.failOn(action, 500, "InternalFailure", "who knows")
+		if err := remove(); err == nil {
+			t.Errorf("%s of unknown outcome counts as done", action)
+		}
+	}
+}
+
 func TestBindingRefusals(t *testing.T) {
 	a := newAccount(t, elbemu.Config{Quotas: elbemu.Quotas{Listeners: 1}})
 	ctx := t.Context()
