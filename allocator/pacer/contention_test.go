@@ -1,0 +1,40 @@
+package pacer_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestWhatIsThereIsTakenOnce lets two replicas see the tokens for one deletion at the
+// same moment. Only one of them has its write go through.
+func TestWhatIsThereIsTakenOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		replicas := []*replica{i.replica(), i.replica()}
+		i.fill(replicas[0])
+		for more := true; more; {
+			now, err := replicas[0].Unbind(t.Context(), "lb-0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			more = now
+		}
+		time.Sleep(250 * time.Millisecond) // of the bubble's clock
+		i.budgets.flight = 20 * time.Millisecond
+		taken := make([]bool, len(replicas))
+		var all sync.WaitGroup
+		for n, r := range replicas {
+			all.Go(func() {
+				now, err := r.Unbind(t.Context(), "lb-1")
+				if err != nil {
+					t.Error(err)
+				}
+				taken[n] = now
+			})
+		}
+		all.Wait()
+		if taken[0] == taken[1] {
+			t.Errorf("taken: %v, want one of them", taken)
+		}
+	})
+}
