@@ -21,6 +21,8 @@ func TestTargetGroupNames(t *testing.T) {
 		{"l", api.Fence{Lease: "a", Epoch: "bc", Generation: 2}},
 		{"l", api.Fence{Lease: "a", Epoch: "bc1", Generation: 1}},
 		{"", api.Fence{}},
+		{"l", api.Fence{Lease: "0123456789abcdef-30000", Epoch: "e", Generation: 1}},
+		{"l", api.Fence{Lease: "0123456789abcdef-30001", Epoch: "e", Generation: 1}},
 	} {
 		name := elb.TargetGroupName(fields.ledger, fields.fence)
 		if !valid.MatchString(name) || len(name) > 32 {
