@@ -70,14 +70,25 @@ func (*trueClaims) OfPodIP(context.Context, string) ([]ledger.Record[ledger.Clai
 	return nil, nil
 }
 
+// unseen is a table of ports whose view shows nothing yet.
+type unseen struct{ still }
+
+func (*unseen) View() []portRecord { return nil }
+
+func (*unseen) Peek(string) (portRecord, bool) { return portRecord{}, false }
+
 // auditor gives a janitor for a stray, with what it finds out about its pod.
 func auditor(s *stray, pod func() *ledger.Pod, claims ...claimRecord) *janitor.Janitor {
+	return auditorOf(s, &still{}, pod, claims...)
+}
+
+func auditorOf(s *stray, ports ledger.Ports, pod func() *ledger.Pod, claims ...claimRecord) *janitor.Janitor {
 	s.tags = elb.Tags{
 		Ledger: ledgerID, Namespace: "games", Pod: "game-0", PodUID: "1",
 		Lease: fence.Lease, Epoch: fence.Epoch, Generation: fence.Generation,
 	}.Map()
 	return janitor.New(janitor.Config{
-		Ledger: ledgerID, Claims: &trueClaims{late[ledger.Claim]{claims}}, Ports: &still{}, AWS: s, Listings: noListings{}, Timing: timing,
+		Ledger: ledgerID, Claims: &trueClaims{late[ledger.Claim]{claims}}, Ports: ports, AWS: s, Listings: noListings{}, Timing: timing,
 		MayUnbind: func(context.Context, string) (bool, error) { return true, nil },
 		LookAtPod: func(context.Context, string, string) (*ledger.Pod, error) { return pod(), nil },
 		Count:     func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
@@ -118,6 +129,20 @@ func TestAnOrphanIsSeenThreeTimes(t *testing.T) {
 	s.hidden = false
 	if n := deletedIn(t, j, &s, 10); n != 3 {
 		t.Errorf("deleted in audit %d after it was not listed in one, want 3", n)
+	}
+}
+
+// TestAnOrphanIsJudgedByTheLedgerAsItIs, which may know of a holder that the view
+// does not show yet.
+func TestAnOrphanIsJudgedByTheLedgerAsItIs(t *testing.T) {
+	for state, want := range map[ledger.PortState]int{ledger.Claimed: 0, ledger.Bound: 0, ledger.Releasing: 1, ledger.Cooldown: 1} {
+		t.Run(string(state), func(t *testing.T) {
+			var s stray
+			ports := &unseen{still{late[ledger.Port]{[]portRecord{portIn(state, "")}}}}
+			if n := deletedIn(t, auditorOf(&s, ports, noPod), &s, 10); n != want {
+				t.Errorf("deleted in audit %d, want %d", n, want)
+			}
+		})
 	}
 }
 
