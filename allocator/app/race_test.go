@@ -1,0 +1,73 @@
+package app_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// overtaken is a table of claims in which something happens just before the first
+// claim lease is made.
+type overtaken struct {
+	claimTable
+	by func()
+}
+
+func (o *overtaken) Create(ctx context.Context, name string, c ledger.Claim) (ledger.Record[ledger.Claim], error) {
+	if by := o.by; by != nil {
+		o.by = nil
+		by()
+	}
+	return o.claimTable.Create(ctx, name, c)
+}
+
+// TestConcurrentCallsMeetTheSameClaim: a pod's PUT is repeated on another replica while
+// the first has not got as far as the ledger, and that replica's view is late. Both
+// are answered with one claim, and no port is taken beside it.
+func TestConcurrentCallsMeetTheSameClaim(t *testing.T) {
+	w := newLedgerWorld(t, 4)
+	other := claim.New(w.service.Config)
+	h := holderOf("a")
+	w.pods["a"] = &ledger.Pod{UID: h.UID, IPs: []string{"10.0.0.1"}}
+	req := api.ClaimRequest{PodUID: h.UID, PodIP: "10.0.0.1", Pool: "default", Ports: []api.Port{{Name: "game", Protocol: api.TCP, TargetPort: 7777}}}
+	var second api.Claim
+	w.service.Claims = &overtaken{claimTable: w.claims, by: func() {
+		var err error
+		if second, _, err = other.Claim(t.Context(), h, req); err != nil {
+			t.Error(err)
+		}
+		for _, p := range second.Ports {
+			w.ports.late[p.Fence.Lease] = true
+		}
+	}}
+	first, created, err := w.service.Claim(t.Context(), h, req)
+	if err != nil || created || len(first.Ports) != 1 || first.UID != second.UID || first.Ports[0].Fence != second.Ports[0].Fence {
+		t.Errorf("one call is answered %+v (made: %v), %v; the other %+v", first, created, err, second)
+	}
+	for name, r := range w.ports.rows {
+		if r.Value.Held() && name != second.Ports[0].Fence.Lease {
+			t.Errorf("%s was taken beside the claim", name)
+		}
+	}
+}
+
+// TestATakenPortThatNoPlanListsIsGivenBack: whoever took it did not live to plan it, or
+// planned another while it was on its way. What the plan lists stays.
+func TestATakenPortThatNoPlanListsIsGivenBack(t *testing.T) {
+	w := newLedgerWorld(t, 2)
+	c := w.bind("a", "10.0.0.1")
+	beside := w.ports.rows[c.Ports[0].Fence.Lease].Value
+	beside.ListenerPort = 2*listenerPort + 1 - beside.ListenerPort
+	beside.State, beside.TargetGroupARN, beside.ListenerARN = ledger.Claimed, "", ""
+	name := ledger.PortName(ledger.LoadBalancerID(firstLB), beside.ListenerPort)
+	w.ports.exchange(t, name, beside)
+	w.sweepFor(time.Second)
+	if p := w.ports.rows[name].Value; p.State != ledger.Free || p.Holder != "" {
+		t.Errorf("the port that no plan lists is %+v", p)
+	}
+	w.keeps(c, ledger.Bound)
+}
