@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func (o *overtaken) Create(ctx context.Context, name string, c ledger.Claim) (le
 }
 
 // TestConcurrentCallsMeetTheSameClaim: a pod's PUT is repeated on another replica while
-// the first has not got as far as the ledger, and that replica's view is late. Both
+// the first has not got as far as the ledger, and the views of both are late. Both
 // are answered with one claim, and no port is taken beside it.
 func TestConcurrentCallsMeetTheSameClaim(t *testing.T) {
 	w := newLedgerWorld(t, 4)
@@ -36,6 +37,9 @@ func TestConcurrentCallsMeetTheSameClaim(t *testing.T) {
 	req := api.ClaimRequest{PodUID: h.UID, PodIP: "10.0.0.1", Pool: "default", Ports: []api.Port{{Name: "game", Protocol: api.TCP, TargetPort: 7777}}}
 	var second api.Claim
 	w.service.Claims = &overtaken{claimTable: w.claims, by: func() {
+		for name := range w.ports.rows {
+			w.ports.late[name] = true
+		}
 		var err error
 		if second, _, err = other.Claim(t.Context(), h, req); err != nil {
 			t.Error(err)
@@ -70,4 +74,43 @@ func TestATakenPortThatNoPlanListsIsGivenBack(t *testing.T) {
 		t.Errorf("the port that no plan lists is %+v", p)
 	}
 	w.keeps(c, ledger.Bound)
+}
+
+// TestAReportThatLosesIsDecidedAnew: the janitor lets go of the port between the
+// reading and the writing of a report. Written all the same it would license a
+// listener on a port that is being freed.
+func TestAReportThatLosesIsDecidedAnew(t *testing.T) {
+	w := newLedgerWorld(t, 2)
+	c := w.bind("a", "10.0.0.1")
+	p := c.Ports[0]
+	r := &rival{ledgerTable: w.ports, takes: func(p ledger.Port) ledger.Port { return p.LetGo(ledger.AgentAbsent) }}
+	w.service.Ports = r
+	another := strings.Replace(p.TargetGroupARN, "/000000000000", "/100000000000", 1)
+	err := w.service.TargetGroup(t.Context(), holderOf("a"), api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: another})
+	w.refused(err, api.Lost)
+	if p := w.ports.rows[p.Fence.Lease].Value; p.State != ledger.Releasing || p.TargetGroupARN == another {
+		t.Errorf("the port that was let go is %+v", p)
+	}
+}
+
+// TestAPortLeaseOutlivesItsHolders: only so is no generation ever given twice.
+func TestAPortLeaseOutlivesItsHolders(t *testing.T) {
+	w := newLedgerWorld(t, 1)
+	former := w.bind("a", "10.0.0.1")
+	f := former.Ports[0].Fence
+	row := w.ports.rows[f.Lease]
+	row.Value.State, row.Value.Holder, row.Value.TargetGroupARN, row.Value.ListenerARN = ledger.Cooldown, "", "", ""
+	w.ports.write(row)
+	w.loseClaim("a")
+	clear(w.cloud.listeners)
+	w.sweepFor(2 * time.Minute)
+	c, err := w.claim("b", "10.0.0.2")
+	if err != nil || len(c.Ports) != 1 {
+		t.Fatalf("it is granted %+v, %v", c.Ports, err)
+	}
+	want := f
+	want.Generation++
+	if got := c.Ports[0].Fence; got != want {
+		t.Errorf("after %+v comes %+v", f, got)
+	}
 }

@@ -172,3 +172,32 @@ func TestAnOrphanOfALivePodIsKept(t *testing.T) {
 		})
 	}
 }
+
+// Delete implements ledger.Table.
+func (c *trueClaims) Delete(_ context.Context, r claimRecord) error {
+	c.view = slices.DeleteFunc(c.view, func(one claimRecord) bool { return one.Name == r.Name })
+	return nil
+}
+
+// TestAnEndingClaimIsKeptWhileItHolds a port, which the view may not show yet: a grant
+// may have been under way when it ended. Nobody would account for that port.
+func TestAnEndingClaimIsKeptWhileItHolds(t *testing.T) {
+	for state, kept := range map[ledger.PortState]bool{
+		ledger.Claimed: true, ledger.Bound: true, ledger.Releasing: true, ledger.Cooldown: false, ledger.Free: false,
+	} {
+		t.Run(string(state), func(t *testing.T) {
+			claims := &trueClaims{late[ledger.Claim]{[]claimRecord{claimIn(ledger.Ending, fence)}}}
+			ports := &unseen{still{late[ledger.Port]{[]portRecord{portIn(state, "")}}}}
+			j := janitor.New(janitor.Config{
+				Claims: claims, Ports: ports, Observer: newWatch().Observer, Timing: timing,
+				Count: func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+			})
+			if err := j.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if (len(claims.view) == 1) != kept {
+				t.Errorf("kept: %v, want %v", len(claims.view) == 1, kept)
+			}
+		})
+	}
+}
