@@ -62,6 +62,10 @@ bench-agent: assets ## measure what an agent costs while it holds; AGENTS=n CALL
 crashtable: assets ## spoil every call of an agent's life in every way; ONLY=part of a name
 	@go run ./e2e/crashtable $(if $(ONLY),-only "$(ONLY)")
 
+.PHONY: mutants
+mutants: assets ## put deliberate bugs in, one by one, and show what notices each; ONLY=part of a name
+	@go run ./e2e/mutants $(if $(ONLY),-only "$(ONLY)")
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ (20s)
 	@go list -f '{{.ImportPath}}' ./... | while read -r package; do \

@@ -1,0 +1,33 @@
+// Mutants puts deliberate bugs into portlease, one at a time, and shows which test
+// or which seed of the simulation notices each. A test that no bug makes fail
+// proves nothing by passing.
+//
+// Each bug is a small file in patches/, which is no Go source: none can get into a
+// release. The program applies it to a copy of the file that it changes, lays that
+// copy over the tree for one build (go help build, -overlay), and runs the test that
+// the patch names. The working tree is never changed. A bug counts as caught only if
+// that test passes without it and fails with it, in time and in the words that the
+// patch expects; one that does not compile, or that makes the test hang, does not.
+//
+// A patch is a header and one or more changes of one file:
+//
+//	rule: S2 cooldown
+//	about: what is wrong, in a few words
+//	file: allocator/claim/plan.go
+//	test: ./e2e/sim ^TestSim$ -seeds=100
+//	expect: seed \d+: S2:
+//
+//	<<<< old
+//	...
+//	==== new
+//	...
+//	>>>>
+//
+// A change replaces whole lines, and what it replaces must be in the file exactly
+// once: a test of this package says so as soon as the code has moved on. The rule is
+// one of rules.go. The test is a package, a pattern for go test's -run
+// and what its own flags are. A line of what the failing test prints has to match
+// expect; of a simulation the first such seed is enough.
+//
+// The cheapest test that notices is named, not every one that would.
+package main

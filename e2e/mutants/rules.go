@@ -1,0 +1,20 @@
+package main
+
+// rules are what each needs at least one mutant of: the guarantees, the contracts
+// between the parts and those of the wire.
+var rules = []string{
+	"S1 compare and swap", "S1 claim lease first", "S1 plan first", "S1 generation",
+	"S2 unbind first", "S2 target group gone", "S2 errors of deletions", "S2 janitor confirms", "S2 cooldown", "S2 same pod", "S2 licence",
+	"S3 ledger id", "S3 own fence", "S3 tags", "S3 names", "S3 seen ports",
+	"S4 pod gone", "S4 claim expired", "S4 pod UID", "S4 consistent reads", "S4 lost leases",
+	"S5 pod of the token", "S5 UID of the token", "S5 claim UID", "S5 reviews", "S5 rights of people",
+	"S6 one holder", "S6 own address", "S6 former address", "S6 host network",
+	"L1 accounts", "L2 oldest first", "L3 bound first", "L3 whole files",
+	"clocks: own and monotonic", "clocks: changes seen", "clocks: amnesty",
+	"deletion: sightings", "deletion: higher generation", "deletion: consistent read", "deletion: its pod first",
+	"lost: another fence only", "lost: never 401, 403, 5xx", "lost leases: adoption", "lost leases: older only",
+	"conflict: looks for itself", "conflict: blocks", "one load balancer",
+	"budget: compare and swap", "budget: come back", "budget: zero after a start", "budget: a quarter for deletes", "budget: slows down",
+	"people: cordon", "people: block", "rights",
+	"agent: lost withdraws", "agent: release first", "agent: withdraws",
+}
