@@ -70,6 +70,11 @@ func (*trueClaims) OfPodIP(context.Context, string) ([]ledger.Record[ledger.Clai
 	return nil, nil
 }
 
+func (c *trueClaims) Delete(_ context.Context, r claimRecord) error {
+	c.view = slices.DeleteFunc(c.view, func(one claimRecord) bool { return one.Name == r.Name })
+	return nil
+}
+
 // unseen is a table of ports whose view shows nothing yet.
 type unseen struct{ still }
 
@@ -171,12 +176,6 @@ func TestAnOrphanOfALivePodIsKept(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Delete implements ledger.Table.
-func (c *trueClaims) Delete(_ context.Context, r claimRecord) error {
-	c.view = slices.DeleteFunc(c.view, func(one claimRecord) bool { return one.Name == r.Name })
-	return nil
 }
 
 // TestAnEndingClaimIsKeptWhileItHolds a port, which the view may not show yet: a grant
