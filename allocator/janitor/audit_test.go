@@ -46,6 +46,10 @@ func (s *stray) DeleteTargetGroup(_ context.Context, arn string) error {
 	return nil
 }
 
+func (s *stray) Targets(context.Context, string) ([]elb.Target, error) { return nil, nil }
+
+func noEvents(context.Context, string, string, string, string, string) error { return nil }
+
 // noListings is a load balancer without listeners.
 type noListings struct{}
 
@@ -96,7 +100,7 @@ func auditorOf(s *stray, ports ledger.Ports, pod func() *ledger.Pod, claims ...c
 		Ledger: ledgerID, Claims: &trueClaims{late[ledger.Claim]{claims}}, Ports: ports, AWS: s, Listings: noListings{}, Timing: timing,
 		MayUnbind: func(context.Context, string) (bool, error) { return true, nil },
 		LookAtPod: func(context.Context, string, string) (*ledger.Pod, error) { return pod(), nil },
-		Count:     func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Count:     func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Warn: noEvents,
 	})
 }
 
@@ -189,7 +193,7 @@ func TestAnEndingClaimIsKeptWhileItHolds(t *testing.T) {
 			ports := &unseen{still{late[ledger.Port]{[]portRecord{portIn(state, "")}}}}
 			j := janitor.New(janitor.Config{
 				Claims: claims, Ports: ports, Observer: newWatch().Observer, Timing: timing,
-				Count: func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+				Count: func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Warn: noEvents,
 			})
 			if err := j.Sweep(t.Context()); err != nil {
 				t.Fatal(err)
