@@ -11,6 +11,7 @@ SPEED  ?= 2
 AGENTS ?= 200
 CALLERS ?= 1000
 FUZZ   ?= 20s
+FOR    ?= 10m
 
 # Nested modules are built as their own go.mod says, whatever the caller's
 # environment is set to.
@@ -53,6 +54,10 @@ fleet-stop: assets ## stop N (50) bound pods at once against AWS's rate limits; 
 .PHONY: linearize
 linearize: assets ## check ROUNDS (100) histories of concurrent claims; SEED=n
 	@go run ./e2e/linearize -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
+
+.PHONY: soak
+soak: assets ## let agents and allocators live and die for FOR (10m); SEED=n
+	@go run ./e2e/soak -for $(FOR) $(if $(SEED),-seed $(SEED))
 
 .PHONY: bench-agent
 bench-agent: assets ## measure what an agent costs while it holds; AGENTS=n CALLERS=n

@@ -37,11 +37,10 @@ func (r *Rig) leases(ctx context.Context, selector string) ([]ClaimRecord, []Por
 		l := &list.Items[i]
 		switch l.Labels["portlease.dev/kind"] {
 		case "claim":
-			c := ClaimRecord{Name: l.Name, UID: string(l.UID), Version: l.ResourceVersion}
-			if err := json.Unmarshal([]byte(l.Annotations["portlease.dev/record"]), &c.Value); err != nil {
-				return nil, nil, fmt.Errorf("reading claim lease %s: %w", l.Name, err)
+			c, err := readClaim(l)
+			if err != nil {
+				return nil, nil, err
 			}
-			c.Value.RenewedAt = l.Spec.RenewTime.Time
 			claims = append(claims, c)
 		case "port":
 			p, err := readPort(l)
@@ -55,6 +54,15 @@ func (r *Rig) leases(ctx context.Context, selector string) ([]ClaimRecord, []Por
 		}
 	}
 	return claims, ports, nil
+}
+
+func readClaim(l *coordinationv1.Lease) (ClaimRecord, error) {
+	c := ClaimRecord{Name: l.Name, UID: string(l.UID), Version: l.ResourceVersion}
+	if err := json.Unmarshal([]byte(l.Annotations["portlease.dev/record"]), &c.Value); err != nil {
+		return c, fmt.Errorf("reading claim lease %s: %w", l.Name, err)
+	}
+	c.Value.RenewedAt = l.Spec.RenewTime.Time
+	return c, nil
 }
 
 func readPort(l *coordinationv1.Lease) (PortRecord, error) {

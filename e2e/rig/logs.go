@@ -24,6 +24,24 @@ func (r *Rig) DumpLogs() {
 	}
 }
 
+// KeepLogs copies the logs of all parts into a folder, a file each.
+func (r *Rig) KeepLogs(folder string) error {
+	files, err := filepath.Glob(filepath.Join(r.dir, "*.log"))
+	if err != nil {
+		return fmt.Errorf("looking for logs: %w", err)
+	}
+	for _, f := range files {
+		text, err := readLog(f)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(folder, filepath.Base(f)), []byte(text), 0o600); err != nil {
+			return fmt.Errorf("keeping a log: %w", err)
+		}
+	}
+	return nil
+}
+
 // Log is what the agent has logged.
 func (p *Pod) Log() (string, error) { return readLog(p.log) }
 

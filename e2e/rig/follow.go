@@ -1,0 +1,56 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
+)
+
+// FollowLedger calls port and claim with what the ledger has and then with every
+// version that is written, one after the other, in the order of their writing. stop
+// ends that and returns when neither is called any more. A Lease that cannot be read
+// is a broken promise.
+func (r *Rig) FollowLedger(port func(PortRecord), claim func(ClaimRecord)) (stop func(), err error) {
+	ctx, end := context.WithCancel(context.Background())
+	factory := informers.NewSharedInformerFactoryWithOptions(r.Admin, 0, informers.WithNamespace(r.Namespace),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = "portlease.dev/kind in (port,claim)" }))
+	stop = func() { end(); factory.Shutdown() }
+	hear := func(o any) {
+		l, ok := o.(*coordinationv1.Lease)
+		if !ok {
+			return
+		}
+		if l.Labels["portlease.dev/kind"] == "port" {
+			p, err := readPort(l)
+			if err != nil {
+				r.history.violate(err)
+				return
+			}
+			port(p)
+			return
+		}
+		c, err := readClaim(l)
+		if err != nil {
+			r.history.violate(err)
+			return
+		}
+		claim(c)
+	}
+	informer := factory.Coordination().V1().Leases().Informer()
+	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: hear, UpdateFunc: func(_, o any) { hear(o) }})
+	if err != nil {
+		end()
+		return nil, fmt.Errorf("following the ledger: %w", err)
+	}
+	factory.Start(ctx.Done())
+	if !cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
+		stop()
+		return nil, errors.New("following the ledger: no first list")
+	}
+	return stop, nil
+}

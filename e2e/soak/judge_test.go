@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/rig"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// bench is a judge with one pod that holds one bound port.
+type bench struct {
+	*judge
+	pod   *life
+	port  rig.PortRecord
+	claim rig.ClaimRecord
+}
+
+func newBench(t *testing.T) *bench {
+	d, err := newDiary(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.close(true); err != nil {
+			t.Error(err)
+		}
+	})
+	b := &bench{judge: newJudge(d, newBooks())}
+	b.pod = b.books.enter(&rig.Pod{Name: "game-1", UID: "u1", IP: "127.30.0.9", Ports: "game=7777/UDP"})
+	f := api.Fence{Lease: "lb-30000", Epoch: "e", Generation: 4}
+	b.claim = rig.ClaimRecord{Name: ledger.ClaimName("u1"), Value: ledger.Claim{
+		Pod: "game-1", PodUID: "u1", State: ledger.Granted, Ports: []ledger.PlannedPort{{ListenerPort: 30000, Fence: f}},
+	}}
+	b.port = rig.PortRecord{Name: f.Lease, Value: ledger.Port{
+		State: ledger.Bound, Holder: b.claim.Name, Epoch: f.Epoch, Generation: f.Generation, Pod: "game-1", PodUID: "u1", TargetGroupARN: "arn",
+	}}
+	b.seeClaim(b.claim)
+	b.seePort(b.port)
+	return b
+}
+
+// goes lets the port change.
+func (b *bench) goes(change func(*ledger.Port)) {
+	change(&b.port.Value)
+	b.seePort(b.port)
+}
+
+// ends lets the claim begin to end.
+func (b *bench) ends() {
+	b.claim.Value.State = ledger.Ending
+	b.seeClaim(b.claim)
+}
+
+// isOver lets the port go all the way until it is free.
+func (b *bench) isOver() {
+	b.goes(func(p *ledger.Port) { p.State = ledger.Releasing })
+	b.goes(func(p *ledger.Port) { p.State, p.Holder, p.TargetGroupARN = ledger.Cooldown, "", "" })
+	b.goes(func(p *ledger.Port) { p.State = ledger.Free })
+}
+
+func TestAPortIsNotTakenFromWhoLives(t *testing.T) {
+	for name, c := range map[string]struct {
+		told    bool
+		change  func(*ledger.Port)
+		allowed bool
+	}{
+		"released":                     {change: func(p *ledger.Port) { p.State = ledger.Releasing }},
+		"let go before it was bound":   {change: func(p *ledger.Port) { p.State, p.Holder = ledger.Free, "" }},
+		"another's":                    {change: func(p *ledger.Port) { p.Holder, p.Generation = "claim-u2", 5 }},
+		"bound anew":                   {change: func(p *ledger.Port) { p.State = ledger.Claimed }, allowed: true},
+		"touched":                      {change: func(*ledger.Port) {}, allowed: true},
+		"released, but it was told to": {told: true, change: func(p *ledger.Port) { p.State = ledger.Releasing }, allowed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.books.change(b.pod, func(l *life) { l.told = c.told })
+			b.goes(c.change)
+			switch found := b.found(); {
+			case c.allowed && len(found) > 0:
+				t.Errorf("found %v", found)
+			case !c.allowed && (len(found) != 1 || !strings.HasPrefix(found[0].Error(), "S4: port lb-30000 was taken from pod game-1")):
+				t.Errorf("found %v", found)
+			}
+		})
+	}
+}
+
+func TestWhoEndsAClaimIsCounted(t *testing.T) {
+	b := newBench(t)
+	b.books.change(b.pod, func(l *life) { l.told = true })
+	b.ends()
+	b.isOver()
+	if n := b.diary.counts(); n[portsReleased] != 1 || n[portsTaken] != 0 || n[portsFree] != 1 || len(b.reclaims(true)) != 0 {
+		t.Errorf("a pod's own release counts as %v", n)
+	}
+	b = newBench(t)
+	b.books.change(b.pod, func(l *life) { l.told, l.removing, l.gone = true, true, time.Now().Add(-5*time.Second) })
+	b.ends()
+	b.isOver()
+	got := b.reclaims(true)
+	if n := b.diary.counts(); n[portsReleased] != 0 || n[portsTaken] != 1 || n[claimsTaken] != 1 || n[portsFree] != 1 || len(got) != 1 {
+		t.Fatalf("a reclaim counts as %v, measured %v", n, got)
+	}
+	// The claim was seen just now, five seconds after its pod had gone.
+	if want := 5*time.Second + claimDuration + afterExpiry; got[0].took < 5*time.Second || got[0].took > 10*time.Second || got[0].bound < want-time.Second || got[0].bound > want+time.Second {
+		t.Errorf("measured %+v, the bound should be %v", got[0], want)
+	}
+}
+
+// TestAReclaimIsOfACalmTimeOnlyIfNoAllocatorFailed lately or now.
+func TestAReclaimIsOfACalmTimeOnlyIfNoAllocatorFailed(t *testing.T) {
+	for name, c := range map[string]struct {
+		gone time.Duration // ago
+		over bool
+		calm bool
+	}{
+		"it fails now": {electionTakes * 2, false, false}, "it failed meanwhile": {5 * time.Second, true, false},
+	} {
+		b := newBench(t)
+		b.books.change(b.pod, func(l *life) { l.told, l.removing, l.gone = true, true, time.Now().Add(-c.gone) })
+		end := b.disturb()
+		if c.over {
+			end()
+		}
+		b.ends()
+		b.isOver()
+		if n := len(b.reclaims(c.calm)); n != 1 {
+			t.Errorf("%s: %d reclaims with calm %v", name, n, c.calm)
+		}
+	}
+}
+
+func TestQuantiles(t *testing.T) {
+	var all []sample
+	for n := range 100 {
+		all = append(all, sample{took: time.Duration(n + 1)})
+	}
+	for part, want := range map[float64]time.Duration{0: 1, 0.5: 50, 0.9: 90, 0.99: 99, 1: 100} {
+		if got := quantile(all, part); got != want {
+			t.Errorf("%v of 1 to 100 is %d, want %d", part, got, want)
+		}
+	}
+	if got := quantile(all[:1], 0.5); got != 1 {
+		t.Errorf("the median of one is %d", got)
+	}
+}
+
+func TestLeaves(t *testing.T) {
+	one, two := errors.New("one"), errors.New("two")
+	got := leaves(nil, errors.Join(one, nil, errors.Join(two)), fmt.Errorf("about: %w", errors.Join(one, two)))
+	if len(got) != 3 || !errors.Is(got[0], one) || !errors.Is(got[1], two) || !strings.HasPrefix(got[2].Error(), "about: one") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestAllThatLiveCanBeBound at the end: of two ports each, one may be left on every
+// load balancer.
+func TestAllThatLiveCanBeBound(t *testing.T) {
+	s := &soak{course: course{agents: 12}}
+	if n := portsEach(12); n != 5 {
+		t.Fatalf("%d ports each", n)
+	}
+	double, single := &life{Pod: &rig.Pod{Ports: "game=7777/UDP,chat=8080/TCP"}}, &life{Pod: &rig.Pod{Ports: "game=7777/UDP"}}
+	for _, c := range []struct {
+		lives []*life
+		want  int
+	}{
+		{nil, 0},
+		{[]*life{double, double, double, double, double, double}, 6},
+		{[]*life{double, double, double, double, double, double, single}, 6},
+		{[]*life{double, double, double, double, double, single, double}, 6},
+		{[]*life{double, double, double, double, double, single, single, single}, 7},
+	} {
+		if got := s.fit(c.lives); got != c.want {
+			t.Errorf("of %d pods %d fit, want %d", len(c.lives), got, c.want)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// progress prints one line about how it goes.
+func (s *soak) progress(left time.Duration) {
+	claims, _, err := s.Leases(context.Background())
+	if err != nil {
+		fmt.Fprintf(s.out, "  the ledger cannot be read: %v\n", err)
+		return
+	}
+	granted, waiting := 0, 0
+	for _, c := range claims {
+		switch c.Value.State {
+		case ledger.Granted:
+			granted++
+		case ledger.Waiting:
+			waiting++
+		case ledger.Ending:
+		}
+	}
+	running, made, ended := s.books.tally()
+	n := s.diary.counts()
+	fmt.Fprintf(s.out, "  %v left: %d pods (%d with ports, %d waiting), %d started, %d ended; %d kills, %d pauses, %d restarts; %d reclaims\n",
+		max(left, 0).Round(time.Second), running, granted, waiting, made, ended, n[kills], n[pauses], n[restarts], n[claimsTaken])
+}
+
+// report prints what happened, and how it ended.
+func (s *soak) report(played time.Duration, v verdict, stopped bool) {
+	if len(v.violations)+len(v.leftovers) > 0 {
+		fmt.Fprintln(s.out, "\nthe newest of the history:")
+		for _, line := range s.diary.tail() {
+			fmt.Fprintln(s.out, " ", line)
+		}
+		for _, err := range v.violations {
+			fmt.Fprintf(s.out, "violation: %v\n", err)
+		}
+		for _, err := range v.leftovers {
+			fmt.Fprintf(s.out, "left over: %v\n", err)
+		}
+		fmt.Fprintf(s.out, "the whole history, the logs of all parts, the ledger and what is in AWS are in %s\n", s.diary.folder)
+	}
+	s.table()
+	length := s.given
+	if !stopped || played < s.length.Round(time.Second) {
+		length = fmt.Sprintf("%v of %s", played, s.given)
+	}
+	left := fmt.Sprint(len(v.leftovers))
+	if !v.settled {
+		left = "no look for"
+	}
+	fmt.Fprintf(s.out, "soak: %s, %d violations, %s leftovers\n", length, len(v.violations), left)
+}
+
+// table prints how often everything happened, and how long reclaiming took.
+func (s *soak) table() {
+	n := s.diary.counts()
+	var rows []string
+	for _, f := range fates {
+		rows = append(rows, f.name)
+	}
+	for _, f := range failures {
+		rows = append(rows, f.name)
+	}
+	rows = append(rows, podMade, addressReused, kills, pauses, restarts, spoiltCalls, endedWell, endedLate, endedBadly,
+		portsGranted, portsReleased, claimsTaken, portsTaken, portsReturned, portsFree)
+	fmt.Fprintln(s.out)
+	out := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range rows {
+		fmt.Fprintf(out, "%d\t \t%s\n", n[row], row)
+	}
+	flush(out, s.out)
+	out = tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(out, "\nfrom pod gone to port free\tn\tmin\tmedian\tp90\tp99\tmax\tbeyond the bound")
+	printReclaims(out, "no allocator failing", s.judge.reclaims(true))
+	printReclaims(out, "allocators failing", s.judge.reclaims(false))
+	flush(out, s.out)
+	fmt.Fprintf(s.out, "bound: %v of claim since the last change seen, %v between looks at the pod, sweeps of %v, %v for deletes, %v of cooldown\n",
+		claimDuration, looksEvery, sweepEvery, deletesTake, cooldown)
+}
+
+func flush(table *tabwriter.Writer, out io.Writer) {
+	if err := table.Flush(); err != nil {
+		fmt.Fprintln(out, err)
+	}
+}
