@@ -1,0 +1,316 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"github.com/portlease/portlease/allocator/inventory"
+	"github.com/portlease/portlease/allocator/janitor"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/poolfile"
+	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// auditWorld is the janitor and the inventory as the allocator wires them, on an
+// emulated AWS account with a ledger in memory: what lies in the ledger and in AWS is
+// put there by the test, so that no agent is needed.
+type auditWorld struct {
+	*testing.T
+	emulator *elbemu.Emulator
+	// aws is the test's own way to AWS, person somebody else's.
+	aws    *elb.Client
+	person *elbv2.Client
+	// door stands between the janitor and AWS; nil leaves nothing between.
+	door func(*http.Request) (*http.Response, error)
+
+	claims *seenTable[ledger.Claim]
+	ports  *seenTable[ledger.Port]
+	pods   map[string]*ledger.Pod
+	// noPods is what the API server answers instead of pods; nil if it answers.
+	noPods error
+
+	balancers []string
+	stock     *inventory.Inventory
+	janitor   *janitor.Janitor
+	now       time.Time
+	// made is what is in AWS by the names that tests give it: "live 0/listener" → ARN.
+	made map[string]string
+}
+
+// seenTable is a table of which the janitor may see something else than there is,
+// unless it reads.
+type seenTable[T any] struct {
+	*ledgerTable[T]
+	// seen is the view; nil is the truth. fails is what reading answers instead.
+	seen  []ledger.Record[T]
+	stale bool
+	fails error
+}
+
+func (s *seenTable[T]) View() []ledger.Record[T] {
+	if s.stale {
+		return slices.Clone(s.seen)
+	}
+	return s.ledgerTable.View()
+}
+
+func (s *seenTable[T]) Peek(name string) (ledger.Record[T], bool) {
+	if !s.stale {
+		return s.ledgerTable.Peek(name)
+	}
+	for _, r := range s.seen {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return ledger.Record[T]{}, false
+}
+
+func (s *seenTable[T]) Get(ctx context.Context, name string) (ledger.Record[T], error) {
+	if s.fails != nil {
+		return ledger.Record[T]{}, s.fails
+	}
+	return s.ledgerTable.Get(ctx, name)
+}
+
+// shows makes the view stay as given, whatever is written.
+func (s *seenTable[T]) shows(records ...ledger.Record[T]) { s.stale, s.seen = true, records }
+
+type seenClaims struct{ *seenTable[ledger.Claim] }
+
+// OfPodIP implements ledger.Claims.
+func (s seenClaims) OfPodIP(ctx context.Context, ip string) ([]ledger.Record[ledger.Claim], error) {
+	return claimTable{s.ledgerTable}.OfPodIP(ctx, ip)
+}
+
+// auditLedger is the ledger's id, podIP the address of all pods.
+const (
+	auditLedger = "kube-system-uid/portlease"
+	podIP       = "127.30.0.9"
+	firstAudit  = 30000 // the first listener port of the pool
+)
+
+// RoundTrip implements http.RoundTripper for the janitor.
+func (w *auditWorld) RoundTrip(r *http.Request) (*http.Response, error) {
+	if w.door != nil {
+		return w.door(r)
+	}
+	return w.emulator.RoundTrip(r)
+}
+
+// newAuditWorld has that many load balancers, which are described.
+func newAuditWorld(t *testing.T, balancers int) *auditWorld {
+	t.Helper()
+	emulator, err := elbemu.New(elbemu.Config{Quotas: elbemu.Quotas{LoadBalancers: balancers, Listeners: 51, TargetGroups: 4000}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := emulator.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := &auditWorld{
+		T: t, emulator: emulator, now: time.Now(), pods: make(map[string]*ledger.Pod), made: make(map[string]string),
+		claims: &seenTable[ledger.Claim]{ledgerTable: newLedgerTable[ledger.Claim]()}, ports: &seenTable[ledger.Port]{ledgerTable: newLedgerTable[ledger.Port]()},
+	}
+	through := func(transport http.RoundTripper) aws.Config {
+		return aws.Config{
+			Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("A", "secret", ""), HTTPClient: &http.Client{Transport: transport},
+		}
+	}
+	w.aws, w.person = elb.New(through(emulator)), elbv2.NewFromConfig(through(emulator))
+	for n := range balancers {
+		w.balancers = append(w.balancers, w.makeBalancer(fmt.Sprintf("games-%d", n)))
+	}
+	client, log := elb.New(through(w)), slog.New(slog.DiscardHandler)
+	w.stock = inventory.New(inventory.Config{Ledger: auditLedger, AWS: client, Ports: w.ports, Balancers: newLedgerTable[ledger.Balancer](), Log: log},
+		[]poolfile.Pool{{Name: "default", LoadBalancers: w.balancers, Ranges: []portpool.Range{{From: firstAudit, To: firstAudit + 49}}}})
+	if err := w.stock.Describe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now := func() time.Time { return w.now }
+	w.janitor = janitor.New(janitor.Config{
+		Ledger: auditLedger, Claims: seenClaims{w.claims}, Ports: w.ports, AWS: client, Listings: w.stock, Observer: janitor.NewObserver(now),
+		Timing:    janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute},
+		LookAtPod: func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
+		MayUnbind: plenty{}.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
+		Count: func(string, string) {}, Now: now, Log: log,
+	})
+	return w
+}
+
+func (w *auditWorld) makeBalancer(name string) string {
+	w.Helper()
+	made, err := w.person.CreateLoadBalancer(w.Context(), &elbv2.CreateLoadBalancerInput{
+		Name: &name, Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-local-a", "subnet-local-b"},
+	})
+	w.must(err)
+	arn := made.LoadBalancers[0].LoadBalancerArn
+	_, err = w.person.ModifyLoadBalancerAttributes(w.Context(), &elbv2.ModifyLoadBalancerAttributesInput{
+		LoadBalancerArn: arn,
+		Attributes:      []types.LoadBalancerAttribute{{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String("true")}},
+	})
+	w.must(err)
+	return *arn
+}
+
+func (w *auditWorld) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// fenceOf is the fence of a port's holding of that generation.
+func (w *auditWorld) fenceOf(balancer, port, generation int) api.Fence {
+	return api.Fence{Lease: ledger.PortName(ledger.LoadBalancerID(w.balancers[balancer]), port), Epoch: "e", Generation: generation}
+}
+
+// group makes a target group as an agent does, with the pod as its target.
+func (w *auditWorld) group(name, pod string, f api.Fence) (arn string) {
+	w.Helper()
+	arn, err := w.aws.CreateTargetGroup(w.Context(), elb.TargetGroupSpec{
+		Name: elb.TargetGroupName(auditLedger, f), Protocol: api.UDP, Port: 7777, VPC: "vpc-local",
+		HealthCheck: elb.HealthCheck{Protocol: "TCP", Port: 9901}, Tags: tagsOf(pod, f),
+	})
+	w.must(err)
+	w.must(w.aws.RegisterTarget(w.Context(), arn, podIP, 7777))
+	w.made[name+"/group"] = arn
+	return arn
+}
+
+// bind makes a whole binding as an agent does.
+func (w *auditWorld) bind(name, pod string, balancer, port, generation int) (group, listener string) {
+	w.Helper()
+	f := w.fenceOf(balancer, port, generation)
+	group = w.group(name, pod, f)
+	listener, err := w.aws.CreateListener(w.Context(), elb.ListenerSpec{
+		LoadBalancerARN: w.balancers[balancer], Port: port, Protocol: api.UDP, TargetGroupARN: group, Tags: tagsOf(pod, f),
+	})
+	w.must(err)
+	w.made[name+"/listener"] = listener
+	return group, listener
+}
+
+func tagsOf(pod string, f api.Fence) elb.Tags {
+	return elb.Tags{Ledger: auditLedger, Namespace: "games", Pod: pod, PodUID: "uid-" + pod, Lease: f.Lease, Epoch: f.Epoch, Generation: f.Generation}
+}
+
+// lives makes the API server have a pod.
+func (w *auditWorld) lives(pod string) {
+	w.pods[pod] = &ledger.Pod{UID: "uid-" + pod, IPs: []string{podIP}}
+}
+
+// record writes a port lease of generation 1 and, if the port has a holder, the claim
+// lease of its pod.
+func (w *auditWorld) record(pod string, balancer, port int, p ledger.Port) {
+	w.Helper()
+	f := w.fenceOf(balancer, port, 1)
+	p.LoadBalancerARN, p.ListenerPort, p.Epoch, p.CooldownTime = w.balancers[balancer], port, f.Epoch, time.Minute
+	p.Generation = max(p.Generation, 1)
+	p.Namespace, p.Pod, p.PodUID, p.PortName = "games", pod, "uid-"+pod, "game"
+	if p.Held() {
+		p.Holder = ledger.ClaimName(p.PodUID)
+		state := ledger.Granted
+		if p.State == ledger.Releasing {
+			state = ledger.Ending
+		}
+		_, err := w.claims.Create(w.Context(), p.Holder, ledger.Claim{
+			Namespace: "games", Pod: pod, PodUID: p.PodUID, PodIP: podIP, SettledIP: podIP, Pool: "default", State: state, Duration: claimDuration,
+			Wanted: []api.Port{{Name: "game", Protocol: api.UDP, TargetPort: 7777}}, LoadBalancer: api.LoadBalancer{ARN: w.balancers[balancer]},
+			Ports: []ledger.PlannedPort{{ListenerPort: port, Fence: f}}, RenewedAt: w.now,
+		})
+		w.must(err)
+	}
+	_, err := w.ports.Create(w.Context(), f.Lease, p)
+	w.must(err)
+}
+
+// stranger makes somebody else's listener and target group, without any tags.
+func (w *auditWorld) stranger(name string, balancer, port int, tags ...types.Tag) {
+	w.Helper()
+	group, err := w.person.CreateTargetGroup(w.Context(), &elbv2.CreateTargetGroupInput{
+		Name: aws.String("else-" + strings.ReplaceAll(name, " ", "-")), Protocol: types.ProtocolEnumTcp, Port: aws.Int32(443), VpcId: aws.String("vpc-local"),
+		TargetType: types.TargetTypeEnumIp, Tags: tags,
+	})
+	w.must(err)
+	w.made[name+"/group"] = *group.TargetGroups[0].TargetGroupArn
+	listener, err := w.person.CreateListener(w.Context(), &elbv2.CreateListenerInput{
+		LoadBalancerArn: &w.balancers[balancer], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp, Tags: tags,
+		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: group.TargetGroups[0].TargetGroupArn}},
+	})
+	w.must(err)
+	w.made[name+"/listener"] = *listener.Listeners[0].ListenerArn
+}
+
+// roundTime is from one round to the next, longer than any time that the janitor
+// waits before it tries to unbind again.
+const roundTime = 30 * time.Second
+
+// rounds lets the janitor sweep and audit that many times and gives what it
+// complains of. It must come to an end.
+func (w *auditWorld) rounds(n int) error {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	defer cancel()
+	var errs []error
+	for range n {
+		errs = append(errs, w.janitor.Sweep(ctx), w.janitor.Audit(ctx))
+		w.now = w.now.Add(roundTime)
+	}
+	if ctx.Err() != nil {
+		w.Fatalf("%d rounds do not end: %v", n, errors.Join(errs...))
+	}
+	return errors.Join(errs...)
+}
+
+// untilAll is how many rounds suffice for all that is to be taken back.
+const untilAll = int(claimDuration/roundTime) + 6
+
+// gone are the names of what is not in AWS any more.
+func (w *auditWorld) gone() []string {
+	there := make(map[string]bool)
+	s := w.emulator.Snapshot()
+	for _, l := range s.Listeners {
+		there[l.ARN] = true
+	}
+	for _, g := range s.TargetGroups {
+		there[g.ARN] = true
+	}
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(w.made)), func(name string) bool { return there[w.made[name]] })
+}
+
+// isGone wants exactly that to be gone from AWS.
+func (w *auditWorld) isGone(want ...string) {
+	w.Helper()
+	slices.Sort(want)
+	if got := w.gone(); !slices.Equal(got, want) {
+		w.Errorf("gone from AWS are %q, want %q", got, want)
+	}
+}
+
+// is wants a port to be in that state.
+func (w *auditWorld) is(balancer, port int, want ledger.PortState) {
+	w.Helper()
+	if got := w.ports.rows[w.fenceOf(balancer, port, 1).Lease].Value.State; got != want {
+		w.Errorf("port %d of load balancer %d is %q, want %q", port, balancer, got, want)
+	}
+}
