@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,7 @@ func (s *soak) births(ctx context.Context, random *rand.Rand) error {
 	group := new(errgroup.Group)
 	group.SetLimit(birthsAtOnce)
 	failed := make(chan error, birthsAtOnce)
+	var unborn atomic.Int32
 	var wanted int
 	var until time.Time
 	for {
@@ -34,13 +36,15 @@ func (s *soak) births(ctx context.Context, random *rand.Rand) error {
 			wanted, until = s.agents-random.IntN(s.agents/2+1), now.Add(between(random, leastWave, mostWave))
 			s.diary.note("%d pods are wanted", wanted)
 		}
-		if running, _, _ := s.books.tally(); running < wanted && len(s.books.living()) < wanted {
+		if running, _, _ := s.books.tally(); running+int(unborn.Load()) < wanted {
 			name, address := s.books.identity(random)
 			ports := "game=7777/UDP"
 			if random.IntN(3) == 0 {
 				ports += ",chat=8080/TCP"
 			}
-			group.TryGo(func() error {
+			unborn.Add(1)
+			group.Go(func() error {
+				defer unborn.Add(-1)
 				err := s.bear(ctx, name, address, ports)
 				if err != nil {
 					failed <- err

@@ -47,10 +47,14 @@ func (j *judge) measureLocked(name string, now ledger.Port) {
 	if gone.IsZero() {
 		return // it is free before the API server's answer came: there is nothing to measure
 	}
-	j.samples = append(j.samples, sample{
+	s := sample{
 		took: time.Since(gone), bound: max(lost.renewed.Add(claimDuration).Sub(gone), 0) + afterExpiry,
 		calm: j.disturbed == 0 && j.calm.Before(gone.Add(-electionTakes)),
-	})
+	}
+	j.samples = append(j.samples, s)
+	if s.took > s.bound {
+		j.diary.note("port %s: free %v after %s was gone, which should have taken %v at most; no allocator failing: %v", name, s.took, lost.of.Name, s.bound, s.calm)
+	}
 }
 
 // reclaims are the measured ones, shortest first, of calm times or of storms.

@@ -12,25 +12,28 @@ import (
 
 // progress prints one line about how it goes.
 func (s *soak) progress(left time.Duration) {
-	claims, _, err := s.Leases(context.Background())
+	claims, ports, err := s.Leases(context.Background())
 	if err != nil {
 		fmt.Fprintf(s.out, "  the ledger cannot be read: %v\n", err)
 		return
 	}
-	granted, waiting := 0, 0
+	unbound := make(map[string]bool) // claim leases that have a port that is not bound yet
+	for _, p := range ports {
+		unbound[p.Value.Holder] = unbound[p.Value.Holder] || p.Value.State != ledger.Bound
+	}
+	bound, waiting := 0, 0
 	for _, c := range claims {
-		switch c.Value.State {
-		case ledger.Granted:
-			granted++
-		case ledger.Waiting:
+		switch {
+		case c.Value.State == ledger.Granted && !unbound[c.Name]:
+			bound++
+		case c.Value.State == ledger.Waiting:
 			waiting++
-		case ledger.Ending:
 		}
 	}
 	running, made, ended := s.books.tally()
 	n := s.diary.counts()
-	fmt.Fprintf(s.out, "  %v left: %d pods (%d with ports, %d waiting), %d started, %d ended; %d kills, %d pauses, %d restarts; %d reclaims\n",
-		max(left, 0).Round(time.Second), running, granted, waiting, made, ended, n[kills], n[pauses], n[restarts], n[claimsTaken])
+	fmt.Fprintf(s.out, "  %v left: %d pods; claims: %d bound, %d waiting; %d started, %d ended; %d kills, %d pauses, %d restarts; %d reclaims\n",
+		max(left, 0).Round(time.Second), running, bound, waiting, made, ended, n[kills], n[pauses], n[restarts], n[claimsTaken])
 }
 
 // report prints what happened, and how it ended.

@@ -1,0 +1,133 @@
+package rig_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// TestALedgerThatListsNothing has an allocator start on an API server that lists no
+// Lease and tells of no change, although all are there when they are read by name. It
+// audits on; nothing of who lives is deleted, and each pod keeps what it has.
+func TestALedgerThatListsNothing(t *testing.T) {
+	var lies atomic.Bool
+	r := start(t, rig.Config{KubeDoor: func(_ int, next http.RoundTripper) http.RoundTripper { return omitting{next, &lies} }})
+	ctx := t.Context()
+	var pods []*rig.Pod
+	var before []rig.Binding
+	for n := range 3 {
+		p := newPod(t, r, fmt.Sprintf("game-%d", n), "game=7777/UDP,chat=8080/TCP")
+		must(t, p.WaitBound(ctx))
+		b, err := r.BindingOf(ctx, p)
+		must(t, err)
+		pods, before = append(pods, p), append(before, b)
+	}
+	lies.Store(true)
+	must(t, r.Replicas[0].Stop(ctx), r.Replicas[0].Start(ctx), r.Replicas[0].WaitReady(ctx))
+	audits := func() int { return r.Emulator.CallCounts()["DescribeTargetGroups"].Total }
+	begun := audits()
+	must(t, rig.Eventually(ctx, "six audits", func() error {
+		check(t, r)
+		if n := audits() - begun; n < 6 {
+			return fmt.Errorf("there were %d", n)
+		}
+		return nil
+	}))
+	metrics, err := r.Replicas[0].Metrics(ctx)
+	must(t, err)
+	if !strings.Contains(metrics, `portlease_ports{state="bound"} 0`) {
+		t.Errorf("the allocator has not believed the list:\n%s", metrics)
+	}
+	for n, p := range pods {
+		if after, err := r.BindingOf(ctx, p); err != nil || !reflect.DeepEqual(after, before[n]) {
+			t.Errorf("pod %s had %q and has %q, %v", p.Name, before[n], after, err)
+		}
+	}
+	lies.Store(false)
+	must(t, r.Replicas[0].Stop(ctx), r.Replicas[0].Revive(ctx))
+}
+
+// omitting answers lists of the ledger's Leases without any, and watches without any
+// change, while it lies.
+type omitting struct {
+	next http.RoundTripper
+	lies *atomic.Bool
+}
+
+// RoundTrip implements http.RoundTripper.
+func (o omitting) RoundTrip(r *http.Request) (*http.Response, error) {
+	collection := r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/leases")
+	if !collection || !o.lies.Load() {
+		return o.next.RoundTrip(r)
+	}
+	r.Header.Set("Accept", "application/json")
+	r.Header.Del("Accept-Encoding")
+	answer, err := o.next.RoundTrip(r)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		return answer, err
+	}
+	if r.URL.Query().Get("watch") != "" {
+		answer.Body = bookmarks(answer.Body)
+		return answer, nil
+	}
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return nil, err
+	}
+	var list map[string]any
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, err
+	}
+	list["items"] = []any{}
+	if text, err = json.Marshal(list); err != nil {
+		return nil, err
+	}
+	answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
+	answer.Header.Del("Content-Length")
+	return answer, nil
+}
+
+// bookmarks passes on, of a stream of events, only those that say how far it is.
+func bookmarks(events io.ReadCloser) io.ReadCloser {
+	reader, writer := io.Pipe()
+	go func() {
+		in, out := json.NewDecoder(events), json.NewEncoder(writer)
+		for {
+			var event struct {
+				Type   string          `json:"type"`
+				Object json.RawMessage `json:"object"`
+			}
+			err := in.Decode(&event)
+			if err == nil && event.Type == "BOOKMARK" {
+				err = out.Encode(event)
+			}
+			if err != nil {
+				_ = writer.CloseWithError(err) // it never fails
+				return
+			}
+		}
+	}()
+	return stream{reader, events}
+}
+
+// stream is the reading end of a pipe that also ends what feeds it.
+type stream struct {
+	*io.PipeReader
+	source io.Closer
+}
+
+// Close implements io.Closer.
+func (s stream) Close() error {
+	if err := s.source.Close(); err != nil {
+		return err
+	}
+	return s.PipeReader.Close()
+}
