@@ -266,20 +266,25 @@ func (w *auditWorld) stranger(name string, balancer, port int, tags ...types.Tag
 const roundTime = 30 * time.Second
 
 // rounds lets the janitor sweep and audit that many times and gives what it
-// complains of. It must come to an end.
-func (w *auditWorld) rounds(n int) error {
-	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
-	defer cancel()
-	var errs []error
+// complains of.
+func (w *auditWorld) rounds(n int) error { return errors.Join(w.complaints(n)) }
+
+// complaints is rounds with what sweeps and audits complain of apart.
+func (w *auditWorld) complaints(n int) (sweeps, audits error) {
 	for range n {
-		errs = append(errs, w.janitor.Sweep(ctx), w.janitor.Audit(ctx))
+		sweeps = errors.Join(sweeps, w.janitor.Sweep(w.Context()))
+		audits = errors.Join(audits, w.janitor.Audit(w.Context()))
 		w.now = w.now.Add(roundTime)
 	}
-	if ctx.Err() != nil {
-		w.Fatalf("%d rounds do not end: %v", n, errors.Join(errs...))
+	return sweeps, audits
+}
+
+// complains wants an error with that text in it.
+func (w *auditWorld) complains(who string, err error, text string) {
+	w.Helper()
+	if err == nil || !strings.Contains(err.Error(), text) {
+		w.Errorf("%s complain of %v, which should have %q in it", who, err, text)
 	}
-	return errors.Join(errs...)
 }
 
 // untilAll is how many rounds suffice for all that is to be taken back.
