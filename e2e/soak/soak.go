@@ -73,8 +73,8 @@ func newSoak(ctx context.Context, kube *kubeapi.API, c course) (_ *soak, err err
 	return s, nil
 }
 
-// stopLimit is how long stopping everything may take.
-const stopLimit = 3 * time.Minute
+// stopLimit is how long the end may take, with all its looks.
+const stopLimit = 5 * time.Minute
 
 // run lets it live, looks what is left, says so and stops everything. The end of ctx
 // ends the faults.
