@@ -189,3 +189,16 @@ func TestTagsOfWhatIsSaidNotToExist(t *testing.T) {
 	w.emulator.SetFault(nil)
 	w.recovers()
 }
+
+// TestAStrangersListenerThatMoves to another port opens the one and closes the other.
+func TestAStrangersListenerThatMoves(t *testing.T) {
+	w := newAuditWorld(t, 1)
+	w.stranger("stranger", 0, strangerPort)
+	w.must(w.rounds(untilAll))
+	w.is(0, strangerPort, ledger.Blocked)
+	_, err := w.person.ModifyListener(t.Context(), &elbv2.ModifyListenerInput{ListenerArn: aws.String(w.made["stranger/listener"]), Port: aws.Int32(strangerPort + 1)})
+	w.must(err)
+	w.must(w.rounds(untilAll))
+	w.is(0, strangerPort, ledger.Free)
+	w.is(0, strangerPort+1, ledger.Blocked)
+}

@@ -15,12 +15,12 @@ import (
 // other listener and says so.
 func (j *Janitor) blockForeign(ctx context.Context, listed map[string][]elb.Listener) error {
 	var errs []error
-	seen := make(map[string]string) // port lease → ARN of the foreign listener
-	there := make(map[string]bool)  // ARNs of all listeners
+	seen := make(map[string]string)  // port lease → ARN of the foreign listener
+	there := make(map[string]string) // port lease → ARN of whatever listens
 	for arn, listeners := range listed {
 		for _, l := range listeners {
-			there[l.ARN] = true
 			name := ledger.PortName(ledger.LoadBalancerID(arn), l.Port)
+			there[name] = l.ARN
 			if j.foreign[l.ARN] == 0 || !j.Listings.Offers(arn, l.Port) {
 				continue
 			}
@@ -33,7 +33,7 @@ func (j *Janitor) blockForeign(ctx context.Context, listed map[string][]elb.List
 	for _, p := range j.Ports.View() {
 		_, looked := listed[p.Value.LoadBalancerARN]
 		// What is listed is there, even if AWS did not say this time whose it is.
-		gone := looked && !there[p.Value.Foreign]
+		gone := looked && there[p.Name] != p.Value.Foreign
 		if p.Value.Foreign != "" && seen[p.Name] == "" && (gone || !j.Listings.Offers(p.Value.LoadBalancerARN, p.Value.ListenerPort)) {
 			if err := j.setForeign(ctx, p.Name, p.Value, ""); err != nil {
 				errs = append(errs, err)
