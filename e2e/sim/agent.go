@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -80,10 +79,11 @@ func (silent) Record(context.Context, lifecycle.Kind, string, string) error { re
 
 // startAgent starts an agent of a pod at its present address.
 func (w *World) startAgent(p *pod) {
-	w.incarnations++
-	process := newProcess(w.scheduler, fmt.Sprintf("%s/%s#%d", p.name, p.uid, w.incarnations))
+	p.starts++
+	process := newProcess(w.scheduler, fmt.Sprintf("%s/%s#%d", p.name, p.uid, p.starts))
 	process.owner = p.uid
-	jitter := rand.New(rand.NewPCG(w.rand.Uint64(), w.rand.Uint64()))
+	jitter := luck(w.config.Seed, process.name)
+	own := newClock(jitter)
 	a := &agent{Process: process, pod: p, ip: p.ip, board: &board{}, ended: make(chan struct{})}
 	allocator, err := client.New(client.Config{
 		URL: "http://allocator.test", Transport: wire{w, process, token(p.name, p.uid)}, Jitter: jitter.Float64,
@@ -103,7 +103,10 @@ func (w *World) startAgent(p *pod) {
 		Drain: p.drain, Listens: func() (bool, error) { return true, nil },
 		Allocator: calls, LoadBalancer: elb.New(configuration(awsTransport{process, w.cloud})),
 		Files: a.board, OwnPod: silent{}, Events: silent{}, Settled: func() {},
-		Clock:  lifecycle.Clock{Now: time.Now, Sleep: process.sleep, Timeout: context.WithTimeout},
+		Clock: lifecycle.Clock{
+			Now: own.now, Timeout: own.timeout,
+			Sleep: func(ctx context.Context, d time.Duration) error { return process.sleep(ctx, own.real(d)) },
+		},
 		Jitter: jitter.Float64, Metrics: lifecycle.NewMetrics(metrics.NewSet()), Log: w.trace.logTo(process),
 	})
 	p.agent = a
@@ -160,16 +163,15 @@ func (t wire) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // deliver starts to serve a request on a replica.
 func (t wire) deliver(c *call, method string, target *url.URL, header http.Header, body []byte) (outcome, bool) {
-	r := t.world.someReplica()
-	if r == nil {
+	if len(t.world.replicas) == 0 {
 		return outcome{err: errRefused}, true
 	}
+	r := t.world.replicas[c.luck.IntN(len(t.world.replicas))]
 	if err := t.world.judge.hear(target.Path, body); err != nil {
 		t.world.violate(err)
 	}
-	r.requests++
-	thread := fmt.Sprintf("req-%d", r.requests)
-	t.world.trace.add("%-22s   %s of %s", r.name+" "+thread, c.what, c.process.name)
+	thread := fmt.Sprintf("%s.%d", c.process.name, c.seq)
+	t.world.trace.add("%-22s   %s", r.name+" "+thread, c.what)
 	go r.serve(c, thread, method, target, header, body)
 	return outcome{}, false
 }

@@ -13,10 +13,13 @@ import (
 
 // always is what holds after every step, whatever is under way.
 func (j *judge) always() error {
-	s := j.world.cloud.emulator.Snapshot()
+	s, changed := j.world.cloud.seen()
 	claims := j.world.claims.list()
-	errs := append(j.broken, j.world.cloud.broken, j.checkForeign(s), j.checkTargets(claims, s))
+	errs := append(j.broken, j.world.cloud.broken, j.checkTargets(claims, s))
 	j.broken = nil
+	if changed {
+		errs = append(errs, j.checkForeign(s))
+	}
 	if j.world.config.Losses {
 		return errors.Join(errs...)
 	}

@@ -46,8 +46,12 @@ func (j *judge) settled() error {
 // roomFor tells whether some load balancer has n free listener ports.
 func (j *judge) roomFor(n int, s elbemu.Snapshot) bool {
 	for _, arn := range j.world.pool.LoadBalancers {
+		if j.world.cordoned(arn) {
+			continue
+		}
 		free := 0
-		for port := j.world.pool.Ranges[0].From; port <= j.world.pool.Ranges[0].To; port++ {
+		for _, one := range j.world.pool.Ranges {
+			port := one.From
 			r, exists := j.world.ports.rows[ledger.PortName(ledger.LoadBalancerID(arn), port)]
 			taken := exists && r.Value.State != ledger.Free
 			for _, l := range s.Listeners {
@@ -110,7 +114,7 @@ func (j *judge) empty() error {
 		errs = append(errs, violated("L1", "claim %s of %s is left over, %s", c.Name, c.Value.Pod, c.Value.State))
 	}
 	for _, p := range j.world.ports.list() {
-		if p.Value.State != ledger.Free {
+		if p.Value.State != ledger.Free && (p.Value.State != ledger.Blocked || p.Value.Closed == "") {
 			errs = append(errs, violated("L1", "port %s is still %s for %s", p.Name, p.Value.State, p.Value.Pod))
 		}
 	}

@@ -29,6 +29,20 @@ type cloud struct {
 	judge func(p *Process, params url.Values) error
 	// broken is the first call that it did not allow.
 	broken error
+	// last is how everything was after the last change; nil if something may have
+	// changed since.
+	last *elbemu.Snapshot
+}
+
+// seen is what exists, as of the last change. What time alone does to targets may
+// be missing.
+func (c *cloud) seen() (s elbemu.Snapshot, changed bool) {
+	changed = c.last == nil
+	if changed {
+		s := c.emulator.Snapshot()
+		c.last = &s
+	}
+	return *c.last, changed
 }
 
 func newCloud(r *rand.Rand) (*cloud, error) {
@@ -99,8 +113,15 @@ func (t awsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		k = kindAWSRead
 	}
 	send := func(f *elbemu.Fault) outcome {
+		if k == kindAWSWrite {
+			t.cloud.last = nil
+		}
 		r, err := t.cloud.send(req, body, f)
 		return outcome{r, err}
+	}
+	listed := ""
+	if params.Get("Action") == "DescribeListeners" {
+		listed = params.Get("LoadBalancerArn")
 	}
 	ctx := req.Context()
 	if params.Get("Action") == "RegisterTargets" && threadOf(ctx) == "" {
@@ -115,7 +136,7 @@ func (t awsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 			return send(nil), true
 		},
-		throttled: func() outcome { f := elbemu.Throttle(); return send(&f) },
+		refusal: func(f elbemu.Fault) outcome { return send(&f) }, listed: listed,
 	})
 	if o.err != nil {
 		return nil, o.err
@@ -163,7 +184,10 @@ func (c *cloud) send(req *http.Request, body []byte, f *elbemu.Fault) (reply, er
 }
 
 // person is the AWS SDK's own client of somebody whom nothing holds up.
-func (c *cloud) person() *elbv2.Client { return elbv2.NewFromConfig(configuration(c.emulator)) }
+func (c *cloud) person() *elbv2.Client {
+	c.last = nil
+	return elbv2.NewFromConfig(configuration(c.emulator))
+}
 
 // makeLoadBalancer makes a load balancer as an operator does.
 func (c *cloud) makeLoadBalancer(ctx context.Context, name string) (string, error) {

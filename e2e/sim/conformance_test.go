@@ -74,9 +74,9 @@ func inMemory(t *testing.T, run func(*testing.T, tables)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 1))
-		weather := newFaults(r)
-		weather.on = false
-		s := newScheduler(r, weather, newTrace())
+		calm := newFaults(r, nil)
+		calm.on = false
+		s := newScheduler(1, calm, newTrace())
 		var written revisions
 		claims, ports := newStore(&written, storedClaim), newStore(&written, storedPort)
 		var both tables

@@ -31,47 +31,64 @@ const (
 	cut       fault = "cut, on its way"
 	late      fault = "applied late"
 	throttled fault = "throttled"
+	failed    fault = "failed by AWS"
+	slow      fault = "slow" // and yet it passes, or not
 )
 
 // faults decides what becomes of calls. Each seed has its own weather: with the
 // same rates everywhere, what needs many faults of one kind would never come.
 type faults struct {
-	rand *rand.Rand
 	// on is whether there are faults at all.
 	on bool
 	// rates has how many calls of a thousand end so.
 	rates map[fault]int
-	slow  int // of a thousand, how many take long
 	// partitioned has until when no call of a process and kind gets through.
 	partitioned map[string]time.Time
-	counts      map[string]int
+	// unlisted has until when AWS fails to list a load balancer's listeners.
+	unlisted map[string]time.Time
+	// storm is until when AWS throttles most reads.
+	storm  time.Time
+	counts map[string]int
 }
 
-func newFaults(r *rand.Rand) *faults {
-	f := &faults{rand: r, on: true, rates: make(map[fault]int), partitioned: make(map[string]time.Time), counts: make(map[string]int)}
-	for _, one := range []fault{refused, lost, cut, throttled} {
+// weather are the faults that each seed has at a rate of its own, in the order
+// that decides which one a call meets.
+var weather = []fault{refused, lost, cut, throttled}
+
+// newFaults makes the weather of a seed, except for the kinds that it is to be
+// without.
+func newFaults(r *rand.Rand, without []string) *faults {
+	f := &faults{
+		on: true, rates: make(map[fault]int), partitioned: make(map[string]time.Time), unlisted: make(map[string]time.Time),
+		counts: make(map[string]int),
+	}
+	for _, one := range weather {
 		f.rates[one] = []int{0, 5, 20, 60}[r.IntN(4)]
 	}
-	f.slow = []int{0, 10, 50}[r.IntN(3)]
+	f.rates[slow] = []int{0, 10, 50}[r.IntN(3)]
+	for _, one := range without {
+		f.rates[fault(one)] = 0
+	}
 	return f
 }
 
 // latency is how long a call is on its way before it can be applied.
-func (f *faults) latency(k kind) time.Duration {
-	d := time.Millisecond + time.Duration(f.rand.IntN(20_000))*time.Microsecond
-	if f.on && k != kindAnswer && f.rand.IntN(1000) < f.slow {
-		d += time.Duration(f.rand.IntN(30_000)) * time.Millisecond
+func (f *faults) latency(c *call) time.Duration {
+	d := time.Millisecond + time.Duration(c.luck.IntN(20_000))*time.Microsecond
+	if f.on && c.kind != kindAnswer && c.luck.IntN(1000) < f.rates[slow] {
+		d += time.Duration(c.luck.IntN(30_000)) * time.Millisecond
+		f.count(c.kind, slow)
 	}
 	return d
 }
 
 // flight is how much longer a call is on its way that nobody waits for any more:
 // a connection's last retransmission, a proxy's or server's queue.
-func (f *faults) flight() time.Duration {
-	if f.rand.IntN(3) == 0 {
-		return time.Duration(f.rand.IntN(60_000)) * time.Millisecond
+func flight(c *call) time.Duration {
+	if c.luck.IntN(3) == 0 {
+		return time.Duration(c.luck.IntN(60_000)) * time.Millisecond
 	}
-	return time.Duration(f.rand.IntN(2_000)) * time.Millisecond
+	return time.Duration(c.luck.IntN(2_000)) * time.Millisecond
 }
 
 func partitionKey(p *Process, k kind) string { return p.name + " " + string(k) }
@@ -84,19 +101,24 @@ func (f *faults) partition(p *Process, until time.Time, kinds ...kind) {
 }
 
 func (f *faults) choose(c *call) fault {
-	if !f.on {
+	now := time.Now()
+	switch {
+	case !f.on:
 		return pass
-	}
-	if time.Now().Before(f.partitioned[partitionKey(c.process, c.kind)]) {
+	case now.Before(f.partitioned[partitionKey(c.process, c.kind)]):
 		return refused
+	case c.listed != "" && now.Before(f.unlisted[c.listed]):
+		return failed
+	case c.kind == kindAWSRead && now.Before(f.storm) && c.luck.IntN(3) > 0:
+		return throttled
 	}
-	n := f.rand.IntN(1000)
-	for _, one := range []fault{refused, lost, cut, throttled} {
+	n := c.luck.IntN(1000)
+	for _, one := range weather {
 		if n -= f.rates[one]; n >= 0 {
 			continue
 		}
 		switch {
-		case one == throttled && c.throttled == nil:
+		case one == throttled && c.refusal == nil:
 			return pass
 		case c.kind == kindAnswer:
 			return refused // whatever happens to an answer, it does not arrive

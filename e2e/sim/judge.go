@@ -34,13 +34,18 @@ type judge struct {
 	cooling map[string]time.Time
 	foreign foreign
 	reached map[string]int
-	broken  []error // found in the middle of a step
+	// pending is since when a port lease waits for being free because its pod is
+	// gone; reclaims is how long that took.
+	pending  map[string]loss
+	reclaims []time.Duration
+	broken   []error // found in the middle of a step
 }
 
 func newJudge(w *World) *judge {
 	j := &judge{
 		world: w, released: make(map[string]bool), conflicted: make(map[string]bool), granted: make(map[api.Fence]bool),
 		recorded: make(map[string][]string), licensed: make(map[string]bool), cooling: make(map[string]time.Time), reached: make(map[string]int),
+		pending: make(map[string]loss),
 	}
 	w.ports.watchers = append(w.ports.watchers, func(before, now *ledger.Record[ledger.Port]) {
 		if w.config.Losses {
@@ -121,6 +126,7 @@ func (j *judge) port(before, now *ledger.Record[ledger.Port]) error {
 	}
 	v := now.Value
 	j.license(now)
+	j.opened(now.Name, v)
 	if v.State == ledger.Cooldown && (before == nil || before.Value.State != ledger.Cooldown) {
 		j.cooling[now.Name] = time.Now()
 		j.reached["ports confirmed unbound"]++
@@ -173,7 +179,7 @@ func (j *judge) transition(name string, before, now ledger.Port) error {
 		switch {
 		case !now.Held() && before.State == ledger.Claimed && before.TargetGroupARN != "":
 			return violated("S2", "a port with a recorded target group became free without a sweep")
-		case state != ledger.Cooldown && before.State == ledger.Cooldown && time.Since(j.cooling[name]) < cooldown:
+		case state != ledger.Cooldown && before.State == ledger.Cooldown && time.Since(j.cooling[name]) < cooldown*100/(100+mostDrift):
 			return violated("S2", "the cooldown was cut short")
 		case state == ledger.Cooldown && before.State == ledger.Releasing:
 			return j.gone(name, now)
@@ -220,7 +226,7 @@ func (j *judge) newHolder(name string, before, now ledger.Port) error {
 // gone is an error if anything is there that was ever recorded for a port, or
 // that listens on it for this ledger.
 func (j *judge) gone(name string, port ledger.Port) error {
-	s := j.world.cloud.emulator.Snapshot()
+	s, _ := j.world.cloud.seen()
 	for _, g := range s.TargetGroups {
 		if slices.Contains(j.recorded[name], g.ARN) {
 			return violated("S2", "target group %s of an earlier holding is still there", g.Name)
@@ -238,7 +244,7 @@ func (j *judge) gone(name string, port ledger.Port) error {
 // changes only what carries its own pod, the janitor only what carries this
 // ledger's id, and nobody deletes what a held port has.
 func (j *judge) call(p *Process, params url.Values) error {
-	action, s := params.Get("Action"), j.world.cloud.emulator.Snapshot()
+	action := params.Get("Action")
 	switch action {
 	case "CreateListener":
 		if group := params.Get("DefaultActions.member.1.TargetGroupArn"); !j.licensed[group] {
@@ -250,6 +256,7 @@ func (j *judge) call(p *Process, params url.Values) error {
 		return nil
 	}
 	arn := params.Get("TargetGroupArn") + params.Get("ListenerArn")
+	s, _ := j.world.cloud.seen()
 	tags, exists := tagsIn(s, arn)
 	if !exists {
 		return nil

@@ -14,16 +14,19 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// mutants are portlease with one part broken. The simulation has to notice each
-// of them, or it would prove nothing by noticing nothing.
-var mutants = []struct {
+// mutant is portlease with one part broken.
+type mutant struct {
 	name   string
 	within uint64 // seeds
 	// breaks are the guarantees that it may break.
 	breaks     []string
 	doors      func(*Doors)
 	agentCalls func(lifecycle.Allocator) lifecycle.Allocator
-}{
+}
+
+// mutants have to be noticed each, or the simulation would prove nothing by
+// noticing nothing.
+var mutants = []mutant{
 	{
 		name: "ports are overwritten whatever their version", within: 200, breaks: []string{"S1", "S2", "S4"},
 		doors: func(d *Doors) { d.Ports = blind{d.Ports}; d.JanitorPorts = blind{d.JanitorPorts} },
@@ -65,7 +68,8 @@ func TestMutantsAreNoticed(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			for n := range m.within {
-				_, err := simulate(t, Config{Seed: n + 1, Events: events, Break: m.doors, BreakAgent: m.agentCalls})
+				c := Config{Seed: n + 1, Events: events, Break: m.doors, BreakAgent: m.agentCalls}
+				_, err := simulate(t, c)
 				if err == nil {
 					continue
 				}

@@ -16,6 +16,10 @@ type pod struct {
 	ports         []api.Port
 	drain         time.Duration
 	agent         *agent // the newest; nil before the first
+	// starts counts its agents.
+	starts int
+	// again is how often it is made anew under its name.
+	again int
 	// leaving is a pod that nothing more is to happen to.
 	leaving bool
 }
@@ -24,11 +28,6 @@ var (
 	onePort  = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}
 	twoPorts = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}, {Name: "chat", TargetPort: 8080, Protocol: api.TCP}}
 )
-
-// span is a random duration below a limit.
-func (w *World) span(limit time.Duration) time.Duration {
-	return time.Duration(w.rand.Int64N(int64(limit/time.Millisecond))) * time.Millisecond
-}
 
 // createPod makes a pod whose agent starts soon. It gets a name that no pod
 // object has, often one that a pod had before, and the address freed last.
@@ -39,33 +38,72 @@ func (w *World) createPod() {
 			names = append(names, name)
 		}
 	}
-	if len(names) == 0 || len(w.free) == 0 {
+	if name, ok := pick(w.cause, names, func(name string) string { return name }); ok {
+		w.createNamed(name, 0)
+	}
+}
+
+// createNamed makes a pod that is made again so many times when it is gone.
+func (w *World) createNamed(name string, again int) {
+	if w.pods.byName[name] != nil || len(w.free) == 0 {
 		return
 	}
-	w.uids++
-	p := &pod{name: names[w.rand.IntN(len(names))], uid: fmt.Sprintf("u%d", w.uids), ip: w.takeIP(), ports: onePort}
-	if w.rand.IntN(4) == 0 {
+	p := &pod{name: name, uid: w.newUID(), ip: w.takeIP(), ports: onePort, again: again}
+	if w.cause.IntN(4) == 0 {
 		p.ports = twoPorts
 	}
-	if w.rand.IntN(4) == 0 {
+	if w.cause.IntN(4) == 0 {
 		p.drain = 5 * time.Second
 	}
 	w.all = append(w.all, p)
 	w.pods.byName[p.name] = &ledger.Pod{UID: p.uid}
 	w.trace.add("-- pod %s/%s created, %d ports", p.name, p.uid, len(p.ports))
 	w.begin(p)
+	if again > 0 {
+		w.after(w.cause.span(time.Minute), func() { w.remake(p) })
+	}
+}
+
+// newUID names a pod for the happening that made it.
+func (w *World) newUID() string {
+	w.cause.made++
+	if w.cause.made == 1 {
+		return fmt.Sprintf("u%d", w.cause.number)
+	}
+	return fmt.Sprintf("u%d-%d", w.cause.number, w.cause.made)
+}
+
+// recreate ends a pod, which is made again under its name at once and a few times
+// more, as a StatefulSet does with a person who is impatient.
+func (w *World) recreate(p *pod) {
+	if p.leaving {
+		return
+	}
+	p.again = 1 + w.cause.IntN(3)
+	w.remake(p)
+}
+
+// remake ends a pod for its successor's sake.
+func (w *World) remake(p *pod) {
+	switch {
+	case p.again == 0:
+	case w.cause.IntN(2) == 0:
+		w.stopPod(p)
+	default:
+		w.forceDelete(p, 30*time.Second)
+	}
 }
 
 // begin starts a pod's agent and has its address reported, in any order.
 func (w *World) begin(p *pod) {
 	ip := p.ip
-	w.scheduler.after(w.span(3*time.Second), func() {
+	w.after(w.cause.span(3*time.Second), func() {
 		if found := w.pods.byName[p.name]; found != nil && found.UID == p.uid && !found.Terminal && p.ip == ip {
 			found.IPs = []string{ip}
 			w.trace.add("-- pod %s/%s reported at %s", p.name, p.uid, ip)
 		}
 	})
-	w.scheduler.after(w.span(2*time.Second), func() {
+	w.after(w.cause.span(2*time.Second), func() {
 		if p.ip == ip && w.exists(p) && !p.leaving && (p.agent == nil || p.agent.over()) {
 			w.startAgent(p)
 		}
@@ -83,7 +121,7 @@ func (w *World) takeIP() string {
 // freeIP lets others have an address, at once or after the pause that some
 // networks make.
 func (w *World) freeIP(ip string) {
-	w.scheduler.after([]time.Duration{0, 30 * time.Second}[w.rand.IntN(2)], func() { w.free = append(w.free, ip) })
+	w.after([]time.Duration{0, 30 * time.Second}[w.cause.IntN(2)], func() { w.free = append(w.free, ip) })
 }
 
 // removeObject is the API server's forgetting of a pod.
@@ -91,6 +129,10 @@ func (w *World) removeObject(p *pod) {
 	if found := w.pods.byName[p.name]; found != nil && found.UID == p.uid {
 		delete(w.pods.byName, p.name)
 		w.trace.add("-- pod %s/%s removed from the API server", p.name, p.uid)
+		w.gone(p)
+		if p.again > 0 {
+			w.after(w.cause.span(2*time.Second), func() { w.createNamed(p.name, p.again-1) })
+		}
 	}
 }
 
@@ -118,15 +160,15 @@ func (w *World) stopPod(p *pod) {
 	if p.agent != nil {
 		p.agent.stop()
 	}
-	grace := time.Now().Add(time.Duration(5+w.rand.IntN(40)) * time.Second)
+	grace := time.Now().Add(time.Duration(5+w.cause.IntN(40)) * time.Second)
 	var reap func()
 	reap = func() {
 		if p.agent != nil && !p.agent.over() && time.Now().Before(grace) {
-			w.scheduler.after(500*time.Millisecond, reap)
+			w.after(500*time.Millisecond, reap)
 			return
 		}
 		w.endProcesses(p)
-		w.scheduler.after(w.span(2*time.Second), func() {
+		w.after(w.cause.span(2*time.Second), func() {
 			w.removeObject(p)
 			w.forget(p)
 		})
@@ -141,7 +183,7 @@ func (w *World) forceDelete(p *pod, within time.Duration) {
 	}
 	p.leaving = true
 	w.removeObject(p)
-	w.scheduler.after(w.span(within), func() {
+	w.after(w.cause.span(within), func() {
 		w.endProcesses(p)
 		w.forget(p)
 	})
@@ -154,7 +196,7 @@ func (w *World) loseNode(p *pod, within time.Duration) {
 	}
 	p.leaving = true
 	w.endProcesses(p)
-	w.scheduler.after(w.span(within), func() {
+	w.after(w.cause.span(within), func() {
 		w.removeObject(p)
 		w.forget(p)
 	})
@@ -169,9 +211,10 @@ func (w *World) fail(p *pod) {
 	p.leaving = true
 	w.endProcesses(p)
 	found.Terminal = true
+	w.gone(p)
 	w.trace.add("-- pod %s/%s failed", p.name, p.uid)
 	w.forget(p)
-	w.scheduler.after(w.span(100*time.Second), func() { w.removeObject(p) })
+	w.after(w.cause.span(100*time.Second), func() { w.removeObject(p) })
 }
 
 // crash kills the agent, which starts again where it was.
@@ -180,7 +223,7 @@ func (w *World) crash(p *pod) {
 		return
 	}
 	w.endProcesses(p)
-	w.scheduler.after(w.span(10*time.Second), func() {
+	w.after(w.cause.span(10*time.Second), func() {
 		if w.exists(p) && !p.leaving && p.agent.over() {
 			w.startAgent(p)
 		}
@@ -196,7 +239,7 @@ func (w *World) newSandbox(p *pod) {
 	old := p.ip
 	p.ip = w.takeIP()
 	w.freeIP(old)
-	w.scheduler.after(w.span(3*time.Second), w.createPod) // often at that very address
+	w.after(w.cause.span(3*time.Second), w.createPod) // often at that very address
 	if !w.config.HardMoves {
 		w.scheduler.drop(p.uid)
 	}

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -76,12 +75,23 @@ func (c callers) Alive(ctx context.Context, who kubepod.Caller) error {
 	return nil
 }
 
-// ReviewPerson implements httpapi.Callers: there are no people here.
-func (c callers) ReviewPerson(context.Context, string) (kubepod.Caller, error) {
-	return kubepod.Caller{}, api.Errorf(api.Unauthenticated, "nobody but pods calls")
+// ReviewPerson implements httpapi.Callers: a person's token is the name.
+func (c callers) ReviewPerson(ctx context.Context, token string) (kubepod.Caller, error) {
+	known, err := ask(ctx, c.process, kindPod, "review token of "+token, func() (bool, error) { return token == person, nil })
+	if err != nil {
+		return kubepod.Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
+	}
+	if !known {
+		return kubepod.Caller{}, api.Errorf(api.Unauthenticated, "nobody is called %s", token)
+	}
+	return kubepod.Caller{User: token}, nil
 }
 
-// Allowed implements httpapi.Callers.
-func (c callers) Allowed(_ context.Context, who kubepod.Caller, verb string) error {
-	return api.Errorf(api.Forbidden, "%s may not %s", fmt.Sprint(who.User), verb)
+// Allowed implements httpapi.Callers: people may do everything.
+func (c callers) Allowed(ctx context.Context, who kubepod.Caller, verb string) error {
+	_, err := ask(ctx, c.process, kindPod, "may "+who.User+" "+verb, func() (struct{}, error) { return struct{}{}, nil })
+	if err != nil {
+		return api.Errorf(api.Unavailable, "asking for a right: %v", err)
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,6 +21,7 @@ import (
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pacer"
+	"github.com/portlease/portlease/allocator/people"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
@@ -57,11 +59,15 @@ type replica struct {
 	handler   http.Handler
 	nudge     chan struct{}
 	leading   atomic.Bool
-	requests  int // ever served
 	// stuck is until when its watches tell nothing.
 	stuck time.Time
-	// skew is how wrong its wall clock is.
-	skew time.Duration
+	clock *clock
+	// luck says how late its watches are.
+	luck *rand.Rand
+	// files are the versions of the pool file on their way to it, and described asks
+	// for the load balancers of the one that arrived.
+	files     []delivery
+	described atomic.Bool
 
 	minting sync.Mutex // guards epochs
 	epochs  int        // ever made
@@ -78,19 +84,18 @@ type Doors struct {
 }
 
 func (w *World) startReplica(name string) *replica {
-	w.incarnations++
-	p := newProcess(w.scheduler, fmt.Sprintf("%s#%d", name, w.incarnations))
-	r := &replica{
-		Process: p, world: w, nudge: make(chan struct{}, 1), observer: janitor.NewObserver(time.Now),
-		skew: time.Duration(w.rand.IntN(240)-120) * time.Second,
-	}
-	lag := func() time.Duration { return max(w.lag(), time.Until(r.stuck)) }
+	w.starts[name]++
+	p := newProcess(w.scheduler, fmt.Sprintf("%s#%d", name, w.starts[name]))
+	own := luck(w.config.Seed, p.name)
+	r := &replica{Process: p, world: w, nudge: make(chan struct{}, 1), clock: newClock(own), luck: own}
+	r.observer = janitor.NewObserver(r.clock.now)
+	lag := func() time.Duration { return max(r.lag(), time.Until(r.stuck)) }
 	r.claims, r.ports = newTable(p, w.claims, lag), newTable(p, w.ports, lag)
 	log := w.trace.logTo(p)
 	aws := elb.New(configuration(awsTransport{p, w.cloud}))
 	r.balancers, r.budgets = newTable(p, w.balancers, lag), newTable(p, w.budgets, lag)
 	r.pay = pacer.New(pacer.Config{
-		Budgets: r.budgets, Claims: claimTable{r.claims}, Ports: r.ports, Limits: budget.Default, Now: time.Now,
+		Budgets: r.budgets, Claims: claimTable{r.claims}, Ports: r.ports, Limits: budget.Default, Now: r.clock.now,
 		RenewEvery: renewEvery, Age: r.observer.Age, Log: log, Count: func(string, string) {},
 	})
 	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.ports, Balancers: r.balancers, Log: log}, []poolfile.Pool{w.pool})
@@ -102,7 +107,7 @@ func (w *World) startReplica(name string) *replica {
 	service := claim.New(claim.Config{
 		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.Ports, Pools: r.stock, LookAtPod: look,
 		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery, ReturnPatience: 30 * time.Second,
-		Budget: r.pay, Age: r.observer.Age, Count: func(string, string) {}, Now: r.now, NewEpoch: r.newEpoch, Log: log,
+		Budget: r.pay, Age: r.observer.Age, Count: func(string, string) {}, Now: r.clock.wall, NewEpoch: r.newEpoch, Log: log,
 		Nudge: func() {
 			select {
 			case r.nudge <- struct{}{}:
@@ -113,12 +118,16 @@ func (w *World) startReplica(name string) *replica {
 	r.janitor = janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.JanitorPorts, AWS: doors.JanitorAWS, Listings: r.stock, Observer: r.observer,
 		Timing: janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration}, MayUnbind: r.pay.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
-		LookAtPod: doors.JanitorLook, Now: time.Now, Log: log,
+		LookAtPod: doors.JanitorLook, Now: r.clock.now, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // an event more or less is no state
 		Count: func(string, string) {},
 	})
+	desk := people.New(people.Config{
+		Claims: doors.Claims, Ports: doors.Ports, Balancers: r.balancers, Stock: r.stock,
+		Show: service.Show, LookAtPod: look, Now: r.clock.wall, Log: log,
+	})
 	r.handler = httpapi.New(httpapi.Config{
-		Claims: service, Callers: callers{p, w.pods}, Now: time.Now, Log: log,
+		Claims: service, Views: desk, Operations: desk, Callers: callers{p, w.pods}, Now: r.clock.now, Log: log,
 		Observe: func(string, string, int, time.Duration) {},
 	})
 	complain := func(ctx context.Context, what string, err error) {
@@ -129,8 +138,13 @@ func (w *World) startReplica(name string) *replica {
 	return r
 }
 
-// now is the replica's wall clock, which only people should have to trust.
-func (r *replica) now() time.Time { return time.Now().Add(r.skew) }
+// lag is how late the next event of a watch comes.
+func (r *replica) lag() time.Duration {
+	if !r.world.faults.on || r.luck.IntN(20) > 0 {
+		return time.Duration(1+r.luck.IntN(100)) * time.Millisecond
+	}
+	return time.Duration(r.luck.IntN(5000)) * time.Millisecond
+}
 
 func (r *replica) newEpoch() string {
 	r.minting.Lock()
@@ -142,11 +156,14 @@ func (r *replica) newEpoch() string {
 // run is the loop that observes the ledger and, on the leader, sweeps: what the
 // process of the allocator does, with its own timing.
 func (r *replica) run(ctx context.Context, complain func(context.Context, string, error)) {
-	tick := time.NewTicker(sweepEvery)
+	tick := time.NewTicker(r.clock.real(sweepEvery))
 	defer tick.Stop()
 	var describe, audit time.Time
 	for ctx.Err() == nil {
-		now := time.Now()
+		now := r.clock.now()
+		if r.described.Swap(false) {
+			describe, audit = now, now // what is new is used once it is listed
+		}
 		if !now.Before(describe) {
 			next := describeEvery
 			if err := r.stock.Describe(ctx); err != nil {
@@ -184,7 +201,7 @@ func (r *replica) run(ctx context.Context, complain func(context.Context, string
 
 // act does what a leader does, or else what the others do.
 func (r *replica) act(ctx context.Context, complain func(context.Context, string, error), what string, lead, follow func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	ctx, cancel := r.clock.timeout(ctx, actTimeout)
 	defer cancel()
 	do := follow
 	if r.leading.Load() {

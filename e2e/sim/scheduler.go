@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing/synctest"
 	"time"
+
+	"github.com/portlease/portlease/e2e/elbemu"
 )
 
 // What a caller learns when its call does not end as it should. None of these
@@ -38,8 +41,10 @@ type call struct {
 	// apply runs on the scheduler's goroutine and must not block. It gives false
 	// when the answer comes later by itself.
 	apply func(*call) (outcome, bool)
-	// throttled is the outcome of a throttled call; nil if it cannot be.
-	throttled func() outcome
+	// refusal is how AWS refuses the call; nil if it is none to AWS.
+	refusal func(elbemu.Fault) outcome
+	// listed is the load balancer whose listeners it lists.
+	listed string
 
 	answer chan outcome // has room for one
 	// closed is a call that nobody waits for any more, because it was answered
@@ -48,6 +53,8 @@ type call struct {
 	// planned is whether the scheduler has seen the call and set due.
 	planned bool
 	due     time.Time
+	// luck decides what becomes of it; the scheduler's goroutine's alone.
+	luck *rand.Rand
 }
 
 // finish tells the caller, once.
@@ -63,7 +70,7 @@ func (c *call) finish(o outcome) {
 // Scheduler lets one remote call go at a time. It runs on the goroutine that
 // made it; all others park.
 type Scheduler struct {
-	rand   *rand.Rand
+	seed   uint64
 	faults *faults
 	trace  *trace
 
@@ -83,8 +90,8 @@ type timer struct {
 	run   func()
 }
 
-func newScheduler(r *rand.Rand, f *faults, t *trace) *Scheduler {
-	return &Scheduler{rand: r, faults: f, trace: t, wake: make(chan struct{}, 1)}
+func newScheduler(seed uint64, f *faults, t *trace) *Scheduler {
+	return &Scheduler{seed: seed, faults: f, trace: t, wake: make(chan struct{}, 1)}
 }
 
 // after makes a timer.
@@ -153,7 +160,8 @@ func (s *Scheduler) sorted() []*call {
 	})
 	for _, c := range s.calls {
 		if !c.planned {
-			c.planned, c.due = true, time.Now().Add(s.faults.latency(c.kind))
+			c.planned, c.luck = true, luck(s.seed, fmt.Sprintf("%s %s %d", c.process.name, c.thread, c.seq))
+			c.due = time.Now().Add(s.faults.latency(c))
 		}
 	}
 	return slices.Clone(s.calls)
@@ -192,7 +200,7 @@ func (s *Scheduler) step() bool {
 		t.run()
 		return true
 	}
-	var due []*call
+	var due *call
 	next := now.Add(time.Minute)
 	if len(s.timers) > 0 && s.timers[0].at.Before(next) {
 		next = s.timers[0].at
@@ -202,14 +210,13 @@ func (s *Scheduler) step() bool {
 		case c.process.resumedFrom() != nil:
 		case c.due.After(now):
 			next = minTime(next, c.due)
-		default:
-			due = append(due, c)
+		case due == nil || c.due.Before(due.due):
+			due = c
 		}
 	}
-	if len(due) > 0 {
-		c := due[s.rand.IntN(len(due))]
-		s.release(c)
-		return c.kind == kindWrite || c.kind == kindAWSWrite || c.kind == kindAnswer
+	if due != nil {
+		s.release(due)
+		return due.kind == kindWrite || due.kind == kindAWSWrite || due.kind == kindAnswer
 	}
 	alarm := time.NewTimer(next.Sub(now))
 	defer alarm.Stop()
@@ -234,7 +241,7 @@ func minTime(a, b time.Time) time.Time {
 func (s *Scheduler) release(c *call) {
 	if s.over(c) { // nobody waits: it is applied late, or never was sent
 		s.remove(c)
-		if s.rand.IntN(4) == 0 {
+		if c.luck.IntN(4) == 0 {
 			s.trace.call(c, "dropped", outcome{})
 			return
 		}
@@ -264,11 +271,14 @@ func (s *Scheduler) release(c *call) {
 		c.finish(outcome{err: errLost})
 	case cut:
 		s.trace.call(c, "CUT", outcome{})
-		c.due = time.Now().Add(s.faults.flight())
+		c.due = time.Now().Add(flight(c))
 		c.finish(outcome{err: errLost})
 	case throttled:
 		s.trace.call(c, "THROTTLED", outcome{})
-		c.finish(c.throttled())
-	case late:
+		c.finish(c.refusal(elbemu.Throttle()))
+	case failed:
+		s.trace.call(c, "FAILED", outcome{})
+		c.finish(c.refusal(elbemu.ServerError()))
+	case late, slow:
 	}
 }

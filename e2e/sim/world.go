@@ -1,19 +1,15 @@
 package sim
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"slices"
 	"testing/synctest"
 	"time"
 
 	"github.com/portlease/portlease/agent/lifecycle"
-	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/poolfile"
-	"github.com/portlease/portlease/allocator/portpool"
-	"github.com/portlease/portlease/shared/api"
 )
 
 // Config says what is simulated.
@@ -27,6 +23,14 @@ type Config struct {
 	// Losses has people delete Leases. Only what holds then is checked: S3, S4 of
 	// claims, S6, L1 and L2.
 	Losses bool
+	// Kinds are the only happenings that there are, by name; nil means all.
+	Kinds []string
+	// Calm is a run without weather: no call is lost, late, slow or refused.
+	Calm bool
+	// Keep are the numbers of the happenings that happen; nil means all.
+	Keep []int
+	// Without are kinds of faults that calls do not meet.
+	Without []string
 	// Break and BreakAgent may put something broken in place of a replica's
 	// doors and of an agent's way to the allocator, to see that it is noticed.
 	Break      func(*Doors)
@@ -35,8 +39,9 @@ type Config struct {
 
 // World is everything that is simulated. It is used by one goroutine.
 type World struct {
-	config    Config
-	rand      *rand.Rand
+	config Config
+	// cause is that of what happens now.
+	cause     *cause
 	faults    *faults
 	trace     *trace
 	scheduler *Scheduler
@@ -49,44 +54,36 @@ type World struct {
 	pods      *pods
 	cloud     *cloud
 	pool      poolfile.Pool
+	file      file // what makes pool
 
-	replicas []*replica // those that run
-	agents   []*agent   // those that run, and those that ended
-	all      []*pod     // those that exist in any way
-	free     []string   // pod addresses, the next one last
-	uids     int        // ever given
-	// incarnations counts processes.
-	incarnations int
-	foreigners   int
+	replicas   []*replica     // those that run
+	agents     []*agent       // those that run, and those that ended
+	all        []*pod         // those that exist in any way
+	free       []string       // pod addresses, the next one last
+	starts     map[string]int // name → replicas of that name ever started
+	persons    []*Process
+	foreigners int
+	happened   map[string]int // kind of happening → how often
 
 	errs []error
 }
 
 func newWorld(c Config) (*World, error) {
-	r := rand.New(rand.NewPCG(c.Seed, 0x6c65617365))
-	w := &World{config: c, rand: r, faults: newFaults(r), trace: newTrace(), pods: &pods{make(map[string]*ledger.Pod)}}
-	w.scheduler = newScheduler(r, w.faults, w.trace)
+	w := &World{
+		config: c, cause: &cause{Rand: luck(c.Seed, "start")}, faults: newFaults(luck(c.Seed, "weather"), c.Without), trace: newTrace(),
+		pods: &pods{make(map[string]*ledger.Pod)}, starts: make(map[string]int), happened: make(map[string]int),
+	}
+	w.faults.on = !c.Calm
+	w.scheduler = newScheduler(c.Seed, w.faults, w.trace)
 	var written revisions
 	w.claims, w.ports = newStore(&written, storedClaim), newStore(&written, storedPort)
 	w.balancers, w.budgets = newStore(&written, storedBalancer), newStore(&written, storedBudget)
 	var err error
-	if w.cloud, err = newCloud(r); err != nil {
+	if w.cloud, err = newCloud(luck(c.Seed, "cloud")); err != nil {
 		return nil, err
 	}
-	first := 30000
-	w.pool = poolfile.Pool{
-		Name: "default", Ranges: []portpool.Range{{From: first, To: first + 1 + r.IntN(3)}},
-		Terms: claim.Terms{
-			Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: portpool.Spread, Cooldown: cooldown, Sticky: sticky,
-			HealthCheck: api.HealthCheck{IntervalSeconds: 10, TimeoutSeconds: 5, HealthyThreshold: 2, UnhealthyThreshold: 2},
-		},
-	}
-	for i := range 1 + r.IntN(2) {
-		arn, err := w.cloud.makeLoadBalancer(context.Background(), fmt.Sprintf("games-%d", i+1))
-		if err != nil {
-			return nil, err
-		}
-		w.pool.LoadBalancers = append(w.pool.LoadBalancers, arn)
+	if err := w.makePool(luck(c.Seed, "pool")); err != nil {
+		return nil, err
 	}
 	for i := range 9 {
 		w.free = append(w.free, fmt.Sprintf("127.30.0.%d", 10+i))
@@ -100,6 +97,17 @@ func newWorld(c Config) (*World, error) {
 	w.lead(w.replicas[0])
 	synctest.Wait()
 	return w, nil
+}
+
+// after has something happen later, with the cause of what happens now.
+func (w *World) after(d time.Duration, run func()) {
+	c := w.cause
+	w.scheduler.after(d, func() {
+		now := w.cause
+		w.cause = c
+		run()
+		w.cause = now
+	})
 }
 
 func (w *World) violate(err error) {
@@ -123,6 +131,7 @@ func (w *World) step() error {
 			r.balancers.deliver(now)
 			r.budgets.deliver(now)
 			r.pay.Observe()
+			r.takePools(now)
 		}
 	}
 	if w.scheduler.step() {
@@ -142,22 +151,6 @@ func (w *World) runFor(d time.Duration) error {
 	return nil
 }
 
-// lag is how late the next event of a watch comes.
-func (w *World) lag() time.Duration {
-	if !w.faults.on || w.rand.IntN(20) > 0 {
-		return time.Duration(1+w.rand.IntN(100)) * time.Millisecond
-	}
-	return time.Duration(w.rand.IntN(5000)) * time.Millisecond
-}
-
-// someReplica is the one that a request is sent to; nil if none runs.
-func (w *World) someReplica() *replica {
-	if len(w.replicas) == 0 {
-		return nil
-	}
-	return w.replicas[w.rand.IntN(len(w.replicas))]
-}
-
 // cutOff tells an agent that there will be no answer.
 func (w *World) cutOff(request *call) { request.finish(outcome{err: errLost}) }
 
@@ -169,6 +162,12 @@ type Report struct {
 	History []string
 	// Faults counts the calls by kind and fault.
 	Faults map[string]int
+	// Happened counts the happenings by kind.
+	Happened map[string]int
+	// Begun is the number of the last happening that had begun.
+	Begun int
+	// Reclaims is how long ports of crashed pods took to become free.
+	Reclaims []time.Duration
 	// Took is how long it was on the simulated clock.
 	Took time.Duration
 	// Reached counts what happened: grants, reclaims and the like.
@@ -189,7 +188,7 @@ func Run(c Config) (Report, error) {
 	}
 	return Report{
 		Seed: c.Seed, Steps: len(w.trace.lines), History: w.trace.lines, Faults: w.faults.counts,
-		Took: time.Since(w.trace.start), Reached: w.judge.reached,
+		Took: time.Since(w.trace.start), Reached: w.judge.reached, Happened: w.happened, Begun: w.cause.number, Reclaims: w.judge.reclaims,
 	}, err
 }
 
@@ -206,8 +205,8 @@ func (w *World) story() error {
 		return err
 	}
 	w.trace.add("-- all pods are deleted")
-	for _, p := range w.all {
-		if w.rand.IntN(2) == 0 {
+	for _, p := range slices.Clone(w.all) {
+		if p.again = 0; w.cause.IntN(2) == 0 {
 			w.stopPod(p)
 		} else {
 			w.forceDelete(p, 10*time.Second)
@@ -230,6 +229,9 @@ func (w *World) end() error {
 		if !a.over() {
 			a.kill()
 		}
+	}
+	for _, p := range w.persons {
+		p.kill()
 	}
 	w.errs = nil
 	for range 100_000 {

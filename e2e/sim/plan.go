@@ -1,0 +1,117 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// happening is something that may happen, with how often.
+type happening struct {
+	name   string
+	weight int
+	run    func(*World)
+	// when is in which runs it happens; nil means in all.
+	when func(Config) bool
+}
+
+var happenings = []happening{
+	{name: "create", weight: 30, run: (*World).createPod},
+	{name: "stop", weight: 8, run: onPod((*World).stopPod)},
+	{name: "recreate", weight: 4, run: onPod((*World).recreate)},
+	{name: "crash", weight: 10, run: onPod((*World).crash)},
+	{name: "move", weight: 5, run: onPod((*World).newSandbox)},
+	{name: "delete by force", weight: 6, run: onPod(func(w *World, p *pod) { w.forceDelete(p, 150*time.Second) })},
+	{name: "lose node", weight: 4, run: onPod(func(w *World, p *pod) { w.loseNode(p, 200*time.Second) })},
+	{name: "fail", weight: 4, run: onPod((*World).fail)},
+	{name: "cut off agent", weight: 5, run: onPod((*World).partitionAgent)},
+	{name: "restart replica", weight: 4, run: onReplica((*World).restartReplica)},
+	{name: "pause replica", weight: 5, run: onReplica((*World).pauseReplica)},
+	{name: "lead", weight: 4, run: onReplica((*World).lead)},
+	{name: "stick watches", weight: 4, run: onReplica((*World).stickWatch)},
+	{name: "cut off replica", weight: 4, run: onReplica((*World).partitionReplica)},
+	{name: "wall clock", weight: 2, run: onReplica((*World).jumpClock)},
+	{name: "foreign listener", weight: 3, run: (*World).foreignListener},
+	{name: "cordon", weight: 2, run: (*World).cordon},
+	{name: "uncordon", weight: 3, run: (*World).uncordon},
+	{name: "block", weight: 2, run: (*World).block},
+	{name: "unblock", weight: 3, run: (*World).unblock},
+	{name: "pool file", weight: 4, run: (*World).editPool},
+	{name: "unlisted", weight: 2, run: (*World).hideListeners},
+	{name: "storm", weight: 2, run: (*World).throttleLooks},
+	{name: "lose claim", weight: 9, run: (*World).loseClaim, when: func(c Config) bool { return c.Losses }},
+	{name: "lose port", weight: 9, run: (*World).losePort, when: func(c Config) bool { return c.Losses }},
+}
+
+// planned is one happening of a run.
+type planned struct {
+	happening
+	// number tells it from the others of its plan.
+	number int
+	// pause is how long after it the next one comes.
+	pause time.Duration
+}
+
+// plan is what happens in a run, before anything of it is left out: a few pods
+// at first, and then anything at random times.
+func plan(c Config) []planned {
+	r := luck(c.Seed, "plan")
+	possible := slices.DeleteFunc(slices.Clone(happenings), func(h happening) bool {
+		return h.when != nil && !h.when(c) || c.Kinds != nil && !slices.Contains(c.Kinds, h.name)
+	})
+	total := 0
+	for _, h := range possible {
+		total += h.weight
+	}
+	var all []planned
+	for number := 1; number <= first+c.Events; number++ {
+		p := planned{happening: happenings[0], number: number}
+		if number > first {
+			n := r.IntN(total)
+			for _, h := range possible {
+				if n -= h.weight; n < 0 {
+					p.happening = h
+					break
+				}
+			}
+			p.pause = time.Second + time.Duration(r.IntN(25_000))*time.Millisecond
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// first is how many pods are created before anything else happens.
+const first = 3
+
+// chaos carries out the plan.
+func (w *World) chaos() error {
+	for _, p := range plan(w.config) {
+		if w.config.Keep == nil || slices.Contains(w.config.Keep, p.number) {
+			w.cause = &cause{Rand: luck(w.config.Seed, fmt.Sprint("happening ", p.number)), number: p.number}
+			w.trace.add("== %d: %s", p.number, p.name)
+			w.happened[p.name]++
+			p.run(w)
+		}
+		if err := w.runFor(p.pause); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func onPod(do func(*World, *pod)) func(*World) {
+	return func(w *World) {
+		if p, ok := pick(w.cause, w.all, func(p *pod) string { return p.uid }); ok {
+			do(w, p)
+		}
+	}
+}
+
+func onReplica(do func(*World, *replica)) func(*World) {
+	return func(w *World) {
+		if r, ok := pick(w.cause, w.replicas, func(r *replica) string { return r.name }); ok {
+			do(w, r)
+		}
+	}
+}
