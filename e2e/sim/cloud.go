@@ -25,6 +25,8 @@ const region = "us-east-1"
 // cloud is the AWS account.
 type cloud struct {
 	emulator *elbemu.Emulator
+	// inUse is how long AWS says of a target group that it is in use.
+	inUse time.Duration
 	// judge says whether a call may do what it does; it is asked before.
 	judge func(p *Process, params url.Values) error
 	// broken is the first call that it did not allow.
@@ -58,7 +60,7 @@ func newCloud(r *rand.Rand) (*cloud, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the emulator: %w", err)
 	}
-	return &cloud{emulator: emulator}, nil
+	return &cloud{emulator: emulator, inUse: c.Delays.InUse}, nil
 }
 
 // configuration is the AWS configuration of whoever uses this transport.

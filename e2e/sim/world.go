@@ -166,8 +166,10 @@ type Report struct {
 	Happened map[string]int
 	// Begun is the number of the last happening that had begun.
 	Begun int
-	// Reclaims is how long ports of crashed pods took to become free.
+	// Reclaims is how long ports took to be free once their pod was gone, InUse how
+	// long AWS says of a target group that it is in use.
 	Reclaims []time.Duration
+	InUse    time.Duration
 	// Took is how long it was on the simulated clock.
 	Took time.Duration
 	// Reached counts what happened: grants, reclaims and the like.
@@ -188,7 +190,7 @@ func Run(c Config) (Report, error) {
 	}
 	return Report{
 		Seed: c.Seed, Steps: len(w.trace.lines), History: w.trace.lines, Faults: w.faults.counts,
-		Took: time.Since(w.trace.start), Reached: w.judge.reached, Happened: w.happened, Begun: w.cause.number, Reclaims: w.judge.reclaims,
+		Took: time.Since(w.trace.start), Reached: w.judge.reached, Happened: w.happened, Begun: w.cause.number, Reclaims: w.judge.reclaims, InUse: w.cloud.inUse,
 	}, err
 }
 
