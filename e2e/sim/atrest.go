@@ -22,7 +22,7 @@ func (j *judge) settled() error {
 	}
 	errs = append(errs, leftOver(s, known))
 	for _, p := range j.world.all {
-		if p.leaving || !j.world.pods.lives(p.name, p.uid) {
+		if j.world.config.Damage || p.leaving || !j.world.pods.lives(p.name, p.uid) {
 			continue
 		}
 		if p.agent == nil || p.agent.over() {
@@ -46,7 +46,7 @@ func (j *judge) settled() error {
 // roomFor tells whether some load balancer has n free listener ports.
 func (j *judge) roomFor(n int, s elbemu.Snapshot) bool {
 	for _, arn := range j.world.pool.LoadBalancers {
-		if j.world.cordoned(arn) {
+		if j.world.cordoned(arn) || !exists(s, arn) {
 			continue
 		}
 		free := 0

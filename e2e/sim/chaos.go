@@ -119,7 +119,7 @@ func (w *World) stickWatch(r *replica) {
 // calm ends every fault and lets everything run.
 func (w *World) calm() {
 	w.trace.add("-- faults stop")
-	w.faults.on = false
+	w.faults.on, w.judge.settledAt = false, time.Now()
 	for _, r := range w.replicas {
 		r.resume()
 		r.stuck = time.Time{}

@@ -63,6 +63,9 @@ func replay(c Config) string {
 	if c.Losses && c.Seed%8 != 0 {
 		words = append(words, "LOSSES=1")
 	}
+	if c.Damage {
+		words = append(words, "DAMAGE=1")
+	}
 	if c.HardMoves {
 		words = append(words, "HARD_MOVES=1")
 	}

@@ -22,8 +22,6 @@ type file struct {
 	// removed and excluded are those that it does not have now.
 	removed  map[string]bool
 	excluded map[int]bool
-	// since is when it was last changed.
-	since time.Time
 }
 
 // delivery is a version of the pool file on its way to a replica.
@@ -34,7 +32,7 @@ type delivery struct {
 
 // makePool makes load balancers and a pool of all of them but one.
 func (w *World) makePool(r *rand.Rand) error {
-	w.file = file{first: 30000, ports: 2 + r.IntN(3), removed: make(map[string]bool), excluded: make(map[int]bool), since: time.Now()}
+	w.file = file{first: 30000, ports: 2 + r.IntN(3), removed: make(map[string]bool), excluded: make(map[int]bool)}
 	n := 1 + r.IntN(2)
 	for i := range n + 1 {
 		arn, err := w.cloud.makeLoadBalancer(context.Background(), fmt.Sprintf("games-%d", i+1))
@@ -91,7 +89,12 @@ func (w *World) editPool() {
 		}
 		f.excluded[port] = !f.excluded[port]
 	}
-	f.since, w.pool = time.Now(), f.pool()
+	w.changePool()
+}
+
+// changePool hands out the pool file as it is now.
+func (w *World) changePool() {
+	w.pool, w.judge.settledAt = w.file.pool(), time.Now()
 	w.trace.add("-- the pool is now %v on %v", w.pool.Ranges, w.pool.LoadBalancers)
 	for _, r := range w.replicas {
 		r.send(w.pool, w.cause.span(20*time.Second))

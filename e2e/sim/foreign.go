@@ -3,12 +3,14 @@ package sim
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
+	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -29,10 +31,9 @@ func (w *World) makeForeign() error {
 // is not taken, and gives it back later.
 func (w *World) foreignListener() {
 	port := w.file.first + w.cause.IntN(w.file.ports)
-	for _, l := range w.cloud.emulator.Snapshot().Listeners {
-		if l.LoadBalancerARN == w.file.all[0] && l.Port == port {
-			return
-		}
+	s := w.cloud.emulator.Snapshot()
+	if !exists(s, w.file.all[0]) || slices.ContainsFunc(s.Listeners, func(l elbemu.Listener) bool { return l.LoadBalancerARN == w.file.all[0] && l.Port == port }) {
+		return
 	}
 	w.trace.add("-- somebody else listens on port %d", port)
 	if err := w.listenAsForeigner(port); err != nil {

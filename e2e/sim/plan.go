@@ -39,6 +39,11 @@ var happenings = []happening{
 	{name: "pool file", weight: 4, run: (*World).editPool},
 	{name: "unlisted", weight: 2, run: (*World).hideListeners},
 	{name: "storm", weight: 2, run: (*World).throttleLooks},
+	{name: "delete listener", weight: 6, run: (*World).deleteListener, when: func(c Config) bool { return c.Damage }},
+	{name: "delete target group", weight: 6, run: (*World).deleteTargetGroup, when: func(c Config) bool { return c.Damage }},
+	{name: "delete load balancer", weight: 2, run: (*World).deleteLoadBalancer, when: func(c Config) bool { return c.Damage }},
+	{name: "redirect listener", weight: 4, run: (*World).redirectListener, when: func(c Config) bool { return c.Damage }},
+	{name: "change targets", weight: 6, run: (*World).changeTargets, when: func(c Config) bool { return c.Damage }},
 	{name: "lose claim", weight: 9, run: (*World).loseClaim, when: func(c Config) bool { return c.Losses }},
 	{name: "lose port", weight: 9, run: (*World).losePort, when: func(c Config) bool { return c.Losses }},
 }

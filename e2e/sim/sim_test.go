@@ -20,6 +20,7 @@ var (
 	keep    = flag.String("keep", "", "the numbers of the happenings to keep, such as 3,7,9; with -seed")
 	without = flag.String("without", "", "kinds of faults to do without, such as slow,throttled; with -seed")
 	losses  = flag.Bool("losses", false, "have people delete Leases with every seed, not only with some")
+	damage  = flag.Bool("damage", false, "have people delete and change in AWS what is portlease's, with every seed")
 	shrink  = flag.Duration("shrink", 20*time.Second, "how long to look for a smaller run that breaks the same guarantee; 0: not at all")
 	hard    = flag.Bool("hard-moves", false, "let a pod that gets another address leave the old one to others at once")
 )
@@ -35,7 +36,7 @@ const events = 30
 
 // configOf is what a seed simulates; in some, people delete Leases.
 func configOf(n uint64) Config {
-	return Config{Seed: n, Events: events, HardMoves: *hard, Losses: *losses || n%8 == 0}
+	return Config{Seed: n, Events: events, HardMoves: *hard, Damage: *damage, Losses: *losses || n%8 == 0}
 }
 
 // simulate runs one seed in a bubble of its own.

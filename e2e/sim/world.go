@@ -23,6 +23,9 @@ type Config struct {
 	// Losses has people delete Leases. Only what holds then is checked: S3, S4 of
 	// claims, S6, L1 and L2.
 	Losses bool
+	// Damage has people change and delete in AWS what is portlease's. Safety and L1
+	// are checked then; whether pods are bound is not.
+	Damage bool
 	// Kinds are the only happenings that there are, by name; nil means all.
 	Kinds []string
 	// Calm is a run without weather: no call is lost, late, slow or refused.
