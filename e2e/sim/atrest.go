@@ -22,7 +22,7 @@ func (j *judge) settled() error {
 	}
 	errs = append(errs, leftOver(s, known))
 	for _, p := range j.world.all {
-		if j.world.config.Damage || p.leaving || !j.world.pods.lives(p.name, p.uid) {
+		if p.leaving || !j.world.pods.lives(p.name, p.uid) {
 			continue
 		}
 		if p.agent == nil || p.agent.over() {

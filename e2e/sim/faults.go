@@ -28,7 +28,7 @@ const (
 	pass      fault = "passed"
 	refused   fault = "not applied"
 	lost      fault = "answer lost"
-	cut       fault = "cut, on its way"
+	cut       fault = "cut"
 	late      fault = "applied late"
 	throttled fault = "throttled"
 	failed    fault = "failed by AWS"

@@ -34,9 +34,10 @@ func TestMain(m *testing.M) {
 // events is how often something happens in one run.
 const events = 30
 
-// configOf is what a seed simulates; in some, people delete Leases.
+// configOf is what a seed simulates; in some, people delete Leases, which nobody
+// could tell from damage in AWS if both were in one run.
 func configOf(n uint64) Config {
-	return Config{Seed: n, Events: events, HardMoves: *hard, Damage: *damage, Losses: *losses || n%8 == 0}
+	return Config{Seed: n, Events: events, HardMoves: *hard, Damage: *damage, Losses: *losses || n%8 == 0 && !*damage}
 }
 
 // simulate runs one seed in a bubble of its own.
