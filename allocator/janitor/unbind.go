@@ -87,8 +87,12 @@ func (j *Janitor) bindingGone(ctx context.Context, r ledger.Record[ledger.Port])
 		return false, err
 	}
 	arns := []string{v.TargetGroupARN}
+	forwards := make(map[string]bool)
 	for _, l := range listeners {
-		if l.ARN == v.ListenerARN || slices.Contains(l.TargetGroupARNs, v.TargetGroupARN) {
+		forwards[l.ARN] = slices.Contains(l.TargetGroupARNs, v.TargetGroupARN)
+		// One on its port that was never recorded may be this holding's too, and a
+		// person may have it forward elsewhere.
+		if l.ARN == v.ListenerARN || l.Port == v.ListenerPort || forwards[l.ARN] {
 			arns = append(arns, l.ARN)
 		}
 	}
@@ -102,7 +106,9 @@ func (j *Janitor) bindingGone(ctx context.Context, r ledger.Record[ledger.Port])
 			continue // gone since the listing
 		}
 		if !j.ours(m, r) {
-			j.Log.WarnContext(ctx, "listener of somebody else forwards to our target group: it is left alone", "arn", arn, "lease", r.Name)
+			if forwards[arn] {
+				j.Log.WarnContext(ctx, "listener of somebody else forwards to our target group: it is left alone", "arn", arn, "lease", r.Name)
+			}
 			continue
 		}
 		if err := j.AWS.DeleteListener(ctx, arn); err != nil {
