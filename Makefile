@@ -4,7 +4,7 @@
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portlease
 TOOLS := $(CACHE)/tools
 RACE  := $(if $(shell command -v gcc clang 2>/dev/null),-race)
-SEEDS  ?= 50
+SEEDS  ?= 200
 ROUNDS ?= 100
 N      ?= 300
 SPEED  ?= 2
@@ -12,6 +12,9 @@ AGENTS ?= 200
 CALLERS ?= 1000
 FUZZ   ?= 20s
 FOR    ?= 10m
+
+# The packages that decide, of which COVER says what the simulation reached.
+DECIDING := ./allocator/claim,./allocator/janitor,./allocator/budget,./allocator/pacer,./allocator/inventory,./allocator/httpapi,./allocator/portpool,./allocator/people,./agent/lifecycle
 
 # Nested modules are built as their own go.mod says, whatever the caller's
 # environment is set to.
@@ -38,8 +41,13 @@ build: ## build both programs into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./allocator ./agent
 
 .PHONY: sim
-sim: ## run the deterministic simulation; SEEDS=n, or SEED=n to replay one
-	go test ./e2e/sim -run '^TestSim$$' -count=1 -timeout 2h -v -args $(if $(SEED),-seed=$(SEED),-seeds=$(SEEDS))
+sim: ## run the deterministic simulation; SEEDS=n, SEED=n KEEP=n,n to replay, COVER=1, RECLAIM=1
+	go test ./e2e/sim -run '$(if $(RECLAIM),^TestPortsOfCrashedPods,^TestSim$$)' -count=1 -timeout 3h -v \
+	  $(if $(COVER),-covermode=atomic -coverpkg=$(DECIDING) -coverprofile=$(CACHE)/sim.cover) \
+	  -args $(if $(SEED),-seed=$(SEED),-seeds=$(SEEDS)) $(if $(KEEP),-keep=$(KEEP)) $(if $(WITHOUT),-without='$(WITHOUT)') \
+	  $(if $(LOSSES),-losses) $(if $(DAMAGE),-damage) $(if $(HARD_MOVES),-hard-moves) $(if $(RECLAIM),-reclaim-seeds=$(SEEDS))
+	@if [ -n "$(COVER)" ]; then awk -F '[ :]' '!/^mode/ { p = $$1; sub("/[^/]*$$", "", p); n[p] += $$3; if ($$4) hit[p] += $$3 } \
+	  END { for (p in n) printf "covered %5.1f%% of %s\n", 100 * hit[p] / n[p], p }' $(CACHE)/sim.cover | sort -k4; fi
 
 .PHONY: fleet
 fleet: assets ## start N (300) pods at once against AWS's rate limits; SPEED=n (2)

@@ -1,10 +1,15 @@
 package sim
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
@@ -34,6 +39,95 @@ var conformance = []struct {
 		wanted.RenewedAt = wanted.RenewedAt.Truncate(time.Microsecond)
 		if !sameClaim(claim.Value, wanted) {
 			t.Errorf("read %+v, wrote %+v", claim.Value, wanted)
+		}
+	}},
+	{"a cordon and the budget are read as they were written", func(t *testing.T, l tables) {
+		at := time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
+		name := ledger.BalancerName("50dc6c495c0c9188")
+		made, err := l.balancers[0].Create(t.Context(), name, ledger.Balancer{LoadBalancerARN: "arn:lb/50dc6c495c0c9188", Cordoned: "alice: soon", TouchedAt: at})
+		expect(t, "cordon", err, nil)
+		read, err := l.balancers[1].Get(t.Context(), name)
+		expect(t, "get", err, nil)
+		if v := read.Value; v.LoadBalancerARN != "arn:lb/50dc6c495c0c9188" || v.Cordoned != "alice: soon" || !v.TouchedAt.Equal(at.Truncate(time.Microsecond)) || read.Version != made.Version {
+			t.Errorf("read %+v", read)
+		}
+		state := budget.State{Counted: time.Minute + time.Nanosecond, Tokens: budget.Tokens{Mutating: 1.5, Registration: -2, All: 3}, Looks: 0.25, Open: []budget.Permit{{Who: "claim-u1", Cost: budget.Tokens{All: 1}, Repeats: 1}}}
+		_, err = l.budgets[0].Create(t.Context(), ledger.BudgetName, ledger.Budget{State: state, TouchedAt: at})
+		expect(t, "create", err, nil)
+		money, err := l.budgets[1].Get(t.Context(), ledger.BudgetName)
+		expect(t, "get", err, nil)
+		if !reflect.DeepEqual(money.Value.State, state) || !money.Value.TouchedAt.Equal(at.Truncate(time.Microsecond)) {
+			t.Errorf("read %+v", money)
+		}
+		eventually(t, "the other view has them", func() bool {
+			seen, ok := l.balancers[1].Peek(name)
+			_, paid := l.budgets[1].Peek(ledger.BudgetName)
+			return ok && paid && seen.Value.Cordoned == "alice: soon"
+		})
+	}},
+	{"of many concurrent updates of one version one succeeds", func(t *testing.T, l tables) {
+		r := made(t, l.ports[0], "lb-30000")
+		won := make(chan error)
+		for n := range 8 {
+			go func() {
+				other := r
+				other.Value.Holder = fmt.Sprint("claim-", n)
+				_, err := l.ports[n%2].Update(context.Background(), other)
+				won <- err
+			}()
+		}
+		winners := 0
+		for range 8 {
+			switch err := <-won; {
+			case err == nil:
+				winners++
+			case !errors.Is(err, ledger.ErrConflict):
+				t.Errorf("update: %v", err)
+			}
+		}
+		if winners != 1 {
+			t.Errorf("%d of 8 succeeded", winners)
+		}
+	}},
+	{"when it was created stays, in whole seconds", func(t *testing.T, l tables) {
+		first := made(t, l.ports[0], "lb-30000")
+		if first.CreatedAt.IsZero() || !first.CreatedAt.Equal(first.CreatedAt.Truncate(time.Second)) {
+			t.Errorf("created at %v", first.CreatedAt)
+		}
+		forged := changed(first)
+		forged.CreatedAt = first.CreatedAt.Add(-time.Hour)
+		_, err := l.ports[0].Update(t.Context(), forged)
+		expect(t, "update", err, nil)
+		read, err := l.ports[1].Get(t.Context(), "lb-30000")
+		expect(t, "get", err, nil)
+		if !read.CreatedAt.Equal(first.CreatedAt) {
+			t.Errorf("created at %v, and after an update at %v", first.CreatedAt, read.CreatedAt)
+		}
+	}},
+	{"what was made anew under a name is something else", func(t *testing.T, l tables) {
+		first := made(t, l.ports[0], "lb-30000")
+		expect(t, "delete", deleteOf(l.ports[1], first), nil)
+		second := made(t, l.ports[1], "lb-30000")
+		if second.UID == first.UID || second.Version == first.Version {
+			t.Errorf("%s@%s became %s@%s", first.UID, first.Version, second.UID, second.Version)
+		}
+		expect(t, "delete of what was before", deleteOf(l.ports[0], first), ledger.ErrConflict)
+		eventually(t, "the view has the new one", func() bool {
+			r, ok := l.ports[0].Peek("lb-30000")
+			return ok && r.UID == second.UID
+		})
+	}},
+	{"a consistent read is never older than a view", func(t *testing.T, l tables) {
+		r := made(t, l.ports[0], "lb-30000")
+		for range 5 {
+			var err error
+			r, err = l.ports[0].Update(t.Context(), changed(r))
+			expect(t, "update", err, nil)
+			read, err := l.ports[1].Get(t.Context(), "lb-30000")
+			expect(t, "get", err, nil)
+			if read.Version != r.Version || versionIn(l.ports[1].View(), "lb-30000") != r.Version {
+				t.Errorf("read version %s and saw %s after %s was written", read.Version, versionIn(l.ports[1].View(), "lb-30000"), r.Version)
+			}
 		}
 	}},
 	{"of two creates one succeeds", func(t *testing.T, l tables) {

@@ -11,6 +11,13 @@ import (
 // agent that was told that only a person can help.
 const settleTime = 8 * time.Minute
 
+// newcomers are the pods that are created when all is at rest, and welcomeTime how
+// long they have until they are deleted.
+const (
+	newcomers   = 2
+	welcomeTime = time.Minute
+)
+
 // leaderTimeout is how long nobody leads after a leader was lost.
 const leaderTimeout = 15 * time.Second
 

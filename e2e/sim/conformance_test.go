@@ -22,8 +22,10 @@ import (
 
 // tables are the ledger as two replicas have it.
 type tables struct {
-	claims [2]ledger.Claims
-	ports  [2]ledger.Ports
+	claims    [2]ledger.Claims
+	ports     [2]ledger.Ports
+	balancers [2]ledger.Balancers
+	budgets   [2]ledger.Budgets
 }
 
 // TestTheLedgerInMemoryIsAsTheRealOne runs one table of cases against the ledger
@@ -65,6 +67,7 @@ func onLeases(t *testing.T, kube *kubeapi.API, run func(*testing.T, tables)) {
 			t.Fatal(err)
 		}
 		both.claims[i], both.ports[i] = leases.Claims(), leases.Ports()
+		both.balancers[i], both.budgets[i] = leases.Balancers(), leases.Budgets()
 	}
 	run(t, both)
 }
@@ -79,14 +82,16 @@ func inMemory(t *testing.T, run func(*testing.T, tables)) {
 		s := newScheduler(1, calm, newTrace())
 		var written revisions
 		claims, ports := newStore(&written, storedClaim), newStore(&written, storedPort)
+		balancers, budgets := newStore(&written, storedBalancer), newStore(&written, storedBudget)
 		var both tables
 		var deliver []func(time.Time)
 		for i := range both.claims {
 			p := newProcess(s, []string{"a", "b"}[i])
 			lag := func() time.Duration { return time.Duration(r.IntN(500)) * time.Millisecond }
 			c, q := newTable(p, claims, lag), newTable(p, ports, lag)
-			both.claims[i], both.ports[i] = claimTable{c}, q
-			deliver = append(deliver, c.deliver, q.deliver)
+			b, m := newTable(p, balancers, lag), newTable(p, budgets, lag)
+			both.claims[i], both.ports[i], both.balancers[i], both.budgets[i] = claimTable{c}, q, b, m
+			deliver = append(deliver, c.deliver, q.deliver, b.deliver, m.deliver)
 		}
 		done := make(chan struct{})
 		go func() {

@@ -9,10 +9,10 @@
 // network. That the Leases' stand-in behaves like the API server is proven by
 // one table of cases that both have to pass.
 //
-// Every remote call parks. The scheduler lets one go at a time, in an order that
-// comes from the seed alone, and decides what becomes of it: it passes, it is
-// never applied, it is applied and the answer lost, it is cut and applied later,
-// or it is throttled. Whoever called may be paused or killed meanwhile. After
+// Every remote call parks. The scheduler lets one go after the other, each after a
+// time that comes from the seed and the call's name alone, and decides what becomes
+// of it: it passes, it is never applied, it is applied and the answer lost, it is
+// cut and applied later, or it is throttled. Whoever called may be paused or killed meanwhile. After
 // every step the safety guarantees are checked, and at the end the liveness
 // guarantees.
 //

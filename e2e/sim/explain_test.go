@@ -19,7 +19,7 @@ func explain(t *testing.T, c Config, r Report, err error) string {
 	text := fmt.Sprintf("seed %d: %v\nReplay it with: %s\n", r.Seed, err, replay(c))
 	if *shrink > 0 {
 		began := time.Now()
-		small, smallest, broken, tries := Shrink(c, func(c Config) (Report, error) { return simulate(t, c) }, func() bool { return time.Since(began) < *shrink })
+		small, smallest, tries, broken := Shrink(c, func(c Config) (Report, error) { return simulate(t, c) }, func() bool { return time.Since(began) < *shrink })
 		text += fmt.Sprintf("\nThe smallest of %d runs has %d happenings: %v\nReplay it with: %s\n", tries, len(small.Keep), broken, replay(small))
 		r = smallest
 	}

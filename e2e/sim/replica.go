@@ -75,12 +75,15 @@ type replica struct {
 
 // Doors are a replica's ways to the outside. A test may break them.
 type Doors struct {
-	Claims ledger.Claims
-	Ports  ledger.Ports
+	Claims    ledger.Claims
+	Ports     ledger.Ports
+	Balancers ledger.Balancers
 	// JanitorPorts and JanitorLook are the janitor's own.
 	JanitorPorts ledger.Ports
 	JanitorLook  func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
 	JanitorAWS   janitor.AWS
+	// Monotonic is the clock that changes of the ledger are timed by.
+	Monotonic func() time.Time
 }
 
 func (w *World) startReplica(name string) *replica {
@@ -88,22 +91,25 @@ func (w *World) startReplica(name string) *replica {
 	p := newProcess(w.scheduler, fmt.Sprintf("%s#%d", name, w.starts[name]))
 	own := luck(w.config.Seed, p.name)
 	r := &replica{Process: p, world: w, nudge: make(chan struct{}, 1), clock: newClock(own), luck: own}
-	r.observer = janitor.NewObserver(r.clock.now)
 	lag := func() time.Duration { return max(r.lag(), time.Until(r.stuck)) }
 	r.claims, r.ports = newTable(p, w.claims, lag), newTable(p, w.ports, lag)
 	log := w.trace.logTo(p)
 	aws := elb.New(configuration(awsTransport{p, w.cloud}))
 	r.balancers, r.budgets = newTable(p, w.balancers, lag), newTable(p, w.budgets, lag)
+	look := w.pods.look(p)
+	doors := Doors{
+		Claims: claimTable{r.claims}, Ports: r.ports, Balancers: r.balancers, JanitorPorts: r.ports, JanitorLook: look, JanitorAWS: aws,
+		Monotonic: r.clock.now,
+	}
+	if w.config.Break != nil {
+		w.config.Break(&doors)
+	}
+	r.observer = janitor.NewObserver(doors.Monotonic)
 	r.pay = pacer.New(pacer.Config{
 		Budgets: r.budgets, Claims: claimTable{r.claims}, Ports: r.ports, Limits: budget.Default, Now: r.clock.now,
 		RenewEvery: renewEvery, Age: r.observer.Age, Log: log, Count: func(string, string) {},
 	})
-	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.ports, Balancers: r.balancers, Log: log}, []poolfile.Pool{w.pool})
-	look := w.pods.look(p)
-	doors := Doors{Claims: claimTable{r.claims}, Ports: r.ports, JanitorPorts: r.ports, JanitorLook: look, JanitorAWS: aws}
-	if w.config.Break != nil {
-		w.config.Break(&doors)
-	}
+	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.ports, Balancers: doors.Balancers, Log: log}, []poolfile.Pool{w.pool})
 	service := claim.New(claim.Config{
 		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.Ports, Pools: r.stock, LookAtPod: look,
 		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery, ReturnPatience: 30 * time.Second,

@@ -8,13 +8,13 @@ import "slices"
 // what stays goes as it went. run simulates; more tells whether to go on trying,
 // which bounds the time.
 //
-// It gives the configuration of the smallest run that was found, what came of it,
-// and how many runs that took.
-func Shrink(c Config, run func(Config) (Report, error), more func() bool) (Config, Report, error, int) {
+// It gives the configuration of the smallest run that was found, what came of it
+// (the error is its violation), and how many runs that took.
+func Shrink(c Config, run func(Config) (Report, error), more func() bool) (Config, Report, int, error) {
 	r, err := run(c)
 	s := shrinking{run: run, more: more, guarantee: Guarantee(err), tries: 1, config: c, report: r, err: err}
 	if s.guarantee == "" {
-		return c, r, err, s.tries
+		return c, r, s.tries, err
 	}
 	if c.Keep == nil {
 		for _, p := range plan(c) {
@@ -27,7 +27,7 @@ func Shrink(c Config, run func(Config) (Report, error), more func() bool) (Confi
 		s.dropWeather()
 		s.dropHappenings()
 	}
-	return s.config, s.report, s.err, s.tries
+	return s.config, s.report, s.tries, s.err
 }
 
 // shrinking is the smallest run so far.

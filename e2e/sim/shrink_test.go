@@ -16,7 +16,7 @@ func TestAViolationIsShrunk(t *testing.T) {
 		if Guarantee(err) != "S4" {
 			continue
 		}
-		small, smallest, found, tries := Shrink(c, func(c Config) (Report, error) { return simulate(t, c) }, func() bool { return true })
+		small, smallest, tries, found := Shrink(c, func(c Config) (Report, error) { return simulate(t, c) }, func() bool { return true })
 		t.Logf("seed %d: %d of %d happenings and %d of %d lines left after %d runs, without %v: %v", c.Seed, len(small.Keep), r.Begun, len(smallest.History), len(r.History), tries, small.Without, found)
 		if Guarantee(found) != "S4" {
 			t.Errorf("it was %v and became %v", err, found)
@@ -54,7 +54,7 @@ func TestShrinkingKeepsTheGuarantee(t *testing.T) {
 		keep     []int
 	}{{1000, []int{5, 20}}, {0, nil}} {
 		runs := 0
-		small, _, err, tries := Shrink(Config{Seed: 1, Events: events}, func(c Config) (Report, error) { runs++; return run(c) }, func() bool { return runs < c.patience })
+		small, _, tries, err := Shrink(Config{Seed: 1, Events: events}, func(c Config) (Report, error) { runs++; return run(c) }, func() bool { return runs < c.patience })
 		if Guarantee(err) != "S1" || tries != runs || c.keep != nil && !slices.Equal(small.Keep, c.keep) || slices.Contains(small.Without, string(lost)) {
 			t.Errorf("with patience for %d runs it made %d (it says %d) and kept %v without %v: %v", c.patience, runs, tries, small.Keep, small.Without, err)
 		}
@@ -65,7 +65,7 @@ func TestShrinkingKeepsTheGuarantee(t *testing.T) {
 			t.Errorf("it is still without %v only", small.Without)
 		}
 	}
-	if _, _, err, tries := Shrink(Config{Seed: 1, Keep: []int{}}, run, func() bool { return true }); err != nil || tries != 1 {
+	if _, _, tries, err := Shrink(Config{Seed: 1, Keep: []int{}}, run, func() bool { return true }); err != nil || tries != 1 {
 		t.Errorf("a run that breaks nothing took %d tries and gave %v", tries, err)
 	}
 }

@@ -1,10 +1,10 @@
 package sim
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -15,7 +15,7 @@ import (
 var (
 	seeds   = flag.Int("seeds", 200, "how many seeds to simulate")
 	from    = flag.Uint64("from", 1, "the first of them")
-	workers = flag.Int("workers", 2, "how many seeds to simulate at once")
+	workers = flag.Int("workers", runtime.GOMAXPROCS(0), "how many seeds to simulate at once")
 	seed    = flag.Uint64("seed", 0, "the one seed to simulate, with its whole history")
 	keep    = flag.String("keep", "", "the numbers of the happenings to keep, such as 3,7,9; with -seed")
 	without = flag.String("without", "", "kinds of faults to do without, such as slow,throttled; with -seed")
@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 // events is how often something happens in one run.
 const events = 30
 
-// configOf is what a seed simulates; in some, people delete Leases, which nobody
-// could tell from damage in AWS if both were in one run.
+// configOf is what a seed simulates. In some people delete Leases, but not where
+// they damage bindings too: a lost claim is taken up again by what AWS shows of it.
 func configOf(n uint64) Config {
 	return Config{Seed: n, Events: events, HardMoves: *hard, Damage: *damage, Losses: *losses || n%8 == 0 && !*damage}
 }
@@ -66,21 +66,25 @@ func TestSim(t *testing.T) {
 	fmt.Println("sim: 1 seeds, 0 violations")
 }
 
+// TestASeedAlwaysHasTheSameHistory runs seeds alone and then all at once.
 func TestASeedAlwaysHasTheSameHistory(t *testing.T) {
-	for _, n := range []uint64{1, 2, 3, 4, 8} {
-		first, errFirst := simulate(t, configOf(n))
-		second, errSecond := simulate(t, configOf(n))
-		if !errors.Is(errFirst, errSecond) && fmt.Sprint(errFirst) != fmt.Sprint(errSecond) {
-			t.Errorf("seed %d ended with %v and then with %v", n, errFirst, errSecond)
-		}
-		for i, line := range first.History {
-			if i >= len(second.History) || second.History[i] != line {
-				t.Errorf("seed %d went another way at line %d:\n%s\n%s", n, i+1, line, strings.Join(second.History[i:min(i+1, len(second.History))], ""))
-				break
+	for _, c := range []Config{configOf(1), configOf(2), configOf(3), configOf(8), {Seed: 5, Events: events, Damage: true}} {
+		first, errFirst := simulate(t, c)
+		t.Run(fmt.Sprint("seed ", c.Seed), func(t *testing.T) {
+			t.Parallel()
+			second, errSecond := simulate(t, c)
+			if fmt.Sprint(errFirst) != fmt.Sprint(errSecond) {
+				t.Errorf("it ended with %v and then with %v", errFirst, errSecond)
 			}
-		}
-		if len(first.History) != len(second.History) {
-			t.Errorf("seed %d had %d lines and then %d", n, len(first.History), len(second.History))
-		}
+			for i, line := range first.History {
+				if i >= len(second.History) || second.History[i] != line {
+					t.Errorf("it went another way at line %d:\n%s\n%s", i+1, line, strings.Join(second.History[i:min(i+1, len(second.History))], ""))
+					break
+				}
+			}
+			if len(first.History) != len(second.History) {
+				t.Errorf("it had %d lines and then %d", len(first.History), len(second.History))
+			}
+		})
 	}
 }

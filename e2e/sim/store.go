@@ -82,7 +82,7 @@ func (s *store[T]) create(name string, value T) (ledger.Record[T], error) {
 	if _, exists := s.rows[name]; exists {
 		return ledger.Record[T]{}, fmt.Errorf("creating lease %s: %w", name, ledger.ErrConflict)
 	}
-	return s.put(nil, ledger.Record[T]{Name: name, UID: s.revisions.uid(), Value: value}), nil
+	return s.put(nil, ledger.Record[T]{Name: name, UID: s.revisions.uid(), CreatedAt: time.Now().UTC().Truncate(time.Second), Value: value}), nil
 }
 
 var (
@@ -105,6 +105,7 @@ func (s *store[T]) update(r ledger.Record[T]) (ledger.Record[T], error) {
 	if reflect.DeepEqual(s.stored(r.Value), before.Value) {
 		return s.copied(before), nil // the API server writes nothing when nothing changes
 	}
+	r.CreatedAt = before.CreatedAt
 	return s.put(&before, r), nil
 }
 

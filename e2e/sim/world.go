@@ -209,6 +209,14 @@ func (w *World) story() error {
 	if err := w.judge.settled(); err != nil {
 		return err
 	}
+	w.trace.add("-- newcomers")
+	w.cause = &cause{Rand: luck(w.config.Seed, "newcomers"), number: first + w.config.Events + 1}
+	for range newcomers {
+		w.createPod()
+	}
+	if err := w.runFor(welcomeTime); err != nil {
+		return err
+	}
 	w.trace.add("-- all pods are deleted")
 	for _, p := range slices.Clone(w.all) {
 		if p.again = 0; w.cause.IntN(2) == 0 {
