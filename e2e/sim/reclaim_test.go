@@ -14,6 +14,7 @@ var reclaimSeeds = flag.Int("reclaim-seeds", 25, "how many seeds to measure the 
 // TestPortsOfCrashedPodsAreFreeInTime measures from the end of a pod to the moment
 // that its port is free, while pods crash and nothing else goes wrong.
 func TestPortsOfCrashedPodsAreFreeInTime(t *testing.T) {
+	t.Parallel()
 	took := make(map[time.Duration][]time.Duration) // AWS's lag of ResourceInUse → reclaims
 	for n := range *reclaimSeeds {
 		r, err := simulate(t, Config{Seed: uint64(n + 1), Events: events, Kinds: crashes, Calm: true})

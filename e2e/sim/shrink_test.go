@@ -9,6 +9,7 @@ import (
 // TestAViolationIsShrunk breaks a part, and wants a small run that finds the same
 // and can be had again.
 func TestAViolationIsShrunk(t *testing.T) {
+	t.Parallel()
 	broken := mutants[slices.IndexFunc(mutants, func(m mutant) bool { return m.name == "the janitor does not look at the pod" })]
 	for n := range broken.within {
 		c := Config{Seed: n + 1, Events: events, Break: broken.doors}
