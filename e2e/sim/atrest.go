@@ -20,6 +20,12 @@ func (j *judge) settled() error {
 			known[r.Value.TargetGroupARN], known[r.Value.ListenerARN] = true, true
 		}
 	}
+	for _, g := range s.TargetGroups {
+		known[g.ARN] = known[g.ARN] || j.listed(g.Tags)
+	}
+	for _, l := range s.Listeners {
+		known[l.ARN] = known[l.ARN] || j.listed(l.Tags)
+	}
 	errs = append(errs, leftOver(s, known))
 	for _, p := range j.world.all {
 		if p.leaving || !j.world.pods.lives(p.name, p.uid) {
@@ -41,6 +47,14 @@ func (j *judge) settled() error {
 		j.reached["pods without room at the end"]++
 	}
 	return errors.Join(errs...)
+}
+
+// listed tells whether tags are those of a holding that was lost with its Lease and
+// taken by another pod, and that a claim lists until there is room for it to move.
+func (j *judge) listed(m map[string]string) bool {
+	tags, ours := elb.ReadTags(m)
+	c := j.world.claims.rows[ledger.ClaimName(tags.PodUID)]
+	return ours && j.world.config.Losses && tags.Ledger == ledgerID && c.Value.State == ledger.Granted && c.Value.Lists(tags.Fence())
 }
 
 // roomFor tells whether some load balancer has n free listener ports.

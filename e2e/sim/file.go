@@ -76,7 +76,8 @@ func (f file) offers(arn string, port int) bool {
 // least one of each stays.
 func (w *World) editPool() {
 	f := &w.file
-	if w.cause.IntN(2) == 0 {
+	// Where Leases are lost too, load balancers stay in the pool; the README says why.
+	if w.cause.IntN(2) == 0 && !w.config.Losses {
 		arn := f.all[w.cause.IntN(len(f.all))]
 		if !f.removed[arn] && len(w.pool.LoadBalancers) == 1 {
 			return

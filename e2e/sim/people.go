@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -73,7 +74,10 @@ func (w *World) cordoned(arn string) bool {
 
 // loseClaim and losePort are a person who deletes a Lease.
 func (w *World) loseClaim() {
-	if one, ok := pick(w.cause, w.claims.list(), func(r ledger.Record[ledger.Claim]) string { return r.Name }); ok {
+	one, ok := pick(w.cause, w.claims.list(), func(r ledger.Record[ledger.Claim]) string { return r.Name })
+	// Nobody else knows the former address of a pod that has moved.
+	moves := slices.ContainsFunc(w.all, func(p *pod) bool { return p.uid == one.Value.PodUID && p.ip != one.Value.SettledIP })
+	if ok && !moves && one.Value.FormerIP == "" {
 		w.trace.add("-- somebody deletes %s", one.Name)
 		w.violate(w.claims.delete(one))
 	}
