@@ -21,10 +21,10 @@ func (j *judge) settled() error {
 		}
 	}
 	for _, g := range s.TargetGroups {
-		known[g.ARN] = known[g.ARN] || j.listed(g.Tags)
+		known[g.ARN] = known[g.ARN] || j.keptFor(g.Tags)
 	}
 	for _, l := range s.Listeners {
-		known[l.ARN] = known[l.ARN] || j.listed(l.Tags)
+		known[l.ARN] = known[l.ARN] || j.keptFor(l.Tags)
 	}
 	errs = append(errs, leftOver(s, known))
 	for _, p := range j.world.all {
@@ -49,12 +49,11 @@ func (j *judge) settled() error {
 	return errors.Join(errs...)
 }
 
-// listed tells whether tags are those of a holding that was lost with its Lease and
-// taken by another pod, and that a claim lists until there is room for it to move.
-func (j *judge) listed(m map[string]string) bool {
+// keptFor tells whether tags are a living pod's, of a holding that was lost with its
+// Lease: it stays until the pod has taken it up again, or other ports, or is gone.
+func (j *judge) keptFor(m map[string]string) bool {
 	tags, ours := elb.ReadTags(m)
-	c := j.world.claims.rows[ledger.ClaimName(tags.PodUID)]
-	return ours && j.world.config.Losses && tags.Ledger == ledgerID && c.Value.State == ledger.Granted && c.Value.Lists(tags.Fence())
+	return ours && j.world.config.Losses && tags.Ledger == ledgerID && j.world.pods.lives(tags.Pod, tags.PodUID)
 }
 
 // roomFor tells whether some load balancer has n free listener ports.
