@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,7 +144,8 @@ func (a *Agent) bindPort(ctx context.Context, h *holding, p api.ClaimedPort) err
 		h.record(p.Fence, func(q *api.ClaimedPort) { q.TargetGroupARN = found.targetGroup })
 	}
 	err = a.connect(ctx, h, p, &found)
-	h.learn(p.Fence, func(b *binding) { b.listener = found.listener })
+	// One that resists its deletion is not forgotten: its port would look taken.
+	h.learn(p.Fence, func(b *binding) { b.listener = cmp.Or(found.listener, found.damaged) })
 	if err != nil {
 		return err
 	}
@@ -177,7 +179,9 @@ func (a *Agent) connect(ctx context.Context, h *holding, p api.ClaimedPort, f *f
 	}()
 	var err error
 	if f.damaged != "" {
-		err = a.deleteOwn(ctx, elb.TagsOf(h.claim, p.Fence), f.damaged)
+		if err = a.deleteOwn(ctx, elb.TagsOf(h.claim, p.Fence), f.damaged); err == nil {
+			f.damaged = ""
+		}
 	}
 	if err == nil && f.listener == "" {
 		if err = a.setAttributes(ctx, h, p, f.targetGroup); err == nil {

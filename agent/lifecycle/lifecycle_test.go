@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
 	"testing"
@@ -456,6 +457,49 @@ func TestPodThatCannotBeAnnotatedServesAllTheSame(t *testing.T) {
 		w.awaitReady(p)
 		w.ownPod.setRefuse(nil)
 		w.await("annotation", func() bool { return w.ownPod.says() == 30000 })
+		p.term()
+	})
+}
+
+// TestAListenerThatResistsIsNotForgotten: one that was never reported, was changed by
+// hand and cannot be deleted at once still is this pod's own, and no conflict.
+func TestAListenerThatResistsIsNotForgotten(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		redirected, refused := false, 0
+		w.ledger.change(func() {
+			w.ledger.refuse = func(call string) error {
+				if call != "bound" || redirected {
+					return nil
+				}
+				redirected = true
+				l := w.emulator.Snapshot().Listeners[0]
+				w.foreignListener(30009)
+				for _, other := range w.emulator.Snapshot().Listeners {
+					if other.Port == 30009 {
+						w.post(url.Values{
+							"Action": {"ModifyListener"}, "ListenerArn": {l.ARN},
+							"DefaultActions.member.1.Type": {"forward"}, "DefaultActions.member.1.TargetGroupArn": {other.Forwards[0].TargetGroupARN},
+						})
+					}
+				}
+				return api.Errorf(api.Unavailable, "not now")
+			}
+		})
+		w.setFault(func(call elbemu.Call) elbemu.Fault {
+			if call.Action == "DeleteListener" && refused < 2 {
+				refused++
+				return elbemu.Refuse(500, "InternalFailure", "not now")
+			}
+			return elbemu.Fault{}
+		})
+		p := w.start()
+		w.awaitReady(p)
+		if refused != 2 || w.ledger.count("conflict") > 0 {
+			t.Errorf("%d deletions refused, %d conflicts reported", refused, w.ledger.count("conflict"))
+		}
+		if at := w.ledger.now().Ports[0]; at.ListenerPort != 30000 || at.ListenerARN == "" {
+			t.Errorf("bound at %+v", at)
+		}
 		p.term()
 	})
 }

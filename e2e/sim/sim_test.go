@@ -37,7 +37,7 @@ const events = 30
 // configOf is what a seed simulates. In some people delete Leases, but not where
 // they damage bindings too: a lost claim is taken up again by what AWS shows of it.
 func configOf(n uint64) Config {
-	return Config{Seed: n, Events: events, HardMoves: *hard, Damage: *damage, Losses: *losses || n%8 == 0 && !*damage}
+	return Config{Seed: n, Events: events, HardMoves: *hard, Damage: *damage || n%8 == 4, Losses: *losses || n%8 == 0 && !*damage}
 }
 
 // simulate runs one seed in a bubble of its own.
