@@ -246,8 +246,12 @@ func (a *Agent) inspect(ctx context.Context, h *holding, p api.ClaimedPort) (fou
 	}
 	for _, l := range listeners {
 		switch {
-		case f.targetGroup != "" && l.Port == p.ListenerPort && l.Protocol == string(p.Protocol) && slices.Equal(l.TargetGroupARNs, []string{f.targetGroup}):
-			f.listener = l.ARN
+		case l.Port == p.ListenerPort && l.Protocol == string(p.Protocol) && slices.Equal(l.TargetGroupARNs, []string{known.targetGroup}):
+			// If its target group looks gone, that is only not seen yet: AWS deletes none
+			// that a listener forwards to. Making both again gives these.
+			if f.targetGroup != "" {
+				f.listener = l.ARN
+			}
 		case l.ARN == known.listener:
 			f.damaged = l.ARN
 		}

@@ -461,6 +461,36 @@ func TestPodThatCannotBeAnnotatedServesAllTheSame(t *testing.T) {
 	})
 }
 
+// TestATargetGroupThatLooksGoneCostsNoListener: AWS may show late what is there.
+func TestATargetGroupThatLooksGoneCostsNoListener(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.awaitReady(p)
+		before := w.ledger.now().Ports[0]
+		looked := false
+		w.setFault(func(call elbemu.Call) elbemu.Fault {
+			switch {
+			case call.Action == "DescribeTargetHealth" && !looked:
+				looked = true
+				return elbemu.Refuse(400, "TargetGroupNotFound", "not seen yet")
+			case call.Action == "DeleteListener":
+				t.Error("a listener is deleted")
+			}
+			return elbemu.Fault{}
+		})
+		w.ledger.change(func() { w.ledger.rebind = []string{"lb-30000"} })
+		renewals := w.ledger.count("renew")
+		w.await("renewal", func() bool { return w.ledger.count("renew") > renewals })
+		w.awaitReady(p)
+		w.checkBound(30000)
+		if after := w.ledger.now().Ports[0]; !looked || after.ListenerARN != before.ListenerARN {
+			t.Errorf("looked: %v, the listener was %s and is %s", looked, before.ListenerARN, after.ListenerARN)
+		}
+		w.setFault(nil)
+		p.term()
+	})
+}
+
 // TestAListenerThatResistsIsNotForgotten: one that was never reported, was changed by
 // hand and cannot be deleted at once still is this pod's own, and no conflict.
 func TestAListenerThatResistsIsNotForgotten(t *testing.T) {

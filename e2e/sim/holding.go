@@ -12,7 +12,7 @@ import (
 // port holds one change of a port against S1, S2 and S4.
 func (j *judge) port(before, now *ledger.Record[ledger.Port]) error {
 	if now == nil {
-		return errors.New("a port lease was deleted")
+		return violated("S1", "a port lease was deleted")
 	}
 	v := now.Value
 	j.license(now)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -53,7 +54,8 @@ func newJudge(w *World) *judge {
 			return
 		}
 		if err := j.port(before, now); err != nil {
-			j.broken = append(j.broken, fmt.Errorf("port %s went from %s to %s: %w", now.Name, shownPort(before), shownPort(now), err))
+			name := cmp.Or(now, before).Name // one of them is there
+			j.broken = append(j.broken, fmt.Errorf("port %s went from %s to %s: %w", name, shownPort(before), shownPort(now), err))
 		}
 	})
 	w.balancers.watchers = append(w.balancers.watchers, func(_, _ *ledger.Record[ledger.Balancer]) {
