@@ -58,7 +58,8 @@ func (a *Agent) drain(ctx context.Context, hurry <-chan struct{}, h *holding) {
 	if !a.deadline.IsZero() {
 		most = min(most, a.deadline.Sub(a.Clock.Now())-releaseReserve-a.Deregister)
 	}
-	if most <= 0 || len(h.unbound()) == len(h.claim.Ports) {
+	// A damaged port is unbound until it is repaired, and may have players all the same.
+	if most <= 0 || !h.listens() {
 		return // there is no time, or nobody ever came
 	}
 	a.Log.InfoContext(ctx, "draining began", "seconds", most.Seconds())

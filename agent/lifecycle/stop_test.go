@@ -249,3 +249,22 @@ func TestAListenerIsNotMadeAgainBecauseTheTargetFailed(t *testing.T) {
 		p.term()
 	})
 }
+
+// TestADamagedPortIsDrained: players may well be on a port that was found damaged and
+// waits for its repair.
+func TestADamagedPortIsDrained(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		w.drain = 10 * time.Minute
+		p := w.start()
+		w.awaitReady(p)
+		w.ledger.change(func() {
+			w.ledger.rebind, w.ledger.turn = []string{"lb-30000"}, func() time.Duration { return time.Minute }
+		})
+		w.await("damage is known", func() bool { return p.Ready() != nil })
+		time.AfterFunc(90*time.Second, w.stopListening)
+		if took := p.term(); took < 90*time.Second || took > 92*time.Second {
+			t.Errorf("ending took %v, want until the game listens no more", took)
+		}
+		w.checkEmpty()
+	})
+}
