@@ -179,8 +179,10 @@ func (a *Agent) connect(ctx context.Context, h *holding, p api.ClaimedPort, f *f
 	}()
 	var err error
 	if f.damaged != "" {
-		if err = a.deleteOwn(ctx, elb.TagsOf(h.claim, p.Fence), f.damaged); err == nil {
-			f.damaged = ""
+		// One that carries other tags by now is somebody else's: if it is in the way,
+		// creating will tell.
+		if err = a.deleteOwn(ctx, elb.TagsOf(h.claim, p.Fence), f.damaged); err == nil || errors.Is(err, errForeign) {
+			err, f.damaged = nil, ""
 		}
 	}
 	if err == nil && f.listener == "" {
