@@ -3,6 +3,8 @@ package janitor
 import (
 	"context"
 	"errors"
+	"maps"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/elb"
@@ -55,11 +57,18 @@ func (d dryAWS) Targets(ctx context.Context, targetGroupARN string) ([]elb.Targe
 func (dryAWS) DeleteListener(context.Context, string) error    { return errDryRun }
 func (dryAWS) DeleteTargetGroup(context.Context, string) error { return errDryRun }
 
+// dryRetry spaces the attempts to unbind one port in a dry run: each takes looks from
+// the account's few a second, and will tell the same.
+const dryRetry = time.Hour
+
 // notes are what one loop has withheld, each said once as long as it stays true.
-type notes struct{ said, now map[string]bool }
+type notes struct {
+	// said and now are what → when it was last tried, up to and in this pass.
+	said, now map[string]time.Time
+}
 
 // withhold says what of an error was withheld by a dry run, and gives the rest.
-func (n *notes) withhold(err error, say func(string)) error {
+func (n *notes) withhold(err error, at time.Time, say func(string)) error {
 	if !errors.Is(err, errDryRun) {
 		return err
 	}
@@ -67,19 +76,28 @@ func (n *notes) withhold(err error, say func(string)) error {
 	if all, joined := err.(interface{ Unwrap() []error }); joined {
 		var rest []error
 		for _, one := range all.Unwrap() {
-			rest = append(rest, n.withhold(one, say))
+			rest = append(rest, n.withhold(one, at, say))
 		}
 		return errors.Join(rest...)
 	}
 	what := err.Error()
 	if n.now == nil {
-		n.now = make(map[string]bool)
+		n.now = make(map[string]time.Time)
 	}
-	if n.now[what] = true; !n.said[what] {
+	n.now[what] = at
+	if n.said[what].IsZero() {
 		say(what)
 	}
 	return nil
 }
 
-// over ends one pass of the loop.
-func (n *notes) over() { n.said, n.now = n.now, nil }
+// over ends one pass of the loop. What it did not try may stay true for as long as
+// keep.
+func (n *notes) over(at time.Time, keep time.Duration) {
+	maps.DeleteFunc(n.said, func(_ string, tried time.Time) bool { return at.Sub(tried) > keep })
+	if n.said == nil {
+		n.said = make(map[string]time.Time)
+	}
+	maps.Copy(n.said, n.now)
+	n.now = nil
+}

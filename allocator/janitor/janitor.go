@@ -140,8 +140,10 @@ func (j *Janitor) tell(ctx context.Context, namespace, pod, uid, reason, message
 // withhold says what a dry run did not do, and gives the errors that are none of
 // that.
 func (j *Janitor) withhold(ctx context.Context, n *notes, errs []error) error {
-	defer n.over()
-	return n.withhold(errors.Join(errs...), func(what string) {
+	at := j.Now()
+	// Between two tries at unbinding a port, or two looks at the pod of an expired claim.
+	defer n.over(at, dryRetry+j.Timing.ClaimDuration)
+	return n.withhold(errors.Join(errs...), at, func(what string) {
 		j.Count("withhold", "dry run")
 		j.Log.InfoContext(ctx, "withheld", "what", what)
 	})

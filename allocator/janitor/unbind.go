@@ -59,9 +59,13 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 		return j.coolDown(ctx, port)
 	}
 	next := min(max(2*j.later[r.Name].wait, firstRetry), lastRetry)
+	withheld := errors.Is(err, errDryRun)
+	if withheld {
+		next = dryRetry
+	}
 	j.later[r.Name] = retry{j.Now().Add(next), next}
 	if err != nil {
-		if !errors.Is(err, errDryRun) {
+		if !withheld {
 			j.Count("unbind failed", "error")
 		}
 		return fmt.Errorf("unbinding %s (released): %w", r.Name, err)
