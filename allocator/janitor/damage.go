@@ -146,10 +146,11 @@ func (j *Janitor) damagedTargets(ctx context.Context, r ledger.Record[ledger.Por
 // stays recorded, because whoever unbinds has to delete it wherever it is by now.
 // Whatever changed the port since it was read knows better.
 func (j *Janitor) damage(ctx context.Context, r ledger.Record[ledger.Port], reason string, damaged map[string]string) error {
-	damaged[r.Name] = r.Version
 	if j.damaged[r.Name] != r.Version {
+		damaged[r.Name] = r.Version
 		return nil
 	}
+	// If this fails it is seen twice again: what stays must not take all looks at targets.
 	v := r.Value
 	r.Value.State, r.Value.TouchedAt = ledger.Claimed, j.Now()
 	if _, err := j.Ports.Update(ctx, r); errors.Is(err, ledger.ErrConflict) {

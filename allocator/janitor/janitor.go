@@ -76,7 +76,8 @@ type Janitor struct {
 	foreign map[string]int
 	// suspects counts in how many audits in a row an ARN was unaccounted for.
 	suspects map[string]int
-	// damaged is port lease → version for which the last audit saw a damaged binding.
+	// damaged is port lease → version for which the last audit saw a damaged binding
+	// for the first time.
 	damaged map[string]string
 	// targetsOf is the port lease whose targets were looked at last.
 	targetsOf string
