@@ -102,12 +102,19 @@ func (a *Agent) bind(ctx context.Context, h *holding) error {
 	}
 }
 
+// bindAll binds what is unbound. A port that is taken comes last: by then what takes it
+// may be gone, if it was another port's own listener, moved by hand.
 func (a *Agent) bindAll(ctx context.Context, h *holding) error {
+	var taken api.ClaimedPort
+	var reason error
 	for _, p := range h.unbound() {
 		a.status.moved(a.Clock.Now(), 0)
 		err := a.bindPort(ctx, h, p)
 		if elsewhere(err) {
-			err = a.conflict(ctx, h, p, err)
+			if reason == nil {
+				taken, reason = p, err
+			}
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("binding port %d: %w", p.ListenerPort, err)
@@ -115,6 +122,9 @@ func (a *Agent) bindAll(ctx context.Context, h *holding) error {
 		a.Metrics.binds.Inc()
 		a.Log.InfoContext(ctx, "port bound", "port", p.ListenerPort, "targetPort", p.TargetPort,
 			"lease", p.Fence.Lease, "generation", p.Fence.Generation, "arn", h.known(p).listener)
+	}
+	if reason != nil {
+		return fmt.Errorf("binding port %d: %w", taken.ListenerPort, a.conflict(ctx, h, taken, reason))
 	}
 	return nil
 }
