@@ -12,7 +12,7 @@ import (
 // TestListenersThatChangedPlaces by hand are in each other's way, and in nobody else's:
 // the pool has no other port for either.
 func TestListenersThatChangedPlaces(t *testing.T) {
-	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+	inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 		w.ports = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}, {Name: "query", TargetPort: 7778, Protocol: api.UDP}}
 		p := w.start()
 		w.awaitReady(p)
