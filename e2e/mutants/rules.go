@@ -11,7 +11,7 @@ var rules = []string{
 	"S6 one holder", "S6 own address", "S6 former address", "S6 host network",
 	"L1 accounts", "L2 oldest first", "L3 bound first", "L3 whole files",
 	"clocks: own and monotonic", "clocks: changes seen", "clocks: amnesty",
-	"deletion: sightings", "deletion: higher generation", "deletion: consistent read", "deletion: its pod first", "damage: sightings", "dry run",
+	"deletion: sightings", "deletion: higher generation", "deletion: consistent read", "deletion: its pod first", "damage: sightings", "damage: AWS lags", "dry run", "agent: drains",
 	"lost: another fence only", "lost: never 401, 403, 5xx", "lost leases: adoption", "lost leases: older only",
 	"conflict: looks for itself", "conflict: blocks", "one load balancer",
 	"budget: compare and swap", "budget: come back", "budget: zero after a start", "budget: a quarter for deletes", "budget: slows down",
