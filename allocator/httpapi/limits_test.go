@@ -109,7 +109,7 @@ func TestGuessingIsLimitedByAddress(t *testing.T) {
 	}
 	// A token that was good before is reviewed anew, whatever its neighbours do.
 	for range 20 {
-		w.now = w.now.Add(61 * time.Second)
+		w.now = w.now.Add(36 * time.Second)
 		for n := range 120 {
 			w.from(t, here, "DELETE", path, fmt.Sprintf("bad-again-%d", n))
 		}
@@ -154,7 +154,7 @@ func TestATokenThatIsRevokedIsAStrangers(t *testing.T) {
 	if out := w.from(t, here, "DELETE", path, "game-0"); out.Code != http.StatusNoContent {
 		t.Fatalf("%d %s", out.Code, out.Body)
 	}
-	w.now = w.now.Add(61 * time.Second)
+	w.now = w.now.Add(36 * time.Second)
 	for n := range 100 {
 		problem(t, "a guess", w.from(t, here, "DELETE", path, fmt.Sprintf("bad-%d", n)), api.Unauthenticated)
 	}

@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	// podReviewFor is how long the review of a pod's token is believed: some of its
-	// renewals, each of which would cost a review otherwise. The token ends with its
-	// pod; that this still exists is asked separately where something is granted.
-	podReviewFor = time.Minute
+	// podReviewFor is how long the review of a pod's token is believed: a little longer
+	// than from one renewal to the next, so that every other renewal costs no review.
+	// The token ends with its pod; that this still exists is asked separately where
+	// something is granted.
+	podReviewFor = 35 * time.Second
 	// personReviewFor is short, because a person's token may be revoked.
 	personReviewFor = 10 * time.Second
 	// reviewTimeout bounds a review, which goes on when who asked first has gone.

@@ -26,14 +26,14 @@ func TestAReviewIsNotBelievedPastTheTokensExpiry(t *testing.T) {
 		// believed is for how long.
 		believed time.Duration
 	}{
-		{"long to go", func(now time.Time) string { return jwt(fmt.Sprintf(`{"exp":%d}`, now.Unix()+3600)) }, time.Minute},
+		{"long to go", func(now time.Time) string { return jwt(fmt.Sprintf(`{"exp":%d}`, now.Unix()+3600)) }, 35 * time.Second},
 		{"three seconds to go", func(now time.Time) string { return jwt(fmt.Sprintf(`{"exp":%d}`, now.Unix()+3)) }, 3 * time.Second},
 		{"over, by a clock that is fast", func(now time.Time) string { return jwt(fmt.Sprintf(`{"exp":%d}`, now.Unix()-1)) }, 0},
-		{"an exponent", func(time.Time) string { return jwt(`{"exp":1e300}`) }, time.Minute},
-		{"no expiry", func(time.Time) string { return jwt(`{}`) }, time.Minute},
-		{"no JSON", func(time.Time) string { return jwt(`nonsense`) }, time.Minute},
-		{"an expiry of another kind", func(time.Time) string { return jwt(`{"exp":"soon"}`) }, time.Minute},
-		{"no JWT", func(time.Time) string { return "game-0" }, time.Minute},
+		{"an exponent", func(time.Time) string { return jwt(`{"exp":1e300}`) }, 35 * time.Second},
+		{"no expiry", func(time.Time) string { return jwt(`{}`) }, 35 * time.Second},
+		{"no JSON", func(time.Time) string { return jwt(`nonsense`) }, 35 * time.Second},
+		{"an expiry of another kind", func(time.Time) string { return jwt(`{"exp":"soon"}`) }, 35 * time.Second},
+		{"no JWT", func(time.Time) string { return "game-0" }, 35 * time.Second},
 	} {
 		w := newWorld()
 		w.now = w.now.Truncate(time.Second) // an expiry has whole seconds

@@ -42,7 +42,7 @@ func (j *judge) opened(name string, now ledger.Port) {
 const (
 	// remembered is for how long after its end a pod may still renew, because the
 	// review of its token is not repeated for every call.
-	remembered = 10 * time.Second
+	remembered = 35 * time.Second
 	// handling is what the calls, the views and the AWS budget may take in a reclaim.
 	handling = 5 * time.Second
 )
