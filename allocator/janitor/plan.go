@@ -59,9 +59,10 @@ func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Por
 		if p.Value.Holder != "" {
 			holding[p.Value.Holder] = true
 		}
-		if kind, due := planPort(p, byName[p.Value.Holder], age, t); due {
+		holder := byName[p.Value.Holder]
+		if kind, due := planPort(p, holder, age, t); due {
 			a := Action{Kind: kind, Port: p}
-			if holder := byName[p.Value.Holder]; holder != nil {
+			if holder != nil {
 				a.Agent = holder.Agent
 			}
 			actions = append(actions, a)

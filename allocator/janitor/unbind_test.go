@@ -12,7 +12,7 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// binding is the target group of a releasing port with listeners that forward to it.
+// binding is AWS as far as unbinding one port goes. It notes what is deleted.
 type binding struct {
 	stray
 	listeners []elb.Listener
@@ -25,19 +25,39 @@ func (b *binding) List(context.Context) (map[string][]elb.Listener, error) { ret
 
 func (*binding) Offers(string, int) bool { return true }
 
-func (b *binding) Tags(context.Context, ...string) (map[string]map[string]string, error) {
-	return b.tagsOf, nil
+func (b *binding) Tags(_ context.Context, arns ...string) (map[string]map[string]string, error) {
+	found := make(map[string]map[string]string)
+	for _, arn := range arns {
+		if m, exists := b.tagsOf[arn]; exists {
+			found[arn] = m
+		}
+	}
+	return found, nil
+}
+
+// unbind is one sweep over a releasing port, whose ledger takes no writes.
+func (b *binding) unbind(t *testing.T, port portRecord) error {
+	t.Helper()
+	return janitor.New(janitor.Config{
+		Ledger: ledgerID, Claims: lateClaims{&late[ledger.Claim]{}}, Ports: &still{late[ledger.Port]{[]portRecord{port}}}, AWS: b, Listings: b,
+		Observer: newWatch().Observer, Timing: timing,
+		MayUnbind: func(context.Context, string) (bool, error) { return true, nil },
+		Prepaid:   func(ctx context.Context) context.Context { return ctx },
+		Count:     func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	}).Sweep(t.Context())
+}
+
+// own are the tags of the releasing port's holding.
+var own = elb.Tags{
+	Ledger: ledgerID, Namespace: "games", Pod: "game-0", PodUID: "1",
+	Lease: fence.Lease, Epoch: fence.Epoch, Generation: fence.Generation,
 }
 
 // TestUnbindingTouchesItsOwnAlone: others may forward to our target group, or have
 // put something in the place of what was recorded.
 func TestUnbindingTouchesItsOwnAlone(t *testing.T) {
 	const group, listener, other = "group", "listener", "other listener"
-	ours := elb.Tags{
-		Ledger: ledgerID, Namespace: "games", Pod: "game-0", PodUID: "1",
-		Lease: fence.Lease, Epoch: fence.Epoch, Generation: fence.Generation,
-	}
-	neighbour, former := ours, ours
+	ours, neighbour, former := own, own, own
 	neighbour.Ledger, former.Generation = "another cluster/portlease", fence.Generation-1
 	for _, test := range []struct {
 		name string
@@ -59,19 +79,46 @@ func TestUnbindingTouchesItsOwnAlone(t *testing.T) {
 			}}
 			port := portIn(ledger.Releasing, ledger.AgentAbsent)
 			port.Value.TargetGroupARN, port.Value.ListenerARN = group, listener
-			j := janitor.New(janitor.Config{
-				Ledger: ledgerID, Claims: lateClaims{&late[ledger.Claim]{}}, Ports: &still{late[ledger.Port]{[]portRecord{port}}}, AWS: b, Listings: b,
-				Observer: newWatch().Observer, Timing: timing,
-				MayUnbind: func(context.Context, string) (bool, error) { return true, nil },
-				Prepaid:   func(ctx context.Context) context.Context { return ctx },
-				Count:     func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-			})
-			err := j.Sweep(t.Context())
+			err := b.unbind(t, port)
 			if !slices.Equal(b.deleted, test.want) {
 				t.Errorf("deleted %v, want %v", b.deleted, test.want)
 			}
 			if (err == nil) != (len(test.want) > 0) {
 				t.Errorf("the sweep ends with %v", err)
+			}
+		})
+	}
+}
+
+// TestUnbindingFindsTheListenerThatAPersonRedirected: its agent created it and
+// could not report it, so neither the record nor the target group leads to it.
+func TestUnbindingFindsTheListenerThatAPersonRedirected(t *testing.T) {
+	before, another := own, own
+	before.Generation--
+	another.Ledger = "another"
+	for _, c := range []struct {
+		name     string
+		listener elb.Listener
+		tags     elb.Tags
+		want     []string
+	}{
+		{"its own on its port", elb.Listener{ARN: "own", Port: 30000}, own, []string{"own", "group"}},
+		{"its own, recorded, on another port", elb.Listener{ARN: "recorded", Port: 30009}, own, []string{"recorded", "group"}},
+		{"its own that forwards to it, on another port", elb.Listener{ARN: "own", Port: 30009, TargetGroupARNs: []string{"group"}}, own, []string{"own", "group"}},
+		{"another generation's on its port", elb.Listener{ARN: "before", Port: 30000}, before, []string{"group"}},
+		{"another ledger's on its port", elb.Listener{ARN: "foreign", Port: 30000}, another, []string{"group"}},
+		{"another ledger's that forwards to it", elb.Listener{ARN: "foreign", Port: 30000, TargetGroupARNs: []string{"group"}}, another, []string{"group"}},
+		{"one on another port", elb.Listener{ARN: "other", Port: 30009}, own, []string{"group"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			port := portIn(ledger.Releasing, ledger.AgentAbsent)
+			port.Value.ListenerPort, port.Value.TargetGroupARN, port.Value.ListenerARN = 30000, "group", "recorded"
+			aws := &binding{listeners: []elb.Listener{c.listener}, tagsOf: map[string]map[string]string{c.listener.ARN: c.tags.Map(), "group": own.Map()}}
+			if err := aws.unbind(t, port); err != nil {
+				t.Log(err)
+			}
+			if !slices.Equal(aws.deleted, c.want) {
+				t.Errorf("deleted %v, want %v", aws.deleted, c.want)
 			}
 		})
 	}
