@@ -16,10 +16,6 @@ import (
 // ends that and returns when neither is called any more. A Lease that cannot be read
 // is a broken promise.
 func (r *Rig) FollowLedger(port func(PortRecord), claim func(ClaimRecord)) (stop func(), err error) {
-	ctx, end := context.WithCancel(context.Background())
-	factory := informers.NewSharedInformerFactoryWithOptions(r.Admin, 0, informers.WithNamespace(r.Namespace),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = "portlease.dev/kind in (port,claim)" }))
-	stop = func() { end(); factory.Shutdown() }
 	hear := func(o any) {
 		l, ok := o.(*coordinationv1.Lease)
 		if !ok {
@@ -41,8 +37,17 @@ func (r *Rig) FollowLedger(port func(PortRecord), claim func(ClaimRecord)) (stop
 		}
 		claim(c)
 	}
-	informer := factory.Coordination().V1().Leases().Informer()
-	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: hear, UpdateFunc: func(_, o any) { hear(o) }})
+	return r.follow("portlease.dev/kind in (port,claim)", cache.ResourceEventHandlerFuncs{AddFunc: hear, UpdateFunc: func(_, o any) { hear(o) }})
+}
+
+// follow tells of every change of the Leases with such labels, once it has told of
+// those that there are.
+func (r *Rig) follow(labels string, tell cache.ResourceEventHandlerFuncs) (stop func(), err error) {
+	ctx, end := context.WithCancel(context.Background())
+	factory := informers.NewSharedInformerFactoryWithOptions(r.Admin, 0, informers.WithNamespace(r.Namespace),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = labels }))
+	stop = func() { end(); factory.Shutdown() }
+	registration, err := factory.Coordination().V1().Leases().Informer().AddEventHandler(tell)
 	if err != nil {
 		end()
 		return nil, fmt.Errorf("following the ledger: %w", err)

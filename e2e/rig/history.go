@@ -1,7 +1,6 @@
 package rig
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -9,8 +8,6 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -24,8 +21,8 @@ type history struct {
 	emulator *elbemu.Emulator
 	cooldown time.Duration
 	ledger   string
-	end      context.CancelFunc
-	stopped  func()
+	// stop returns when nothing is followed any more.
+	stop func()
 
 	mu sync.Mutex
 	// last is port lease → its newest version.
@@ -35,31 +32,16 @@ type history struct {
 }
 
 func (r *Rig) watch() (*history, error) {
-	ctx, end := context.WithCancel(context.Background())
-	h := &history{emulator: r.Emulator, cooldown: r.Cooldown, ledger: r.Ledger, end: end, last: make(map[string]PortRecord)}
-	factory := informers.NewSharedInformerFactoryWithOptions(r.Admin, 0, informers.WithNamespace(r.Namespace),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = "portlease.dev/kind=port" }))
-	h.stopped = factory.Shutdown
-	informer := factory.Coordination().V1().Leases().Informer()
-	if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	h := &history{emulator: r.Emulator, cooldown: r.Cooldown, ledger: r.Ledger, last: make(map[string]PortRecord)}
+	var err error
+	if h.stop, err = r.follow("portlease.dev/kind=port", cache.ResourceEventHandlerFuncs{
 		AddFunc:    h.see,
 		UpdateFunc: func(_, o any) { h.see(o) },
 		DeleteFunc: h.deleted,
 	}); err != nil {
-		end()
-		return nil, fmt.Errorf("watching port leases: %w", err)
-	}
-	factory.Start(ctx.Done())
-	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
-		end()
-		return nil, errors.New("watching port leases: no first list")
+		return nil, err
 	}
 	return h, nil
-}
-
-func (h *history) stop() {
-	h.end()
-	h.stopped()
 }
 
 // violate remembers a broken promise that somebody else saw.
