@@ -31,6 +31,7 @@ type cloud struct {
 	ranges []portpool.Range
 	// read are the load balancers of the pool that were read from AWS.
 	read      []string
+	closed    string // why there are no new claims on any of them
 	listeners map[int]claim.Listener
 	proofs    map[string]claim.Proof
 }
@@ -40,7 +41,7 @@ func (c *cloud) Names() []string { return []string{"default"} }
 func (c *cloud) Pool(string) (claim.Pool, bool) {
 	pool := claim.Pool{Name: "default", Terms: claim.Terms{Protocols: []api.Protocol{api.TCP}, Cooldown: time.Minute}, Unread: !slices.Contains(c.read, firstLB)}
 	for _, arn := range c.read {
-		lb := claim.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Seen: make(map[int]bool), Limit: 50}
+		lb := claim.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Closed: c.closed, Seen: make(map[int]bool), Limit: 50}
 		for port := range c.listeners {
 			lb.Seen[port] = arn == firstLB
 		}

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -112,5 +113,69 @@ func TestAPortLeaseOutlivesItsHolders(t *testing.T) {
 	want.Generation++
 	if got := c.Ports[0].Fence; got != want {
 		t.Errorf("after %+v comes %+v", f, got)
+	}
+}
+
+// cutOff is a table of ports in which a rival takes the second port that a plan
+// takes, and which cannot be reached after that.
+type cutOff struct {
+	*ledgerTable[ledger.Port]
+	creates int
+}
+
+func (c *cutOff) Create(ctx context.Context, name string, p ledger.Port) (ledger.Record[ledger.Port], error) {
+	if c.creates++; c.creates != 2 {
+		return c.ledgerTable.Create(ctx, name, p)
+	}
+	p.Holder = "claim-uid-rival"
+	r, _ := c.ledgerTable.Create(ctx, name, p)
+	return r, ledger.ErrConflict
+}
+
+func (c *cutOff) Get(ctx context.Context, name string) (ledger.Record[ledger.Port], error) {
+	r, err := c.ledgerTable.Get(ctx, name)
+	if c.creates >= 2 && r.Value.Holder == "claim-uid-a" {
+		return ledger.Record[ledger.Port]{}, errors.New("cut off")
+	}
+	return r, err
+}
+
+// TestAPortOfAPlanThatWasGivenUpIsGivenBack although its claim waits: the replica that
+// gave up the plan was cut off before it gave back the port. Two claims that each
+// kept one port would wait for each other. Nor is it remembered: its load balancer
+// may have been cordoned meanwhile.
+func TestAPortOfAPlanThatWasGivenUpIsGivenBack(t *testing.T) {
+	w := newLedgerWorld(t, 2)
+	w.service.Ports = &cutOff{ledgerTable: w.ports}
+	_, err := w.claim("a", "10.0.0.1", "game", "chat")
+	w.refused(err, api.Unavailable)
+	if c := w.claimLease("a").Value; c.State != ledger.Waiting || len(c.Ports) > 0 {
+		t.Fatalf("its claim is %+v", c)
+	}
+	var left, rivals string
+	for name, r := range w.ports.rows {
+		if r.Value.Holder == "claim-uid-a" {
+			left = name
+		} else {
+			rivals = name
+		}
+	}
+	if left == "" || rivals == "" {
+		t.Fatalf("the ports are %+v", w.ports.rows)
+	}
+	w.service.Ports = w.ports
+	row := w.ports.rows[rivals]
+	row.Value.State, row.Value.Holder = ledger.Free, ""
+	w.ports.write(row)
+	w.cloud.closed = "cordoned"
+	_, err = w.claim("a", "10.0.0.1", "game", "chat")
+	w.refused(err, api.Exhausted)
+	w.sweepFor(time.Second)
+	if p := w.ports.rows[left].Value; p.State != ledger.Free || p.Holder != "" {
+		t.Errorf("the port that was given up is %+v", p)
+	}
+	w.cloud.closed = ""
+	if c, err := w.claim("a", "10.0.0.1", "game", "chat"); err != nil || len(c.Ports) != 2 {
+		t.Errorf("it is granted %+v, %v", c.Ports, err)
 	}
 }

@@ -188,7 +188,7 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exc
 		next.Ports, next.State, next.FormerIP = nil, ledger.Waiting, ""
 	}
 	if exhausted == nil || len(before) > 0 {
-		next.RenewedAt = s.Now()
+		next.Planned, next.RenewedAt = true, s.Now()
 		r.Value = next
 		var err error
 		if r, err = s.Claims.Update(ctx, r); err != nil {

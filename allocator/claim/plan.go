@@ -40,7 +40,7 @@ func (s *Service) plan(r ledger.Record[ledger.Claim], ports portView, exclude ma
 		// Nothing is given up for what may turn out to be wrong in a moment.
 		return c, unread(pool)
 	}
-	if len(c.Ports) == 0 {
+	if !c.Planned {
 		c = s.remembered(r, pool, ports)
 	}
 	wish := portpool.Wish{Ports: len(c.Wanted), Seed: c.PodUID, Placement: pool.Terms.Placement, Elders: s.elders(r, ports)}

@@ -93,7 +93,7 @@ func (j *Janitor) verify(ctx context.Context, r ledger.Record[ledger.Port]) erro
 		return j.verifyWithoutClaim(ctx, port)
 	case err != nil:
 		return err
-	case c.Value.State == ledger.Waiting && len(c.Value.Ports) == 0 && port.Value.Foreign == "":
+	case c.Value.State == ledger.Waiting && !c.Value.Planned && port.Value.Foreign == "":
 		// The claim was begun anew after its lease was lost, and will remember the
 		// port as soon as it can be planned.
 		return j.verifyWithoutClaim(ctx, port)

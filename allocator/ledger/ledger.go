@@ -176,6 +176,10 @@ type Claim struct {
 	// ports is taken, and a taken port that no plan lists is given back.
 	LoadBalancer api.LoadBalancer `json:"loadBalancer,omitzero"`
 	Ports        []PlannedPort    `json:"ports,omitempty"`
+	// Planned is set with the first plan. Before that the claim may have been begun
+	// anew, and what it holds is remembered; after that, what it holds and does not
+	// list was given up.
+	Planned bool `json:"planned,omitempty"`
 	// Duration is how long the claim lasts without a renewal.
 	Duration time.Duration `json:"-"`
 	// RenewedAt is for people and makes every renewal a change. Expiry is judged
