@@ -42,6 +42,10 @@ assets: # etcd and kube-apiserver, built once outside of any test's time limit
 build: ## build both programs into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./allocator ./agent
 
+.PHONY: images
+images: ## build the container images into bin/images, with buildah or docker; PLATFORMS=a,b PREFIX=registry/path TAG=x
+	@go run ./e2e/images $(if $(PLATFORMS),-platforms $(PLATFORMS)) $(if $(PREFIX),-prefix $(PREFIX)) $(if $(TAG),-tag $(TAG))
+
 .PHONY: sim
 sim: ## run the deterministic simulation; SEEDS=n, SEED=n KEEP=n,n to replay, COVER=1, RECLAIM=1
 	go test ./e2e/sim -run '$(if $(RECLAIM),^TestPortsOfCrashedPods,^TestSim$$)' -count=1 -timeout 3h -v \

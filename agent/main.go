@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	_ "golang.org/x/crypto/x509roots/fallback" // the image has no certificates of authorities
 	"k8s.io/klog/v2"
 
 	"github.com/portlease/portlease/agent/app"
