@@ -44,7 +44,7 @@ build: ## build both programs into bin/
 
 .PHONY: images
 images: ## build the container images into bin/images, with buildah or docker; PLATFORMS=a,b PREFIX=registry/path TAG=x
-	@go run ./e2e/images $(if $(PLATFORMS),-platforms $(PLATFORMS)) $(if $(PREFIX),-prefix $(PREFIX)) $(if $(TAG),-tag $(TAG))
+	@go run ./e2e/images/cmd $(if $(PLATFORMS),-platforms $(PLATFORMS)) $(if $(PREFIX),-prefix $(PREFIX)) $(if $(TAG),-tag $(TAG))
 
 .PHONY: sim
 sim: ## run the deterministic simulation; SEEDS=n, SEED=n KEEP=n,n to replay, COVER=1, RECLAIM=1

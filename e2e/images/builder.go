@@ -1,4 +1,4 @@
-package main
+package images
 
 import (
 	"archive/tar"
@@ -47,10 +47,10 @@ func (b buildah) build(ctx context.Context, j job) error {
 		}
 		at := []string{"--root", filepath.Join(store, "root"), "--runroot", filepath.Join(store, "run"), "--storage-driver", "vfs"}
 		if err := command(ctx, string(b), append(at, "bud", "--signature-policy", policy, "--isolation", "chroot", "--timestamp", "0",
-			"--platform", j.platform, "--build-context", "build="+j.folder, "--file", j.dockerfile, "--tag", j.reference, nothing)...); err != nil {
+			"--platform", j.Platform, "--build-context", "build="+j.folder, "--file", j.Dockerfile, "--tag", j.Reference, nothing)...); err != nil {
 			return err
 		}
-		return command(ctx, string(b), append(at, "push", "--signature-policy", policy, j.reference, "oci-archive:"+j.archive+":"+j.reference)...)
+		return command(ctx, string(b), append(at, "push", "--signature-policy", policy, j.Reference, "oci-archive:"+j.Path+":"+j.Reference)...)
 	})
 }
 
@@ -61,8 +61,8 @@ func (docker) name() string { return "docker" }
 func (d docker) build(ctx context.Context, j job) error {
 	return inFolder(func(nothing string) error {
 		return command(ctx, string(d), "buildx", "build", "--provenance=false", "--build-arg", "SOURCE_DATE_EPOCH=0",
-			"--output", "type=oci,rewrite-timestamp=true,dest="+j.archive, "--platform", j.platform,
-			"--build-context", "build="+j.folder, "--file", j.dockerfile, "--tag", j.reference, nothing)
+			"--output", "type=oci,rewrite-timestamp=true,dest="+j.Path, "--platform", j.Platform,
+			"--build-context", "build="+j.folder, "--file", j.Dockerfile, "--tag", j.Reference, nothing)
 	})
 }
 

@@ -1,4 +1,4 @@
-package main
+package images
 
 import (
 	"os"
@@ -12,9 +12,9 @@ import (
 // TestDockerfiles holds what is said of the images in other places against the
 // Dockerfiles, because nothing but a builder reads them.
 func TestDockerfiles(t *testing.T) {
-	for _, i := range images {
-		t.Run(i.name, func(t *testing.T) {
-			text, err := os.ReadFile(filepath.Join("../..", i.dockerfile))
+	for _, i := range All {
+		t.Run(i.Name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join("../..", i.Dockerfile))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -33,7 +33,7 @@ func TestDockerfiles(t *testing.T) {
 				copied = append(copied, m[1])
 			}
 			var programs []string
-			for _, p := range i.programs {
+			for _, p := range i.Programs {
 				programs = append(programs, filepath.Base(p))
 			}
 			if !slices.Equal(copied, programs) {
