@@ -1,16 +1,19 @@
-// Command server is etcd, kube-apiserver and kubectl in one binary.
-//
-// It acts as the program it is called by: through a link of that name, or with
-// the name as its first argument. One binary shares the packages that the three
-// have in common, so it builds and links once.
-package main
+// Package program makes one binary of several programs: it acts as the one it is
+// called by, through a link of that name or with the name as its first argument.
+// One binary shares the packages that they have in common, so it builds and links
+// once.
+package program
 
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
+	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
 	kubectl "k8s.io/kubectl/pkg/cmd"
@@ -23,17 +26,16 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/version"
 )
 
-// programs are what the binary can be; each gets its arguments, name first.
-var programs = map[string]func(args []string) int{
+// Programs are what a binary can be; each gets its arguments, name first.
+type Programs map[string]func(args []string) int
+
+// API is what an API server alone needs.
+var API = Programs{
 	"etcd": func(args []string) int {
 		etcdmain.Main(args) // ends the process itself when it fails
 		return 0
 	},
-	"kube-apiserver": func(args []string) int {
-		command := apiserver.NewAPIServerCommand()
-		command.SetArgs(args[1:])
-		return cli.Run(command)
-	},
+	"kube-apiserver": Of(apiserver.NewAPIServerCommand),
 	"kubectl": func([]string) int {
 		// RunNoErrOutput, because kubectl words its errors itself.
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
@@ -43,18 +45,26 @@ var programs = map[string]func(args []string) int{
 	},
 }
 
-func main() { os.Exit(run(os.Args, os.Stderr)) }
+// Of is the program of a command of Kubernetes.
+func Of(command func() *cobra.Command) func(args []string) int {
+	return func(args []string) int {
+		c := command()
+		c.SetArgs(args[1:])
+		return cli.Run(c)
+	}
+}
 
-func run(args []string, stderr io.Writer) int {
-	program, ok := programs[filepath.Base(args[0])]
+// Run acts as one of the programs, and gives the process's exit code.
+func (p Programs) Run(args []string, stderr io.Writer) int {
+	program, ok := p[filepath.Base(args[0])]
 	if !ok && len(args) > 1 {
 		args = args[1:]
-		program, ok = programs[args[0]]
+		program, ok = p[args[0]]
 	}
 	if !ok {
-		fmt.Fprintln(stderr, "usage: server etcd|kube-apiserver|kubectl [flags]")
+		fmt.Fprintf(stderr, "usage: %s %s [flags]\n", filepath.Base(os.Args[0]), strings.Join(slices.Sorted(maps.Keys(p)), "|"))
 		return 2
 	}
-	os.Args = args // all three read their name from here
+	os.Args = args // all read their name from here
 	return program(args)
 }
