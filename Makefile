@@ -35,8 +35,9 @@ test: assets ## run all tests on a real API server and emulated load balancers
 	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m $$(go list ./... | grep -v /e2e/sim$$)
 
 .PHONY: assets
-assets: # etcd and kube-apiserver, built once outside of any test's time limit
+assets: # etcd, kube-apiserver and Helm, built once outside of any test's time limit
 	@go run ./e2e/kubeapi/assets >/dev/null
+	@go run ./e2e/chart/program >/dev/null
 
 .PHONY: build
 build: ## build both programs into bin/

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/portlease/portlease/e2e/flock"
 )
 
 const (
@@ -34,7 +36,7 @@ func makeFolder() (*folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the API server: %w", err)
 	}
-	lock, err := tryLock(filepath.Join(unlocked, folderLock), os.O_CREATE)
+	lock, err := flock.Try(filepath.Join(unlocked, folderLock), os.O_CREATE)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(unlocked))
 	}
@@ -60,8 +62,8 @@ func removeAbandoned() error {
 		return fmt.Errorf("listing the folders of other API servers: %w", err)
 	}
 	for _, path := range locks {
-		lock, err := tryLock(path, 0) // never into a folder that is being removed
-		if errors.Is(err, errLocked) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		lock, err := flock.Try(path, 0) // never into a folder that is being removed
+		if errors.Is(err, flock.ErrLocked) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			continue // in use, or removed by another process just now, or another user's
 		}
 		if err != nil {
