@@ -22,6 +22,19 @@ var server = nested.Module{
 	Instead:   "set " + assetsVariable,
 }
 
+// NodePrograms are all of Kubernetes that a cluster of one node needs: etcd, kube-apiserver,
+// kube-controller-manager, kube-scheduler, kubelet, kube-proxy and kubectl, each by a
+// link of that name.
+var NodePrograms = nested.Module{
+	Name:      "kubenode",
+	Folder:    server.Folder,
+	Package:   "./node",
+	Flags:     server.Flags,
+	Program:   "node",
+	Links:     append([]string{"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"}, programs...),
+	Announced: "a whole Kubernetes " + kubernetesVersion + " from its Go modules, once; this takes about 7 minutes",
+}
+
 func linkerFlags() string {
 	major, minor, _ := strings.Cut(strings.TrimPrefix(kubernetesVersion, "v"), ".")
 	minor, _, _ = strings.Cut(minor, ".")

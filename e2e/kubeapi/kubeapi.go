@@ -30,6 +30,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+
+	"github.com/portlease/portlease/e2e/pki"
 )
 
 // Config says how to start an API. The zero value is good for most tests.
@@ -98,7 +100,7 @@ func Start(ctx context.Context, config Config) (_ *API, err error) {
 	if a.port, err = reservePort(); err != nil {
 		return nil, err
 	}
-	authority, err := newAuthority()
+	authority, err := pki.NewAuthority()
 	if err != nil {
 		return nil, err
 	}
@@ -121,17 +123,17 @@ func Start(ctx context.Context, config Config) (_ *API, err error) {
 }
 
 // connect makes the clients that the package itself uses.
-func (a *API) connect(authority *authority) error {
-	admin, err := authority.client("admin", "system:masters")
+func (a *API) connect(authority *pki.Authority) error {
+	admin, err := authority.Client("admin", "system:masters")
 	if err != nil {
 		return err
 	}
 	a.admin = &rest.Config{
 		Host: "https://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(a.port.port)),
 		TLSClientConfig: rest.TLSClientConfig{
-			CAData:   authority.pem,
-			CertData: admin.certificate,
-			KeyData:  admin.key,
+			CAData:   authority.PEM,
+			CertData: admin.Certificate,
+			KeyData:  admin.Key,
 		},
 		QPS: -1, // no limit: the API server has limits of its own
 	}

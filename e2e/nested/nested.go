@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -95,20 +96,24 @@ func (m Module) above(dir string) (string, error) {
 
 // key changes with everything the program is built from.
 func (m Module) key(source string) (string, error) {
-	files, err := filepath.Glob(filepath.Join(source, "*.go"))
-	if err != nil {
-		return "", fmt.Errorf("listing the sources of %s: %w", m.Program, err)
-	}
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH, m.arguments())
 	fmt.Fprint(hash, m.Package)
-	for _, file := range append(files, filepath.Join(source, "go.mod"), filepath.Join(source, "go.sum")) {
+	err := filepath.WalkDir(source, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !slices.Contains([]string{".go", ".mod", ".sum"}, filepath.Ext(file)) {
+			return err
+		}
 		content, err := os.ReadFile(file)
 		if err != nil {
-			return "", fmt.Errorf("reading the sources of %s: %w", m.Program, err)
+			return err
 		}
-		fmt.Fprintln(hash, filepath.Base(file), len(content))
+		name, err := filepath.Rel(source, file)
+		fmt.Fprintln(hash, name, len(content))
 		hash.Write(content)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("reading the sources of %s: %w", m.Program, err)
 	}
 	return fmt.Sprintf("%x", hash.Sum(nil)[:6]), nil
 }
