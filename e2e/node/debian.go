@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -65,6 +67,20 @@ func findTools(ctx context.Context, cache string, progress io.Writer) (tools, er
 		Libraries: strings.Join(libraries, ":"),
 		Plugins:   filepath.Join(root, "usr/lib/cni"),
 	}, nil
+}
+
+// use makes this process and its children find the tools.
+func (t tools) use() error {
+	if err := os.Setenv("PATH", t.Path); err != nil {
+		return fmt.Errorf("setting PATH: %w", err)
+	}
+	if t.Libraries == "" {
+		return nil
+	}
+	if err := os.Setenv("LD_LIBRARY_PATH", t.Libraries); err != nil {
+		return fmt.Errorf("setting LD_LIBRARY_PATH: %w", err)
+	}
+	return nil
 }
 
 // uri is a line of apt-get --print-uris.

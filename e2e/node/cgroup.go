@@ -1,0 +1,214 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const controlGroupRoot = "/sys/fs/cgroup"
+
+// unified tells whether the machine has control groups of version 2 alone.
+func unified() bool {
+	_, err := os.Stat(filepath.Join(controlGroupRoot, "cgroup.controllers"))
+	return err == nil
+}
+
+// controlGroups are the folders of a group of the node's own: one in version 2, one
+// for each hierarchy in version 1. All of the node's processes stay below them.
+type controlGroups []string
+
+// controlGroupName is different for each run: one that was killed may have left its.
+func controlGroupName() string { return "portlease-node-" + strconv.Itoa(os.Getpid()) }
+
+func makeControlGroups() (controlGroups, error) {
+	folders, err := controlGroupFolders(controlGroupName())
+	if err != nil {
+		return nil, err
+	}
+	for _, folder := range folders {
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			return nil, errors.Join(fmt.Errorf("making a control group: %w", err), folders.remove())
+		}
+		if err := copyProcessors(folder); err != nil {
+			return nil, errors.Join(err, folders.remove())
+		}
+	}
+	return folders, nil
+}
+
+// controlGroupFolders gives where a group of that name goes: in version 1 below this
+// process's own group, in version 2 at the top, because a group with processes may
+// not hand controllers on.
+func controlGroupFolders(name string) (controlGroups, error) {
+	if unified() {
+		return controlGroups{filepath.Join(controlGroupRoot, name)}, nil
+	}
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, fmt.Errorf("reading this process's control groups: %w", err)
+	}
+	var folders controlGroups
+	for line := range strings.Lines(string(text)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 || parts[1] == "" {
+			continue // version 2 beside version 1, without controllers
+		}
+		hierarchy := strings.TrimPrefix(parts[1], "name=")
+		folders = append(folders, filepath.Join(controlGroupRoot, hierarchy, parts[2], name))
+	}
+	return folders, nil
+}
+
+// copyProcessors makes a version 1 group of cpuset usable: a new one has none.
+func copyProcessors(folder string) error {
+	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+		if _, err := os.Stat(filepath.Join(folder, "cgroup.clone_children")); err != nil {
+			return nil // version 2
+		}
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(folder), file))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another hierarchy
+		}
+		if err != nil {
+			return fmt.Errorf("reading the processors of the control group: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, file), text, 0o600); err != nil {
+			return fmt.Errorf("setting the processors of the control group: %w", err)
+		}
+	}
+	return os.WriteFile(filepath.Join(folder, "cgroup.clone_children"), []byte("1"), 0o600)
+}
+
+// remove removes the groups and all below, whose processes are gone.
+func (g controlGroups) remove() error {
+	var errs []error
+	for _, folder := range g {
+		// The kernel needs a moment after the last process.
+		var err error
+		for range 50 {
+			if err = removeBelow(folder); err == nil {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func removeBelow(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("removing a control group: %w", err)
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := removeBelow(filepath.Join(folder, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if err := unix.Rmdir(folder); err != nil {
+		return fmt.Errorf("removing the control group %s: %w", folder, err)
+	}
+	return nil
+}
+
+// forBoot makes groups below these, for the node as it is started this time.
+func (g controlGroups) forBoot(n int) (controlGroups, error) {
+	var boot controlGroups
+	for _, folder := range g {
+		if unified() {
+			if err := handOn(folder); err != nil {
+				return nil, err
+			}
+		}
+		folder = filepath.Join(folder, "boot-"+strconv.Itoa(n))
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			return nil, fmt.Errorf("making a control group: %w", err)
+		}
+		boot = append(boot, folder)
+	}
+	return boot, nil
+}
+
+// handOn lets the groups below one of version 2 have all its controllers.
+func handOn(folder string) error {
+	text, err := os.ReadFile(filepath.Join(folder, "cgroup.controllers"))
+	if err != nil {
+		return fmt.Errorf("reading the controllers: %w", err)
+	}
+	for controller := range strings.FieldsSeq(string(text)) {
+		if err := os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+controller), 0o600); err != nil {
+			return fmt.Errorf("handing on controller %s: %w", controller, err)
+		}
+	}
+	return nil
+}
+
+// enter makes this process a member, from where its groups are seen as the top, and
+// mounts them. Only the calling thread sees them so, and the processes that it
+// starts: it must be locked.
+func (g controlGroups) enter() error {
+	for _, folder := range g {
+		if err := os.WriteFile(filepath.Join(folder, "cgroup.procs"), []byte("0"), 0o600); err != nil {
+			return fmt.Errorf("entering a control group: %w", err)
+		}
+	}
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return fmt.Errorf("leaving the machine's view of control groups: %w", err)
+	}
+	if unified() {
+		return mountUnified()
+	}
+	return g.mountHierarchies()
+}
+
+func (g controlGroups) mountHierarchies() error {
+	if err := unix.Mount("tmpfs", controlGroupRoot, "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("mounting a folder for control groups: %w", err)
+	}
+	for _, folder := range g {
+		hierarchy, _, _ := strings.Cut(strings.TrimPrefix(folder, controlGroupRoot+"/"), "/")
+		at, options := filepath.Join(controlGroupRoot, hierarchy), hierarchy
+		if hierarchy == "systemd" {
+			options = "none,name=systemd"
+		}
+		if err := os.Mkdir(at, 0o755); err != nil {
+			return fmt.Errorf("making a folder for control groups: %w", err)
+		}
+		if err := unix.Mount("cgroup", at, "cgroup", 0, options); err != nil {
+			return fmt.Errorf("mounting control groups %s: %w", hierarchy, err)
+		}
+	}
+	return nil
+}
+
+// mountUnified moves the node's first process into a group of its own, because the
+// top must hold none to hand all controllers on.
+func mountUnified() error {
+	if err := unix.Mount("cgroup2", controlGroupRoot, "cgroup2", 0, ""); err != nil {
+		return fmt.Errorf("mounting control groups: %w", err)
+	}
+	first := filepath.Join(controlGroupRoot, "first")
+	if err := os.Mkdir(first, 0o755); err != nil {
+		return fmt.Errorf("making a control group: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(first, "cgroup.procs"), []byte("0"), 0o600); err != nil {
+		return fmt.Errorf("entering a control group: %w", err)
+	}
+	return handOn(controlGroupRoot)
+}

@@ -1,0 +1,139 @@
+//go:build linux
+
+// Command node plays the stories of an installation on a real cluster of one node:
+// etcd, kube-apiserver, controllers, scheduler, kubelet, containerd and kube-proxy on
+// this machine, with the project's images and chart, against the emulated load
+// balancers. It needs root, and no registry. All that it starts lives in namespaces
+// of its own and is gone when it ends.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+// Stages of the program, by its first argument: it starts itself twice again, each
+// time as the first process of namespaces of its own.
+const (
+	stageMachine = "machine" // control plane, load balancers, players
+	stageNode    = "node"    // containerd, kubelet, kube-proxy
+)
+
+// plan is what a stage needs to know. It is handed on as a file.
+type plan struct {
+	Dir      string // all files of this run
+	Programs string // folder of Kubernetes' programs
+	CoreDNS  string // program
+	Helm     string // program
+	Tools    tools
+	Images   []string // archives
+	Groups   controlGroups
+	Boot     controlGroups // the node's own, this time
+	Only     string        // part of the names of the stories to play
+	Hold     bool          // stay up after the stories
+}
+
+func (p plan) file(name ...string) string {
+	return filepath.Join(append([]string{p.Dir}, name...)...)
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := stage(ctx, os.Args[1:])
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "e2e-node:", err)
+		os.Exit(1)
+	}
+}
+
+func stage(ctx context.Context, args []string) error {
+	if len(args) == 2 && (args[0] == stageMachine || args[0] == stageNode) {
+		text, err := os.ReadFile(args[1])
+		if err != nil {
+			return fmt.Errorf("reading the plan: %w", err)
+		}
+		var p plan
+		if err := json.Unmarshal(text, &p); err != nil {
+			return fmt.Errorf("reading the plan: %w", err)
+		}
+		if args[0] == stageNode {
+			return runNode(p)
+		}
+		return runMachine(ctx, p)
+	}
+	return run(ctx, args)
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	flags := flag.NewFlagSet("node", flag.ContinueOnError)
+	only := flags.String("only", "", "play only the stories with this in their names")
+	hold := flags.Bool("hold", false, "stay up after the stories, until interrupted")
+	keep := flags.Bool("keep", false, "leave the folder with all logs")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("a node makes namespaces, mounts and containers: run this as root, on a machine or VM of yours")
+	}
+	p, err := prepare(ctx, os.Stderr)
+	if err != nil {
+		return err
+	}
+	p.Only, p.Hold = *only, *hold
+	if p.Dir, err = os.MkdirTemp("", "portlease-node-"); err != nil {
+		return fmt.Errorf("making a folder for the node: %w", err)
+	}
+	defer func() {
+		if *keep {
+			fmt.Fprintln(os.Stderr, "e2e-node: all logs are in", p.file("log"))
+			return
+		}
+		err = errors.Join(err, os.RemoveAll(p.Dir))
+	}()
+	if p.Groups, err = makeControlGroups(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Groups.remove()) }()
+	machine, err := restart(ctx, stageMachine, p, syscall.CLONE_NEWNS|syscall.CLONE_NEWNET|syscall.CLONE_NEWPID|syscall.CLONE_NEWIPC|syscall.CLONE_NEWUTS)
+	if err != nil {
+		return err
+	}
+	machine.Stdin, machine.Stdout, machine.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := machine.Run(); err != nil {
+		return errors.Join(errors.New("not all stories went well"), context.Cause(ctx))
+	}
+	return nil
+}
+
+// restart prepares this very program as a stage, the first process of new
+// namespaces. When it ends the kernel ends all that it started.
+func restart(ctx context.Context, stage string, p plan, namespaces uintptr) (*exec.Cmd, error) {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("writing the plan: %w", err)
+	}
+	file := p.file(stage + ".json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return nil, fmt.Errorf("writing the plan: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, self, stage, file)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces, Pdeathsig: syscall.SIGKILL}
+	return cmd, nil
+}

@@ -1,0 +1,139 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sysctls are what a kubelet insists on. Files that show these values are laid over
+// the machine's, which stay as they are.
+var sysctls = map[string]string{
+	"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
+	"kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
+}
+
+// runNode is the first process of the node. It ends when it is killed, and with it
+// all containers, as a node's end when its power goes.
+func runNode(p plan) error {
+	runtime.LockOSThread() // this thread's view of control groups is handed on
+	if err := errors.Join(p.Tools.use(), p.mount()); err != nil {
+		return err
+	}
+	if err := p.Boot.enter(); err != nil {
+		return err
+	}
+	if err := p.configure(); err != nil {
+		return err
+	}
+	if _, err := p.spawn("containerd", "--config", p.file("containerd.toml")); err != nil {
+		return err
+	}
+	ctr := func(args ...string) error {
+		_, err := output(context.Background(), "/", "ctr", append([]string{"--address", "/run/containerd/containerd.sock", "--namespace", "k8s.io"}, args...)...)
+		return err
+	}
+	up := false
+	for range 300 {
+		if up = ctr("version") == nil; up {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if !up {
+		return fmt.Errorf("containerd does not answer; its log ends:\n%s", lastLines(p.file("log", "containerd.log")))
+	}
+	for _, image := range p.Images {
+		if err := ctr("images", "import", image); err != nil {
+			return err
+		}
+	}
+	if _, err := p.spawn(filepath.Join(p.Programs, "kubelet"), "--kubeconfig="+p.file("pki", "kubelet.kubeconfig"), "--config="+p.file("kubelet.yaml"),
+		"--hostname-override="+nodeName, "--node-ip="+nodeIP, "--cert-dir="+p.file("kubelet-pki")); err != nil {
+		return err
+	}
+	if _, err := p.spawn(filepath.Join(p.Programs, "kube-proxy"), "--config="+p.file("proxy.yaml")); err != nil {
+		return err
+	}
+	return reap()
+}
+
+// reap waits for whatever ends: the first process of a node gets all orphans.
+func reap() error {
+	for {
+		var status unix.WaitStatus
+		if _, err := unix.Wait4(-1, &status, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("waiting for the node's processes: %w", err)
+		}
+	}
+}
+
+// spawn starts a program of the node, whose output goes to a log of its name. Nobody
+// waits for it but reap.
+func (p plan) spawn(program string, args ...string) (*os.Process, error) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return nil, fmt.Errorf("finding %s: %w", program, err)
+	}
+	log, err := os.OpenFile(p.file("log", filepath.Base(program)+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("opening the log of %s: %w", program, err)
+	}
+	process, err := os.StartProcess(path, append([]string{program}, args...), &os.ProcAttr{Env: os.Environ(), Files: []*os.File{nil, log, log}})
+	if err := errors.Join(err, log.Close()); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", program, err)
+	}
+	return process, nil
+}
+
+// mount gives the node folders of its own over the machine's. What a disk would keep
+// over a restart is kept.
+func (p plan) mount() error {
+	if err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("proc", "/proc", "proc", 0, ""), unix.Mount("sysfs", "/sys", "sysfs", 0, "")); err != nil {
+		return fmt.Errorf("mounting the node's own folders: %w", err)
+	}
+	for name, value := range sysctls {
+		file := p.file("sysctl", strings.ReplaceAll(name, "/", "_"))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(value+"\n"), 0o600)); err != nil {
+			return fmt.Errorf("writing what the kubelet wants to see: %w", err)
+		}
+		if err := unix.Mount(file, "/proc/sys/"+name, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("showing the kubelet %s: %w", name, err)
+		}
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("mounting /run: %w", err)
+	}
+	// Nothing is written to the machine's own /var.
+	upper, work := p.file("var", "upper"), p.file("var", "work")
+	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+		return fmt.Errorf("making the node's /var: %w", err)
+	}
+	if err := unix.Mount("overlay", "/var", "overlay", 0, "lowerdir=/var,upperdir="+upper+",workdir="+work); err != nil {
+		return fmt.Errorf("mounting the node's /var: %w", err)
+	}
+	// Containers have overlays of their own, which cannot lie on one.
+	for _, folder := range []string{"/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni", "/var/log/pods", "/var/log/containers"} {
+		own := p.file("disk", folder)
+		if err := errors.Join(os.MkdirAll(folder, 0o755), os.MkdirAll(own, 0o755)); err != nil {
+			return fmt.Errorf("making %s: %w", folder, err)
+		}
+		if err := unix.Mount(own, folder, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mounting %s: %w", folder, err)
+		}
+	}
+	if err := unix.Mount("", "/var/lib/kubelet", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+		return fmt.Errorf("sharing the pods' volumes: %w", err)
+	}
+	return nil
+}

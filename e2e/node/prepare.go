@@ -1,0 +1,72 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/portlease/portlease/e2e/chart"
+	"github.com/portlease/portlease/e2e/images"
+	"github.com/portlease/portlease/e2e/kubeapi"
+	"github.com/portlease/portlease/e2e/nested"
+)
+
+// The images' names are those that chart and examples have.
+const (
+	imagePrefix = "ghcr.io/portlease"
+	imageTag    = "0.1.0"
+	pauseImage  = imagePrefix + "/pause:" + imageTag
+)
+
+var coreDNS = nested.Module{
+	Name:      "coredns",
+	Folder:    "e2e/node/coredns",
+	Flags:     []string{"-buildvcs=false", "-ldflags", "-s -w"},
+	Program:   "coredns",
+	Announced: "CoreDNS from its Go modules, once; this takes about 3 minutes",
+}
+
+// prepare builds or finds all programs and images, outside of any namespace.
+func prepare(ctx context.Context, progress io.Writer) (plan, error) {
+	var p plan
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return p, fmt.Errorf("finding the cache folder: %w", err)
+	}
+	cache = filepath.Join(cache, "portlease")
+	if err := os.MkdirAll(cache, 0o750); err != nil {
+		return p, fmt.Errorf("making the cache folder: %w", err)
+	}
+	if p.Tools, err = findTools(ctx, cache, progress); err != nil {
+		return p, err
+	}
+	if p.Programs, err = kubeapi.NodePrograms.Build(ctx, progress); err != nil {
+		return p, err
+	}
+	folder, err := coreDNS.Build(ctx, progress)
+	if err != nil {
+		return p, err
+	}
+	p.CoreDNS = filepath.Join(folder, coreDNS.Program)
+	if p.Helm, err = chart.Program(ctx, progress); err != nil {
+		return p, err
+	}
+	// The builder of images is among the tools.
+	if err := p.Tools.use(); err != nil {
+		return p, err
+	}
+	pause := images.Image{Name: "pause", Dockerfile: "e2e/node/pause/Dockerfile", Programs: []string{"./e2e/node/pause"}}
+	archives, err := images.Build(ctx, append(slices.Clone(images.All), pause), images.Options{
+		Platforms: []string{"linux/" + runtime.GOARCH}, To: filepath.Join(cache, "images"), Prefix: imagePrefix, Tag: imageTag,
+	}, progress)
+	for _, a := range archives {
+		p.Images = append(p.Images, a.Path)
+	}
+	return p, err
+}
