@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/allocator/app"
+	"github.com/portlease/portlease/allocator/trust"
 )
 
 // keyPair makes a certificate of that serial number and its key, in PEM.
@@ -128,4 +129,69 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 	files.at = files.at.Add(-time.Second)
 	files.write(t, firstCert, firstKey)
 	serves("with the right key at last", 1)
+}
+
+// TestAPairOfAnotherAuthorityWaits: callers are told of the new authority before they
+// meet it. A pair that they know by what they trust is taken at once.
+func TestAPairOfAnotherAuthorityWaits(t *testing.T) {
+	now := time.Now()
+	files := newPairFiles(t)
+	ca := filepath.Join(filepath.Dir(files.cert), "ca.crt")
+	store := func(of trust.Store, names ...string) trust.Store {
+		t.Helper()
+		made, _, err := of.Renew(names, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	write := func(s trust.Store) {
+		t.Helper()
+		if err := os.WriteFile(ca, s.Authorities(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files.write(t, s.Serving.Certificate, s.Serving.Key)
+	}
+	first := store(trust.Store{}, "one")
+	write(first)
+	get, err := app.TrustedCertificate(files.cert, files.key, ca, func() time.Time { return now }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	serves := func(when string, want trust.Store) {
+		t.Helper()
+		pair, err := get(&tls.ClientHelloInfo{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}); !bytes.Equal(got, want.Serving.Certificate) {
+			t.Errorf("%s: it serves another certificate: %s", when, pair.Leaf.Issuer)
+		}
+	}
+	serves("at first", first)
+	renewed := store(first, "two")
+	write(renewed)
+	serves("renewed by the same authority", renewed)
+
+	second := store(trust.Store{}, "one")
+	write(second)
+	serves("of another authority", renewed)
+	now = now.Add(4 * time.Minute)
+	serves("four minutes later", renewed)
+	third := store(trust.Store{}, "one")
+	write(third)
+	now = now.Add(4 * time.Minute)
+	serves("of one more authority", renewed)
+	now = now.Add(4 * time.Minute)
+	serves("before callers can know it", renewed)
+	now = now.Add(time.Minute)
+	serves("five minutes after it came", third)
+
+	fourth := store(trust.Store{}, "one")
+	now = now.Add(trust.ServingLife + time.Hour)
+	late := store(trust.Store{}, "one")
+	write(late)
+	serves("when the old one has ended", late)
+	write(fourth)
+	serves("with one that has ended", late)
 }

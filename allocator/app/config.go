@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/portlease/portlease/allocator/kubetrust"
 	"github.com/portlease/portlease/shared/daemon"
 )
 
@@ -15,7 +17,13 @@ type Config struct {
 	Listen    string
 	TLSCert   string
 	TLSKey    string
-	PlainHTTP bool
+	TLSCA     string
+	TLSSecret string
+	// TLSNames are DNS names and addresses, with commas between.
+	TLSNames string
+	// TrustNamespaces have callers, with commas between.
+	TrustNamespaces string
+	PlainHTTP       bool
 
 	PoolFile   string
 	Namespace  string
@@ -42,6 +50,10 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.String(&c.Listen, "listen", "PORTLEASE_LISTEN", ":8443", "address to serve the API, probes and metrics on")
 	s.String(&c.TLSCert, "tls-cert", "PORTLEASE_TLS_CERT", "", "certificate file (PEM); read again when it changes")
 	s.String(&c.TLSKey, "tls-key", "PORTLEASE_TLS_KEY", "", "key file (PEM) of the certificate")
+	s.String(&c.TLSCA, "tls-ca", "PORTLEASE_TLS_CA", "", "file of the certificates (PEM) that callers trust tls-cert by, for trust-namespaces; read again when it changes")
+	s.String(&c.TLSSecret, "tls-secret", "PORTLEASE_TLS_SECRET", "", "in place of tls-cert: the Secret, in the allocator's namespace, where the replicas make and renew a certificate and its authority themselves")
+	s.String(&c.TLSNames, "tls-names", "PORTLEASE_TLS_NAMES", "", "names and addresses of the certificate in tls-secret, with commas between; those of Service portlease-allocator when empty")
+	s.String(&c.TrustNamespaces, "trust-namespaces", "PORTLEASE_TRUST_NAMESPACES", "", "namespaces with agents, with commas between; each is given ConfigMap "+kubetrust.ConfigMap+" with the certificates to trust the allocator by")
 	s.Bool(&c.PlainHTTP, "plain-http", "PORTLEASE_PLAIN_HTTP", false, "serve without TLS; tokens then travel in the clear")
 	s.String(&c.PoolFile, "pools", "PORTLEASE_POOLS", "/etc/portlease/pools.yaml", "file that names the pools")
 	s.String(&c.Namespace, "namespace", "PORTLEASE_NAMESPACE", "portlease", "namespace of the ledger's Leases")
@@ -55,6 +67,12 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.Bool(&c.DryRun, "dry-run", "PORTLEASE_DRY_RUN", false, "the janitor only says what it would take back and delete; ports that pods give back then stay theirs")
 	s.String(&c.LogLevel, "log-level", "PORTLEASE_LOG_LEVEL", "info", "debug, info, warn or error")
 	s.Check("listen", c.validateTLS)
+	s.Check("trust-namespaces", func() error {
+		if c.TrustNamespaces != "" && c.TLSCA == "" && c.TLSSecret == "" {
+			return fmt.Errorf("it needs tls-ca, or tls-secret: there is nothing to trust")
+		}
+		return nil
+	})
 	s.Check("claim-duration", func() error {
 		if c.ClaimDuration < time.Second || c.ClaimDuration > 24*time.Hour || c.ClaimDuration%time.Second != 0 {
 			return fmt.Errorf("give whole seconds from 1s to 24h")
@@ -96,12 +114,29 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 }
 
 func (c *Config) validateTLS() error {
-	given := c.TLSCert != "" && c.TLSKey != ""
+	files := c.TLSCert != "" || c.TLSKey != ""
 	switch {
-	case c.PlainHTTP && (c.TLSCert != "" || c.TLSKey != ""):
-		return fmt.Errorf("plain-http contradicts tls-cert and tls-key: give one or the other")
-	case !c.PlainHTTP && !given:
-		return fmt.Errorf("serving needs tls-cert and tls-key, or plain-http where nobody can listen in")
+	case c.PlainHTTP && (files || c.TLSSecret != ""):
+		return fmt.Errorf("plain-http contradicts tls-cert, tls-key and tls-secret: give one or the other")
+	case c.TLSSecret != "" && (files || c.TLSCA != ""):
+		return fmt.Errorf("tls-secret contradicts tls-cert, tls-key and tls-ca: give one or the other")
+	case !c.PlainHTTP && c.TLSSecret == "" && (c.TLSCert == "" || c.TLSKey == ""):
+		return fmt.Errorf("serving needs tls-cert and tls-key, or tls-secret, or plain-http where nobody can listen in")
 	}
 	return nil
+}
+
+// servingNames are what callers may call the allocator.
+func (c *Config) servingNames() []string {
+	if names := list(c.TLSNames); len(names) > 0 {
+		return names
+	}
+	const service = "portlease-allocator"
+	inside := service + "." + c.Namespace
+	return []string{service, inside, inside + ".svc", inside + ".svc.cluster.local"}
+}
+
+// list reads what is written with commas between.
+func list(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }

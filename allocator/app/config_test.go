@@ -44,12 +44,20 @@ func TestContradictionsAreRefused(t *testing.T) {
 		want string // empty: accepted
 	}{
 		{"TLS", []string{"-tls-cert=c", "-tls-key=k"}, ""},
-		{"neither TLS nor plain", nil, "needs tls-cert and tls-key, or plain-http"},
+		{"neither TLS nor plain", nil, "needs tls-cert and tls-key, or tls-secret, or plain-http"},
 		{"certificate without key", []string{"-tls-cert=c"}, "needs tls-cert and tls-key"},
 		{"key without certificate", []string{"-tls-key=k"}, "needs tls-cert and tls-key"},
 		{"plain with certificate", []string{"-plain-http", "-tls-cert=c"}, "give one or the other"},
 		{"plain with key", []string{"-plain-http", "-tls-key=k"}, "give one or the other"},
 		{"plain with both", []string{"-plain-http", "-tls-cert=c", "-tls-key=k"}, "give one or the other"},
+
+		{"own certificates", []string{"-tls-secret=s"}, ""},
+		{"own certificates and files", []string{"-tls-secret=s", "-tls-cert=c", "-tls-key=k"}, "give one or the other"},
+		{"own certificates and an authority", []string{"-tls-secret=s", "-tls-ca=a"}, "give one or the other"},
+		{"own certificates and none", []string{"-tls-secret=s", "-plain-http"}, "give one or the other"},
+		{"trust in own certificates", []string{"-tls-secret=s", "-trust-namespaces=games"}, ""},
+		{"trust in an authority", []string{"-tls-cert=c", "-tls-key=k", "-tls-ca=a", "-trust-namespaces=games,more"}, ""},
+		{"trust in nothing", []string{"-tls-cert=c", "-tls-key=k", "-trust-namespaces=games"}, "needs tls-ca, or tls-secret"},
 
 		{"renewing at a third", []string{"-plain-http", "-claim-duration=90s", "-renew-every=30s"}, ""},
 		{"renewing too late", []string{"-plain-http", "-claim-duration=90s", "-renew-every=30001ms"}, "at most a third of claim-duration 1m30s"},
@@ -100,10 +108,11 @@ func rows(t *testing.T) [][3]string {
 // TestHelpListsEverySetting sets each listed setting alone and looks which field
 // of Config it moves: every field has one setting, and every setting has one.
 func TestHelpListsEverySetting(t *testing.T) {
-	moved := map[string]string{"PlainHTTP": "PORTLEASE_PLAIN_HTTP"} // it contradicts the others; tried above
+	// These contradict the others; tried above.
+	moved := map[string]string{"PlainHTTP": "PORTLEASE_PLAIN_HTTP", "TLSSecret": "PORTLEASE_TLS_SECRET"}
 	for _, row := range rows(t) {
 		flag, variable := row[0], row[1]
-		if variable == moved["PlainHTTP"] {
+		if variable == moved["PlainHTTP"] || variable == moved["TLSSecret"] {
 			continue
 		}
 		value := "debug" // is also good as a name
@@ -112,7 +121,7 @@ func TestHelpListsEverySetting(t *testing.T) {
 		} else if row[2] == "false" {
 			value = "true"
 		}
-		base := map[string]string{"PORTLEASE_TLS_CERT": "c", "PORTLEASE_TLS_KEY": "k", "PORTLEASE_IDENTITY": "i"}
+		base := map[string]string{"PORTLEASE_TLS_CERT": "c", "PORTLEASE_TLS_KEY": "k", "PORTLEASE_TLS_CA": "ca", "PORTLEASE_IDENTITY": "i"}
 		before, err := parse(base)
 		if err != nil {
 			t.Fatal(err)

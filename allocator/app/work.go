@@ -95,6 +95,16 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	group.Go(func() error {
 		return kubelease.Lead(ctx, p.kube, p.Namespace, p.Identity, p.log, house.lead)
 	})
+	if p.serving != nil && (p.TLSSecret != "" || p.TLSCA != "") {
+		handed := &bundles{
+			kube: p.kube, namespace: p.Namespace, callers: list(p.TrustNamespaces), authorities: p.serving.authorities,
+			now: time.Now, log: p.log, said: make(map[string]string),
+		}
+		behind := p.metrics.NewGauge(`portlease_trust_namespaces_behind`, nil)
+		group.Go(func() error {
+			return handed.follow(ctx, house.leading, func(namespaces int) { behind.Set(float64(namespaces)) })
+		})
+	}
 	return group.Wait()
 }
 

@@ -1,7 +1,6 @@
 package chart_test
 
 import (
-	"bufio"
 	"flag"
 	"os"
 	"path/filepath"
@@ -34,11 +33,9 @@ func must(t *testing.T, errs ...error) {
 // it begins with that command: what a cluster can do is no value.
 func flagsOf(t *testing.T, path string) []string {
 	t.Helper()
-	file, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	must(t, err)
-	defer file.Close()
-	first, err := bufio.NewReader(file).ReadString('\n')
-	must(t, err)
+	first, _, _ := strings.Cut(string(text), "\n")
 	flags, given := strings.CutPrefix(first, "# helm template ")
 	if !given {
 		return nil
