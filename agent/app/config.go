@@ -42,7 +42,7 @@ type Config struct {
 	AllocatorURL string
 	// AllocatorCA is a file, or empty for what the system trusts.
 	AllocatorCA string
-	TokenFile    string
+	TokenFile   string
 	// Kube is the way to the API server; its URL may be NoKube.
 	Kube ownpod.API
 	Pod  lifecycle.Pod

@@ -1,6 +1,7 @@
 package injection_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,9 +19,7 @@ func owned(pod *corev1.Pod, apiVersion, kind string, labels map[string]string) {
 	pod.OwnerReferences = []metav1.OwnerReference{{
 		APIVersion: apiVersion, Kind: kind, Name: "shooter", UID: "00000000-0000-0000-0000-000000000001", Controller: new(true), BlockOwnerDeletion: new(true),
 	}}
-	for k, v := range labels {
-		pod.Labels[k] = v
-	}
+	maps.Copy(pod.Labels, labels)
 }
 
 // fleet is the pod of the Fleet in docs/sidecar.md as Agones 1.57 makes it

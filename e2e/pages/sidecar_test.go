@@ -104,8 +104,8 @@ func TestThePageKnowsHowLongAFleetWaits(t *testing.T) {
 	}
 	plain := budget.CreateCost.Mutating
 	dear := plain + budget.AttributesCost.Mutating
-	want := fmt.Sprintf("after %d minutes, or %d; with two ports each, after %d,\nor %d.", minutes(1, plain), minutes(1, dear), minutes(2, plain), minutes(2, dear))
-	if !strings.Contains(read(t, "docs/sidecar.md"), want) {
+	want := fmt.Sprintf("after %d minutes, or %d; with two ports each, after %d, or %d.", minutes(1, plain), minutes(1, dear), minutes(2, plain), minutes(2, dear))
+	if !strings.Contains(strings.Join(strings.Fields(read(t, "docs/sidecar.md")), " "), want) {
 		t.Errorf("the page does not say %q", want)
 	}
 }
