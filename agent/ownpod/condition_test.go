@@ -139,7 +139,7 @@ func TestEndingIsKnownWithoutReading(t *testing.T) {
 }
 
 func TestNoAnswerIsNoEnding(t *testing.T) {
-	s := beginWith(t)
+	s := beginWith(t, nothing)
 	if got, err := s.writer.Ending(t.Context()); err == nil || got != (lifecycle.Ending{}) {
 		t.Errorf("without the right to patch: %+v, %v", got, err)
 	}

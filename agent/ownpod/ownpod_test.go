@@ -1,7 +1,6 @@
 package ownpod_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/agent/ownpod"
+	"github.com/portlease/portlease/e2e/chart"
 	"github.com/portlease/portlease/e2e/kubeapi"
 	"github.com/portlease/portlease/shared/api"
 )
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 // story is a pod with a writer that authenticates by the pod's own token, with
-// the rights of deploy/rbac and confined by deploy/policy.
+// the rights that the chart grants and confined by its policy.
 type story struct {
 	admin     kubernetes.Interface
 	namespace string
@@ -44,21 +44,34 @@ type story struct {
 	writer    *ownpod.Writer
 }
 
-// manifest reads one of those that operators apply, for another namespace than
-// the one in it.
-func manifest(t *testing.T, name, namespace string) []byte {
+// manifests are those of the chart that are named portlease-agent, for another
+// namespace than the one in them.
+func manifests(t *testing.T, namespace string) []chart.Object {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("../../deploy", name))
+	text, err := os.ReadFile("../../e2e/chart/testdata/plain.golden.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bytes.ReplaceAll(text, []byte("namespace: games\n"), []byte("namespace: "+namespace+"\n"))
+	objects, err := chart.Objects(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []chart.Object
+	for _, o := range objects {
+		if o.Name == "portlease-agent" {
+			found = append(found, o.In("", namespace))
+		}
+	}
+	return found
 }
+
+// nothing is granted.
+func nothing(*testing.T, string) []chart.Object { return nil }
 
 // begin makes a story whose agent may do what it needs.
 func begin(t *testing.T) story {
 	t.Helper()
-	s := beginWith(t, "rbac/agent.yaml", "policy/agent.yaml")
+	s := beginWith(t, manifests)
 	s.eventually(t, "the rights and the policy to hold", func() error {
 		if _, err := s.writer.Ending(t.Context()); err != nil {
 			return err
@@ -73,7 +86,7 @@ func begin(t *testing.T) story {
 	return s
 }
 
-func beginWith(t *testing.T, manifests ...string) story {
+func beginWith(t *testing.T, applied func(*testing.T, string) []chart.Object) story {
 	t.Helper()
 	admin, err := kubernetes.NewForConfig(cluster.AdminConfig())
 	if err != nil {
@@ -86,8 +99,8 @@ func beginWith(t *testing.T, manifests ...string) story {
 	if _, err := cluster.ServiceAccount(t.Context(), namespace, "game"); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range manifests {
-		if err := cluster.Apply(t.Context(), manifest(t, name, namespace)); err != nil {
+	for _, o := range applied(t, namespace) {
+		if err := cluster.Apply(t.Context(), []byte(o.Text)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -283,7 +296,7 @@ func TestEventsTellTheStory(t *testing.T) {
 }
 
 func TestMissingRightNamesTheRemedy(t *testing.T) {
-	s := beginWith(t)
+	s := beginWith(t, nothing)
 	err := s.writer.Announce(t.Context(), claim)
 	if err == nil || !strings.Contains(err.Error(), "needs a role in "+s.namespace) {
 		t.Errorf("got %v", err)

@@ -1,7 +1,6 @@
 package ownpod_test
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,7 +20,7 @@ import (
 	"github.com/portlease/portlease/agent/ownpod"
 )
 
-// The rules of deploy/policy, by their messages.
+// The rules of the chart's policy portlease-agent, by their messages.
 const (
 	ownPodOnly        = "an agent writes on its own pod only"
 	setsAnnotation    = "an agent sets annotations under portlease.dev/ only"
@@ -172,10 +171,14 @@ func (s story) attempt(t *testing.T, what, pod, subresource string, kind types.P
 
 func rulesOf(t *testing.T) []string {
 	t.Helper()
-	text, _, _ := bytes.Cut(manifest(t, "policy/agent.yaml", ""), []byte("\n---\n"))
 	var policy admissionv1.ValidatingAdmissionPolicy
-	if err := yaml.UnmarshalStrict(text, &policy); err != nil {
-		t.Fatal(err)
+	for _, o := range manifests(t, "") {
+		if o.Kind != "ValidatingAdmissionPolicy" {
+			continue
+		}
+		if err := yaml.UnmarshalStrict([]byte(o.Text), &policy); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if p := policy.Spec.FailurePolicy; p == nil || *p != admissionv1.Fail {
 		t.Errorf("what the policy fails to judge is let through: failurePolicy is %v", p)

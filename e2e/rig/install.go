@@ -5,53 +5,47 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/portlease/portlease/e2e/chart"
 )
 
-// install makes the namespaces and applies the very manifests that an operator
-// would, with the rig's namespaces instead of the manifests' own.
+// install makes the namespaces and applies what the chart says of rights, as it is
+// rendered in its golden file, with the rig's namespaces instead of those in it.
 func (r *Rig) install(ctx context.Context) error {
 	var err error
-	if r.Namespace, err = r.Kube.Namespace(ctx, "portlease"); err != nil {
+	if r.Namespace, err = r.Kube.Namespace(ctx, chart.Namespace); err != nil {
 		return err
 	}
-	if r.Games, err = r.Kube.Namespace(ctx, "games"); err != nil {
+	if r.Games, err = r.Kube.Namespace(ctx, chart.Games); err != nil {
+		return err
+	}
+	// The pods' own, which is not the chart's.
+	if _, err := r.Kube.ServiceAccount(ctx, r.Games, "game"); err != nil {
+		return err
+	}
+	objects, err := ChartObjects()
+	if err != nil {
 		return err
 	}
 	// The policy names no namespace: rigs that share an API server share it.
-	for _, name := range []string{"rbac/allocator.yaml", "rbac/agent.yaml", "policy/agent.yaml"} {
-		text, err := os.ReadFile(filepath.Join(root(), "deploy", name))
-		if err != nil {
-			return fmt.Errorf("reading the manifests: %w", err)
-		}
-		if err := r.Kube.Apply(ctx, []byte(r.renamed(string(text)))); err != nil {
-			return fmt.Errorf("applying %s: %w", name, err)
+	for _, o := range objects {
+		if err := r.Kube.Apply(ctx, []byte(o.In(r.Namespace, r.Games).Text)); err != nil {
+			return err
 		}
 	}
 	return r.SetPools(r.PoolText(r.LoadBalancerARNs, r.Pool))
 }
 
-var namespaceField = regexp.MustCompile(`(?m)^(\s*namespace: )(portlease|games)$`)
-
-// renamed puts the rig's namespaces in and gives what belongs to the whole
-// cluster a name of this rig's own.
-func (r *Rig) renamed(manifest string) string {
-	names := map[string]string{"portlease": r.Namespace, "games": r.Games}
-	var documents []string
-	for document := range strings.SplitSeq(manifest, "\n---\n") {
-		switch {
-		case strings.Contains(document, "kind: Namespace\n"):
-			continue // it exists
-		case strings.Contains(document, "kind: ClusterRoleBinding\n"):
-			document = strings.Replace(document, "  name: portlease-allocator\n", "  name: portlease-allocator-"+r.Namespace+"\n", 1)
-		}
-		documents = append(documents, namespaceField.ReplaceAllStringFunc(document, func(field string) string {
-			m := namespaceField.FindStringSubmatch(field)
-			return m[1] + names[m[2]]
-		}))
+// ChartObjects are those of the chart that a rig applies.
+func ChartObjects() ([]chart.Object, error) {
+	text, err := os.ReadFile(filepath.Join(root(), "e2e", "chart", "testdata", "plain.golden.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the chart's golden file: %w", err)
 	}
-	return strings.Join(documents, "\n---\n")
+	objects, err := chart.Objects(string(text))
+	return slices.DeleteFunc(objects, func(o chart.Object) bool { return !o.Confining() }), err
 }
 
 // PoolText is the pool file that a Rig starts with; more is YAML that is added to

@@ -36,7 +36,8 @@ type Replica struct {
 // replicaPort is the same for all: each replica has an address of its own.
 const replicaPort = 8443
 
-// newReplica prepares a replica that runs with exactly the rights of deploy.
+// newReplica prepares a replica that runs with exactly the rights that the chart
+// grants.
 func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*Replica, error) {
 	a := &Replica{rig: r, name: fmt.Sprintf("allocator-%d", number+1), address: netip.AddrPortFrom(address, replicaPort).String()}
 	rights, err := r.Kube.ServiceAccount(ctx, r.Namespace, "portlease-allocator")
@@ -56,7 +57,8 @@ func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*
 		return nil, err
 	}
 	a.flags = []string{
-		"-listen", a.address, "-tls-cert", r.identity.certFile, "-tls-key", r.identity.keyFile, "-pools", r.poolFile(),
+		"-listen", a.address, "-tls-cert", r.identity.certFile, "-tls-key", r.identity.keyFile, "-tls-ca", r.identity.certFile,
+		"-trust-namespaces", r.Games, "-pools", r.poolFile(),
 		"-namespace", r.Namespace, "-identity", a.name, "-kubeconfig", kubeconfig,
 		"-claim-duration", r.ClaimDuration.String(), "-renew-every", r.RenewEvery.String(),
 		"-agent-grace", r.AgentGrace.String(), "-sweep-every", r.SweepEvery.String(), "-audit-every", r.AuditEvery.String(),

@@ -1,11 +1,11 @@
 package rig_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,14 +17,15 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
+	"github.com/portlease/portlease/e2e/chart"
 	"github.com/portlease/portlease/e2e/rig"
 )
 
 // TestRights reads the API server's audit log after a life in which everything
-// happens: each part used exactly the rights that deploy/rbac grants it. A
+// happens: each part used exactly the rights that the chart grants it. A
 // missing verb is a refusal, a superfluous one is never used.
 func TestRights(t *testing.T) {
-	r := start(t, rig.Config{})
+	r := start(t, rig.Config{Replicas: 2})
 	ctx := t.Context()
 	silent := newPod(t, r, "silent", "game=7777/UDP")
 	must(t, silent.WaitBound(ctx))
@@ -44,7 +45,10 @@ func TestRights(t *testing.T) {
 	_, err = r.Get(ctx, r.Replicas[0].URL()+"/v1/ports", admin)
 	must(t, err)
 
-	granted := map[string]map[string]bool{"allocator": grantedRights(t, "allocator.yaml"), "agent": grantedRights(t, "agent.yaml")}
+	replicaOfItsOwn(t, r)
+	bundlesArePutRight(t, r)
+
+	granted := grantedRights(t)
 	must(t, rig.Eventually(ctx, "every right to be used", func() error {
 		used, err := usedRights(r)
 		if err != nil {
@@ -59,13 +63,63 @@ func TestRights(t *testing.T) {
 	}))
 }
 
-// usedRights gives "verb resource" for what the parts of this rig did; a refused
-// request is an error.
+// replicaOfItsOwn lets a replica make its certificates itself, in the Secret that the
+// chart grants it, and put them right after somebody has spoilt them.
+func replicaOfItsOwn(t *testing.T, r *rig.Rig) {
+	t.Helper()
+	ctx, secrets := t.Context(), r.Admin.CoreV1().Secrets(r.Namespace)
+	own := r.Replicas[1]
+	must(t, own.Stop(ctx), own.Configure("-tls-cert=", "-tls-key=", "-tls-ca=", "-tls-secret=portlease-tls"), own.Start(ctx))
+	must(t, rig.Eventually(ctx, "a secret to be made", func() error {
+		_, err := secrets.Get(ctx, "portlease-tls", metav1.GetOptions{})
+		return err
+	}))
+	spoil := []byte(`{"data":{"tls.crt":"bm9uc2Vuc2U="}}`)
+	spoilt, err := secrets.Patch(ctx, "portlease-tls", types.MergePatchType, spoil, metav1.PatchOptions{})
+	must(t, err)
+	must(t, rig.Eventually(ctx, "the secret to be put right", func() error {
+		now, err := secrets.Get(ctx, "portlease-tls", metav1.GetOptions{})
+		if err == nil && bytes.Equal(now.Data["tls.crt"], spoilt.Data["tls.crt"]) {
+			err = errors.New("it is as it was spoilt")
+		}
+		return err
+	}))
+	must(t, own.Stop(ctx), own.Configure(), own.Start(ctx), own.WaitReady(ctx))
+}
+
+// bundlesArePutRight spoils what agents trust, in both namespaces.
+func bundlesArePutRight(t *testing.T, r *rig.Rig) {
+	t.Helper()
+	ctx := t.Context()
+	for _, namespace := range []string{r.Namespace, r.Games} {
+		bundles := r.Admin.CoreV1().ConfigMaps(namespace)
+		must(t, rig.Eventually(ctx, "certificates to trust in "+namespace, func() error {
+			_, err := bundles.Get(ctx, "portlease-ca", metav1.GetOptions{})
+			return err
+		}))
+		_, err := bundles.Patch(ctx, "portlease-ca", types.MergePatchType, []byte(`{"data":{"ca.crt":"nonsense"}}`), metav1.PatchOptions{})
+		must(t, err)
+		must(t, rig.Eventually(ctx, "certificates in "+namespace+" to be put right", func() error {
+			now, err := bundles.Get(ctx, "portlease-ca", metav1.GetOptions{})
+			if err == nil && !strings.Contains(now.Data["ca.crt"], "BEGIN CERTIFICATE") {
+				err = errors.New(now.Data["ca.crt"])
+			}
+			return err
+		}))
+	}
+}
+
+// roles says which part has which of the chart's roles.
+var roles = map[string]string{"portlease-allocator": "allocator", "portlease-trust": "allocator", "portlease-agent": "agent"}
+
+// usedRights gives "verb resource in namespace" for what the parts of this rig did,
+// without the namespace where they may do so in all; a refused request is an error.
 func usedRights(r *rig.Rig) (map[string]map[string]bool, error) {
 	users := map[string]string{
 		"system:serviceaccount:" + r.Namespace + ":portlease-allocator": "allocator",
 		"system:serviceaccount:" + r.Games + ":game":                    "agent",
 	}
+	namespaces := map[string]string{r.Namespace: chart.Namespace, r.Games: chart.Games}
 	entries, err := kube.AuditEntries()
 	if err != nil {
 		return nil, err
@@ -79,43 +133,55 @@ func usedRights(r *rig.Rig) (map[string]map[string]bool, error) {
 		if e.Code == http.StatusForbidden {
 			return nil, fmt.Errorf("%s was refused to %s %s %s", part, e.Verb, e.Resource, e.Name)
 		}
-		used[part][right(e.Verb, e.Resource, e.Subresource)] = true
+		right := e.Verb + " " + e.Resource
+		if e.Subresource != "" {
+			right += "/" + e.Subresource
+		}
+		if slices.Contains(limited, e.Resource) {
+			right += " in " + namespaces[e.Namespace]
+		}
+		used[part][right] = true
 	}
 	return used, nil
 }
 
-func right(verb, resource, subresource string) string {
-	if subresource != "" {
-		resource += "/" + subresource
-	}
-	return verb + " " + resource
-}
+// limited are the resources that are granted in some namespaces only.
+var limited = []string{"leases", "configmaps", "secrets"}
 
-// grantedRights gives "verb resource" for every rule of a manifest.
-func grantedRights(t *testing.T, name string) map[string]bool {
+// grantedRights gives the same for every rule of the chart.
+func grantedRights(t *testing.T) map[string]map[string]bool {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "rbac", name))
+	objects, err := rig.ChartObjects()
 	must(t, err)
-	granted := make(map[string]bool)
-	for document := range strings.SplitSeq(string(text), "\n---\n") {
-		var role rbacv1.ClusterRole
-		must(t, yaml.Unmarshal([]byte(document), &role))
+	granted := map[string]map[string]bool{"allocator": {}, "agent": {}}
+	for _, o := range objects {
+		if o.Kind != "Role" && o.Kind != "ClusterRole" {
+			continue
+		}
+		var role rbacv1.ClusterRole // a Role has the same rules
+		must(t, yaml.Unmarshal([]byte(o.Text), &role))
 		for _, rule := range role.Rules {
 			for _, resource := range rule.Resources {
 				for _, verb := range rule.Verbs {
-					granted[right(verb, resource, "")] = true
+					right := verb + " " + resource
+					if o.Namespace != "" {
+						right += " in " + o.Namespace
+					}
+					granted[roles[o.Name]][right] = true
 				}
 			}
 		}
 	}
-	if len(granted) == 0 {
-		t.Fatalf("%s grants nothing", name)
+	for part, rights := range granted {
+		if len(rights) == 0 {
+			t.Fatalf("the chart grants nothing to the %s", part)
+		}
 	}
 	return granted
 }
 
-// TestAgentsAreConfined shows that the systems of these tests run under
-// deploy/policy: what RBAC grants an agent and the policy does not is refused.
+// TestAgentsAreConfined shows that the systems of these tests run under the chart's
+// policy portlease-agent: what RBAC grants an agent and the policy does not is refused.
 func TestAgentsAreConfined(t *testing.T) {
 	r := start(t, rig.Config{})
 	p := newPod(t, r, "confined", "game=7777/UDP")
