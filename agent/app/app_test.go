@@ -50,7 +50,7 @@ func config(t *testing.T, change map[string]string) app.Config {
 	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	all := map[string]string{"PORTLEASE_TOKEN_FILE": token, "PORTLEASE_KUBE": app.NoKube, "PORTLEASE_HTTP_ADDRESS": "127.0.0.1:0", "PORTLEASE_LOCAL_ADDRESS": "127.0.0.1:0"}
+	all := map[string]string{"PORTLEASE_TOKEN_FILE": token, "PORTLEASE_ALLOCATOR_CA": app.SystemCA, "PORTLEASE_KUBE": app.NoKube, "PORTLEASE_HTTP_ADDRESS": "127.0.0.1:0", "PORTLEASE_LOCAL_ADDRESS": "127.0.0.1:0"}
 	maps.Copy(all, change)
 	c, err := app.Parse(nil, environment(t, all), io.Discard)
 	if err != nil {

@@ -17,9 +17,14 @@ import (
 // NoKube in place of the API server's URL makes the agent write nothing on its pod.
 const NoKube = "none"
 
-// mounted is where Kubernetes mounts what a pod needs to call the API server
-// (https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/).
-const mounted = "/var/run/secrets/kubernetes.io/serviceaccount/"
+// SystemCA in place of a file of certificates means those that the system trusts.
+const SystemCA = "system"
+
+// identity is where the pod's volume portlease-identity is mounted: tokens and
+// certificates for the allocator and for the API server. The agent does not use
+// what Kubernetes mounts by itself for the API server, so that a pod can go without
+// it and the game gets no token.
+const identity = "/var/run/secrets/portlease/"
 
 // inCluster is the API server's URL as every container is told it; empty outside of
 // a cluster.
@@ -35,8 +40,9 @@ func inCluster(getenv func(string) string) string {
 // from the AWS SDK's own environment.
 type Config struct {
 	AllocatorURL string
-	AllocatorCA  string
-	TokenFile    string
+	// AllocatorCA is a file, or empty for what the system trusts.
+	AllocatorCA string
+	TokenFile   string
 	// Kube is the way to the API server; its URL may be NoKube.
 	Kube ownpod.API
 	Pod  lifecycle.Pod
@@ -64,11 +70,11 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	var ports, health string
 	s := daemon.NewSettings("portlease-agent", "Gives the pod it runs in a public port on a shared network load balancer, for as long as the pod lives.", getenv)
 	s.String(&c.AllocatorURL, "allocator", "PORTLEASE_ALLOCATOR", "https://portlease-allocator.portlease.svc", "URL of the allocator")
-	s.String(&c.AllocatorCA, "allocator-ca", "PORTLEASE_ALLOCATOR_CA", "", "file of the certificates (PEM) to trust the allocator by; the system's when empty")
-	s.String(&c.TokenFile, "token-file", "PORTLEASE_TOKEN_FILE", "/var/run/secrets/portlease/token", "file of the pod's projected token for audience "+api.Audience)
+	s.String(&c.AllocatorCA, "allocator-ca", "PORTLEASE_ALLOCATOR_CA", identity+"ca.crt", "file of the certificates (PEM) to trust the allocator by; "+SystemCA+" for those of the system")
+	s.String(&c.TokenFile, "token-file", "PORTLEASE_TOKEN_FILE", identity+"token", "file of the pod's projected token for audience "+api.Audience)
 	s.String(&c.Kube.URL, "kube", "PORTLEASE_KUBE", inCluster(getenv), "URL of the API server, to write on the own pod; the cluster's own when empty; "+NoKube+" writes nothing on the pod")
-	s.String(&c.Kube.CAFile, "kube-ca", "PORTLEASE_KUBE_CA", mounted+"ca.crt", "file of the certificates (PEM) to trust the API server by")
-	s.String(&c.Kube.TokenFile, "kube-token-file", "PORTLEASE_KUBE_TOKEN_FILE", mounted+"token", "file of the pod's token for the API server")
+	s.String(&c.Kube.CAFile, "kube-ca", "PORTLEASE_KUBE_CA", identity+"kube-ca.crt", "file of the certificates (PEM) to trust the API server by")
+	s.String(&c.Kube.TokenFile, "kube-token-file", "PORTLEASE_KUBE_TOKEN_FILE", identity+"kube-token", "file of the pod's token for the API server")
 	s.String(&c.Pod.Namespace, "namespace", "PORTLEASE_NAMESPACE", "", "namespace of the pod, from metadata.namespace")
 	s.String(&c.Pod.Name, "pod", "PORTLEASE_POD", "", "name of the pod, from metadata.name")
 	s.String(&c.Pod.UID, "pod-uid", "PORTLEASE_POD_UID", "", "UID of the pod, from metadata.uid")
@@ -152,6 +158,9 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 		return err
 	})
 	err := s.Parse(args, out)
+	if c.AllocatorCA == SystemCA {
+		c.AllocatorCA = ""
+	}
 	return c, err
 }
 

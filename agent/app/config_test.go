@@ -37,8 +37,21 @@ func TestSettingsOfAPod(t *testing.T) {
 	if !slices.Equal(c.Ports, want) || c.Drain != 5*time.Minute || c.ReleaseTimeout != 25*time.Second || c.Pool != "default" || c.Pod.Name != "game-0" {
 		t.Errorf("settings are %+v", c)
 	}
-	if c.Kube.URL != "https://[fd00::1]:443" || !strings.HasPrefix(c.Kube.TokenFile, "/var/run/secrets/kubernetes.io/") {
+	if c.Kube.URL != "https://[fd00::1]:443" {
 		t.Errorf("the API server is reached by %+v", c.Kube)
+	}
+	// All from one volume, whose files e2e/rules holds the examples to.
+	for _, path := range []string{c.AllocatorCA, c.TokenFile, c.Kube.CAFile, c.Kube.TokenFile} {
+		if filepath.Dir(path) != "/var/run/secrets/portlease" {
+			t.Errorf("%s is not in the volume of the agent's identity", path)
+		}
+	}
+}
+
+func TestTheSystemsCertificatesCanBeTrusted(t *testing.T) {
+	c, err := app.Parse(nil, environment(t, map[string]string{"PORTLEASE_ALLOCATOR_CA": app.SystemCA}), io.Discard)
+	if err != nil || c.AllocatorCA != "" {
+		t.Errorf("got the file %q, %v", c.AllocatorCA, err)
 	}
 }
 

@@ -106,7 +106,7 @@ func TestTheManifestIsTaken(t *testing.T) {
 		t.Errorf("the readiness gates are %v", g)
 	}
 	settings, game := settingsOf(t, pod.Spec.InitContainers[0]), pod.Spec.Containers[0]
-	ports, err := api.ParsePorts(settings["PORTLEASE_PORTS"])
+	ports, err := api.ParsePorts(pod.Annotations["portlease.dev/ports"])
 	if err != nil || len(ports) != len(claim.Ports) {
 		t.Fatalf("the ports are %v, %v", ports, err)
 	}

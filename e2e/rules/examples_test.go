@@ -14,7 +14,9 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
 
@@ -37,7 +39,9 @@ func agentDefaults(t *testing.T) map[string]string {
 			defaults[words[1]] = words[2]
 		}
 	}
-	for _, known := range []string{"PORTLEASE_PORTS", "PORTLEASE_HTTP_ADDRESS", "PORTLEASE_DIR", "PORTLEASE_TOKEN_FILE"} {
+	for _, known := range []string{
+		"PORTLEASE_PORTS", "PORTLEASE_HTTP_ADDRESS", "PORTLEASE_DIR", "PORTLEASE_TOKEN_FILE", "PORTLEASE_ALLOCATOR_CA", "PORTLEASE_KUBE_TOKEN_FILE", "PORTLEASE_KUBE_CA",
+	} {
 		if defaults[known] == "" {
 			t.Fatalf("the help does not list %s: %s", known, &help)
 		}
@@ -45,55 +49,89 @@ func agentDefaults(t *testing.T) map[string]string {
 	return defaults
 }
 
-// example is one folder of examples/.
+// example is one manifest of examples/.
 type example struct {
 	*testing.T
-	folder      string
-	pod         corev1.Pod
-	agent, game corev1.Container
-	defaults    map[string]string
+	path     string
+	pod      corev1.PodTemplateSpec
+	defaults map[string]string
+	// agent is nil where the cluster adds it.
+	agent *corev1.Container
+	game  corev1.Container
 }
 
 func TestExamplesAgree(t *testing.T) {
-	manifests, err := filepath.Glob(filepath.Join(root, "examples/*/pod.yaml"))
-	if err != nil || len(manifests) < 2 {
-		t.Fatalf("found %v, %v", manifests, err)
+	manifests, err := filepath.Glob(filepath.Join(root, "examples/*/*.yaml"))
+	if err != nil {
+		t.Fatal(err)
 	}
 	defaults := agentDefaults(t)
+	kinds := make(map[string]int)
+	byHand, byLabel := 0, 0
 	for _, path := range manifests {
-		folder := filepath.Dir(path)
-		t.Run(filepath.Base(folder), func(t *testing.T) {
-			e := example{T: t, folder: folder, defaults: defaults}
-			e.read(path)
+		t.Run(filepath.Base(filepath.Dir(path))+"/"+filepath.Base(path), func(t *testing.T) {
+			e := example{T: t, path: path, defaults: defaults}
+			kinds[e.read()]++
 			e.portsAgree()
+			if e.agent == nil {
+				byLabel++
+				return
+			}
+			byHand++
 			e.probesReachTheAgent()
+			e.probesArePatient()
 			e.settingsAreKnown()
 			e.filesAreMounted()
 		})
 	}
+	if kinds["Pod"] == 0 || kinds["Deployment"] == 0 || kinds["StatefulSet"] == 0 || byHand == 0 || byLabel == 0 {
+		t.Errorf("of each kind there are %v, %d by hand and %d by label", kinds, byHand, byLabel)
+	}
 }
 
-func (e *example) read(path string) {
+// read finds the pod in a manifest of any kind, and gives the kind.
+func (e *example) read() (kind string) {
 	e.Helper()
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(e.path)
 	if err != nil {
 		e.Fatal(err)
 	}
-	if err := yaml.UnmarshalStrict(text, &e.pod); err != nil {
+	var typed metav1.TypeMeta
+	if err := yaml.Unmarshal(text, &typed); err != nil {
 		e.Fatal(err)
 	}
-	find := func(what string, containers []corev1.Container, env string) corev1.Container {
-		i := slices.IndexFunc(containers, func(c corev1.Container) bool { return valueOf(c, env) != "" })
-		if i < 0 {
-			e.Fatalf("%s has no %s with %s", path, what, env)
+	switch typed.Kind {
+	case "Pod":
+		var pod corev1.Pod
+		err = yaml.UnmarshalStrict(text, &pod)
+		e.pod = corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}
+	case "Deployment":
+		var deployment appsv1.Deployment
+		err = yaml.UnmarshalStrict(text, &deployment)
+		e.pod = deployment.Spec.Template
+		e.deadlineIsLater(deployment)
+	case "StatefulSet":
+		var set appsv1.StatefulSet
+		err = yaml.UnmarshalStrict(text, &set)
+		e.pod = set.Spec.Template
+		if set.Spec.PodManagementPolicy != appsv1.ParallelPodManagement {
+			e.Errorf("its pods wait for one another: podManagementPolicy is %q", set.Spec.PodManagementPolicy)
 		}
-		return containers[i]
+	default:
+		e.Fatalf("it is a %s", typed.Kind)
 	}
-	e.agent = find("init container", e.pod.Spec.InitContainers, "PORTLEASE_PORTS")
-	e.game = find("container", e.pod.Spec.Containers, "LISTEN")
-	if e.agent.RestartPolicy == nil || *e.agent.RestartPolicy != corev1.ContainerRestartPolicyAlways {
-		e.Errorf("the agent is no sidecar: its restartPolicy is %v", e.agent.RestartPolicy)
+	if err != nil {
+		e.Fatal(err)
 	}
+	e.game = e.pod.Spec.Containers[0]
+	if e.pod.Labels["portlease.dev/inject"] == "true" {
+		return typed.Kind
+	}
+	e.agent = &e.pod.Spec.InitContainers[0]
+	if e.agent.Name != "portlease" || e.agent.RestartPolicy == nil || *e.agent.RestartPolicy != corev1.ContainerRestartPolicyAlways {
+		e.Errorf("the first sidecar is %s, whose restartPolicy is %v", e.agent.Name, e.agent.RestartPolicy)
+	}
+	return typed.Kind
 }
 
 // valueOf is a literal environment variable of a container; empty if there is
@@ -107,10 +145,10 @@ func valueOf(c corev1.Container, name string) string {
 	return ""
 }
 
-// portsAgree holds the game's port to be one and the same in the agent's
-// settings, the container, its environment and the program.
+// portsAgree holds the game's port to be one and the same in the annotation, the
+// container, its environment and the program.
 func (e *example) portsAgree() {
-	ports, err := api.ParsePorts(valueOf(e.agent, "PORTLEASE_PORTS"))
+	ports, err := api.ParsePorts(e.pod.Annotations["portlease.dev/ports"])
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -138,7 +176,7 @@ func (e *example) portsAgree() {
 	if address != listen || network != strings.ToLower(string(ports[0].Protocol)) {
 		e.Errorf("the program listens on %s %q by itself, the manifest says %s %q", network, address, ports[0].Protocol, listen)
 	}
-	if want := []string{"/" + filepath.Base(e.folder)}; !slices.Equal(e.game.Command, want) {
+	if want := []string{"/" + filepath.Base(filepath.Dir(e.path))}; !slices.Equal(e.game.Command, want) {
 		e.Errorf("the game's command is %v, want %v", e.game.Command, want)
 	}
 }
@@ -147,7 +185,7 @@ func (e *example) portsAgree() {
 // cmp.Or(os.Getenv("LISTEN"), address), and Listen or ListenPacket with a network.
 func (e *example) program() (address, network string) {
 	e.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(e.folder, "main.go"), nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(filepath.Dir(e.path), "main.go"), nil, 0)
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -186,7 +224,7 @@ func (e *example) probesReachTheAgent() {
 	if err != nil {
 		e.Fatal(err)
 	}
-	if own := valueOf(e.agent, "PORTLEASE_HTTP_ADDRESS"); own != "" {
+	if own := valueOf(*e.agent, "PORTLEASE_HTTP_ADDRESS"); own != "" {
 		e.Errorf("PORTLEASE_HTTP_ADDRESS is set to %q: the examples use the default", own)
 	}
 	if len(e.agent.Ports) != 1 || strconv.Itoa(int(e.agent.Ports[0].ContainerPort)) != want || e.agent.Ports[0].Protocol != corev1.ProtocolTCP {
@@ -220,40 +258,13 @@ func (e *example) settingsAreKnown() {
 	}
 	for name, field := range map[string]string{
 		"PORTLEASE_NAMESPACE": "metadata.namespace", "PORTLEASE_POD": "metadata.name", "PORTLEASE_POD_UID": "metadata.uid", "PORTLEASE_POD_IP": "status.podIP",
+		"PORTLEASE_PORTS": "metadata.annotations['portlease.dev/ports']", "PORTLEASE_POOL": "metadata.annotations['portlease.dev/pool']",
+		"PORTLEASE_HEALTH": "metadata.annotations['portlease.dev/health']",
 	} {
 		if !slices.ContainsFunc(e.agent.Env, func(v corev1.EnvVar) bool {
 			return v.Name == name && v.ValueFrom != nil && v.ValueFrom.FieldRef != nil && v.ValueFrom.FieldRef.FieldPath == field
 		}) {
 			e.Errorf("%s does not come from %s", name, field)
 		}
-	}
-}
-
-// filesAreMounted holds the token and the shared folder to be where the agent
-// looks for them by default, and the folder to be one for agent and game.
-func (e *example) filesAreMounted() {
-	at := func(c corev1.Container, path string) (volume string) {
-		for _, m := range c.VolumeMounts {
-			if m.MountPath == path {
-				return m.Name
-			}
-		}
-		return ""
-	}
-	dir := e.defaults["PORTLEASE_DIR"]
-	if ours, theirs := at(e.agent, dir), at(e.game, dir); ours == "" || ours != theirs {
-		e.Errorf("agent and game have volumes %q and %q at %s", ours, theirs, dir)
-	}
-	token := e.defaults["PORTLEASE_TOKEN_FILE"]
-	volume := at(e.agent, filepath.Dir(token))
-	if !slices.ContainsFunc(e.pod.Spec.Volumes, func(v corev1.Volume) bool {
-		return v.Name == volume && v.Projected != nil && slices.ContainsFunc(v.Projected.Sources, func(s corev1.VolumeProjection) bool {
-			return s.ServiceAccountToken != nil && s.ServiceAccountToken.Path == filepath.Base(token) && s.ServiceAccountToken.Audience == api.Audience
-		})
-	}) {
-		e.Errorf("there is no token for audience %s at %s", api.Audience, token)
-	}
-	if ca := valueOf(e.agent, "PORTLEASE_ALLOCATOR_CA"); ca != "" && at(e.agent, filepath.Dir(ca)) == "" {
-		e.Errorf("no volume is mounted for %s", ca)
 	}
 }
