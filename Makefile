@@ -78,6 +78,10 @@ soak: assets ## let agents and allocators live and die for FOR (10m); SEED=n
 bench-agent: assets ## measure what an agent costs while it holds; AGENTS=n CALLERS=n
 	@go run ./e2e/bench/agent -agents $(AGENTS) -callers $(CALLERS)
 
+.PHONY: e2e-node
+e2e-node: ## install on a real cluster of one node and play its stories; needs root; ONLY=part of a name, HOLD=1
+	@go run ./e2e/node $(if $(ONLY),-only "$(ONLY)") $(if $(HOLD),-hold)
+
 .PHONY: crashtable
 crashtable: assets ## spoil every call of an agent's life in every way; ONLY=part of a name
 	@go run ./e2e/crashtable $(if $(ONLY),-only "$(ONLY)")

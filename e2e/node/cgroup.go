@@ -159,22 +159,22 @@ func handOn(folder string) error {
 	return nil
 }
 
-// enter makes this process a member, from where its groups are seen as the top, and
-// mounts them. Only the calling thread sees them so, and the processes that it
-// starts: it must be locked.
-func (g controlGroups) enter() error {
+// enter makes this process a member, from where its groups are seen as the top. Only
+// the calling thread sees them so, and the processes that it starts: it must be
+// locked. What it returns mounts them, over whatever /sys is then.
+func (g controlGroups) enter() (mount func() error, _ error) {
 	for _, folder := range g {
 		if err := os.WriteFile(filepath.Join(folder, "cgroup.procs"), []byte("0"), 0o600); err != nil {
-			return fmt.Errorf("entering a control group: %w", err)
+			return nil, fmt.Errorf("entering a control group: %w", err)
 		}
 	}
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
-		return fmt.Errorf("leaving the machine's view of control groups: %w", err)
+		return nil, fmt.Errorf("leaving the machine's view of control groups: %w", err)
 	}
 	if unified() {
-		return mountUnified()
+		return mountUnified, nil
 	}
-	return g.mountHierarchies()
+	return g.mountHierarchies, nil
 }
 
 func (g controlGroups) mountHierarchies() error {

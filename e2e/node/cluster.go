@@ -5,9 +5,89 @@ package main
 import (
 	"context"
 	stdbase64 "encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/portlease/portlease/e2e/chart"
+	"github.com/portlease/portlease/e2e/elbemu"
 )
+
+// Times that make stories short. In production a claim lasts two minutes.
+const (
+	claimDuration = 20 * time.Second
+	renewEvery    = 5 * time.Second
+)
+
+// cluster is what the stories live in: the machine with the project installed.
+type cluster struct {
+	*machine
+	kube          kubernetes.Interface
+	aws           *elbemu.Emulator
+	calls         calls
+	loadBalancers []string
+}
+
+// calls are when AWS was busy for whom.
+type calls struct {
+	mu sync.Mutex
+	by map[string][]span // address of the caller
+}
+
+type span struct{ from, to time.Time }
+
+// of records the calls of a handler.
+func (c *calls) of(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun := time.Now()
+		handler.ServeHTTP(w, r)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		if c.by == nil {
+			c.by = make(map[string][]span)
+		}
+		c.by[host] = append(c.by[host], span{begun, time.Now()})
+	})
+}
+
+// busy is how long, until a moment, at least one call of a caller was under way.
+func (c *calls) busy(caller string, until time.Time) (total time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	spans := slices.Clone(c.by[caller])
+	slices.SortFunc(spans, func(a, b span) int { return a.from.Compare(b.from) })
+	var end time.Time
+	for _, s := range spans {
+		if s.to.After(until) {
+			s.to = until
+		}
+		if s.from.Before(end) {
+			s.from = end
+		}
+		if s.to.After(s.from) {
+			total += s.to.Sub(s.from)
+			end = s.to
+		}
+	}
+	return total
+}
 
 func base64(text []byte) string { return stdbase64.StdEncoding.EncodeToString(text) }
 
@@ -21,4 +101,153 @@ func (m *machine) startDNS() error {
 	return err
 }
 
-func (m *machine) play(ctx context.Context) error { <-ctx.Done(); return nil }
+// install starts the emulated load balancers and installs the chart, as an operator
+// would, and waits until the allocator serves.
+func (m *machine) install(ctx context.Context) (*cluster, error) {
+	c := &cluster{machine: m}
+	config, err := clientcmd.BuildConfigFromFlags("", m.kubeconfig("admin"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	config.QPS = -1
+	if c.kube, err = kubernetes.NewForConfig(config); err != nil {
+		return nil, fmt.Errorf("making a client of the cluster: %w", err)
+	}
+	if err := c.startEmulator(ctx); err != nil {
+		return nil, err
+	}
+	values := m.file("values.yaml")
+	if err := os.WriteFile(values, []byte(c.values()), 0o600); err != nil {
+		return nil, fmt.Errorf("writing the chart's values: %w", err)
+	}
+	for _, args := range [][]string{{"create", "namespace", "games"}, {"create", "serviceaccount", "game", "--namespace", "games"}} {
+		if _, err := m.kubectl(ctx, args...); err != nil {
+			return nil, err
+		}
+	}
+	helm, err := chart.Build(ctx, os.Stderr, m.file("helm"), m.kubeconfig("admin"))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := helm.Run(ctx, "install", chart.Release, chart.Folder(), "--namespace", chart.Namespace, "--create-namespace",
+		"--values", values, "--wait", "--timeout", "2m"); err != nil {
+		pods, _ := m.kubectl(ctx, "describe", "pods", "--namespace", chart.Namespace)
+		return nil, fmt.Errorf("%w\n%s", err, pods)
+	}
+	return c, nil
+}
+
+// credentials are what Pod Identity would give; the emulator asks for none.
+const credentialVariables = `
+  - {name: AWS_ENDPOINT_URL, value: "http://` + emulator + `"}
+  - {name: AWS_ACCESS_KEY_ID, value: anybody}
+  - {name: AWS_SECRET_ACCESS_KEY, value: anything}`
+
+func (c *cluster) values() string {
+	return fmt.Sprintf(`
+pools:
+  pools:
+  - name: default
+    loadBalancers: [%s]
+    listenerPorts: ["30000-30019"]
+    cooldown: 2s
+    sticky: 1m
+    namespaces: [games]
+games:
+- {namespace: games, serviceAccounts: [game]}
+aws: {region: %s}
+allocator:
+  settings: {claim-duration: %v, renew-every: %v, audit-every: 5s}
+  env:%s
+injection:
+  env:%[5]s
+`, strings.Join(c.loadBalancers, ", "), awsRegion, claimDuration, renewEvery, credentialVariables)
+}
+
+func (c *cluster) startEmulator(ctx context.Context) error {
+	var err error
+	c.aws, err = elbemu.New(elbemu.Config{
+		Region: awsRegion, DataPlane: true,
+		VPCs:    []elbemu.VPC{{ID: "vpc-node", CIDR: netip.MustParsePrefix("10.244.0.0/16")}},
+		Subnets: []elbemu.Subnet{{ID: "subnet-a", CIDR: netip.MustParsePrefix(podCIDR), Zone: awsRegion + "a"}, {ID: "subnet-b", CIDR: netip.MustParsePrefix("10.244.1.0/24"), Zone: awsRegion + "b"}},
+	})
+	if err != nil {
+		return fmt.Errorf("making the emulator: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", emulator)
+	if err != nil {
+		return fmt.Errorf("listening for the emulator: %w", err)
+	}
+	server := &http.Server{Handler: c.calls.of(c.aws), ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(listener) //nolint:errcheck // it ends with this process
+	client := elbv2.NewFromConfig(aws.Config{
+		Region: awsRegion, Credentials: credentials.NewStaticCredentialsProvider("operator", "operator", ""), BaseEndpoint: aws.String("http://" + emulator),
+	})
+	for i := range 2 {
+		arn, err := makeLoadBalancer(ctx, client, fmt.Sprintf("games-%d", i+1))
+		if err != nil {
+			return err
+		}
+		c.loadBalancers = append(c.loadBalancers, arn)
+	}
+	return nil
+}
+
+func makeLoadBalancer(ctx context.Context, client *elbv2.Client, name string) (string, error) {
+	made, err := client.CreateLoadBalancer(ctx, &elbv2.CreateLoadBalancerInput{
+		Name: &name, Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-a", "subnet-b"},
+	})
+	if err != nil {
+		return "", fmt.Errorf("creating load balancer %s: %w", name, err)
+	}
+	arn := aws.ToString(made.LoadBalancers[0].LoadBalancerArn)
+	if _, err = client.ModifyLoadBalancerAttributes(ctx, &elbv2.ModifyLoadBalancerAttributesInput{
+		LoadBalancerArn: &arn,
+		Attributes:      []types.LoadBalancerAttribute{{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String("true")}},
+	}); err != nil {
+		return "", fmt.Errorf("switching cross-zone on for %s: %w", name, err)
+	}
+	return arn, nil
+}
+
+// errStories is that not all went well; which did not was said.
+var errStories = errors.New("stories failed")
+
+// play installs the project and tells the stories.
+func (m *machine) play(ctx context.Context) error {
+	fmt.Println("e2e-node: the node is ready; installing the chart …")
+	c, err := m.install(ctx)
+	if err != nil {
+		return err
+	}
+	told, failed := 0, 0
+	for _, s := range stories {
+		if !strings.Contains(s.name, m.Only) && !s.always {
+			continue
+		}
+		told++
+		begun := time.Now()
+		err := s.tell(ctx, c)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		verdict := "ok    "
+		if err != nil {
+			verdict = "FAILED"
+			failed++
+		}
+		fmt.Printf("%s %5.1fs  %s\n", verdict, time.Since(begun).Seconds(), s.name)
+		if err != nil {
+			fmt.Printf("        %s\n", strings.ReplaceAll(err.Error(), "\n", "\n        "))
+		}
+	}
+	fmt.Printf("e2e-node: %d stories, %d failed\n", told, failed)
+	if m.Hold {
+		fmt.Printf("e2e-node: staying up; from another shell:\n  nsenter --net=/proc/%d/ns/net %s --kubeconfig %s get pods -A\n", os.Getpid(), filepath.Join(m.Programs, "kubectl"), m.kubeconfig("admin"))
+		<-ctx.Done()
+	}
+	if failed > 0 {
+		return errStories
+	}
+	return nil
+}

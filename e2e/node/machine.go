@@ -38,7 +38,6 @@ func runMachine(ctx context.Context, p plan) (err error) {
 	if err := errors.Join(
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 		unix.Mount("proc", "/proc", "proc", 0, ""),
-		unix.Mount("sysfs", "/sys", "sysfs", unix.MS_RDONLY, ""),
 		unix.Sethostname([]byte(nodeName)),
 		os.MkdirAll(p.file("log"), 0o755),
 		p.Tools.use(),

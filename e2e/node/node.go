@@ -27,14 +27,14 @@ var sysctls = map[string]string{
 // all containers, as a node's end when its power goes.
 func runNode(p plan) error {
 	runtime.LockOSThread() // this thread's view of control groups is handed on
-	if err := errors.Join(p.Tools.use(), p.mount()); err != nil {
+	mountGroups, err := p.Boot.enter()
+	if err != nil {
 		return err
 	}
-	if err := p.Boot.enter(); err != nil {
-		return err
-	}
-	if err := p.configure(); err != nil {
-		return err
+	for _, step := range []func() error{p.Tools.use, p.mount, mountGroups, p.configure} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	if _, err := p.spawn("containerd", "--config", p.file("containerd.toml")); err != nil {
 		return err

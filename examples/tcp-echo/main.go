@@ -31,7 +31,9 @@ func serve(ctx context.Context, address string) error {
 		return fmt.Errorf("listening: %w", err)
 	}
 	context.AfterFunc(ctx, func() { _ = listener.Close() }) // ends Accept
-	fmt.Println("tcp-echo listening on", listener.Addr())
+	// Both are there before the game's first instruction runs.
+	fmt.Printf("tcp-echo is %s by its environment, %s by its file, and listens on %v\n", os.Getenv("PORTLEASE_ENDPOINT"), endpoint(), listener.Addr())
+	defer fmt.Println("tcp-echo stops")
 	for {
 		player, err := listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -53,13 +55,17 @@ func play(player net.Conn) {
 	}
 }
 
-// answer names the pod and the endpoint that players dial. The file is there
-// before this program starts, and is read anew because it may change.
+// answer names the pod and the endpoint that players dial.
 func answer(said string) string {
+	return fmt.Sprintf("%s at %s heard %q\n", os.Getenv("POD_NAME"), endpoint(), strings.TrimSpace(said))
+}
+
+// endpoint is read anew because it may change.
+func endpoint() string {
 	dir := cmp.Or(os.Getenv("PORTLEASE_DIR"), "/portlease")
-	endpoint, err := os.ReadFile(filepath.Join(dir, "endpoint")) //nolint:gosec // the agent's own file
+	text, err := os.ReadFile(filepath.Join(dir, "endpoint")) //nolint:gosec // the agent's own file
 	if err != nil {
-		return fmt.Sprintf("%s has no endpoint: %v\n", os.Getenv("POD_NAME"), err)
+		return fmt.Sprintf("nowhere (%v)", err)
 	}
-	return fmt.Sprintf("%s at %s heard %q\n", os.Getenv("POD_NAME"), strings.TrimSpace(string(endpoint)), strings.TrimSpace(said))
+	return strings.TrimSpace(string(text))
 }

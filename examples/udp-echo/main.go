@@ -30,7 +30,9 @@ func serve(ctx context.Context, address string) error {
 		return fmt.Errorf("listening: %w", err)
 	}
 	context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends ReadFrom
-	fmt.Println("udp-echo listening on", conn.LocalAddr())
+	// Both are there before the game's first instruction runs.
+	fmt.Printf("udp-echo is %s by its environment, %s by its file, and listens on %v\n", os.Getenv("PORTLEASE_ENDPOINT"), endpoint(), conn.LocalAddr())
+	defer fmt.Println("udp-echo stops")
 	packet := make([]byte, 1500)
 	for {
 		n, player, err := conn.ReadFrom(packet)
@@ -46,13 +48,17 @@ func serve(ctx context.Context, address string) error {
 	}
 }
 
-// answer names the pod and the endpoint that players dial. The file is there
-// before this program starts, and is read anew because it may change.
+// answer names the pod and the endpoint that players dial.
 func answer(said string) string {
+	return fmt.Sprintf("%s at %s heard %q\n", os.Getenv("POD_NAME"), endpoint(), strings.TrimSpace(said))
+}
+
+// endpoint is read anew because it may change.
+func endpoint() string {
 	dir := cmp.Or(os.Getenv("PORTLEASE_DIR"), "/portlease")
-	endpoint, err := os.ReadFile(filepath.Join(dir, "endpoint")) //nolint:gosec // the agent's own file
+	text, err := os.ReadFile(filepath.Join(dir, "endpoint")) //nolint:gosec // the agent's own file
 	if err != nil {
-		return fmt.Sprintf("%s has no endpoint: %v\n", os.Getenv("POD_NAME"), err)
+		return fmt.Sprintf("nowhere (%v)", err)
 	}
-	return fmt.Sprintf("%s at %s heard %q\n", os.Getenv("POD_NAME"), strings.TrimSpace(string(endpoint)), strings.TrimSpace(said))
+	return strings.TrimSpace(string(text))
 }

@@ -1,0 +1,295 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/chart"
+)
+
+// stories are told in this order. The games of the first live on through all.
+var stories = []story{
+	{name: "six games of three kinds, by hand and by label, are bound and answer", always: true, tell: sixGames},
+	{name: "the first line that a game logs shows its endpoint, from the environment and from the file", tell: firstLine},
+	{name: "a pod that is deleted is withdrawn at once, outlived by its agent, and leaves nothing in AWS", tell: deleted},
+	{name: "a pod that is deleted by force is reclaimed by the janitor, and not before its claim has expired", tell: deletedByForce},
+	{name: "a pod of a StatefulSet that is made again has its port again", tell: recreated},
+	{name: "a pod that may have no port is refused with a reason that kubectl describe shows", tell: refused},
+	{name: "an agent needs less than 50 ms of its own until its game can read the endpoint", tell: prompt},
+	{name: "the allocator is restarted, and no packet is lost", tell: allocatorRestarted},
+	{name: "games are rolled out anew, and no packet of the others is lost", tell: gamesRestarted},
+	{name: "the node is restarted, its pods get other addresses, and every game is reachable again", tell: nodeRestarted},
+}
+
+func sixGames(ctx context.Context, c *cluster) error {
+	for _, name := range []string{"udp-echo/deployment.yaml", "tcp-echo/statefulset.yaml", "udp-echo/labelled.yaml"} {
+		if err := c.apply(ctx, name, nil); err != nil {
+			return err
+		}
+	}
+	_, err := c.answering(ctx, "", 6)
+	return err
+}
+
+func firstLine(ctx context.Context, c *cluster) error {
+	pods, err := c.pods(ctx, "udp-echo-labelled")
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		log, err := c.kubectl(ctx, "logs", "--namespace", gamesNamespace, p.Name, "--container", "game")
+		if err != nil {
+			return err
+		}
+		first, _, _ := strings.Cut(log, "\n")
+		if want := fmt.Sprintf("udp-echo is %s by its environment, %[1]s by its file", endpointOf(p)); !strings.HasPrefix(first, want) {
+			return fmt.Errorf("the first line of %s is %q, want %q", p.Name, first, want)
+		}
+	}
+	return nil
+}
+
+// lingering makes a bare pod whose game is not stopped for some seconds, as one that
+// finishes its match.
+func lingering(seconds int) func(map[string]any) {
+	return func(object map[string]any) {
+		game := podOf(object)["containers"].([]any)[0].(map[string]any)
+		game["lifecycle"] = map[string]any{"preStop": map[string]any{"sleep": map[string]any{"seconds": seconds}}}
+	}
+}
+
+const barePod = "udp-echo"
+
+// startBarePod starts the example pod and gives it once it answers.
+func (c *cluster) startBarePod(ctx context.Context, change func(map[string]any)) (corev1.Pod, error) {
+	if err := c.apply(ctx, "udp-echo/pod.yaml", change); err != nil {
+		return corev1.Pod{}, err
+	}
+	var pod *corev1.Pod
+	err := c.eventually(ctx, patience, "the pod to answer", func(ctx context.Context) (err error) {
+		if pod, err = c.kube.CoreV1().Pods(gamesNamespace).Get(ctx, barePod, metav1.GetOptions{}); err != nil {
+			return err
+		}
+		return c.answers(ctx, *pod)
+	})
+	if err != nil {
+		return corev1.Pod{}, err
+	}
+	return *pod, nil
+}
+
+func deleted(ctx context.Context, c *cluster) error {
+	const linger = 6
+	pod, err := c.startBarePod(ctx, lingering(linger))
+	if err != nil {
+		return err
+	}
+	endpoint := endpointOf(pod)
+	agent, err := c.follow(pod, "portlease")
+	if err != nil {
+		return err
+	}
+	game, err := c.follow(pod, "game")
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	if _, err := c.kubectl(ctx, "delete", "pod", "--namespace", gamesNamespace, barePod, "--wait=false"); err != nil {
+		return err
+	}
+	if err := c.eventually(ctx, patience, "the announcement to be withdrawn", func(ctx context.Context) error {
+		p, err := c.kube.CoreV1().Pods(gamesNamespace).Get(ctx, barePod, metav1.GetOptions{})
+		if err == nil && endpointOf(*p) != "" {
+			err = errors.New("it is still there")
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	if _, err := say(ctx, "udp", endpoint, "still on"); err != nil {
+		return fmt.Errorf("%v after the deletion the announcement was withdrawn and players who are on are lost: %w", time.Since(begun), err)
+	}
+	if err := c.eventually(ctx, patience, "nothing to be left", func(ctx context.Context) error {
+		if _, err := c.kube.CoreV1().Pods(gamesNamespace).Get(ctx, barePod, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("the pod is still there: %w", err)
+		}
+		if c.inAWS(string(pod.UID)) {
+			return errors.New("something is left in AWS")
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	withdrawn, err := agent.when("announcement withdrawn")
+	if err != nil {
+		return err
+	}
+	stopped, err := game.when("udp-echo stops")
+	if err != nil {
+		return err
+	}
+	released, err := agent.when("claim released")
+	if err != nil {
+		return err
+	}
+	if !withdrawn.Before(stopped) || !stopped.Before(released) {
+		return fmt.Errorf("withdrawn %v, the game stopped %v, the claim was released %v", withdrawn, stopped, released)
+	}
+	return nil
+}
+
+func deletedByForce(ctx context.Context, c *cluster) (err error) {
+	pod, err := c.startBarePod(ctx, nil)
+	if err != nil {
+		return err
+	}
+	// The kubelet must not stop the agent gracefully, nor start it again.
+	resume, err := pauseProcess("kubelet")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, resume()) }()
+	if err := killProcessesOf(string(pod.UID)); err != nil {
+		return err
+	}
+	lease, err := c.kube.CoordinationV1().Leases(chart.Namespace).Get(ctx, ledger.ClaimName(string(pod.UID)), metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading the claim: %w", err)
+	}
+	expires := lease.Spec.RenewTime.Add(claimDuration)
+	if _, err := c.kubectl(ctx, "delete", "pod", "--namespace", gamesNamespace, barePod, "--force", "--grace-period=0"); err != nil {
+		return err
+	}
+	if err := c.eventually(ctx, patience, "the janitor to reclaim it", func(context.Context) error {
+		if c.inAWS(string(pod.UID)) {
+			return errors.New("something is left in AWS")
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if now := time.Now(); now.Before(expires) {
+		return fmt.Errorf("it was reclaimed %v before its claim expired", expires.Sub(now))
+	}
+	return nil
+}
+
+func recreated(ctx context.Context, c *cluster) error {
+	const name = "tcp-echo-0"
+	before, err := c.kube.CoreV1().Pods(gamesNamespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading the pod: %w", err)
+	}
+	if _, err := c.kubectl(ctx, "delete", "pod", "--namespace", gamesNamespace, name); err != nil {
+		return err
+	}
+	pods, err := c.answering(ctx, "tcp-echo-", 2)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		if p.Name == name && (p.UID == before.UID || endpointOf(p) != endpointOf(*before)) {
+			return fmt.Errorf("it was %s at %s and is %s at %s", before.UID, endpointOf(*before), p.UID, endpointOf(p))
+		}
+	}
+	return nil
+}
+
+// undisturbed wants no packet lost to or from pods while something is done.
+func (c *cluster) undisturbed(ctx context.Context, prefix string, do func() error) error {
+	pods, err := c.pods(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	var players []*player
+	for _, p := range pods {
+		player, err := newPlayer(ctx, endpointOf(p))
+		if err != nil {
+			return err
+		}
+		players = append(players, player)
+	}
+	errs := []error{do()}
+	for i, p := range players {
+		if err := p.stop(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", pods[i].Name, err))
+		}
+	}
+	if len(players) == 0 {
+		errs = append(errs, errors.New("there are no games to play"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *cluster) rollout(ctx context.Context, namespace, deployment string) error {
+	if _, err := c.kubectl(ctx, "rollout", "restart", "--namespace", namespace, deployment); err != nil {
+		return err
+	}
+	_, err := c.kubectl(ctx, "rollout", "status", "--namespace", namespace, deployment, "--timeout", patience.String())
+	return err
+}
+
+func allocatorRestarted(ctx context.Context, c *cluster) error {
+	before, err := c.pods(ctx, "")
+	if err != nil {
+		return err
+	}
+	if err := c.undisturbed(ctx, "udp-echo", func() error { return c.rollout(ctx, chart.Namespace, "deployment/portlease-allocator") }); err != nil {
+		return err
+	}
+	after, err := c.answering(ctx, "", len(before))
+	if err != nil {
+		return err
+	}
+	for i, p := range after {
+		if endpointOf(p) != endpointOf(before[i]) {
+			return fmt.Errorf("%s was at %s and is at %s", p.Name, endpointOf(before[i]), endpointOf(p))
+		}
+	}
+	return nil
+}
+
+func gamesRestarted(ctx context.Context, c *cluster) error {
+	if err := c.undisturbed(ctx, "udp-echo-labelled", func() error { return c.rollout(ctx, gamesNamespace, "deployment/udp-echo") }); err != nil {
+		return err
+	}
+	_, err := c.answering(ctx, "", 6)
+	return err
+}
+
+func nodeRestarted(ctx context.Context, c *cluster) error {
+	before, err := c.answering(ctx, "", 6)
+	if err != nil {
+		return err
+	}
+	if err := c.powerCut(ctx); err != nil {
+		return err
+	}
+	if err := c.boot(ctx); err != nil {
+		return err
+	}
+	after, err := c.answering(ctx, "", 6)
+	if err != nil {
+		return err
+	}
+	addresses := make(map[string]string)
+	for _, p := range before {
+		addresses[p.Name] = p.Status.PodIP
+	}
+	for _, p := range after {
+		if addresses[p.Name] == p.Status.PodIP {
+			return fmt.Errorf("%s has the same address %s: nothing was shown", p.Name, p.Status.PodIP)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,252 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/portlease/portlease/e2e/chart"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// Patience of the stories: with what a whole node does at once on a small machine,
+// and with what the agents' settings say.
+const (
+	patience       = 2 * time.Minute
+	gamesNamespace = "games"
+)
+
+// story is something that must hold.
+type story struct {
+	name   string
+	always bool // others begin where it ends
+	tell   func(context.Context, *cluster) error
+}
+
+// example gives a manifest of the examples, changed, whose agents reach the emulator.
+func example(name string, change func(object map[string]any)) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(chart.Folder(), "../../examples", name))
+	if err != nil {
+		return nil, fmt.Errorf("reading the example: %w", err)
+	}
+	var object map[string]any
+	if err := yaml.Unmarshal(text, &object); err != nil {
+		return nil, fmt.Errorf("reading the example %s: %w", name, err)
+	}
+	var variables []any
+	if err := yaml.Unmarshal([]byte(credentialVariables+"\n  - {name: AWS_REGION, value: "+awsRegion+"}\n"), &variables); err != nil {
+		return nil, fmt.Errorf("reading the variables: %w", err)
+	}
+	pod := podOf(object)
+	if containers, byHand := pod["initContainers"].([]any); byHand {
+		agent := containers[0].(map[string]any)
+		agent["env"] = append(agent["env"].([]any), variables...)
+	}
+	if change != nil {
+		change(object)
+	}
+	return yaml.Marshal(object)
+}
+
+// podOf is the pod's specification in a Pod or in what makes pods.
+func podOf(object map[string]any) map[string]any {
+	spec := object["spec"].(map[string]any)
+	if template, ok := spec["template"].(map[string]any); ok {
+		return template["spec"].(map[string]any)
+	}
+	return spec
+}
+
+// apply applies an example.
+func (c *cluster) apply(ctx context.Context, name string, change func(object map[string]any)) error {
+	text, err := example(name, change)
+	if err != nil {
+		return err
+	}
+	file := c.file("manifest.yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return fmt.Errorf("writing a manifest: %w", err)
+	}
+	_, err = c.kubectl(ctx, "apply", "-f", file)
+	return err
+}
+
+// pods gives those of the games' namespace whose names begin so and that are not
+// being deleted.
+func (c *cluster) pods(ctx context.Context, prefix string) ([]corev1.Pod, error) {
+	list, err := c.kube.CoreV1().Pods(gamesNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing pods: %w", err)
+	}
+	var found []corev1.Pod
+	for _, p := range list.Items {
+		if strings.HasPrefix(p.Name, prefix) && p.DeletionTimestamp == nil {
+			found = append(found, p)
+		}
+	}
+	return found, nil
+}
+
+// endpointOf is where a matchmaker finds a pod.
+func endpointOf(p corev1.Pod) string { return p.Annotations["portlease.dev/endpoint"] }
+
+// networkOf is what an example's game speaks.
+func networkOf(p corev1.Pod) string {
+	if strings.HasPrefix(p.Name, "tcp") {
+		return "tcp"
+	}
+	return "udp"
+}
+
+// answering wants that many ready pods, each of which answers at an endpoint of its
+// own with its own name.
+func (c *cluster) answering(ctx context.Context, prefix string, n int) (found []corev1.Pod, err error) {
+	err = c.eventually(ctx, patience, fmt.Sprintf("%d pods %s* that answer", n, prefix), func(ctx context.Context) error {
+		if found, err = c.pods(ctx, prefix); err != nil {
+			return err
+		}
+		if len(found) != n {
+			return fmt.Errorf("there are %d", len(found))
+		}
+		holders := make(map[string]string)
+		for _, p := range found {
+			if other, taken := holders[endpointOf(p)]; taken {
+				return fmt.Errorf("%s and %s are both at %s", other, p.Name, endpointOf(p))
+			}
+			holders[endpointOf(p)] = p.Name
+			if err := c.answers(ctx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (c *cluster) answers(ctx context.Context, p corev1.Pod) error {
+	if endpointOf(p) == "" {
+		return fmt.Errorf("%s has no endpoint: it is %s", p.Name, p.Status.Phase)
+	}
+	for _, condition := range p.Status.Conditions {
+		if condition.Type == corev1.PodReady && condition.Status != corev1.ConditionTrue {
+			return fmt.Errorf("%s is not ready: %s", p.Name, condition.Message)
+		}
+	}
+	said, err := say(ctx, networkOf(p), endpointOf(p), "hello")
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.Name, err)
+	}
+	if want := p.Name + " at " + endpointOf(p); !strings.HasPrefix(said, want) {
+		return fmt.Errorf("at the endpoint of %s somebody says %q, want %q", p.Name, said, want)
+	}
+	return nil
+}
+
+// say sends a line to an endpoint and gives the answer.
+func say(ctx context.Context, network, endpoint, line string) (string, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, endpoint)
+	if err != nil {
+		return "", fmt.Errorf("dialling: %w", err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return "", fmt.Errorf("dialling: %w", err)
+	}
+	if _, err := fmt.Fprintln(conn, line); err != nil {
+		return "", fmt.Errorf("saying something: %w", err)
+	}
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("waiting for an answer: %w", err)
+	}
+	return answer, nil
+}
+
+// player sends packets to a game over UDP and counts what comes back.
+type player struct {
+	conn           net.Conn
+	cancel         context.CancelFunc
+	running        sync.WaitGroup
+	sent, answered int
+	err            error
+}
+
+// interval of a player's packets.
+const interval = 20 * time.Millisecond
+
+func newPlayer(ctx context.Context, endpoint string) (*player, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("dialling: %w", err)
+	}
+	p := &player{conn: conn}
+	ctx, p.cancel = context.WithCancel(ctx)
+	p.running.Go(func() {
+		packet := make([]byte, 1500)
+		for {
+			if _, err := conn.Read(packet); errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+				return
+			} else if err == nil { // what was refused is missing in the count
+				p.answered++
+			}
+		}
+	})
+	p.running.Go(func() {
+		for tick := time.NewTicker(interval); ; {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				tick.Stop()
+				p.err = conn.SetReadDeadline(time.Now().Add(2 * time.Second)) // for what is under way
+				return
+			}
+			p.sent++
+			if _, err := fmt.Fprintf(conn, "%d\n", p.sent); err != nil {
+				p.sent-- // an earlier one was refused, which is what this error says
+			}
+		}
+	})
+	return p, nil
+}
+
+// stop wants every packet answered.
+func (p *player) stop() error {
+	p.cancel()
+	p.running.Wait()
+	if err := errors.Join(p.err, p.conn.Close()); err != nil {
+		return err
+	}
+	if p.sent == 0 || p.answered != p.sent {
+		return fmt.Errorf("of %d packets %d were answered", p.sent, p.answered)
+	}
+	return nil
+}
+
+// inAWS tells whether anything is left in AWS of a pod.
+func (c *cluster) inAWS(uid string) bool {
+	s := c.aws.Snapshot()
+	for _, l := range s.Listeners {
+		if l.Tags[elb.TagPodUID] == uid {
+			return true
+		}
+	}
+	for _, g := range s.TargetGroups {
+		if g.Tags[elb.TagPodUID] == uid {
+			return true
+		}
+	}
+	return false
+}
