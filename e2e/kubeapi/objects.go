@@ -41,6 +41,16 @@ func (a *API) Namespace(ctx context.Context, prefix string) (name string, err er
 // which names the object. Admission policies begin to hold a little after they
 // are applied: poll for them.
 func (a *API) Apply(ctx context.Context, manifests ...[]byte) error {
+	return a.apply(ctx, manifests, metav1.ApplyOptions{FieldManager: fieldOwner, Force: true})
+}
+
+// Try is Apply without any effect: the API server decides whether it would take the
+// objects, their admission included (Kubernetes, "API Concepts", dry-run).
+func (a *API) Try(ctx context.Context, manifests ...[]byte) error {
+	return a.apply(ctx, manifests, metav1.ApplyOptions{FieldManager: fieldOwner, Force: true, DryRun: []string{metav1.DryRunAll}})
+}
+
+func (a *API) apply(ctx context.Context, manifests [][]byte, options metav1.ApplyOptions) error {
 	for _, manifest := range manifests {
 		documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifest), 4096)
 		for {
@@ -53,7 +63,7 @@ func (a *API) Apply(ctx context.Context, manifests ...[]byte) error {
 			if len(object.Object) == 0 {
 				continue // nothing but comments
 			}
-			if err := a.applyObject(ctx, &object); err != nil {
+			if err := a.applyObject(ctx, &object, options); err != nil {
 				return err
 			}
 		}
@@ -61,14 +71,14 @@ func (a *API) Apply(ctx context.Context, manifests ...[]byte) error {
 	return nil
 }
 
-func (a *API) applyObject(ctx context.Context, object *unstructured.Unstructured) error {
+func (a *API) applyObject(ctx context.Context, object *unstructured.Unstructured, options metav1.ApplyOptions) error {
 	if object.IsList() {
 		return object.EachListItem(func(item runtime.Object) error {
 			element, ok := item.(*unstructured.Unstructured)
 			if !ok {
 				return fmt.Errorf("applying a %s: it holds a %T", object.GetKind(), item)
 			}
-			return a.applyObject(ctx, element)
+			return a.applyObject(ctx, element, options)
 		})
 	}
 	kind := object.GroupVersionKind()
@@ -84,10 +94,10 @@ func (a *API) applyObject(ctx context.Context, object *unstructured.Unstructured
 		}
 		resource = a.dynamic.Resource(mapping.Resource).Namespace(namespace)
 	}
-	if _, err := resource.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: fieldOwner, Force: true}); err != nil {
+	if _, err := resource.Apply(ctx, object.GetName(), object, options); err != nil {
 		return fmt.Errorf("applying %s %s: %w", kind.Kind, object.GetName(), err)
 	}
-	if kind.GroupKind() == (corev1.SchemeGroupVersion.WithKind("Namespace").GroupKind()) {
+	if len(options.DryRun) == 0 && kind.GroupKind() == (corev1.SchemeGroupVersion.WithKind("Namespace").GroupKind()) {
 		return a.makeServiceAccount(ctx, object.GetName(), serviceAccountName)
 	}
 	return nil

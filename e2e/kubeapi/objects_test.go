@@ -160,3 +160,30 @@ spec: {policyName: %[1]s, validationActions: [Deny]}
 		t.Error(err)
 	}
 }
+
+func TestTryHasNoEffect(t *testing.T) {
+	namespace := namespaceOf(t)
+	manifest := func(kind string) []byte {
+		return []byte("apiVersion: v1\nkind: " + kind + "\nmetadata: {name: tried, namespace: " + namespace + "}\n")
+	}
+	if err := shared.Try(t.Context(), manifest("ConfigMap"), []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: tried}\n")); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		func() error {
+			_, err := shared.client.CoreV1().ConfigMaps(namespace).Get(t.Context(), "tried", metav1.GetOptions{})
+			return err
+		}(),
+		func() error {
+			_, err := shared.client.CoreV1().Namespaces().Get(t.Context(), "tried", metav1.GetOptions{})
+			return err
+		}(),
+	} {
+		if !apierrors.IsNotFound(err) {
+			t.Errorf("it is there: %v", err)
+		}
+	}
+	if err := shared.Try(t.Context(), manifest("Pod")); err == nil || !strings.Contains(err.Error(), "containers") {
+		t.Errorf("a pod without containers: %v", err)
+	}
+}
