@@ -2,10 +2,8 @@ package app_test
 
 import (
 	"crypto/tls"
-	"errors"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +19,6 @@ import (
 // TestReplicasThatStartAtOnceShareOneAuthority starts many without a Secret.
 func TestReplicasThatStartAtOnceShareOneAuthority(t *testing.T) {
 	w := newTrustWorld(t)
-	var all sync.WaitGroup
 	replicas := make([]app.OwnCertificate, 8)
 	for i := range replicas {
 		replicas[i] = w.replica()
@@ -29,23 +26,7 @@ func TestReplicasThatStartAtOnceShareOneAuthority(t *testing.T) {
 			t.Error("a replica is ready with what nobody trusts")
 		}
 	}
-	lost := make(chan struct{}, 100)
-	for _, r := range replicas {
-		all.Go(func() {
-			for {
-				err := r.Keep(t.Context())
-				if !errors.Is(err, kubetrust.ErrConflict) {
-					if err != nil {
-						t.Error(err)
-					}
-					return
-				}
-				lost <- struct{}{}
-			}
-		})
-	}
-	all.Wait()
-	t.Logf("%d races were lost", len(lost))
+	w.keepAtOnce(replicas)
 	serving := string(w.store().Serving.Certificate)
 	if n := replicas[0].HandOn(t.Context(), w.kube, w.namespace, []string{w.games}); n != 0 {
 		t.Fatalf("%d namespaces are behind: %s", n, &w.log)
@@ -63,6 +44,33 @@ func TestReplicasThatStartAtOnceShareOneAuthority(t *testing.T) {
 		t.Error("a restart makes another certificate")
 	}
 	w.must(caller.call(w.server(restarted)))
+}
+
+// TestReplicasThatRenewAtOnceServeTheSame has all of them find the same certificate
+// near its end.
+func TestReplicasThatRenewAtOnceServeTheSame(t *testing.T) {
+	w := newTrustWorld(t)
+	replicas := make([]app.OwnCertificate, 8)
+	for i := range replicas {
+		replicas[i] = w.replica()
+	}
+	w.keepAtOnce(replicas)
+	for range 5 {
+		before := w.store()
+		w.now = w.now.Add(trust.ServingLife * 3 / 4)
+		w.keepAtOnce(replicas)
+		after := w.store()
+		if string(after.Serving.Certificate) == string(before.Serving.Certificate) || string(after.Authority.Certificate) != string(before.Authority.Certificate) {
+			t.Fatalf("not the certificate alone was renewed: %s", &w.log)
+		}
+		want, err := tls.X509KeyPair(after.Serving.Certificate, after.Serving.Key)
+		w.must(err)
+		for _, r := range replicas {
+			if got, err := r.TLS().GetCertificate(nil); err != nil || !got.Leaf.Equal(want.Leaf) {
+				t.Errorf("a replica serves what is not in the secret, %v", err)
+			}
+		}
+	}
 }
 
 // TestARotationBreaksNobody exchanges the authority by the clock alone, while an

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,6 +54,7 @@ type trustWorld struct {
 	namespace, games string
 	now              time.Time
 	log              strings.Builder
+	logger           *slog.Logger // into log
 }
 
 const tlsSecret = "portlease-tls"
@@ -69,6 +71,7 @@ func newTrustWorld(t *testing.T) *trustWorld {
 		t.Fatal("the API server did not start")
 	}
 	w := &trustWorld{T: t, now: time.Now()}
+	w.logger = slog.New(slog.NewTextHandler(&w.log, nil))
 	var err error
 	w.kube, err = kubernetes.NewForConfig(started.AdminConfig())
 	w.must(err)
@@ -90,7 +93,7 @@ func (w *trustWorld) must(errs ...error) {
 func (w *trustWorld) replica() app.OwnCertificate {
 	w.Helper()
 	r, err := app.NewOwnCertificate(kubetrust.NewSecret(w.kube, w.namespace, tlsSecret), []string{"127.0.0.1"},
-		func() time.Time { return w.now }, slog.New(slog.NewTextHandler(&w.log, nil)))
+		func() time.Time { return w.now }, w.logger)
 	w.must(err)
 	return r
 }
@@ -103,6 +106,28 @@ func (w *trustWorld) keep(r app.OwnCertificate) {
 		err = r.Keep(w.Context())
 	}
 	w.must(err)
+}
+
+// keepAtOnce lets all replicas look at the same time, each until it did not lose a
+// race, and some of them do.
+func (w *trustWorld) keepAtOnce(replicas []app.OwnCertificate) {
+	w.Helper()
+	var all sync.WaitGroup
+	var lost atomic.Int32
+	for _, r := range replicas {
+		all.Go(func() {
+			err := r.Keep(w.Context())
+			for errors.Is(err, kubetrust.ErrConflict) {
+				lost.Add(1)
+				err = r.Keep(w.Context())
+			}
+			if err != nil {
+				w.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	w.Logf("%d races were lost", lost.Load())
 }
 
 func (w *trustWorld) store() trust.Store {
