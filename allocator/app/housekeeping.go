@@ -39,6 +39,7 @@ type housekeeping struct {
 	desk     *people.Desk
 	// described asks for the load balancers to be described at once.
 	described chan struct{}
+	mark      heldMark
 	// emptied has the cordoned load balancers that were said to be empty.
 	emptied map[string]bool
 
@@ -166,9 +167,11 @@ func (h *housekeeping) sweep(ctx context.Context) (hungry bool) {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
 	if !h.leading() {
+		h.mark = heldMark{}
 		h.observer.Observe(h.leases.Claims().View(), h.leases.Ports().View())
 		return false
 	}
+	h.markHeld(ctx)
 	if err := h.janitor.Sweep(ctx); err != nil {
 		h.log.ErrorContext(ctx, "sweep incomplete", "err", err)
 	}

@@ -1,17 +1,9 @@
 package app_test
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
-	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,120 +14,11 @@ import (
 	"github.com/portlease/portlease/allocator/app"
 	"github.com/portlease/portlease/allocator/kubetrust"
 	"github.com/portlease/portlease/allocator/trust"
-	"github.com/portlease/portlease/e2e/kubeapi"
-	"github.com/portlease/portlease/shared/api/client"
 )
-
-// started is the API server of the few tests here that need one; nil: none did.
-var (
-	started   *kubeapi.API
-	startOnce sync.Once
-)
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	code := m.Run()
-	if started == nil {
-		return code
-	}
-	if err := started.Close(); err != nil {
-		_, _ = io.WriteString(os.Stderr, err.Error()+"\n")
-		return 1
-	}
-	return code
-}
-
-// trustWorld is an installation of replicas that share a Secret, by a clock that is
-// given, and one caller.
-type trustWorld struct {
-	*testing.T
-	kube             kubernetes.Interface
-	namespace, games string
-	now              time.Time
-	log              strings.Builder
-}
-
-const tlsSecret = "portlease-tls"
-
-func newTrustWorld(t *testing.T) *trustWorld {
-	t.Helper()
-	startOnce.Do(func() {
-		var err error
-		if started, err = kubeapi.Start(context.Background(), kubeapi.Config{Progress: os.Stderr}); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if started == nil {
-		t.Fatal("the API server did not start")
-	}
-	w := &trustWorld{T: t, now: time.Now()}
-	var err error
-	w.kube, err = kubernetes.NewForConfig(started.AdminConfig())
-	w.must(err)
-	w.namespace, err = started.Namespace(t.Context(), "allocator")
-	w.must(err)
-	w.games, err = started.Namespace(t.Context(), "games")
-	w.must(err)
-	return w
-}
-
-func (w *trustWorld) must(errs ...error) {
-	w.Helper()
-	if err := errors.Join(errs...); err != nil {
-		w.Fatal(err)
-	}
-}
-
-// replica starts one more; it has not looked at the Secret yet.
-func (w *trustWorld) replica() app.OwnCertificate {
-	w.Helper()
-	r, err := app.NewOwnCertificate(kubetrust.NewSecret(w.kube, w.namespace, tlsSecret), []string{"127.0.0.1"},
-		func() time.Time { return w.now }, slog.New(slog.NewTextHandler(&w.log, nil)))
-	w.must(err)
-	return r
-}
-
-// keep lets a replica look until it did not lose a race.
-func (w *trustWorld) keep(r app.OwnCertificate) {
-	w.Helper()
-	err := r.Keep(w.Context())
-	for errors.Is(err, kubetrust.ErrConflict) {
-		err = r.Keep(w.Context())
-	}
-	w.must(err)
-}
-
-func (w *trustWorld) store() trust.Store {
-	w.Helper()
-	s, _, err := kubetrust.NewSecret(w.kube, w.namespace, tlsSecret).Read(w.Context())
-	w.must(err)
-	return s
-}
-
-// handed is what callers in a namespace are given to trust.
-func (w *trustWorld) handed(namespace string) string {
-	w.Helper()
-	c, err := w.kube.CoreV1().ConfigMaps(namespace).Get(w.Context(), kubetrust.ConfigMap, metav1.GetOptions{})
-	w.must(err)
-	return c.Data[kubetrust.Certificates]
-}
-
-// server serves as a replica does.
-func (w *trustWorld) server(r app.OwnCertificate) *httptest.Server {
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(a http.ResponseWriter, _ *http.Request) { a.WriteHeader(http.StatusNoContent) }))
-	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
-	s.Listener = tls.NewListener(s.Listener, r.TLS()) // StartTLS would serve a certificate of its own
-	s.Start()
-	s.URL = strings.Replace(s.URL, "http:", "https:", 1)
-	w.Cleanup(s.Close)
-	return s
-}
 
 // TestReplicasThatStartAtOnceShareOneAuthority starts many without a Secret.
 func TestReplicasThatStartAtOnceShareOneAuthority(t *testing.T) {
 	w := newTrustWorld(t)
-	var all sync.WaitGroup
 	replicas := make([]app.OwnCertificate, 8)
 	for i := range replicas {
 		replicas[i] = w.replica()
@@ -143,23 +26,7 @@ func TestReplicasThatStartAtOnceShareOneAuthority(t *testing.T) {
 			t.Error("a replica is ready with what nobody trusts")
 		}
 	}
-	lost := make(chan struct{}, 100)
-	for _, r := range replicas {
-		all.Go(func() {
-			for {
-				err := r.Keep(t.Context())
-				if !errors.Is(err, kubetrust.ErrConflict) {
-					if err != nil {
-						t.Error(err)
-					}
-					return
-				}
-				lost <- struct{}{}
-			}
-		})
-	}
-	all.Wait()
-	t.Logf("%d races were lost", len(lost))
+	w.keepAtOnce(replicas)
 	serving := string(w.store().Serving.Certificate)
 	if n := replicas[0].HandOn(t.Context(), w.kube, w.namespace, []string{w.games}); n != 0 {
 		t.Fatalf("%d namespaces are behind: %s", n, &w.log)
@@ -179,31 +46,31 @@ func TestReplicasThatStartAtOnceShareOneAuthority(t *testing.T) {
 	w.must(caller.call(w.server(restarted)))
 }
 
-// caller is an agent's client: it reads its file of certificates for each connection.
-type caller struct {
-	w    *trustWorld
-	file string
-}
-
-func (w *trustWorld) caller(bundle string) *caller {
-	c := &caller{w, filepath.Join(w.TempDir(), "ca.crt")}
-	c.brought(bundle)
-	return c
-}
-
-// brought is what a kubelet does with a changed ConfigMap.
-func (c *caller) brought(bundle string) {
-	c.w.Helper()
-	c.w.must(os.WriteFile(c.file, []byte(bundle), 0o600))
-}
-
-// call renews a claim once, by a new connection.
-func (c *caller) call(s *httptest.Server) error {
-	one, err := client.New(client.Config{URL: s.URL, CAFile: c.file})
-	if err != nil {
-		return err
+// TestReplicasThatRenewAtOnceServeTheSame has all of them find the same certificate
+// near its end.
+func TestReplicasThatRenewAtOnceServeTheSame(t *testing.T) {
+	w := newTrustWorld(t)
+	replicas := make([]app.OwnCertificate, 8)
+	for i := range replicas {
+		replicas[i] = w.replica()
 	}
-	return one.Finish(c.w.Context(), "games", "game-0", "claim", nil)
+	w.keepAtOnce(replicas)
+	for range 5 {
+		before := w.store()
+		w.now = w.now.Add(trust.ServingLife * 3 / 4)
+		w.keepAtOnce(replicas)
+		after := w.store()
+		if string(after.Serving.Certificate) == string(before.Serving.Certificate) || string(after.Authority.Certificate) != string(before.Authority.Certificate) {
+			t.Fatalf("not the certificate alone was renewed: %s", &w.log)
+		}
+		want, err := tls.X509KeyPair(after.Serving.Certificate, after.Serving.Key)
+		w.must(err)
+		for _, r := range replicas {
+			if got, err := r.TLS().GetCertificate(nil); err != nil || !got.Leaf.Equal(want.Leaf) {
+				t.Errorf("a replica serves what is not in the secret, %v", err)
+			}
+		}
+	}
 }
 
 // TestARotationBreaksNobody exchanges the authority by the clock alone, while an

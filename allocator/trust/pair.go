@@ -57,18 +57,15 @@ func newAuthority(now time.Time) (Pair, error) {
 	return create(template, nil, nil, now)
 }
 
-// sign makes a certificate for names that does not outlive its authority.
+// sign makes a certificate for names. Its authority is exchanged long before either
+// ends.
 func sign(authority Pair, names []string, now time.Time) (Pair, error) {
 	by, err := tls.X509KeyPair(authority.Certificate, authority.Key)
 	if err != nil {
 		return Pair{}, fmt.Errorf("reading the authority: %w", err)
 	}
-	ends := now.Add(ServingLife)
-	if by.Leaf.NotAfter.Before(ends) {
-		ends = by.Leaf.NotAfter
-	}
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: "portlease-allocator"}, NotAfter: ends, BasicConstraintsValid: true,
+		Subject: pkix.Name{CommonName: "portlease-allocator"}, NotAfter: now.Add(ServingLife), BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	for _, name := range names {

@@ -104,7 +104,7 @@ func (s Store) staleServing(names []string, now time.Time) string {
 			return "it is not for " + name
 		}
 	}
-	if due(leaf, now) && !leaf.NotAfter.Equal(authority.NotAfter) {
+	if due(leaf, now) {
 		return "it ends " + leaf.NotAfter.UTC().Format(time.DateOnly)
 	}
 	return ""

@@ -1,11 +1,13 @@
 package chart_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,9 +16,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/e2e/chart"
 )
 
@@ -48,7 +52,7 @@ func newRelease(t *testing.T) *release {
 		if !t.Failed() {
 			return // each test uninstalls
 		}
-		if _, err := r.helm.Run(t.Context(), "uninstall", chart.Release, "--namespace", r.namespace, "--no-hooks"); err != nil {
+		if _, err := r.helm.Run(context.WithoutCancel(t.Context()), "uninstall", chart.Release, "--namespace", r.namespace, "--no-hooks"); err != nil {
 			t.Log(err)
 		}
 	})
@@ -106,24 +110,6 @@ func (r *release) lease(name, state string) {
 	must(r.T, err)
 }
 
-// becomes sets the state of a lease.
-func (r *release) becomes(name, state string) {
-	r.Helper()
-	leases := r.admin.CoordinationV1().Leases(r.namespace)
-	l, err := leases.Get(r.Context(), name, metav1.GetOptions{})
-	must(r.T, err)
-	l.Labels["portlease.dev/state"] = state
-	_, err = leases.Update(r.Context(), l, metav1.UpdateOptions{})
-	must(r.T, err)
-}
-
-// asked is what a pre-delete hook is told, without making anything.
-func (r *release) asked() error {
-	m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "portlease-uninstall"}}
-	_, err := r.admin.CoreV1().ConfigMaps(r.namespace).Create(r.Context(), m, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	return err
-}
-
 // eventually polls until there is no error.
 func (r *release) eventually(what string, condition func() error) {
 	r.Helper()
@@ -143,15 +129,24 @@ func (r *release) eventually(what string, condition func() error) {
 	}
 }
 
-// heeds waits until the policies know of a held port, or of none.
-func (r *release) heeds(held bool) {
+// heeds waits until the policy keeps a lease, as it does some moments after it was
+// installed.
+func (r *release) heeds(lease string) {
 	r.Helper()
-	r.eventually(fmt.Sprintf("the policy to say that a port is held: %v", held), func() error {
-		if err := r.asked(); held != apierrors.IsForbidden(err) {
-			return fmt.Errorf("it says %w", errors.Join(err, errors.New("")))
+	r.eventually("the policy to hold", func() error {
+		err := r.admin.CoordinationV1().Leases(r.namespace).Delete(r.Context(), lease, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
+		if !apierrors.IsForbidden(err) {
+			return errors.Join(errors.New("it is let through"), err)
 		}
 		return nil
 	})
+}
+
+// held is what the allocator does while ports are held, and when none is.
+func (r *release) held(held bool) {
+	r.Helper()
+	allocator := r.as("system:serviceaccount:" + r.namespace + ":portlease-allocator")
+	must(r.T, kubelease.MarkHeld(r.Context(), allocator, r.namespace, held))
 }
 
 // there counts the objects of the chart in the cluster, by their label.
@@ -228,74 +223,69 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 	}
 }
 
-// TestUninstallWhilePortsAreHeld is refused with words, removes nothing, and can be
-// insisted on.
+// TestUninstallWhilePortsAreHeld is refused with words, removes nothing, leaves the
+// release as it was for Helm, and can be insisted on.
 func TestUninstallWhilePortsAreHeld(t *testing.T) {
 	r := newRelease(t)
 	installed := r.there()
-	for _, state := range []string{"free", "cooldown", "blocked"} {
-		r.lease(state, state)
-	}
-	for _, state := range []string{"claimed", "bound", "releasing"} {
-		r.lease("game", state)
-		r.heeds(true)
+	r.held(true)
+	r.heeds(kubelease.HeldLease)
+	for range 2 {
 		_, err := r.run("uninstall")
-		for _, word := range []string{"ports are held", "lease game", "End the game servers first", "helm uninstall --no-hooks"} {
+		for _, word := range []string{"ports are held", "End the game servers first", "helm uninstall --no-hooks " + chart.Release + " -n " + r.namespace} {
 			if err == nil || !strings.Contains(err.Error(), word) {
-				t.Errorf("with a port that is %s: %v; want %q", state, err, word)
+				t.Errorf("uninstalling gives %v; want %q", err, word)
 			}
 		}
-		if left := r.there(); len(left) != len(installed) {
+		if left := r.there(); !slices.Equal(left, installed) {
 			t.Errorf("%v were there, and %v are", installed, left)
 		}
-		r.becomes("game", "free")
-		r.heeds(false)
-		must(t, r.admin.CoordinationV1().Leases(r.namespace).Delete(t.Context(), "game", metav1.DeleteOptions{}))
+		if s := r.status(); s != "deployed" {
+			t.Errorf("Helm takes the release for %s", s)
+		}
+		r.must(r.run("upgrade", chart.Folder(), "--values", r.values))
 	}
-	if s := r.status(); s != "deployed" {
-		t.Errorf("Helm takes the release for %s", s)
+	r.held(false)
+	r.must(r.run("uninstall"))
+	if left := r.there(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
-	r.lease("game", "bound")
-	r.heeds(true)
-	r.must(r.run("upgrade", chart.Folder(), "--values", r.values))
+	_, err := r.admin.CoordinationV1().Leases(r.namespace).Get(t.Context(), kubelease.HeldLease, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		t.Errorf("what Helm asked with is left behind: %v", err)
+	}
 
-	err := r.admin.CoreV1().Namespaces().Delete(t.Context(), r.namespace, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
-	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "kubectl annotate namespace "+r.namespace+" portlease.dev/abandon=true") {
-		t.Errorf("the namespace is deleted: %v", err)
+	// Once more in the same cluster, which knows the policies of before.
+	r.must(r.run("install", chart.Folder(), "--values", r.values))
+	r.held(true)
+	r.heeds(kubelease.HeldLease)
+	if _, err := r.run("uninstall"); err == nil || !strings.Contains(err.Error(), "ports are held") {
+		t.Errorf("after it was installed anew: %v", err)
 	}
-	must(t, r.admin.CoreV1().Namespaces().Delete(t.Context(), r.games, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}))
-	n, err := r.admin.CoreV1().Namespaces().Get(t.Context(), r.namespace, metav1.GetOptions{})
-	must(t, err)
-	n.Annotations = map[string]string{"portlease.dev/abandon": "true"}
-	_, err = r.admin.CoreV1().Namespaces().Update(t.Context(), n, metav1.UpdateOptions{})
-	must(t, err, r.admin.CoreV1().Namespaces().Delete(t.Context(), r.namespace, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}))
-
 	r.must(r.run("uninstall", "--no-hooks"))
 	if left := r.there(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
 
-// TestThousandsOfLeases: the answer is as short and as quick.
-func TestThousandsOfLeases(t *testing.T) {
+// TestTheNamespaceStaysWithTheRelease looks who may delete it, and those of games.
+func TestTheNamespaceStaysWithTheRelease(t *testing.T) {
 	r := newRelease(t)
-	const many = 2500
-	for i := range many {
-		r.lease(fmt.Sprintf("free-%d", i), "free")
+	remove := func(namespace string) error {
+		return r.admin.CoreV1().Namespaces().Delete(t.Context(), namespace, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
 	}
-	r.lease("held", "bound")
-	r.heeds(true)
-	start := time.Now()
-	err := r.asked()
-	t.Logf("one of %d: %v after %v", many, err, time.Since(start))
-	for i := range many {
-		r.becomes(fmt.Sprintf("free-%d", i), "bound")
+	r.eventually("the policy to hold", func() error {
+		if err := remove(r.namespace); !apierrors.IsForbidden(err) {
+			return errors.Join(errors.New("it is let through"), err)
+		}
+		return nil
+	})
+	want := "kubectl annotate namespace " + r.namespace + " portlease.dev/abandon=true"
+	if err := remove(r.namespace); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("it says %v; want %q", err, want)
 	}
-	start = time.Now()
-	err = r.asked()
-	t.Logf("all of %d: %d bytes after %v", many, len(err.Error()), time.Since(start))
-	if !apierrors.IsForbidden(err) || len(err.Error()) > 2000 || time.Since(start) > 10*time.Second {
-		t.Errorf("with %d held ports it takes %v to say %d bytes", many, time.Since(start), len(err.Error()))
-	}
-	r.must(r.run("uninstall", "--no-hooks"))
+	must(t, remove(r.games))
+	_, err := r.admin.CoreV1().Namespaces().Patch(t.Context(), r.namespace, types.MergePatchType, []byte(`{"metadata":{"annotations":{"portlease.dev/abandon":"true"}}}`), metav1.PatchOptions{})
+	must(t, err, remove(r.namespace))
+	r.must(r.run("uninstall"))
 }

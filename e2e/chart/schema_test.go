@@ -95,7 +95,7 @@ func TestEverySettingIsInTheSchema(t *testing.T) {
 		"pools", "namespace", "identity", "kubeconfig",
 	}
 	schema := values(t, filepath.Join(chart.Folder(), "values.schema.json"))
-	var settings any = schema["properties"]
+	settings := schema["properties"]
 	for _, key := range []string{"allocator", "properties", "settings", "properties"} {
 		settings = settings.(map[string]any)[key]
 	}

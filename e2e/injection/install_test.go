@@ -3,6 +3,7 @@ package injection_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,10 +63,25 @@ func TestAnOldClusterThenANewOne(t *testing.T) {
 	}
 }
 
+// TestAutoAsksTheCluster renders with Helm as it installs, which looks at what the API
+// server has.
+func TestAutoAsksTheCluster(t *testing.T) {
+	folder := t.TempDir()
+	kubeconfig := filepath.Join(folder, "kubeconfig")
+	must(t, cluster.Kubeconfig(kubeconfig, cluster.AdminConfig()))
+	helm, err := chart.Build(t.Context(), os.Stderr, folder, kubeconfig)
+	must(t, err)
+	out, err := helm.Run(t.Context(), "install", chart.Release, chart.Folder(), "--namespace", chart.Namespace, "--dry-run=server", "--take-ownership",
+		"--values", filepath.Join(root, "e2e/chart/testdata/plain.values.yaml"))
+	if err != nil || !strings.Contains(out, "\nkind: MutatingAdmissionPolicy\n") {
+		t.Errorf("got %v and\n%s", err, out)
+	}
+}
+
 func TestSwitchedOff(t *testing.T) {
 	helm, err := chart.Build(t.Context(), os.Stderr, t.TempDir(), "")
 	must(t, err)
-	out, err := helm.Render(t.Context(), root+"/e2e/chart/testdata/plain.values.yaml", "--api-versions", policies, "--set", "injection.enabled=false")
+	out, err := helm.Render(t.Context(), filepath.Join(root, "e2e/chart/testdata/plain.values.yaml"), "--api-versions", policies, "--set", "injection.enabled=false")
 	if err != nil || strings.Contains(out, "portlease-injection") {
 		t.Errorf("got %v and\n%s", err, out)
 	}
@@ -87,10 +103,15 @@ func TestTheRestrictedLevelHolds(t *testing.T) {
 			t.Errorf("%s has no agent", path)
 		}
 	}
-	// The level is on: what the examples' games say themselves is needed.
-	bare := game("bare")
-	if _, err := admin.CoreV1().Pods(space).Create(t.Context(), bare, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), `violates PodSecurity "restricted:latest"`) ||
-		strings.Contains(err.Error(), `"`+agentName+`"`) {
+	// The agent needs nothing that the pod says for all its containers.
+	alone := game("alone")
+	alone.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{
+		RunAsNonRoot: new(true), AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	create(t, space, alone)
+	// The level is on.
+	if _, err := admin.CoreV1().Pods(space).Create(t.Context(), game("bare"), metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), `violates PodSecurity "restricted:latest"`) {
 		t.Errorf("a game that says nothing: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package pages_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -92,6 +93,28 @@ func TestTheExamplesAreTaken(t *testing.T) {
 		if err := cluster.Apply(t.Context(), []byte(strings.Replace(string(text), "namespace: games\n", "namespace: "+namespace+"\n", 1))); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+var annotation = regexp.MustCompile(`portlease\.dev/[a-z]+`)
+
+// TestThePageHasTheAnnotations holds its first table to those that the chart reads.
+func TestThePageHasTheAnnotations(t *testing.T) {
+	_, rest, _ := strings.Cut(read(t, "docs/sidecar.md"), "\n| annotation | says |\n")
+	table, _, _ := strings.Cut(rest, "\n\n")
+	named := map[string]bool{"portlease.dev/inject": true} // a label
+	for line := range strings.Lines(table) {
+		named[annotation.FindString(line)] = true
+	}
+	delete(named, "") // the rule under the heading
+	there := make(map[string]bool)
+	for _, path := range []string{"_agent.tpl", "injection.yaml"} {
+		for _, name := range annotation.FindAllString(read(t, "deploy/chart/templates/"+path), -1) {
+			there[name] = true
+		}
+	}
+	if !maps.Equal(named, there) {
+		t.Errorf("the page names %v, the chart reads %v", named, there)
 	}
 }
 

@@ -1,0 +1,38 @@
+package rig_test
+
+import (
+	"errors"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portlease/portlease/allocator/kubelease"
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// TestTheMarkIsThereWhilePortsAreHeld, because the chart's policies go by it; also
+// after somebody else has become leader.
+func TestTheMarkIsThereWhilePortsAreHeld(t *testing.T) {
+	r := start(t, rig.Config{Replicas: 2})
+	ctx := t.Context()
+	leases := r.Admin.CoordinationV1().Leases(r.Namespace)
+	there := func() error {
+		_, err := leases.Get(ctx, kubelease.HeldLease, metav1.GetOptions{})
+		return err
+	}
+	gone := func() error {
+		if err := there(); !apierrors.IsNotFound(err) {
+			return errors.Join(errors.New("it is there"), err)
+		}
+		return nil
+	}
+	must(t, rig.Eventually(ctx, "no mark while nobody holds a port", gone))
+	p := newPod(t, r, "held", "game=7777/UDP")
+	must(t, p.WaitBound(ctx), rig.Eventually(ctx, "the mark", there))
+	must(t, leases.Delete(ctx, kubelease.HeldLease, metav1.DeleteOptions{}), r.Replicas[0].Stop(ctx), r.Replicas[1].Stop(ctx))
+	must(t, r.Replicas[0].Start(ctx), r.Replicas[1].Start(ctx), r.Replicas[0].WaitReady(ctx), r.Replicas[1].WaitReady(ctx))
+	must(t, rig.Eventually(ctx, "the mark by a new leader", there))
+	must(t, p.Terminate(ctx), rig.Eventually(ctx, "no mark after the port was given back", gone))
+	check(t, r)
+}
