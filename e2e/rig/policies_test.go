@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,6 +107,22 @@ func livesUnderPolicies(t *testing.T, agents string, switches elbemu.Switches, u
 			t.Errorf("refused: %s", c.Outcome.Message)
 		}
 	}
+}
+
+// TestCheck: the program itself says by its exit code whether it could run where it
+// runs, and no more than where it could.
+func TestCheck(t *testing.T) {
+	r := start(t, rig.Config{AgentPolicy: policies.AgentPodIdentity})
+	table, code, err := r.Replicas[0].Check(t.Context())
+	must(t, err)
+	if code != 0 || !strings.Contains(table, r.Ledger) || strings.Contains(table, "wrong") {
+		t.Errorf("exit code %d:\n%s", code, table)
+	}
+	must(t, r.SetPools("pools: []\n"))
+	if table, code, err = r.Replicas[0].Check(t.Context()); code != 1 || err != nil || !strings.Contains(table, "no pools") {
+		t.Errorf("exit code %d, %v:\n%s", code, err, table)
+	}
+	must(t, r.SetPools(r.PoolText(r.LoadBalancerARNs, r.Pool)))
 }
 
 func deleteListener(ctx context.Context, r *rig.Rig, arn string) error {

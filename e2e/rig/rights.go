@@ -2,7 +2,9 @@ package rig
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os/exec"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -54,3 +56,15 @@ func (p *Pod) AccessKey() string { return accessKey(p.UID) }
 
 // AccessKey is what the replica calls AWS with.
 func (a *Replica) AccessKey() string { return accessKey(a.name) }
+
+// Check runs the program's own check with the replica's settings and rights, and
+// gives its table and exit code.
+func (a *Replica) Check(ctx context.Context) (table string, code int, err error) {
+	cmd := exec.CommandContext(ctx, a.rig.programs.allocator, append([]string{"check"}, a.flags...)...)
+	cmd.Env = awsEnvironment(a.aws, a.AccessKey())
+	out, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return string(out), exit.ExitCode(), nil
+	}
+	return string(out), 0, err
+}

@@ -63,9 +63,12 @@ func TestAddressesAreTheElasticIPs(t *testing.T) {
 }
 
 func TestListenerLimit(t *testing.T) {
-	a := newAccount(t, elbemu.Config{Quotas: elbemu.Quotas{Listeners: 17}})
+	a := newAccount(t, elbemu.Config{Quotas: elbemu.Quotas{Listeners: 17, TargetGroups: 19}})
 	if n := must[int](t)(a.ListenerLimit(t.Context())); n != 17 {
 		t.Errorf("limit is %d", n)
+	}
+	if l := must[elb.Limits](t)(a.Limits(t.Context())); l.TargetGroups != 19 {
+		t.Errorf("limits are %+v", l)
 	}
 }
 
