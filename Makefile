@@ -33,6 +33,7 @@ test: assets ## run all tests on a real API server and emulated load balancers
 	@# One goroutine at a time runs in the simulation: the race detector would find little, for five times the time.
 	go test -shuffle=on -timeout 30m ./e2e/sim
 	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m $$(go list ./... | grep -v /e2e/sim$$)
+	$(NESTED) go test -C e2e/terraform ./...
 
 .PHONY: assets
 assets: # etcd and kube-apiserver, built once outside of any test's time limit
@@ -87,6 +88,13 @@ fuzz: ## run every fuzz target for FUZZ (20s)
 	  go test -list '^Fuzz' "$$package" | grep '^Fuzz' | while read -r target; do \
 	    echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) "$$package" || exit 1; \
 	  done || exit 1; done
+
+.PHONY: terraform
+terraform: ## format, validate and plan deploy/terraform; needs terraform, PLUGINS=folder without a registry
+	terraform fmt -check -recursive deploy/terraform
+	rm -rf $(CACHE)/terraform && mkdir -p $(CACHE)/terraform && cp -r deploy/iam deploy/terraform $(CACHE)/terraform
+	cd $(CACHE)/terraform/terraform && terraform init -input=false -backend=false $(if $(PLUGINS),-plugin-dir=$(PLUGINS)) && \
+	  terraform validate && terraform test
 
 .PHONY: tools
 tools: # linters, at the versions that e2e/tools/go.mod pins

@@ -173,11 +173,6 @@ func everybody(refusal string) map[string]string {
 	return map[string]string{"POD": refusal, "IRSA": refusal, "JANITOR": refusal}
 }
 
-// agents are refused alike, and the janitor otherwise.
-func agents(refusal, janitors string) map[string]string {
-	return map[string]string{"POD": refusal, "IRSA": refusal, "JANITOR": janitors}
-}
-
 // making is the attempt to make a target group with tags that are not this
 // pod's. IRSA does not know which pod calls.
 func making(name string, changed map[string]string, irsa bool) attempt {

@@ -153,7 +153,7 @@ func TestProcess(t *testing.T) {
 		t.Fatalf("%v: %s", err, &log)
 	}
 	for text, in := range map[string]string{
-		"subnet-1": string(rest), "of which AKIDFIRST has a policy": string(rest), "aws elbv2 create-load-balancer": string(rest), endpoint: string(rest),
+		"subnet-1": string(rest), "any credentials, 1 of them with a policy": string(rest), "aws elbv2 create-load-balancer": string(rest), endpoint: string(rest),
 		"action=CreateLoadBalancer status=200": log.String(), "elbemu stopped": log.String(),
 	} {
 		if !strings.Contains(in, text) {

@@ -111,8 +111,8 @@ func greet(out io.Writer, endpoint string, o options) {
 		subnet = subnets[0].ID
 	}
 	restricted := ""
-	for _, r := range o.principals {
-		restricted += ", of which " + r.key + " has a policy"
+	if n := len(o.principals); n > 0 {
+		restricted = fmt.Sprintf(", %d of them with a policy", n)
 	}
 	fmt.Fprintf(out, `
 Use it with any AWS SDK or command line, and any credentials%s:
