@@ -54,8 +54,8 @@ func (r *Report) AWS(ctx context.Context, client AWS, pools []poolfile.Pool, led
 	r.health(ctx, client, groups, states)
 	r.deletions()
 	r.balancers(ctx, client, states)
-	handedOut := r.capacity(stock)
-	if groupsErr == nil && limits.TargetGroups > 0 {
+	handedOut := r.capacity(stock, limits.Targets)
+	if groupsErr == nil {
 		r.targetGroups(groups, limits.TargetGroups, handedOut)
 	}
 }

@@ -2,6 +2,8 @@ package preflight
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/portlease/portlease/allocator/claim"
@@ -57,8 +59,9 @@ func (r *Report) addresses(found []elb.LoadBalancer) {
 
 // capacity compares what pools list with what load balancers can have, and gives
 // how many ports can be handed out.
-func (r *Report) capacity(stock *inventory.Inventory) int {
+func (r *Report) capacity(stock *inventory.Inventory, targets int) int {
 	all := 0
+	ports := make(map[string]int) // of each load balancer, in all pools
 	for _, name := range stock.Names() {
 		what := "ports of pool " + name
 		pool, _ := stock.Pool(name)
@@ -66,6 +69,7 @@ func (r *Report) capacity(stock *inventory.Inventory) int {
 		for _, lb := range pool.LoadBalancers {
 			l, u := portsOf(lb)
 			listed, usable = listed+l, usable+u
+			ports[lb.ARN] += u
 		}
 		all += usable
 		switch {
@@ -77,7 +81,26 @@ func (r *Report) capacity(stock *inventory.Inventory) int {
 			r.add(what, OK, "%d can be handed out", usable)
 		}
 	}
+	r.targets(ports, targets)
 	return all
+}
+
+// targets compares the ports of each load balancer, each of which is a target,
+// with how many of those it may have; a limit of 0 is not known.
+func (r *Report) targets(ports map[string]int, limit int) {
+	const what = "targets of "
+	if limit == 0 {
+		r.add(what+"load balancers", NotChecked, "because AWS does not name the limit targets-per-network-load-balancer")
+		return
+	}
+	limit = min(limit, targetsCrossZone)
+	for _, arn := range slices.Sorted(maps.Keys(ports)) {
+		if ports[arn] > limit {
+			r.add(what+short(arn), Warning, "%d may be needed, of %d: have the quota L-EEF1AD04 raised, or list fewer ports", ports[arn], limit)
+			continue
+		}
+		r.add(what+short(arn), OK, "%d may be needed, of %d", ports[arn], limit)
+	}
 }
 
 // portsOf is how many ports a pool lists on a load balancer, and how many of them
@@ -92,12 +115,17 @@ func portsOf(lb claim.LoadBalancer) (listed, usable int) {
 			}
 		}
 	}
-	return listed, max(0, min(free, lb.Limit-len(lb.Seen), targetsCrossZone))
+	return listed, max(0, min(free, lb.Limit-len(lb.Seen)))
 }
 
-// targetGroups compares the account's quota with a target group for each port.
+// targetGroups compares the account's quota with a target group for each port; a
+// limit of 0 is not known.
 func (r *Report) targetGroups(groups []elb.TargetGroup, limit, ports int) {
 	const what = "target groups for all ports"
+	if limit == 0 {
+		r.add(what, NotChecked, "because AWS does not name the limit target-groups")
+		return
+	}
 	if need := len(groups) + ports; need > limit {
 		r.add(what, Warning, "%d are there and %d more may be needed, of %d: have the quota L-B22855CB raised to %d at least, or the last pods will wait", len(groups), ports, limit, need)
 		return

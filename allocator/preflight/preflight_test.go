@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -121,6 +124,10 @@ func TestEachRow(t *testing.T) {
 			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000]\n")
 			p.listener(30000)
 		}, want: row{"wrong", "ports of pool default", "no port to hand out"}, fails: true},
+		"few targets": {emulator: func(c *elbemu.Config) { c.Quotas.TargetsPerLoadBalancer = 9 }, want: row{"warning", "targets of games-1", "10 may be needed, of 9"}},
+		"few targets with cross-zone": {emulator: func(c *elbemu.Config) { c.Quotas.Listeners = 600 }, change: func(p *place) {
+			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000-30599]\n")
+		}, want: row{"warning", "targets of games-1", "600 may be needed, of 500"}},
 		"few target groups": {emulator: func(c *elbemu.Config) { c.Quotas.TargetGroups = 9 }, want: row{"warning", "target groups for all ports", "raised to 10"}},
 	}
 	for what, action := range map[string]string{
@@ -191,5 +198,25 @@ func TestCutOff(t *testing.T) {
 	must(t, broken.Close())
 	if err := app.Check(context.Background(), p.config, app.Doors{Kube: p.kube, AWS: &p.aws}, reader); err == nil || errors.Is(err, app.ErrCheck) {
 		t.Errorf("it says %v", err)
+	}
+}
+
+// TestLimitsThatAWSDoesNotName are not checked, and keep nobody from installing.
+func TestLimitsThatAWSDoesNotName(t *testing.T) {
+	p := newPlace(t, kubepod.Right{}, nil)
+	named := regexp.MustCompile(`<member><Name>target[a-z-]*</Name><Max>[0-9]*</Max></member>`)
+	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := httptest.NewRecorder()
+		p.emulator.ServeHTTP(answer, r)
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(named.ReplaceAll(answer.Body.Bytes(), nil)) // the client's own error says that it is gone
+	}))
+	defer silent.Close()
+	p.aws.BaseEndpoint = &silent.URL
+	rows, failed := p.check()
+	for _, what := range []string{"targets of load balancers", "target groups for all ports"} {
+		if failed || !slices.ContainsFunc(rows, func(r row) bool { return r.state == "not checked" && r.what == what }) {
+			t.Errorf("failed is %v and %s is not unchecked: %+v", failed, what, rows)
+		}
 	}
 }

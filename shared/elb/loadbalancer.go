@@ -28,6 +28,7 @@ const crossZone = "load_balancing.cross_zone.enabled"
 const (
 	listenersQuota    = "listeners-per-network-load-balancer"
 	targetGroupsQuota = "target-groups"
+	targetsQuota      = "targets-per-network-load-balancer"
 )
 
 // LoadBalancer is one load balancer as AWS knows it.
@@ -156,8 +157,9 @@ func (c *Client) ListenerLimit(ctx context.Context) (int, error) {
 type Limits struct {
 	// Listeners of one network load balancer.
 	Listeners int
-	// TargetGroups of the region, those of application load balancers included.
-	TargetGroups int
+	// TargetGroups of the region, those of application load balancers included, and
+	// Targets of one network load balancer; 0 if AWS does not name it.
+	TargetGroups, Targets int
 }
 
 // Limits reads the account's limits, page by page.
@@ -175,14 +177,18 @@ func (c *Client) Limits(ctx context.Context) (Limits, error) {
 		return Limits{}, err
 	}
 	var l Limits
-	for name, into := range map[string]*int{listenersQuota: &l.Listeners, targetGroupsQuota: &l.TargetGroups} {
-		i := slices.IndexFunc(all, func(one types.Limit) bool { return aws.ToString(one.Name) == name })
-		if i < 0 {
-			return Limits{}, fmt.Errorf("%s: the answer does not name %s", doing, name)
+	into := map[string]*int{listenersQuota: &l.Listeners, targetGroupsQuota: &l.TargetGroups, targetsQuota: &l.Targets}
+	for _, limit := range all {
+		name := aws.ToString(limit.Name)
+		if into[name] == nil {
+			continue
 		}
-		if *into, err = strconv.Atoi(aws.ToString(all[i].Max)); err != nil {
-			return Limits{}, fmt.Errorf("%s: %s is %q: %w", doing, name, aws.ToString(all[i].Max), err)
+		if *into[name], err = strconv.Atoi(aws.ToString(limit.Max)); err != nil {
+			return Limits{}, fmt.Errorf("%s: %s is %q: %w", doing, name, aws.ToString(limit.Max), err)
 		}
+	}
+	if l.Listeners == 0 {
+		return Limits{}, fmt.Errorf("%s: the answer does not name %s", doing, listenersQuota)
 	}
 	return l, nil
 }
