@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 )
 
@@ -28,8 +27,11 @@ type Values struct {
 
 // Read gives a policy with its placeholders filled in.
 func Read(file string, v Values) ([]byte, error) {
-	_, here, _, _ := runtime.Caller(0)
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(here), "..", "..", "deploy", "iam", file))
+	folder, err := deployed()
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(filepath.Join(folder, file))
 	if err != nil {
 		return nil, fmt.Errorf("reading a policy: %w", err)
 	}
@@ -37,6 +39,24 @@ func Read(file string, v Values) ([]byte, error) {
 		"<partition>", v.Partition, "<region>", v.Region, "<account>", v.Account, "<ledger>", v.Ledger, "<namespace>", v.Namespace,
 	).Replace(string(text))
 	return []byte(filled), nil
+}
+
+// deployed finds deploy/iam above the working folder, so that a test in a copy of
+// the tree reads the copy.
+func deployed() (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding deploy/iam: %w", err)
+	}
+	for at := start; ; at = filepath.Dir(at) {
+		folder := filepath.Join(at, "deploy", "iam")
+		if _, err := os.Stat(folder); err == nil {
+			return folder, nil
+		}
+		if at == filepath.Dir(at) {
+			return "", fmt.Errorf("there is no deploy/iam above %s", start)
+		}
+	}
 }
 
 // SessionTags are what EKS Pod Identity tags a pod's session with, as far as

@@ -24,6 +24,7 @@ import (
 // every way in which AWS might ask them that nobody has verified: nothing is
 // refused, and nothing that they allow is unused.
 func TestPolicies(t *testing.T) {
+	t.Parallel()
 	for _, agents := range []string{policies.AgentPodIdentity, policies.AgentIRSA} {
 		t.Run(agents, func(t *testing.T) {
 			used := map[string]map[iam.Use]bool{agents: {}, policies.Janitor: {}}
@@ -112,6 +113,7 @@ func livesUnderPolicies(t *testing.T, agents string, switches elbemu.Switches, u
 // TestCheck: the program itself says by its exit code whether it could run where it
 // runs, and no more than where it could.
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	r := start(t, rig.Config{AgentPolicy: policies.AgentPodIdentity})
 	table, code, err := r.Replicas[0].Check(t.Context())
 	must(t, err)
