@@ -59,15 +59,23 @@ data "aws_vpc" "this" {
   id = var.vpc_id
 }
 
+# Pods are often in a second CIDR of the VPC.
+locals {
+  to_vpc = length(var.pod_security_group_ids) > 0 ? {} : {
+    for pair in setproduct(keys(local.in_pods), [for a in data.aws_vpc.this.cidr_block_associations : a.cidr_block]) :
+    "${pair[0]} ${pair[1]}" => merge(local.in_pods[pair[0]], { cidr = pair[1] })
+  }
+}
+
 resource "aws_vpc_security_group_egress_rule" "vpc" {
-  for_each = length(var.pod_security_group_ids) == 0 ? local.in_pods : {}
+  for_each = local.to_vpc
 
   security_group_id = aws_security_group.balancers.id
   description       = "pods"
   ip_protocol       = each.value.protocol
   from_port         = each.value.from
   to_port           = each.value.to
-  cidr_ipv4         = data.aws_vpc.this.cidr_block
+  cidr_ipv4         = each.value.cidr
   tags              = var.tags
 }
 

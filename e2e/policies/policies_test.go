@@ -7,6 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/e2e/elbemu/iam"
 	"github.com/portlease/portlease/e2e/policies"
@@ -134,6 +138,43 @@ func TestPoliciesFit(t *testing.T) {
 		}
 		if n := len(strings.Join(strings.Fields(string(text)), "")); n > 6144 {
 			t.Errorf("%s has %d characters", file, n)
+		}
+	}
+}
+
+// TestWithoutSessionTags: where they are disabled, agents can change nothing, and
+// not everything.
+func TestWithoutSessionTags(t *testing.T) {
+	policy, err := policies.Read(policies.AgentPodIdentity, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range map[string]func(w town, key string) error{
+		"CreateTargetGroup": func(w town, key string) error {
+			_, err := createGroup(w, key, "pl-new", mine(nil))
+			return err
+		},
+		"CreateListener": func(w town, key string) error {
+			_, err := createListener(w, key, "lb", w.arn["spare group"], 30100, types.ProtocolEnumTcp, mine(nil))
+			return err
+		},
+		"DeleteListener": func(w town, key string) error {
+			_, err := w.client(key).DeleteListener(t.Context(), &elbv2.DeleteListenerInput{ListenerArn: aws.String(w.arn["mine listener"])})
+			return err
+		},
+	} {
+		for _, tagged := range []bool{true, false} {
+			w := newTown(t, elbemu.Switches{})
+			who := elbemu.Principal{Policy: policy}
+			if tagged {
+				who.Tags = policies.SessionTags("games", "mine", "uid-mine")
+			}
+			if err := w.emulator.Restrict("SESSION", who); err != nil {
+				t.Fatal(err)
+			}
+			if err := call(w, "SESSION"); (err == nil) != tagged {
+				t.Errorf("%s, with tags %v: %v", name, tagged, err)
+			}
 		}
 	}
 }

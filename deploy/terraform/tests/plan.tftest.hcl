@@ -11,7 +11,12 @@ mock_provider "aws" {
     defaults = { id = "eu-central-1", name = "eu-central-1" }
   }
   mock_data "aws_vpc" {
-    defaults = { cidr_block = "10.0.0.0/16" }
+    defaults = {
+      cidr_block_associations = [
+        { association_id = "a", cidr_block = "10.0.0.0/16", state = "associated" },
+        { association_id = "b", cidr_block = "100.64.0.0/16", state = "associated" },
+      ]
+    }
   }
   mock_resource "aws_iam_role" {
     defaults = { arn = "arn:aws:iam::123456789012:role/mocked" }
@@ -104,8 +109,8 @@ run "addresses" {
     error_message = "The pool file lists the ports and the protocol."
   }
   assert {
-    condition     = length(aws_vpc_security_group_egress_rule.vpc) == 2 && aws_vpc_security_group_egress_rule.vpc["health"].ip_protocol == "tcp"
-    error_message = "Health checks are TCP for games over UDP, too."
+    condition     = length(aws_vpc_security_group_egress_rule.vpc) == 4 && aws_vpc_security_group_egress_rule.vpc["health 100.64.0.0/16"].ip_protocol == "tcp"
+    error_message = "Health checks are TCP for games over UDP, too, and reach every part of the VPC."
   }
 }
 
