@@ -33,6 +33,7 @@ test: assets ## run all tests on a real API server and emulated load balancers
 	@# One goroutine at a time runs in the simulation: the race detector would find little, for five times the time.
 	go test -shuffle=on -timeout 30m ./e2e/sim
 	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m $$(go list ./... | grep -v /e2e/sim$$)
+	$(NESTED) go test -C e2e/terraform -count=1 ./... # it reads files outside its module, which the test cache does not see
 
 .PHONY: assets
 assets: # etcd, kube-apiserver and Helm, built once outside of any test's time limit
@@ -97,6 +98,13 @@ fuzz: ## run every fuzz target for FUZZ (20s)
 	    echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) "$$package" || exit 1; \
 	  done || exit 1; done
 
+.PHONY: terraform
+terraform: ## format, validate and plan deploy/terraform; needs terraform, PLUGINS=folder without a registry
+	terraform fmt -check -recursive deploy/terraform
+	rm -rf $(CACHE)/terraform && mkdir -p $(CACHE)/terraform && cp -r deploy/iam deploy/terraform $(CACHE)/terraform
+	cd $(CACHE)/terraform/terraform && terraform init -input=false -backend=false $(if $(PLUGINS),-plugin-dir=$(PLUGINS)) && \
+	  terraform validate && terraform test
+
 .PHONY: tools
 tools: # linters, at the versions that e2e/tools/go.mod pins
 	@$(NESTED) go build -C e2e/tools -o $(TOOLS)/ tool
@@ -105,6 +113,7 @@ tools: # linters, at the versions that e2e/tools/go.mod pins
 lint: tools ## run the linters
 	$(TOOLS)/golangci-lint run ./...
 	cd e2e/kubeapi/server && $(NESTED) $(TOOLS)/golangci-lint run ./...
+	cd e2e/terraform && $(NESTED) $(TOOLS)/golangci-lint run ./...
 
 .PHONY: vulncheck
 vulncheck: tools ## look for known vulnerabilities (asks vuln.go.dev)

@@ -20,7 +20,14 @@ import (
 
 func main() { os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr)) }
 
+// checkCommand as first argument asks for a check instead of a run.
+const checkCommand = "check"
+
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	check := len(args) > 0 && args[0] == checkCommand
+	if check {
+		args = args[1:]
+	}
 	c, err := app.Parse(args, getenv, stdout)
 	if errors.Is(err, daemon.ErrHelp) {
 		return 0
@@ -38,6 +45,13 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	klog.SetSlogLogger(log) // client-go logs through klog
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if check {
+		if err := app.Check(ctx, c, app.Doors{}, stdout); err != nil {
+			_, _ = fmt.Fprintln(stderr, "portlease-allocator:", err)
+			return 1
+		}
+		return 0
+	}
 	if err := app.Run(ctx, c, app.Doors{}, log); err != nil {
 		log.Error("allocator failed", "err", err)
 		return 1

@@ -149,13 +149,35 @@ func (p *process) certify() (follow func(context.Context) error, err error) {
 
 // open opens the doors that were not given.
 func (d *Doors) open(ctx context.Context, c Config) error {
-	if d.Kube == nil {
-		found, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
-		if err != nil {
-			return fmt.Errorf("finding the Kubernetes API (give -kubeconfig outside a cluster): %w", err)
-		}
-		d.Kube = found
+	if err := d.openKube(c); err != nil {
+		return err
 	}
+	if err := d.openAWS(ctx); err != nil {
+		return err
+	}
+	if d.Listener == nil {
+		opened, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
+		if err != nil {
+			return fmt.Errorf("listening: %w", err)
+		}
+		d.Listener = opened
+	}
+	return nil
+}
+
+func (d *Doors) openKube(c Config) error {
+	if d.Kube != nil {
+		return nil
+	}
+	found, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
+	if err != nil {
+		return fmt.Errorf("finding the Kubernetes API (give -kubeconfig outside a cluster): %w", err)
+	}
+	d.Kube = found
+	return nil
+}
+
+func (d *Doors) openAWS(ctx context.Context) error {
 	if d.AWS == nil {
 		found, err := config.LoadDefaultConfig(ctx)
 		if err != nil {
@@ -165,13 +187,6 @@ func (d *Doors) open(ctx context.Context, c Config) error {
 	}
 	if d.AWS.Region == "" {
 		return errors.New("no AWS region is known: set AWS_REGION")
-	}
-	if d.Listener == nil {
-		opened, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
-		if err != nil {
-			return fmt.Errorf("listening: %w", err)
-		}
-		d.Listener = opened
 	}
 	return nil
 }

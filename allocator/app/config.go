@@ -46,7 +46,7 @@ type Config struct {
 // the help.
 func Parse(args []string, getenv func(string) string, out io.Writer) (Config, error) {
 	var c Config
-	s := daemon.NewSettings("portlease-allocator", "Gives game-server pods listener ports on shared network load balancers, and takes back what crashed pods leave behind.", getenv)
+	s := daemon.NewSettings("portlease-allocator", "Gives game-server pods listener ports on shared network load balancers, and takes back what crashed pods leave behind.\nAs \"allocator check\", with the same settings, it only looks whether it could, and prints what it finds.", getenv)
 	s.String(&c.Listen, "listen", "PORTLEASE_LISTEN", ":8443", "address to serve the API, probes and metrics on")
 	s.String(&c.TLSCert, "tls-cert", "PORTLEASE_TLS_CERT", "", "certificate file (PEM); read again when it changes")
 	s.String(&c.TLSKey, "tls-key", "PORTLEASE_TLS_KEY", "", "key file (PEM) of the certificate")

@@ -57,32 +57,39 @@ const apiVersion = "2015-12-01"
 // maxActionName bounds what the call log keeps of names it does not know.
 const maxActionName = 80
 
-// decode turns a call's parameters into a step. A call with a mistake becomes a
-// step that refuses, so that it still takes its tokens and is logged.
-func decode(params url.Values) (name string, k kind, run step) {
+// decoded is what a call asks for.
+type decoded struct {
+	name string
+	kind kind
+	// mistake is what is wrong with its parameters; run is then not to be run. The
+	// call takes its tokens and is logged all the same.
+	mistake *APIError
+	run     step
+}
+
+func decode(params url.Values) decoded {
 	f := parseForm(params)
 	top := f.fields()
-	name = top.optional("Action")
+	d := decoded{name: top.optional("Action"), kind: nonMutating}
 	version := top.optional("Version")
-	failing := func(err *APIError) step {
-		return func(*state) (any, *APIError) { return nil, err }
+	if len(d.name) > maxActionName {
+		d.name = d.name[:maxActionName]
 	}
-	if len(name) > maxActionName {
-		name = name[:maxActionName]
+	if d.name == "" {
+		d.mistake = refuse(codeMissingAction, "the request must contain the parameter Action")
+		return d
 	}
-	if name == "" {
-		return "", nonMutating, failing(refuse(codeMissingAction, "the request must contain the parameter Action"))
+	known, ok := actions[d.name]
+	if !ok {
+		d.mistake = refuse(codeInvalidAction, "the action %q is not valid for this web service, or not emulated", d.name)
+		return d
 	}
-	known, ok := actions[name]
-	switch {
-	case !ok:
-		return name, nonMutating, failing(refuse(codeInvalidAction, "the action %q is not valid for this web service, or not emulated", name))
-	case version != apiVersion:
-		return name, known.kind, failing(refuse(codeInvalidAction, "the action %s is not valid for version %.40q; use %s", name, version, apiVersion))
+	d.kind = known.kind
+	if version != apiVersion {
+		d.mistake = refuse(codeInvalidAction, "the action %s is not valid for version %.40q; use %s", d.name, version, apiVersion)
+		return d
 	}
-	run = known.decode(top)
-	if err := f.done(); err != nil {
-		run = failing(err)
-	}
-	return name, known.kind, run
+	d.run = known.decode(top)
+	d.mistake = f.done()
+	return d
 }

@@ -28,6 +28,7 @@ const (
 	codeThrottling           = "Throttling"
 	codeThrottlingException  = "ThrottlingException"
 	codeInternalFailure      = "InternalFailure"
+	codeAccessDenied         = "AccessDenied"
 
 	codeLoadBalancerNotFound = "LoadBalancerNotFound"
 	codeTargetGroupNotFound  = "TargetGroupNotFound"
@@ -60,6 +61,11 @@ const (
 // refuse is a client error. All client errors of the service are HTTP 400.
 func refuse(code, format string, args ...any) *APIError {
 	return &APIError{Status: http.StatusBadRequest, Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// denied is a call that no policy allows.
+func denied(format string, args ...any) *APIError {
+	return &APIError{Status: http.StatusForbidden, Code: codeAccessDenied, Message: fmt.Sprintf(format, args...)}
 }
 
 func invalid(format string, args ...any) *APIError { return refuse(codeValidation, format, args...) }

@@ -81,30 +81,6 @@ const (
 	ProfileAWS Profile = "aws"
 )
 
-// Switches choose where nobody has verified what AWS does (grade U in the
-// README). The zero value is the documented default of each.
-type Switches struct {
-	// TagsCompared makes a repeated create with other tags a different-settings
-	// error. Default: it succeeds, and the first tags stay.
-	TagsCompared bool
-	// MissingTargetGroupFails makes DeleteTargetGroup of a missing group answer
-	// TargetGroupNotFound. Default: it succeeds, as only ResourceInUse is
-	// modelled.
-	MissingTargetGroupFails bool
-	// ThrottlingException is the code of a throttled call, instead of the
-	// Throttling that SDKs report from the wire.
-	ThrottlingException bool
-	// RefuseDoubleHyphen refuses "--" in names. Default: accepted
-	// (aws-sdk-js #3300).
-	RefuseDoubleHyphen bool
-	// HealthCheckProtocolCode is the code for an unsupported health check
-	// protocol. Default: InvalidConfigurationRequest.
-	HealthCheckProtocolCode string
-	// UnusedTargetsDrain lets deregistered targets of a group that no listener
-	// uses drain too. Default: they are gone at once.
-	UnusedTargetsDrain bool
-}
-
 // Delays are how long AWS takes to do what it has answered. Zero is at once.
 type Delays struct {
 	// Registration is how long a target of an attached group stays initial with

@@ -36,11 +36,12 @@ type Emulator struct {
 	stop    context.CancelFunc
 	forward *forwarding // nil without data plane
 
-	mu       sync.Mutex // guards all below
-	state    *state
-	fault    func(Call) Fault
-	calls    callLog
-	arrivals uint64 // calls seen so far; the newest call's Seq
+	mu         sync.Mutex // guards all below
+	state      *state
+	fault      func(Call) Fault
+	calls      callLog
+	arrivals   uint64                // calls seen so far; the newest call's Seq
+	principals map[string]*principal // access key id →
 }
 
 // New returns an emulator. The zero Config works. Without Config.DataPlane it
@@ -51,7 +52,7 @@ func New(cfg Config) (*Emulator, error) {
 		return nil, fmt.Errorf("configuring elbemu: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	e := &Emulator{cfg: cfg, log: cfg.Log, closing: ctx, stop: cancel}
+	e := &Emulator{cfg: cfg, log: cfg.Log, closing: ctx, stop: cancel, principals: map[string]*principal{}}
 	e.state = newState(&e.cfg, rand.New(cfg.Rand))
 	if cfg.DataPlane {
 		if err := e.startForwarding(); err != nil {

@@ -14,6 +14,7 @@ type Call struct {
 	Action      string
 	Params      url.Values // all form parameters, Action and Version too
 	AccessKeyID string     // from the SigV4 header, unverified; empty without one
+	TLS         bool       // it came over TLS
 	At          time.Time
 }
 

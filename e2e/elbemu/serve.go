@@ -85,8 +85,9 @@ func (e *Emulator) serve(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	name, kind, run := decode(params)
-	call, fault := e.arrive(name, params, accessKeyID(r.Header.Get("Authorization")))
+	asked := decode(params)
+	name := asked.name
+	call, fault := e.arrive(Call{Action: name, Params: params, AccessKeyID: accessKeyID(r.Header.Get("Authorization")), TLS: r.TLS != nil})
 	if problem := fault.contradiction(); problem != "" {
 		e.log.ErrorContext(r.Context(), "fault contradicts itself", "action", name, "problem", problem)
 		fault = Refuse(http.StatusInternalServerError, codeInternalFailure, "fault contradicts itself: "+problem)
@@ -99,7 +100,7 @@ func (e *Emulator) serve(r *http.Request) (reply, error) {
 	}
 
 	apply := func() (reply, Outcome) {
-		answer, outcome := e.apply(call, kind, run)
+		answer, outcome := e.apply(call, asked)
 		if e.forward != nil {
 			e.forward.sync() // a listener is up when its creator is told so
 			e.forward.wake()
@@ -149,10 +150,10 @@ func (e *Emulator) answer(ctx context.Context, fault Fault, truth reply) (reply,
 	}
 }
 
-func (e *Emulator) arrive(name string, params url.Values, key string) (Call, Fault) {
+func (e *Emulator) arrive(call Call) (Call, Fault) {
 	e.mu.Lock()
 	e.arrivals++
-	call := Call{Seq: e.arrivals, Action: name, Params: params, AccessKeyID: key, At: e.cfg.Now()}
+	call.Seq, call.At = e.arrivals, e.cfg.Now()
 	decide := e.fault
 	e.mu.Unlock()
 	if decide == nil {
@@ -162,19 +163,13 @@ func (e *Emulator) arrive(name string, params url.Values, key string) (Call, Fau
 }
 
 // apply is the one place where calls change the state.
-func (e *Emulator) apply(call Call, k kind, run step) (reply, Outcome) {
+func (e *Emulator) apply(call Call, asked decoded) (reply, Outcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.state
-	s.now, s.reading = e.cfg.Now(), k == nonMutating
+	s.now, s.reading = e.cfg.Now(), asked.kind == nonMutating
 	outcome := Outcome{Status: http.StatusOK, RequestID: s.requestID()}
-	var result any
-	var fail *APIError
-	if s.buckets.take(k, s.now) {
-		result, fail = run(s)
-	} else {
-		fail = e.throttled()
-	}
+	result, fail := e.carryOut(call, asked)
 	if fail != nil {
 		outcome.Status, outcome.Code, outcome.Message = fail.Status, fail.Code, fail.Message
 	}
@@ -183,6 +178,21 @@ func (e *Emulator) apply(call Call, k kind, run step) (reply, Outcome) {
 		return errorXML(fail, outcome.RequestID), outcome
 	}
 	return resultXML(call.Action, result, outcome.RequestID), outcome
+}
+
+// carryOut throttles, then looks at the parameters, then at the caller's rights,
+// and only then at what there is.
+func (e *Emulator) carryOut(call Call, asked decoded) (any, *APIError) {
+	if !e.state.buckets.take(asked.kind, e.state.now) {
+		return nil, e.throttled()
+	}
+	if asked.mistake != nil {
+		return nil, asked.mistake
+	}
+	if refusal := e.authorise(call); refusal != nil {
+		return nil, refusal
+	}
+	return asked.run(e.state)
 }
 
 // note logs a call that a fault kept from the state.

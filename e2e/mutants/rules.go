@@ -15,6 +15,6 @@ var rules = []string{
 	"lost: another fence only", "lost: never 401, 403, 5xx", "lost leases: adoption", "lost leases: older only",
 	"conflict: looks for itself", "conflict: blocks", "one load balancer",
 	"budget: compare and swap", "budget: come back", "budget: zero after a start", "budget: a quarter for deletes", "budget: slows down",
-	"people: cordon", "people: block", "rights",
+	"people: cordon", "people: block", "rights", "rights in AWS",
 	"agent: lost withdraws", "agent: release first", "agent: withdraws",
 }

@@ -20,7 +20,7 @@ import (
 // balancers and what belongs to others.
 func (r *Rig) startEmulator(ctx context.Context) error {
 	c := elbemu.Config{
-		Region: region, DataPlane: r.DataPlane,
+		Region: region, Account: account, DataPlane: r.DataPlane,
 		VPCs: []elbemu.VPC{{ID: "vpc-rig", CIDR: netip.MustParsePrefix("127.30.0.0/16")}},
 		Subnets: []elbemu.Subnet{
 			{ID: "subnet-a", CIDR: netip.MustParsePrefix("127.30.0.0/17"), Zone: region + "a"},

@@ -92,6 +92,9 @@ func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error
 	if err := p.credentials(ctx); err != nil {
 		return nil, err
 	}
+	if err := p.restrictAgent(); err != nil {
+		return nil, err
+	}
 	p.log = filepath.Join(r.dir, "agent-"+logName(name)+"-"+p.UID[:8]+".log")
 	if p.agent, err = p.newAgent(); err != nil {
 		return nil, err

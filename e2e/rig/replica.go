@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/portlease/portlease/allocator/app"
+	"github.com/portlease/portlease/e2e/policies"
 )
 
 // Replica is one allocator process.
@@ -54,6 +55,9 @@ func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*
 		return nil, err
 	}
 	if a.aws, err = r.newLink(func() (string, error) { return r.emulator.Addr, nil }); err != nil {
+		return nil, err
+	}
+	if err := r.restrict(a.AccessKey(), policies.Janitor, nil); err != nil {
 		return nil, err
 	}
 	a.flags = []string{

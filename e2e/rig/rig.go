@@ -53,6 +53,10 @@ type Config struct {
 	// AgentSettings are more of the agents' environment, each a NAME=value.
 	AgentSettings []string
 
+	// AgentPolicy is the file in deploy/iam under which agents call AWS, and replicas
+	// under the janitor's; empty lets everybody call everything.
+	AgentPolicy string
+
 	// Pool is YAML that is added to the pool "default".
 	Pool string
 
@@ -184,6 +188,9 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 	if r.Ledger, err = kubelease.ID(ctx, r.Admin, r.Namespace); err != nil {
 		return nil, err
 	}
+	if err = r.admit(ctx); err != nil {
+		return nil, err
+	}
 	if r.contract, err = contract.New(); err != nil {
 		return nil, err
 	}
@@ -291,6 +298,7 @@ func (r *Rig) allLinks() []*link {
 
 const (
 	region    = "us-east-1"
+	account   = "000000000000"
 	patience  = 60 * time.Second
 	pollEvery = 50 * time.Millisecond
 )

@@ -23,9 +23,13 @@ const (
 // one target per target group is all zones but one.
 const crossZone = "load_balancing.cross_zone.enabled"
 
-// listenersQuota is how DescribeAccountLimits names listeners per load balancer
+// How DescribeAccountLimits names limits
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Limit.html).
-const listenersQuota = "listeners-per-network-load-balancer"
+const (
+	listenersQuota    = "listeners-per-network-load-balancer"
+	targetGroupsQuota = "target-groups"
+	targetsQuota      = "targets-per-network-load-balancer"
+)
 
 // LoadBalancer is one load balancer as AWS knows it.
 type LoadBalancer struct {
@@ -41,6 +45,9 @@ type LoadBalancer struct {
 	Reason    string
 	Scheme    string
 	CrossZone bool
+	// SecurityGroups are the ids of those it has. They can only be added to one that
+	// was created with some.
+	SecurityGroups []string
 	// Addresses are its Elastic IPs in the order of its zones. AWS names no address
 	// of a load balancer without them.
 	Addresses []string
@@ -109,6 +116,8 @@ func loadBalancer(b types.LoadBalancer) LoadBalancer {
 		VPC:    aws.ToString(b.VpcId),
 		Type:   string(b.Type),
 		Scheme: string(b.Scheme),
+
+		SecurityGroups: b.SecurityGroups,
 	}
 	for _, zone := range b.AvailabilityZones {
 		for _, address := range zone.LoadBalancerAddresses {
@@ -140,8 +149,23 @@ func (c *Client) crossZone(ctx context.Context, arn string) (bool, error) {
 // ListenerLimit is how many listeners one network load balancer may have in this
 // account and region.
 func (c *Client) ListenerLimit(ctx context.Context) (int, error) {
+	limits, err := c.Limits(ctx)
+	return limits.Listeners, err
+}
+
+// Limits are what AWS allows this account in this region.
+type Limits struct {
+	// Listeners of one network load balancer.
+	Listeners int
+	// TargetGroups of the region, those of application load balancers included, and
+	// Targets of one network load balancer; 0 if AWS does not name it.
+	TargetGroups, Targets int
+}
+
+// Limits reads the account's limits, page by page.
+func (c *Client) Limits(ctx context.Context) (Limits, error) {
 	const doing = "reading the account's limits"
-	limits, err := pages(func(marker *string) ([]types.Limit, *string, error) {
+	all, err := pages(func(marker *string) ([]types.Limit, *string, error) {
 		out, err := call(ctx, doing, "DescribeAccountLimits",
 			&v2.DescribeAccountLimitsInput{Marker: marker, PageSize: aws.Int32(pageSize)}, c.api.DescribeAccountLimits)
 		if err != nil {
@@ -150,17 +174,21 @@ func (c *Client) ListenerLimit(ctx context.Context) (int, error) {
 		return out.Limits, out.NextMarker, nil
 	})
 	if err != nil {
-		return 0, err
+		return Limits{}, err
 	}
-	for _, limit := range limits {
-		if aws.ToString(limit.Name) != listenersQuota {
+	var l Limits
+	into := map[string]*int{listenersQuota: &l.Listeners, targetGroupsQuota: &l.TargetGroups, targetsQuota: &l.Targets}
+	for _, limit := range all {
+		name := aws.ToString(limit.Name)
+		if into[name] == nil {
 			continue
 		}
-		n, err := strconv.Atoi(aws.ToString(limit.Max))
-		if err != nil {
-			return 0, fmt.Errorf("%s: %s is %q: %w", doing, listenersQuota, aws.ToString(limit.Max), err)
+		if *into[name], err = strconv.Atoi(aws.ToString(limit.Max)); err != nil {
+			return Limits{}, fmt.Errorf("%s: %s is %q: %w", doing, name, aws.ToString(limit.Max), err)
 		}
-		return n, nil
 	}
-	return 0, fmt.Errorf("%s: the answer does not name %s", doing, listenersQuota)
+	if l.Listeners == 0 {
+		return Limits{}, fmt.Errorf("%s: the answer does not name %s", doing, listenersQuota)
+	}
+	return l, nil
 }

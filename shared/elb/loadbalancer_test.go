@@ -63,9 +63,30 @@ func TestAddressesAreTheElasticIPs(t *testing.T) {
 }
 
 func TestListenerLimit(t *testing.T) {
-	a := newAccount(t, elbemu.Config{Quotas: elbemu.Quotas{Listeners: 17}})
+	a := newAccount(t, elbemu.Config{Quotas: elbemu.Quotas{Listeners: 17, TargetGroups: 19, TargetsPerLoadBalancer: 23}})
 	if n := must[int](t)(a.ListenerLimit(t.Context())); n != 17 {
 		t.Errorf("limit is %d", n)
+	}
+	if l := must[elb.Limits](t)(a.Limits(t.Context())); l.TargetGroups != 19 || l.Targets != 23 {
+		t.Errorf("limits are %+v", l)
+	}
+}
+
+func TestLimitsThatAreNotNamed(t *testing.T) {
+	limits := func(body string) (elb.Limits, error) {
+		return clientOver(&answers{status: 200, body: result("DescribeAccountLimits", "<Limits>"+body+"</Limits>")}).Limits(t.Context())
+	}
+	const listeners = "<member><Name>listeners-per-network-load-balancer</Name><Max>50</Max></member>"
+	if l, err := limits(listeners); err != nil || l != (elb.Limits{Listeners: 50}) {
+		t.Errorf("limits are %+v, %v", l, err)
+	}
+	for body, says := range map[string]string{
+		"": "does not name listeners-per-network-load-balancer",
+		listeners + "<member><Name>target-groups</Name><Max>many</Max></member>": `target-groups is "many"`,
+	} {
+		if _, err := limits(body); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("got %v, want %s", err, says)
+		}
 	}
 }
 

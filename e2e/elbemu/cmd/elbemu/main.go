@@ -49,6 +49,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "elbemu:", err)
 		return exitUsage
 	}
+	for _, r := range o.principals {
+		if err := emulator.Restrict(r.key, r.who); err != nil {
+			fmt.Fprintln(stderr, "elbemu:", err)
+			return exitUsage
+		}
+	}
 	if err := serve(ctx, o, emulator, stdout, log); err != nil {
 		log.ErrorContext(ctx, "elbemu failed", "err", err)
 		return exitFailure
@@ -63,7 +69,7 @@ func serve(ctx context.Context, o options, emulator *elbemu.Emulator, stdout io.
 		return errors.Join(fmt.Errorf("listening on -listen %s (choose a free address): %w", o.listen, err), emulator.Close())
 	}
 	greet(stdout, "http://"+socket.Addr().String(), o)
-	server := &http.Server{Handler: logged(emulator, log), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	server := &http.Server{Handler: logged(withPrincipals(emulator, emulator), log), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(socket) }()
 	log.InfoContext(ctx, "elbemu started", "listen", socket.Addr().String(), "profile", string(o.cfg.Profile), "dataPlane", o.cfg.DataPlane)
@@ -81,14 +87,14 @@ func serve(ctx context.Context, o options, emulator *elbemu.Emulator, stdout io.
 }
 
 // logged logs every call once it is over.
-func logged(emulator *elbemu.Emulator, log *slog.Logger) http.Handler {
+func logged(next http.Handler, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
 		counted := &statusWriter{ResponseWriter: w}
 		defer func() {
 			log.InfoContext(r.Context(), "call served", "remote", r.RemoteAddr, "action", counted.Header().Get(elbemu.ActionHeader), "status", counted.status, "code", counted.Header().Get(elbemu.CodeHeader), "took", time.Since(begun))
 		}()
-		emulator.ServeHTTP(counted, r)
+		next.ServeHTTP(counted, r)
 	})
 }
 

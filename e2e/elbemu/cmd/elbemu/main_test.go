@@ -6,6 +6,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
@@ -39,6 +42,10 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-account", "12"}, exitUsage, []string{`"12"`, "-account", "twelve digits"}},
 		{[]string{"-data-plane=perhaps"}, exitUsage, []string{`"perhaps"`, "-data-plane"}},
 		{[]string{"-lissten", "x"}, exitUsage, []string{"-lissten", "--help"}},
+		{[]string{"-principal", "AKID"}, exitUsage, []string{"-principal", "access key=file"}},
+		{[]string{"-principal", "AKID=/nonexistent"}, exitUsage, []string{"-principal", "/nonexistent"}},
+		{[]string{"-principal", "AKID=" + written(t, `{"polcy":{}}`)}, exitUsage, []string{"-principal", "polcy"}},
+		{[]string{"-principal", "AKID=" + written(t, `{"policy":{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*","Principal":"*"}}}`)}, exitUsage, []string{"AKID", `"Principal"`}},
 		{[]string{"extra"}, exitUsage, []string{`"extra"`, "--help"}},
 		{[]string{"-vpc", "v=10.0.0.0/16", "-subnet", "s=10.1.0.0/24@a"}, exitUsage, []string{`"s"`, "10.1.0.0/24", "no VPC"}},
 		{[]string{"-listen", taken.Addr().String()}, exitFailure, []string{"-listen", taken.Addr().String(), "free address"}},
@@ -66,11 +73,21 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	if code := run(t.Context(), []string{"--help"}, &out, &errs); code != 0 || errs.Len() > 0 {
 		t.Fatalf("exit %d: %s", code, &errs)
 	}
-	for _, name := range []string{"-listen", "-region", "-account", "-vpc", "-subnet", "-profile", "-data-plane"} {
+	for _, name := range []string{"-listen", "-region", "-account", "-vpc", "-subnet", "-profile", "-data-plane", "-principal"} {
 		if !strings.Contains(out.String(), name+" ") && !strings.Contains(out.String(), name+"\n") {
 			t.Errorf("%s is missing: %s", name, &out)
 		}
 	}
+}
+
+// written is the path of a file with this text.
+func written(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "principal.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // TestProcess starts the program, uses it as it says, and stops it.
@@ -81,7 +98,8 @@ func TestProcess(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	process := exec.CommandContext(ctx, program, "-listen", "127.0.0.1:0", "-vpc", "vpc-1=10.0.0.0/16", "-subnet", "subnet-1=10.0.0.0/24@zone-a")
+	const looks = `{"tags":{"a":"b"},"policy":{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"elasticloadbalancing:DescribeTags","Resource":"*"}}}`
+	process := exec.CommandContext(ctx, program, "-listen", "127.0.0.1:0", "-principal", "AKIDFIRST="+written(t, looks), "-vpc", "vpc-1=10.0.0.0/16", "-subnet", "subnet-1=10.0.0.0/24@zone-a")
 	var log bytes.Buffer
 	process.Stderr = &log
 	out, err := process.StdoutPipe()
@@ -103,6 +121,27 @@ func TestProcess(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	put := func(key, text string) int {
+		r, err := http.NewRequestWithContext(ctx, http.MethodPut, endpoint+principalsPath+key, strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		return answer.StatusCode
+	}
+	if first, second, broken := put("AKIDLATER", looks), put("AKIDLATER", looks), put("AKIDLATER", "{}"); first != http.StatusNoContent || second != http.StatusNoContent || broken != http.StatusBadRequest {
+		t.Errorf("principals are answered %d, %d, %d", first, second, broken)
+	}
+	for _, key := range []string{"AKIDFIRST", "AKIDLATER"} {
+		restricted := elb.New(elb.Options{Region: "us-east-1", BaseEndpoint: &endpoint, Retryer: aws.NopRetryer{}, Credentials: credentials.NewStaticCredentialsProvider(key, "s", "")})
+		if _, err := restricted.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{}); err == nil || !strings.Contains(err.Error(), "AccessDenied") {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
 	if err := process.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +153,7 @@ func TestProcess(t *testing.T) {
 		t.Fatalf("%v: %s", err, &log)
 	}
 	for text, in := range map[string]string{
-		"subnet-1": string(rest), "aws elbv2 create-load-balancer": string(rest), endpoint: string(rest),
+		"subnet-1": string(rest), "any credentials, 1 of them with a policy": string(rest), "aws elbv2 create-load-balancer": string(rest), endpoint: string(rest),
 		"action=CreateLoadBalancer status=200": log.String(), "elbemu stopped": log.String(),
 	} {
 		if !strings.Contains(in, text) {

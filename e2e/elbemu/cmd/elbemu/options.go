@@ -13,8 +13,9 @@ import (
 )
 
 type options struct {
-	listen string
-	cfg    elbemu.Config
+	listen     string
+	cfg        elbemu.Config
+	principals []restriction
 }
 
 const usage = `elbemu emulates the Elastic Load Balancing v2 API for Network Load Balancers.
@@ -39,6 +40,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.Func("subnet", "`id=CIDR@zone` of a subnet; repeatable (default two halves of vpc-local)", o.addSubnet)
 	flags.Func("profile", "`instant`: no throttling, no delays; aws: the published token buckets and delays, those of the data plane too (default instant)", o.setProfile)
 	flags.BoolVar(&o.cfg.DataPlane, "data-plane", true, "forward TCP and UDP on loopback addresses in 127.20.0.0/16 and check health for real")
+	flags.Func("principal", "`access key=file` of JSON with arn, tags and policy: what calls with that key may do; repeatable, and by PUT to "+principalsPath+"{access key} later (default: every key may do everything)", o.addPrincipal)
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -108,12 +110,16 @@ func greet(out io.Writer, endpoint string, o options) {
 	if len(subnets) > 0 {
 		subnet = subnets[0].ID
 	}
+	restricted := ""
+	if n := len(o.principals); n > 0 {
+		restricted = fmt.Sprintf(", %d of them with a policy", n)
+	}
 	fmt.Fprintf(out, `
-Use it with any AWS SDK or command line, and any credentials:
+Use it with any AWS SDK or command line, and any credentials%s:
 
   export AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2=%s
-  export AWS_REGION=%s AWS_DEFAULT_REGION=%[2]s AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any
+  export AWS_REGION=%s AWS_DEFAULT_REGION=%[3]s AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any
   aws elbv2 create-load-balancer --type network --name my-nlb --subnets %s
 
-`, endpoint, o.cfg.Region, subnet)
+`, restricted, endpoint, o.cfg.Region, subnet)
 }

@@ -1,0 +1,225 @@
+#!/usr/bin/env bash
+# Gives allocator and agents of one EKS cluster their roles in AWS, by EKS Pod
+# Identity or IRSA, and tags load balancers for them.
+#
+# It prints every aws command before it runs it. Without --apply only those run
+# that read. Running it again changes nothing but what differs.
+set -euo pipefail
+
+usage() {
+  cat <<'USAGE'
+setup.sh --cluster NAME [options]
+
+  --cluster NAME            the EKS cluster
+  --apply                   do it; without, the changes are only printed
+  --undo                    take the roles and tags away again (with --apply)
+  --identity KIND           pod-identity (default) or irsa
+  --namespace NAMESPACE     of the allocator (default portlease)
+  --service-account NAME    of the allocator (default portlease-allocator)
+  --games NAMESPACE:NAME    namespace and service account of game servers;
+                            repeatable (default games:game)
+  --load-balancer ARN       a load balancer to tag for this installation; repeatable
+  --ledger ID               id of the installation (default: asked of the cluster
+                            by kubectl)
+  --name NAME               opens the names of the roles (default portlease-CLUSTER)
+
+Needs the aws command line with rights for iam, eks and elasticloadbalancing, in
+the region of the cluster.
+USAGE
+}
+
+fail() {
+  echo "setup.sh: $*" >&2
+  exit 1
+}
+
+cluster="" apply="" undo="" identity=pod-identity namespace=portlease service_account=portlease-allocator
+ledger="" name="" games=() load_balancers=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --apply) apply=yes ;;
+    --undo) undo=yes ;;
+    --help | -h)
+      usage
+      exit 0
+      ;;
+    --cluster | --identity | --namespace | --service-account | --games | --load-balancer | --ledger | --name)
+      [ $# -ge 2 ] || fail "$1 needs a value"
+      case "$1" in
+        --cluster) cluster=$2 ;;
+        --identity) identity=$2 ;;
+        --namespace) namespace=$2 ;;
+        --service-account) service_account=$2 ;;
+        --games) games+=("$2") ;;
+        --load-balancer) load_balancers+=("$2") ;;
+        --ledger) ledger=$2 ;;
+        --name) name=$2 ;;
+      esac
+      shift
+      ;;
+    *) fail "$1 is not understood; see --help" ;;
+  esac
+  shift
+done
+[ ${#games[@]} -gt 0 ] || games=(games:game)
+
+# What goes into policies and commands is of these forms and no other.
+label='[a-z0-9]([a-z0-9-]*[a-z0-9])?'
+subdomain='[a-z0-9]([a-z0-9.-]*[a-z0-9])?'
+check() { # what, value, form
+  [[ "$2" =~ ^$3$ ]] || fail "$1 \"$2\" cannot be right"
+}
+check --cluster "$cluster" '[A-Za-z0-9][A-Za-z0-9_-]*'
+check --identity "$identity" '(pod-identity|irsa)'
+check --namespace "$namespace" "$label"
+check --service-account "$service_account" "$subdomain"
+name=${name:-portlease-$cluster}
+check --name "$name" '[A-Za-z0-9_-]+'
+for game in "${games[@]}"; do check --games "$game" "$label:$subdomain"; done
+for arn in ${load_balancers[@]+"${load_balancers[@]}"}; do
+  check --load-balancer "$arn" 'arn:[a-z-]+:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:loadbalancer/net/[A-Za-z0-9-]+/[0-9a-f]{16}'
+done
+
+folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# show prints a command as it can be pasted.
+show() {
+  local word line=""
+  for word in "$@"; do
+    if [[ "$word" =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]]; then
+      line+=" $word"
+    else
+      line+=" '${word//\'/\'\\\'\'}'"
+    fi
+  done
+  echo "$line" >&2
+}
+
+# look runs a command that reads, and prints what it answers.
+look() {
+  show "$@"
+  "$@" || fail "the command above failed"
+}
+
+# change runs a command that changes something, with --apply.
+change() {
+  if [ -z "$apply" ]; then
+    echo " (not run, as --apply is not given):" >&2
+  fi
+  show "$@"
+  if [ -n "$apply" ]; then
+    "$@" >/dev/null || fail "the command above failed"
+  fi
+}
+
+# exists runs a command that reads one thing, and is false if there is none. Any
+# other failure ends the script: it must not be taken for absence.
+exists() { # code of absence, command…
+  local code=$1 answer
+  shift
+  show "$@"
+  if answer=$("$@" 2>&1); then return 0; fi
+  case "$answer" in
+    *"($code)"*) return 1 ;;
+  esac
+  fail "the command above failed: $answer"
+}
+
+account=$(look aws sts get-caller-identity --query Account --output text)
+cluster_arn=$(look aws eks describe-cluster --name "$cluster" --query cluster.arn --output text)
+issuer=$(look aws eks describe-cluster --name "$cluster" --query cluster.identity.oidc.issuer --output text)
+issuer=${issuer#https://}
+check account "$account" '[0-9]{12}'
+check "the cluster's ARN" "$cluster_arn" 'arn:[a-z-]+:eks:[a-z0-9-]+:[0-9]{12}:cluster/[A-Za-z0-9_-]+'
+check "the cluster's issuer" "$issuer" '[A-Za-z0-9./-]+'
+IFS=: read -r _ partition _ region cluster_account _ <<<"$cluster_arn"
+[ "$account" = "$cluster_account" ] || fail "the credentials are of account $account, and the cluster is in $cluster_account"
+if [ -z "$ledger" ]; then
+  ledger=$(look kubectl get namespace kube-system -o 'jsonpath={.metadata.uid}')/$namespace
+fi
+check --ledger "$ledger" "[0-9a-f-]{36}/$label"
+echo "ledger $ledger" >&2
+
+# fill reads a file of this folder with its placeholders filled in, on one line.
+fill() { # file, namespace, service account
+  sed -e "s|<partition>|$partition|g" -e "s|<region>|$region|g" -e "s|<account>|$account|g" -e "s|<ledger>|$ledger|g" \
+    -e "s|<cluster>|$cluster|g" -e "s|<issuer>|$issuer|g" -e "s|<namespace>|$2|g" -e "s|<service-account>|$3|g" "$folder/$1" | tr -d '\n' | tr -s ' '
+}
+
+association() { # namespace, service account; its id, or None
+  look aws eks list-pod-identity-associations --cluster-name "$cluster" --namespace "$1" --service-account "$2" \
+    --query 'associations[0].associationId' --output text
+}
+
+give() { # role, policy, namespace, service account
+  local role=$1 trust policy arn id
+  [ ${#role} -le 64 ] || fail "role name $role has more than 64 characters: give a shorter --name"
+  arn="arn:$partition:iam::$account:role/$role"
+  trust=$(fill "trust-$identity.json" "$3" "$4")
+  policy=$(fill "$2" "$3" "$4")
+  if exists NoSuchEntity aws iam get-role --role-name "$role"; then
+    change aws iam update-assume-role-policy --role-name "$role" --policy-document "$trust"
+  else
+    change aws iam create-role --role-name "$role" --description "portlease: $3/$4" --assume-role-policy-document "$trust"
+  fi
+  change aws iam put-role-policy --role-name "$role" --policy-name portlease --policy-document "$policy"
+  if [ "$identity" = irsa ]; then
+    echo " annotate service account $3/$4 with eks.amazonaws.com/role-arn=$arn" >&2
+    return
+  fi
+  id=$(association "$3" "$4")
+  if [ "$id" = None ]; then
+    change aws eks create-pod-identity-association --cluster-name "$cluster" --namespace "$3" --service-account "$4" --role-arn "$arn"
+  else
+    change aws eks update-pod-identity-association --cluster-name "$cluster" --association-id "$id" --role-arn "$arn"
+  fi
+}
+
+take() { # role, policy, namespace, service account
+  local role=$1 id used
+  if [ "$identity" = pod-identity ]; then
+    id=$(association "$3" "$4")
+    if [ "$id" != None ]; then
+      used=$(look aws eks describe-pod-identity-association --cluster-name "$cluster" --association-id "$id" --query association.roleArn --output text)
+      if [ "$used" = "arn:$partition:iam::$account:role/$role" ]; then
+        change aws eks delete-pod-identity-association --cluster-name "$cluster" --association-id "$id"
+      else
+        echo " the association of $3/$4 is with $used: it is left alone" >&2
+      fi
+    fi
+  fi
+  if exists NoSuchEntity aws iam get-role --role-name "$role"; then
+    if exists NoSuchEntity aws iam get-role-policy --role-name "$role" --policy-name portlease; then
+      change aws iam delete-role-policy --role-name "$role" --policy-name portlease
+    fi
+    change aws iam delete-role --role-name "$role"
+  fi
+}
+
+each() { # give or take
+  "$1" "$name-allocator" janitor.json "$namespace" "$service_account"
+  local game
+  for game in "${games[@]}"; do
+    "$1" "$name-agent-${game%%:*}-${game#*:}" "agent-$identity.json" "${game%%:*}" "${game#*:}"
+  done
+}
+
+if [ -n "$undo" ]; then
+  each take
+  if [ ${#load_balancers[@]} -gt 0 ]; then
+    change aws elbv2 remove-tags --resource-arns "${load_balancers[@]}" --tag-keys portlease.dev/ledger
+  fi
+else
+  if [ "$identity" = pod-identity ]; then
+    if ! exists ResourceNotFoundException aws eks describe-addon --cluster-name "$cluster" --addon-name eks-pod-identity-agent; then
+      echo " the cluster lacks the add-on eks-pod-identity-agent: pods get no credentials before it is there" >&2
+    fi
+  elif ! exists NoSuchEntity aws iam get-open-id-connect-provider --open-id-connect-provider-arn "arn:$partition:iam::$account:oidc-provider/$issuer"; then
+    change aws iam create-open-id-connect-provider --url "https://$issuer" --client-id-list sts.amazonaws.com
+  fi
+  each give
+  if [ ${#load_balancers[@]} -gt 0 ]; then
+    change aws elbv2 add-tags --resource-arns "${load_balancers[@]}" --tags "Key=portlease.dev/ledger,Value=$ledger"
+  fi
+fi
+if [ -z "$apply" ]; then echo "nothing was changed: run it again with --apply" >&2; fi

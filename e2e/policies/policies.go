@@ -1,0 +1,67 @@
+// Package policies reads the IAM policies of deploy/iam as a person would fill
+// them in, so that tests run under the very files.
+package policies
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The policies, by file name.
+const (
+	AgentPodIdentity = "agent-pod-identity.json"
+	AgentIRSA        = "agent-irsa.json"
+	Janitor          = "janitor.json"
+)
+
+// Values are what the placeholders stand for.
+type Values struct {
+	Partition, Region, Account string
+	// Ledger is the id of the installation.
+	Ledger string
+	// Namespace is that of the game servers; only agent-irsa.json has it.
+	Namespace string
+}
+
+// Read gives a policy with its placeholders filled in.
+func Read(file string, v Values) ([]byte, error) {
+	folder, err := deployed()
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(filepath.Join(folder, file))
+	if err != nil {
+		return nil, fmt.Errorf("reading a policy: %w", err)
+	}
+	filled := strings.NewReplacer(
+		"<partition>", v.Partition, "<region>", v.Region, "<account>", v.Account, "<ledger>", v.Ledger, "<namespace>", v.Namespace,
+	).Replace(string(text))
+	return []byte(filled), nil
+}
+
+// deployed finds deploy/iam above the working folder, so that a test in a copy of
+// the tree reads the copy.
+func deployed() (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding deploy/iam: %w", err)
+	}
+	for at := start; ; at = filepath.Dir(at) {
+		folder := filepath.Join(at, "deploy", "iam")
+		if _, err := os.Stat(folder); err == nil {
+			return folder, nil
+		}
+		if at == filepath.Dir(at) {
+			return "", fmt.Errorf("there is no deploy/iam above %s", start)
+		}
+	}
+}
+
+// SessionTags are what EKS Pod Identity tags a pod's session with, as far as
+// policies ask for it (EKS user guide, "Grant Pods access to AWS resources based
+// on tags").
+func SessionTags(namespace, pod, podUID string) map[string]string {
+	return map[string]string{"kubernetes-namespace": namespace, "kubernetes-pod-name": pod, "kubernetes-pod-uid": podUID}
+}
