@@ -44,6 +44,43 @@ func TestWhoIsGrantedNothing(t *testing.T) {
 	}
 }
 
+// TestWhereACallComesFrom shows an address only until the kubelet has reported one: a
+// pod that calls from another pod's address, or says that it has another than it
+// calls from, is granted nothing.
+func TestWhereACallComesFrom(t *testing.T) {
+	for _, test := range []struct {
+		name, from, says string
+		reported         []string
+		granted          bool
+	}{
+		{"from where it says, before the kubelet's report", "10.0.0.1", "10.0.0.1", nil, true},
+		{"from elsewhere, before the report", "10.0.0.9", "10.0.0.1", nil, false},
+		{"from nowhere known, before the report", "", "10.0.0.1", nil, false},
+		{"from where it says, against the report", "10.0.0.9", "10.0.0.9", []string{"10.0.0.1"}, false},
+		{"from elsewhere, as reported", "10.0.0.9", "10.0.0.1", []string{"10.0.0.1"}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newLedgerWorld(t, 2)
+			w.pods["a"] = &ledger.Pod{UID: "uid-a", IPs: test.reported}
+			h := holderOf("a")
+			h.Address = test.from
+			c, _, err := w.service.Claim(t.Context(), h, api.ClaimRequest{
+				PodUID: "uid-a", PodIP: test.says, Pool: "default", Ports: []api.Port{{Name: "game", Protocol: api.TCP, TargetPort: 7777}},
+			})
+			if test.granted {
+				if err != nil || c.PodIP != test.says {
+					t.Errorf("it is granted %+v, %v", c, err)
+				}
+				return
+			}
+			w.refused(err, api.Unsettled)
+			if len(w.claims.rows) > 0 {
+				t.Errorf("left in the ledger: %v", w.claims.rows)
+			}
+		})
+	}
+}
+
 // TestAnEarlierClaimIsOver, even if the pod has the same ports with the same fences
 // again: its claim lease was deleted and made anew. What names the former one is
 // late, and changes nothing.

@@ -26,7 +26,11 @@ import (
 )
 
 // Holder is the pod that proved to be that pod.
-type Holder struct{ Namespace, Pod, UID string }
+type Holder struct {
+	Namespace, Pod, UID string
+	// Address is where its call came from; empty if that is not known.
+	Address string
+}
 
 // Budget paces the calls to AWS.
 type Budget interface {
@@ -153,6 +157,9 @@ func (s *Service) checkPod(ctx context.Context, h Holder, ip string) error {
 		return api.Errorf(api.Forbidden, "pod %s/%s with UID %s is gone or has ended", h.Namespace, h.Pod, h.UID)
 	case pod.HostNetwork:
 		return api.Errorf(api.Invalid, "pod %s/%s is on the host network and has no address of its own: remove hostNetwork", h.Namespace, h.Pod)
+	case len(pod.IPs) == 0 && h.Address == ip:
+		// The kubelet reports an address up to a second after the agent has begun. A
+		// call that came from there shows as much.
 	case !slices.Contains(pod.IPs, ip):
 		return api.Errorf(api.Unsettled, "status.podIPs of the pod is %v, not %s: ask again once the kubelet has reported it", pod.IPs, ip).WithRetryAfter(retrySoon)
 	}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -40,7 +41,17 @@ func (p *prover) pod(x echo.Context) (claim.Holder, error) {
 	if c.Namespace != x.Param("namespace") || c.Pod != x.Param("pod") {
 		return claim.Holder{}, api.Errorf(api.Forbidden, "the token is pod %s/%s's: a pod can only act for itself", c.Namespace, c.Pod)
 	}
-	return claim.Holder{Namespace: c.Namespace, Pod: c.Pod, UID: c.PodUID}, nil
+	return claim.Holder{Namespace: c.Namespace, Pod: c.Pod, UID: c.PodUID, Address: address(x.Request().RemoteAddr)}, nil
+}
+
+// address is that of the peer as the API server would write it. Where something is
+// between, such as a proxy, it is that one's, which is no pod's that calls.
+func address(remote string) string {
+	peer, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return ""
+	}
+	return peer.Addr().Unmap().WithZone("").String()
 }
 
 // living is pod, and the pod exists at this moment, whatever was remembered of

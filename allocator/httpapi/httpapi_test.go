@@ -55,7 +55,7 @@ func TestCallsOfPods(t *testing.T) {
 		if out.Code != call.status || !strings.Contains(out.Body.String(), call.answer) || call.answer == "" && out.Body.Len() > 0 {
 			t.Errorf("%s %s: got %d %s", call.method, call.path, out.Code, out.Body)
 		}
-		if !reflect.DeepEqual(w.got, call.body) || w.holder != (claim.Holder{Namespace: "games", Pod: "game-0", UID: "uid-game-0"}) {
+		if !reflect.DeepEqual(w.got, call.body) || w.holder != (claim.Holder{Namespace: "games", Pod: "game-0", UID: "uid-game-0", Address: "192.0.2.1"}) {
 			t.Errorf("%s %s: got %+v of %+v", call.method, call.path, w.got, w.holder)
 		}
 	}

@@ -168,3 +168,17 @@ func TestATokenThatIsRevokedIsAStrangers(t *testing.T) {
 		t.Error("the API server was asked for a stranger who is to wait")
 	}
 }
+
+// TestTheAddressOfACall is what the API server would report of a pod that calls from
+// there; what a caller says of itself counts for nothing.
+func TestTheAddressOfACall(t *testing.T) {
+	for remote, want := range map[string]string{
+		"10.0.0.1:1234": "10.0.0.1", "[::ffff:10.0.0.1]:1234": "10.0.0.1", "[2001:db8:0::1]:1234": "2001:db8::1", "[fe80::1%eth0]:1": "fe80::1", "@": "",
+	} {
+		w := newWorld()
+		w.from(t, remote, "DELETE", path, "game-0")
+		if w.holder.Address != want {
+			t.Errorf("from %s: the holder is %+v, want address %q", remote, w.holder, want)
+		}
+	}
+}

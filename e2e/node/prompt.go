@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,8 +20,6 @@ import (
 const (
 	promptPods = 11
 	promptMost = 50 * time.Millisecond
-	// ticks a second, in which the kernel tells when a process began.
-	ticks = 100
 )
 
 // prompt starts pods one after another, so that the AWS budget is there, and wants
@@ -68,41 +65,64 @@ func (c *cluster) timed(ctx context.Context, name string) (time.Duration, error)
 	if err != nil {
 		return 0, err
 	}
-	begun, err := startOf(id)
-	if err != nil {
-		return 0, err
-	}
 	file, err := os.Stat(filepath.Join("/proc", strconv.Itoa(id), "root/portlease/endpoint"))
 	if err != nil {
 		return 0, fmt.Errorf("looking at the endpoint's file: %w", err)
 	}
-	waited, err := c.waitedForBudget(ctx, name)
+	first, err := firstWord(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	return file.ModTime().Sub(begun) - c.calls.busy(pod.Status.PodIP, file.ModTime()) - waited, nil
+	began, waited, err := c.agentSaid(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	return first + file.ModTime().Sub(began) - c.calls.busy(pod.Status.PodIP, file.ModTime()) - waited, nil
 }
 
-// waitedForBudget is what the agent says of its waiting.
-func (c *cluster) waitedForBudget(ctx context.Context, pod string) (time.Duration, error) {
+// firstWord is how long the agent's program takes from its start until it says
+// something. Of a container's first process one cannot see when its program began,
+// because until then it was the runtime's.
+func firstWord(ctx context.Context, id int) (time.Duration, error) {
+	var took []time.Duration
+	for range 5 {
+		begun := time.Now()
+		if _, err := output(ctx, "/", filepath.Join("/proc", strconv.Itoa(id), "exe"), "--help"); err != nil {
+			return 0, err
+		}
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	return took[len(took)/2], nil
+}
+
+// agentSaid gives when the agent said that it had started, and how long it says that
+// it waited for the AWS budget.
+func (c *cluster) agentSaid(ctx context.Context, pod string) (began time.Time, waited time.Duration, _ error) {
 	log, err := c.kubectl(ctx, "logs", "--namespace", gamesNamespace, pod, "--container", "portlease")
 	if err != nil {
-		return 0, err
+		return began, 0, err
 	}
-	var total float64
 	for line := range strings.Lines(log) {
 		var said struct {
-			Msg     string  `json:"msg"`
-			Seconds float64 `json:"seconds"`
+			Time    time.Time `json:"time"`
+			Msg     string    `json:"msg"`
+			Seconds float64   `json:"seconds"`
 		}
 		if err := json.Unmarshal([]byte(line), &said); err != nil {
-			return 0, fmt.Errorf("reading the agent's log: %w", err)
+			return began, 0, fmt.Errorf("reading the agent's log: %w", err)
 		}
-		if said.Msg == "binding waits for its turn at AWS" {
-			total += said.Seconds
+		switch said.Msg {
+		case "agent started":
+			began = said.Time
+		case "binding waits for its turn at AWS":
+			waited += time.Duration(said.Seconds * float64(time.Second))
 		}
 	}
-	return time.Duration(total * float64(time.Second)), nil
+	if began.IsZero() {
+		return began, 0, fmt.Errorf("the agent of %s does not say when it started:\n%s", pod, log)
+	}
+	return began, waited, nil
 }
 
 // agentOf finds the agent's process of a pod.
@@ -121,29 +141,4 @@ func agentOf(uid string) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("pod %s has no agent", uid)
-}
-
-// startOf is when a process began, to a hundredth of a second.
-func startOf(id int) (time.Time, error) {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(id), "stat"))
-	if err != nil {
-		return time.Time{}, fmt.Errorf("reading when process %d began: %w", id, err)
-	}
-	// The name, in parentheses, is the second field; the start is the 22nd.
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	since, err := strconv.ParseInt(string(fields[19]), 10, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("reading when process %d began: %w", id, err)
-	}
-	uptime, err := os.ReadFile("/proc/uptime")
-	if err != nil {
-		return time.Time{}, fmt.Errorf("reading when the machine began: %w", err)
-	}
-	up, _, _ := strings.Cut(string(uptime), " ")
-	seconds, err := strconv.ParseFloat(up, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("reading when the machine began: %w", err)
-	}
-	age := time.Duration(seconds*float64(time.Second)) - time.Duration(since)*time.Second/ticks
-	return time.Now().Add(-age), nil
 }
