@@ -22,11 +22,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/chart"
 	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/policies"
+	"github.com/portlease/portlease/shared/elb"
 )
 
 // Times that make stories short. In production a claim lasts two minutes.
@@ -137,11 +141,19 @@ func (m *machine) install(ctx context.Context) (*cluster, error) {
 	return c, nil
 }
 
-// credentials are what Pod Identity would give; the emulator asks for none.
-const credentialVariables = `
+// Access keys, under the policies of deploy/iam. EKS would hand them out.
+const (
+	agentKey     = "agent"
+	allocatorKey = "allocator"
+)
+
+// credentialsOf are the variables by which a container calls AWS.
+func credentialsOf(key string) string {
+	return `
   - {name: AWS_ENDPOINT_URL, value: "http://` + emulator + `"}
-  - {name: AWS_ACCESS_KEY_ID, value: anybody}
+  - {name: AWS_ACCESS_KEY_ID, value: ` + key + `}
   - {name: AWS_SECRET_ACCESS_KEY, value: anything}`
+}
 
 func (c *cluster) values() string {
 	return fmt.Sprintf(`
@@ -160,14 +172,14 @@ allocator:
   settings: {claim-duration: %v, renew-every: %v, audit-every: 5s}
   env:%s
 injection:
-  env:%[5]s
-`, strings.Join(c.loadBalancers, ", "), awsRegion, claimDuration, renewEvery, credentialVariables)
+  env:%s
+`, strings.Join(c.loadBalancers, ", "), awsRegion, claimDuration, renewEvery, credentialsOf(allocatorKey), credentialsOf(agentKey))
 }
 
 func (c *cluster) startEmulator(ctx context.Context) error {
 	var err error
 	c.aws, err = elbemu.New(elbemu.Config{
-		Region: awsRegion, DataPlane: true,
+		Region: awsRegion, Account: account, DataPlane: true,
 		VPCs:    []elbemu.VPC{{ID: "vpc-node", CIDR: netip.MustParsePrefix("10.244.0.0/16")}},
 		Subnets: []elbemu.Subnet{{ID: "subnet-a", CIDR: netip.MustParsePrefix(podCIDR), Zone: awsRegion + "a"}, {ID: "subnet-b", CIDR: netip.MustParsePrefix("10.244.1.0/24"), Zone: awsRegion + "b"}},
 	})
@@ -183,8 +195,22 @@ func (c *cluster) startEmulator(ctx context.Context) error {
 	client := elbv2.NewFromConfig(aws.Config{
 		Region: awsRegion, Credentials: credentials.NewStaticCredentialsProvider("operator", "operator", ""), BaseEndpoint: aws.String("http://" + emulator),
 	})
+	system, err := c.kube.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading what the ledger's id is made of: %w", err)
+	}
+	id := ledger.ID(string(system.UID), chart.Namespace)
+	for key, file := range map[string]string{agentKey: policies.AgentIRSA, allocatorKey: policies.Janitor} {
+		policy, err := policies.Read(file, policies.Values{Partition: "aws", Region: awsRegion, Account: account, Ledger: id, Namespace: gamesNamespace})
+		if err != nil {
+			return err
+		}
+		if err := c.aws.Restrict(key, elbemu.Principal{Policy: policy}); err != nil {
+			return err
+		}
+	}
 	for i := range 2 {
-		arn, err := makeLoadBalancer(ctx, client, fmt.Sprintf("games-%d", i+1))
+		arn, err := makeLoadBalancer(ctx, client, fmt.Sprintf("games-%d", i+1), id)
 		if err != nil {
 			return err
 		}
@@ -193,9 +219,11 @@ func (c *cluster) startEmulator(ctx context.Context) error {
 	return nil
 }
 
-func makeLoadBalancer(ctx context.Context, client *elbv2.Client, name string) (string, error) {
+// makeLoadBalancer makes one for the pool of a ledger.
+func makeLoadBalancer(ctx context.Context, client *elbv2.Client, name, ledger string) (string, error) {
 	made, err := client.CreateLoadBalancer(ctx, &elbv2.CreateLoadBalancerInput{
 		Name: &name, Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-a", "subnet-b"},
+		Tags: []types.Tag{{Key: aws.String(elb.TagLedger), Value: &ledger}},
 	})
 	if err != nil {
 		return "", fmt.Errorf("creating load balancer %s: %w", name, err)
@@ -239,6 +267,11 @@ func (m *machine) play(ctx context.Context) error {
 		fmt.Printf("%s %5.1fs  %s\n", verdict, time.Since(begun).Seconds(), s.name)
 		if err != nil {
 			fmt.Printf("        %s\n", strings.ReplaceAll(err.Error(), "\n", "\n        "))
+		}
+	}
+	if m.Only == "" {
+		if err := prompt(ctx, c); err != nil {
+			return err
 		}
 	}
 	fmt.Printf("e2e-node: %d stories, %d failed\n", told, failed)

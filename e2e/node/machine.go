@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,6 +30,7 @@ const (
 	dnsIP     = nodeIP
 	emulator  = nodeIP + ":4566"
 	awsRegion = "eu-central-1"
+	account   = "123456789012"
 )
 
 // runMachine is the first process of the machine: it has a network of its own, in
@@ -149,8 +151,8 @@ func lastLines(file string) string {
 func (m *machine) stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i := len(m.parts) - 1; i >= 0; i-- {
-		_ = m.parts[i].kill()
+	for _, p := range slices.Backward(m.parts) {
+		_ = p.kill()
 	}
 }
 

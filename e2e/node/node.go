@@ -36,7 +36,7 @@ func runNode(p plan) error {
 			return err
 		}
 	}
-	if _, err := p.spawn("containerd", "--config", p.file("containerd.toml")); err != nil {
+	if err := p.spawn("containerd", "--config", p.file("containerd.toml")); err != nil {
 		return err
 	}
 	ctr := func(args ...string) error {
@@ -58,11 +58,11 @@ func runNode(p plan) error {
 			return err
 		}
 	}
-	if _, err := p.spawn(filepath.Join(p.Programs, "kubelet"), "--kubeconfig="+p.file("pki", "kubelet.kubeconfig"), "--config="+p.file("kubelet.yaml"),
+	if err := p.spawn(filepath.Join(p.Programs, "kubelet"), "--kubeconfig="+p.file("pki", "kubelet.kubeconfig"), "--config="+p.file("kubelet.yaml"),
 		"--hostname-override="+nodeName, "--node-ip="+nodeIP, "--cert-dir="+p.file("kubelet-pki")); err != nil {
 		return err
 	}
-	if _, err := p.spawn(filepath.Join(p.Programs, "kube-proxy"), "--config="+p.file("proxy.yaml")); err != nil {
+	if err := p.spawn(filepath.Join(p.Programs, "kube-proxy"), "--config="+p.file("proxy.yaml")); err != nil {
 		return err
 	}
 	return reap()
@@ -80,20 +80,20 @@ func reap() error {
 
 // spawn starts a program of the node, whose output goes to a log of its name. Nobody
 // waits for it but reap.
-func (p plan) spawn(program string, args ...string) (*os.Process, error) {
+func (p plan) spawn(program string, args ...string) error {
 	path, err := exec.LookPath(program)
 	if err != nil {
-		return nil, fmt.Errorf("finding %s: %w", program, err)
+		return fmt.Errorf("finding %s: %w", program, err)
 	}
 	log, err := os.OpenFile(p.file("log", filepath.Base(program)+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("opening the log of %s: %w", program, err)
+		return fmt.Errorf("opening the log of %s: %w", program, err)
 	}
-	process, err := os.StartProcess(path, append([]string{program}, args...), &os.ProcAttr{Env: os.Environ(), Files: []*os.File{nil, log, log}})
+	_, err = os.StartProcess(path, append([]string{program}, args...), &os.ProcAttr{Env: os.Environ(), Files: []*os.File{nil, log, log}})
 	if err := errors.Join(err, log.Close()); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", program, err)
+		return fmt.Errorf("starting %s: %w", program, err)
 	}
-	return process, nil
+	return nil
 }
 
 // mount gives the node folders of its own over the machine's. What a disk would keep

@@ -47,7 +47,7 @@ func example(name string, change func(object map[string]any)) ([]byte, error) {
 		return nil, fmt.Errorf("reading the example %s: %w", name, err)
 	}
 	var variables []any
-	if err := yaml.Unmarshal([]byte(credentialVariables+"\n  - {name: AWS_REGION, value: "+awsRegion+"}\n"), &variables); err != nil {
+	if err := yaml.Unmarshal([]byte(credentialsOf(agentKey)+"\n  - {name: AWS_REGION, value: "+awsRegion+"}\n"), &variables); err != nil {
 		return nil, fmt.Errorf("reading the variables: %w", err)
 	}
 	pod := podOf(object)
@@ -156,19 +156,19 @@ func (c *cluster) answers(ctx context.Context, p corev1.Pod) error {
 }
 
 // say sends a line to an endpoint and gives the answer.
-func say(ctx context.Context, network, endpoint, line string) (string, error) {
+func say(ctx context.Context, network, endpoint, line string) (answer string, err error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, endpoint)
 	if err != nil {
 		return "", fmt.Errorf("dialling: %w", err)
 	}
-	defer conn.Close()
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
 		return "", fmt.Errorf("dialling: %w", err)
 	}
 	if _, err := fmt.Fprintln(conn, line); err != nil {
 		return "", fmt.Errorf("saying something: %w", err)
 	}
-	answer, err := bufio.NewReader(conn).ReadString('\n')
+	answer, err = bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
 		return "", fmt.Errorf("waiting for an answer: %w", err)
 	}
