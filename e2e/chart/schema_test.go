@@ -86,9 +86,7 @@ func values(t *testing.T, path string) map[string]any {
 // TestWhatReadmeSaysOfPoolsIsAccepted by the schema, and then by the allocator as the
 // chart renders it: README's pool file has every key there is.
 func TestWhatReadmeSaysOfPoolsIsAccepted(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	must(t, err)
-	_, after, found := strings.Cut(string(readme), "```yaml\nbudget:")
+	_, after, found := strings.Cut(readme(t), "```yaml\nbudget:")
 	file, _, ended := strings.Cut(after, "```")
 	if !found || !ended {
 		t.Fatal("README has no pool file")
