@@ -90,16 +90,9 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 		return err
 	}
 	listener := doors.Listener
-	restConfig := rest.AddUserAgent(rest.CopyConfig(doors.Kube), "portlease-allocator")
-	restConfig.QPS, restConfig.Burst = apiQPS, apiBurst
-	// Thousands of renewals are as many Leases: protobuf takes a fraction of JSON's
-	// work (https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding).
-	restConfig.ContentType = runtime.ContentTypeProtobuf
-	restConfig.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	restConfig.DisableCompression = true // the API server is near
-	kube, err := kubernetes.NewForConfig(restConfig)
+	kube, err := doors.client()
 	if err != nil {
-		return fmt.Errorf("making the Kubernetes client: %w", err)
+		return err
 	}
 	p := &process{Config: c, log: log, metrics: metrics.NewSet(), kube: kube}
 	p.starting = httpapi.Starting(httpapi.Config{Observe: p.observe, Routes: p.probes(), Now: time.Now, Log: log})
@@ -175,6 +168,22 @@ func (d *Doors) openKube(c Config) error {
 	}
 	d.Kube = found
 	return nil
+}
+
+// client calls through the door to Kubernetes, which is open.
+func (d *Doors) client() (kubernetes.Interface, error) {
+	c := rest.AddUserAgent(rest.CopyConfig(d.Kube), "portlease-allocator")
+	c.QPS, c.Burst = apiQPS, apiBurst
+	// Thousands of renewals are as many Leases: protobuf takes a fraction of JSON's
+	// work (https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding).
+	c.ContentType = runtime.ContentTypeProtobuf
+	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	c.DisableCompression = true // the API server is near
+	kube, err := kubernetes.NewForConfig(c)
+	if err != nil {
+		return nil, fmt.Errorf("making the Kubernetes client: %w", err)
+	}
+	return kube, nil
 }
 
 func (d *Doors) openAWS(ctx context.Context) error {

@@ -23,8 +23,9 @@ const (
 // ConfigMap in the allocator's own namespace says which authorities there were
 // before; the others are as it is.
 type bundles struct {
-	kube        kubernetes.Interface
-	namespace   string
+	kube      kubernetes.Interface
+	namespace string
+	// callers has the other namespaces.
 	callers     []string
 	authorities func() ([]byte, error)
 	now         func() time.Time
@@ -62,9 +63,6 @@ func (b *bundles) keep(ctx context.Context) (behind int) {
 		return behind + len(b.callers)
 	}
 	for _, namespace := range b.callers {
-		if namespace == b.namespace {
-			continue
-		}
 		err := b.keepOne(ctx, namespace, bundle)
 		b.say(ctx, namespace, err)
 		if err != nil {

@@ -11,7 +11,9 @@ import (
 
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/allocator/kubetrust"
 	"github.com/portlease/portlease/allocator/preflight"
+	"github.com/portlease/portlease/allocator/trust"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -28,16 +30,19 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	defer cancel()
 	var r preflight.Report
 	file, readable := r.Pools(c.PoolFile)
-	r.TLS(c.TLSCert, c.TLSKey, c.PlainHTTP, time.Now())
+	var kube kubernetes.Interface
+	err := doors.openKube(c)
+	if err == nil {
+		kube, err = doors.client()
+	}
+	c.checkTLS(ctx, &r, kube)
 	id := ""
-	if err := doors.openKube(c); err != nil {
+	if err != nil {
 		r.Add("Kubernetes", preflight.Wrong, err.Error())
 	} else {
-		kube, err := kubernetes.NewForConfig(doors.Kube)
-		if err != nil {
-			return fmt.Errorf("making the Kubernetes client: %w", err)
-		}
-		id = r.Kubernetes(ctx, func(ctx context.Context) (string, error) { return kubelease.ID(ctx, kube, c.Namespace) }, kubepod.New(kube, c.Namespace))
+		door := kubepod.New(kube, c.Namespace)
+		ledger := func(ctx context.Context) (string, error) { return kubelease.ID(ctx, kube, c.Namespace) }
+		id = r.Kubernetes(ctx, ledger, door, door.Rights(c.TLSSecret, c.trusting()))
 	}
 	if err := doors.openAWS(ctx); err != nil {
 		r.Add("AWS", preflight.Wrong, err.Error())
@@ -53,4 +58,25 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 		return ErrCheck
 	}
 	return nil
+}
+
+// checkTLS looks at the key pair where these settings say that it lies; a nil kube is
+// one that cannot be asked.
+func (c *Config) checkTLS(ctx context.Context, r *preflight.Report, kube kubernetes.Interface) {
+	switch {
+	case c.PlainHTTP:
+		r.PlainHTTP()
+	case c.TLSSecret == "":
+		r.TLSFiles(c.TLSCert, c.TLSKey, time.Now())
+	case kube == nil:
+		r.Add("TLS key pair", preflight.NotChecked, "because it lies in Kubernetes, in secret "+c.TLSSecret)
+	default:
+		r.TLSSecret(ctx, c.TLSSecret, func(ctx context.Context) (*trust.Store, error) {
+			store, found, err := kubetrust.NewSecret(kube, c.Namespace, c.TLSSecret).Read(ctx)
+			if found == nil {
+				return nil, err
+			}
+			return &store, err
+		}, time.Now())
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,6 +135,21 @@ func (c *Config) servingNames() []string {
 	const service = "portlease-allocator"
 	inside := service + "." + c.Namespace
 	return []string{service, inside, inside + ".svc", inside + ".svc.cluster.local"}
+}
+
+// trusting are the namespaces where callers are told whom to trust, the allocator's
+// own first, each once. There are none if it is not known whom.
+func (c *Config) trusting() []string {
+	if c.PlainHTTP || c.TLSSecret == "" && c.TLSCA == "" {
+		return nil
+	}
+	namespaces := []string{c.Namespace}
+	for _, namespace := range list(c.TrustNamespaces) {
+		if !slices.Contains(namespaces, namespace) {
+			namespaces = append(namespaces, namespace)
+		}
+	}
+	return namespaces
 }
 
 // list reads what is written with commas between.

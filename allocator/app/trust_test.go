@@ -134,7 +134,7 @@ func TestBundlesArePutRight(t *testing.T) {
 	more, err := started.Namespace(t.Context(), "more")
 	w.must(err)
 	handOn := func() int {
-		return r.HandOn(t.Context(), w.kube, w.namespace, []string{w.games, "gone", w.namespace, more})
+		return r.HandOn(t.Context(), w.kube, w.namespace, []string{w.games, "gone", more})
 	}
 	if n := handOn(); n != 1 {
 		t.Errorf("%d namespaces are behind, want the one that is not there: %s", n, &w.log)

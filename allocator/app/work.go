@@ -95,9 +95,9 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	group.Go(func() error {
 		return kubelease.Lead(ctx, p.kube, p.Namespace, p.Identity, p.log, house.lead)
 	})
-	if p.serving != nil && (p.TLSSecret != "" || p.TLSCA != "") {
+	if trusting := p.trusting(); len(trusting) > 0 {
 		handed := &bundles{
-			kube: p.kube, namespace: p.Namespace, callers: list(p.TrustNamespaces), authorities: p.serving.authorities,
+			kube: p.kube, namespace: p.Namespace, callers: trusting[1:], authorities: p.serving.authorities,
 			now: time.Now, log: p.log, said: make(map[string]string),
 		}
 		behind := p.metrics.NewGauge(`portlease_trust_namespaces_behind`, nil)

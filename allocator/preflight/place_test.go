@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -52,6 +53,7 @@ type place struct {
 	t         *testing.T
 	dir       string
 	namespace string
+	games     string
 	ledger    string
 	emulator  *elbemu.Emulator
 	config    app.Config
@@ -74,10 +76,10 @@ func newPlace(t *testing.T, without kubepod.Right, change func(*elbemu.Config)) 
 	var err error
 	p.namespace, err = cluster.Namespace(t.Context(), "preflight")
 	must(t, err)
-	p.kube = p.serviceAccount(without)
-	admin, err := kubernetes.NewForConfig(cluster.AdminConfig())
+	p.games, err = cluster.Namespace(t.Context(), "games")
 	must(t, err)
-	p.ledger, err = kubelease.ID(t.Context(), admin, p.namespace)
+	p.kube = p.serviceAccount(without)
+	p.ledger, err = kubelease.ID(t.Context(), p.clients(), p.namespace)
 	must(t, err)
 
 	c := elbemu.Config{
@@ -101,48 +103,82 @@ func newPlace(t *testing.T, without kubepod.Right, change func(*elbemu.Config)) 
 	p.lb = p.loadBalancer("games-1", "subnet-a", p.ledger)
 	p.config = app.Config{
 		PoolFile: filepath.Join(p.dir, "pools.yaml"), TLSCert: filepath.Join(p.dir, "tls.crt"), TLSKey: filepath.Join(p.dir, "tls.key"), Namespace: p.namespace,
+		TLSCA: filepath.Join(p.dir, "tls.crt"), TrustNamespaces: p.games + "," + p.namespace + "," + p.games,
 	}
 	p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000-30009]\n")
 	p.certificate(x509.Certificate{DNSNames: []string{"allocator.portlease.svc"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour)})
 	return p
 }
 
-// serviceAccount has the rights that the allocator needs, but for one.
+// secret is where the replicas keep their certificates, where they do.
+const secret = "portlease-tls"
+
+// needed are the rights of an allocator that keeps its certificates itself. Their
+// namespaces are "own" and "games"; in gives them those of a place.
+func needed() []kubepod.Right {
+	return kubepod.New(nil, "own").Rights(secret, []string{"own", "games"})
+}
+
+func (p *place) in(r kubepod.Right) kubepod.Right {
+	r.Namespace = map[string]string{"own": p.namespace, "games": p.games}[r.Namespace]
+	return r
+}
+
+// serviceAccount has the rights that are needed, but for one.
 func (p *place) serviceAccount(without kubepod.Right) *rest.Config {
 	p.t.Helper()
 	config, err := cluster.ServiceAccount(p.t.Context(), p.namespace, "portlease-allocator")
 	must(p.t, err)
-	admin, err := kubernetes.NewForConfig(cluster.AdminConfig())
-	must(p.t, err)
-	rbac, ctx := admin.RbacV1(), p.t.Context()
-	subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Name: "portlease-allocator", Namespace: p.namespace}}
-	var local, global []rbacv1.PolicyRule
-	for _, r := range kubepod.New(admin, p.namespace).Rights() {
+	rules := make(map[string][]rbacv1.PolicyRule) // by namespace
+	for _, r := range needed() {
+		if r == without {
+			continue
+		}
 		rule := rbacv1.PolicyRule{APIGroups: []string{r.Group}, Resources: []string{r.Resource}, Verbs: []string{r.Verb}}
 		if r.Name != "" {
 			rule.ResourceNames = []string{r.Name}
 		}
-		same := r
-		same.Namespace = ""
-		switch {
-		case same == without:
-		case r.Namespace != "":
-			local = append(local, rule)
-		default:
-			global = append(global, rule)
-		}
+		namespace := p.in(r).Namespace
+		rules[namespace] = append(rules[namespace], rule)
 	}
-	meta := metav1.ObjectMeta{Name: p.namespace, Namespace: p.namespace}
-	_, err = rbac.Roles(p.namespace).Create(ctx, &rbacv1.Role{ObjectMeta: meta, Rules: local}, metav1.CreateOptions{})
-	must(p.t, err)
-	_, err = rbac.RoleBindings(p.namespace).Create(ctx, &rbacv1.RoleBinding{ObjectMeta: meta, Subjects: subjects, RoleRef: rbacv1.RoleRef{Kind: "Role", Name: p.namespace}}, metav1.CreateOptions{})
-	must(p.t, err)
-	meta.Namespace = ""
-	_, err = rbac.ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: meta, Rules: global}, metav1.CreateOptions{})
+	rbac, ctx := p.clients().RbacV1(), p.t.Context()
+	subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Name: "portlease-allocator", Namespace: p.namespace}}
+	meta := metav1.ObjectMeta{Name: p.namespace}
+	for _, namespace := range []string{p.namespace, p.games} {
+		_, err = rbac.Roles(namespace).Create(ctx, &rbacv1.Role{ObjectMeta: meta, Rules: rules[namespace]}, metav1.CreateOptions{})
+		must(p.t, err)
+		_, err = rbac.RoleBindings(namespace).Create(ctx, &rbacv1.RoleBinding{ObjectMeta: meta, Subjects: subjects, RoleRef: rbacv1.RoleRef{Kind: "Role", Name: p.namespace}}, metav1.CreateOptions{})
+		must(p.t, err)
+	}
+	_, err = rbac.ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules[""]}, metav1.CreateOptions{})
 	must(p.t, err)
 	_, err = rbac.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: meta, Subjects: subjects, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: p.namespace}}, metav1.CreateOptions{})
 	must(p.t, err)
 	return config
+}
+
+// clients are an administrator's.
+func (p *place) clients() kubernetes.Interface {
+	p.t.Helper()
+	clients, err := kubernetes.NewForConfig(cluster.AdminConfig())
+	must(p.t, err)
+	return clients
+}
+
+// inSecret has the key pair lie in the Secret, where there is one if there are files,
+// with what is in these.
+func (p *place) inSecret() {
+	p.t.Helper()
+	certificate, err := os.ReadFile(p.config.TLSCert)
+	if !errors.Is(err, os.ErrNotExist) {
+		must(p.t, err)
+		key, err := os.ReadFile(p.config.TLSKey)
+		must(p.t, err)
+		made := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: secret}, Data: map[string][]byte{corev1.TLSCertKey: certificate, corev1.TLSPrivateKeyKey: key}}
+		_, err = p.clients().CoreV1().Secrets(p.namespace).Create(p.t.Context(), made, metav1.CreateOptions{})
+		must(p.t, err)
+	}
+	p.config.TLSSecret, p.config.TLSCert, p.config.TLSKey, p.config.TLSCA = secret, "", "", ""
 }
 
 // restrict has the allocator call AWS under its policy, without one action.
@@ -209,10 +245,10 @@ func (p *place) certificate(template x509.Certificate) {
 	template.SerialNumber = big.NewInt(1)
 	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &private.PublicKey, private)
 	must(p.t, err)
-	secret, err := x509.MarshalECPrivateKey(private)
+	encoded, err := x509.MarshalECPrivateKey(private)
 	must(p.t, err)
 	must(p.t, os.WriteFile(p.config.TLSCert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	must(p.t, os.WriteFile(p.config.TLSKey, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: secret}), 0o600))
+	must(p.t, os.WriteFile(p.config.TLSKey, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: encoded}), 0o600))
 }
 
 // row is one line of the printed table.

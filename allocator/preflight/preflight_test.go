@@ -18,9 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/yaml"
 
 	"github.com/portlease/portlease/allocator/app"
 	"github.com/portlease/portlease/allocator/kubepod"
@@ -42,6 +40,13 @@ func TestAllInOrder(t *testing.T) {
 			t.Errorf("%+v, want %s", r, want)
 		}
 	}
+	seen := make(map[string]bool)
+	for _, r := range rows {
+		if seen[r.what] {
+			t.Errorf("%s is there twice", r.what)
+		}
+		seen[r.what] = true
+	}
 	if len(rows) < 20 || !slices.Contains(rows, row{"ok", "ledger", p.ledger}) {
 		t.Errorf("the table is %+v", rows)
 	}
@@ -57,7 +62,6 @@ func TestAllInOrder(t *testing.T) {
 func TestEachRow(t *testing.T) {
 	type fault struct {
 		emulator func(*elbemu.Config)
-		without  kubepod.Right
 		change   func(*place)
 		want     row // say is a part of it
 		fails    bool
@@ -71,14 +75,35 @@ func TestEachRow(t *testing.T) {
 		return func(p *place) { p.certificate(template) }
 	}
 	faults := map[string]fault{
-		"pool file broken":        {change: func(p *place) { p.pools("pools: []\n") }, want: row{"wrong", "pool file", "no pools"}, fails: true},
-		"AWS with no pools":       {change: func(p *place) { p.pools("pools: []\n") }, want: row{"not checked", "AWS", "pool file"}, fails: true},
-		"no certificate":          {change: func(p *place) { must(p.t, os.Remove(p.config.TLSCert)) }, want: row{"wrong", "TLS key pair", "tls-cert"}, fails: true},
-		"certificate over":        {change: certified(func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) }), want: row{"wrong", "TLS key pair", "expired"}, fails: true},
-		"certificate to come":     {change: certified(func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }), want: row{"wrong", "TLS key pair", "only from"}, fails: true},
-		"certificate for nobody":  {change: certified(func(c *x509.Certificate) { c.DNSNames = nil }), want: row{"wrong", "TLS key pair", "for no name"}, fails: true},
-		"certificate over soon":   {change: certified(func(c *x509.Certificate) { c.NotAfter = now.Add(13 * day) }), want: row{"warning", "TLS key pair", "renew it"}},
-		"no TLS":                  {change: func(p *place) { p.config.TLSCert, p.config.TLSKey, p.config.PlainHTTP = "", "", true }, want: row{"warning", "TLS key pair", "in the clear"}},
+		"pool file broken":       {change: func(p *place) { p.pools("pools: []\n") }, want: row{"wrong", "pool file", "no pools"}, fails: true},
+		"AWS with no pools":      {change: func(p *place) { p.pools("pools: []\n") }, want: row{"not checked", "AWS", "pool file"}, fails: true},
+		"no certificate":         {change: func(p *place) { must(p.t, os.Remove(p.config.TLSCert)) }, want: row{"wrong", "TLS key pair", "tls-cert"}, fails: true},
+		"certificate over":       {change: certified(func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) }), want: row{"wrong", "TLS key pair", "expired"}, fails: true},
+		"certificate to come":    {change: certified(func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }), want: row{"wrong", "TLS key pair", "only from"}, fails: true},
+		"certificate for nobody": {change: certified(func(c *x509.Certificate) { c.DNSNames = nil }), want: row{"wrong", "TLS key pair", "for no name"}, fails: true},
+		"certificate over soon":  {change: certified(func(c *x509.Certificate) { c.NotAfter = now.Add(13 * day) }), want: row{"warning", "TLS key pair", "renew what tls-cert and tls-key name"}},
+		"no TLS":                 {change: func(p *place) { p.config.TLSCert, p.config.TLSKey, p.config.PlainHTTP = "", "", true }, want: row{"warning", "TLS key pair", "in the clear"}},
+		"own certificate":        {change: func(p *place) { p.inSecret() }, want: row{"ok", "TLS key pair", "for allocator.portlease.svc, until "}},
+		"own certificate to be made": {change: func(p *place) {
+			must(p.t, os.Remove(p.config.TLSCert))
+			p.inSecret()
+		}, want: row{"ok", "TLS key pair", "portlease-tls is made at the first start"}},
+		"own certificate nonsense": {change: func(p *place) {
+			must(p.t, os.WriteFile(p.config.TLSCert, []byte("nonsense"), 0o600))
+			p.inSecret()
+		}, want: row{"wrong", "TLS key pair", "makes it anew"}, fails: true},
+		"own certificate over": {change: func(p *place) {
+			certified(func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) })(p)
+			p.inSecret()
+		}, want: row{"wrong", "TLS key pair", "expired"}, fails: true},
+		"own certificate over soon": {change: func(p *place) {
+			certified(func(c *x509.Certificate) { c.NotAfter = now.Add(13 * day) })(p)
+			p.inSecret()
+		}, want: row{"warning", "TLS key pair", "makes it anew"}},
+		"own certificate and no kubeconfig": {change: func(p *place) {
+			p.inSecret()
+			p.kube, p.config.Kubeconfig = nil, "/nonexistent"
+		}, want: row{"not checked", "TLS key pair", "portlease-tls"}, fails: true},
 		"no API server":           {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"wrong", "ledger", "refused"}, fails: true},
 		"rights of no API server": {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"not checked", "Kubernetes: get pods", "refused"}, fails: true},
 		"tags without a ledger":   {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"not checked", "tags of games-1", "not known"}, fails: true},
@@ -137,16 +162,9 @@ func TestEachRow(t *testing.T) {
 		faults["no right to "+action] = fault{change: func(p *place) { p.restrict(action) }, want: row{"wrong", what, "elasticloadbalancing:" + action}, fails: true}
 	}
 	faults["no right to attributes"] = fault{change: func(p *place) { p.restrict("DescribeLoadBalancerAttributes") }, want: row{"wrong", "AWS: load balancers", "DescribeLoadBalancerAttributes"}, fails: true}
-	for _, right := range kubepod.New(nil, "").Rights() {
-		f := fault{without: right, want: row{"wrong", "Kubernetes: " + right.String(), "deploy/rbac"}, fails: true}
-		if right.Name != "" {
-			faults["no ledger"] = fault{without: right, want: row{"wrong", "ledger", "forbidden"}, fails: true}
-		}
-		faults["no right to "+right.String()] = f
-	}
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
-			p := newPlace(t, f.without, f.emulator)
+			p := newPlace(t, kubepod.Right{}, f.emulator)
 			if f.change != nil {
 				f.change(p)
 			}
@@ -160,34 +178,6 @@ func TestEachRow(t *testing.T) {
 				t.Errorf("no row says %+v: %+v", f.want, rows)
 			}
 		})
-	}
-}
-
-// TestRightsAreThoseOfTheManifest: what is asked for is what deploy/rbac grants.
-func TestRightsAreThoseOfTheManifest(t *testing.T) {
-	text, err := os.ReadFile("../../deploy/rbac/allocator.yaml")
-	must(t, err)
-	var granted, asked []string
-	for document := range strings.SplitSeq(string(text), "\n---\n") {
-		var role rbacv1.ClusterRole
-		must(t, yaml.Unmarshal([]byte(document), &role))
-		for _, rule := range role.Rules {
-			for _, verb := range rule.Verbs {
-				granted = append(granted, fmt.Sprint(role.Namespace, verb, rule.APIGroups, rule.Resources, rule.ResourceNames))
-			}
-		}
-	}
-	for _, r := range kubepod.New(nil, "portlease").Rights() {
-		names := []string{}
-		if r.Name != "" {
-			names = append(names, r.Name)
-		}
-		asked = append(asked, fmt.Sprint(r.Namespace, r.Verb, []string{r.Group}, []string{r.Resource}, names))
-	}
-	slices.Sort(granted)
-	slices.Sort(asked)
-	if !slices.Equal(granted, asked) {
-		t.Errorf("granted are %q, asked for %q", granted, asked)
 	}
 }
 

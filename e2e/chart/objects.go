@@ -1,11 +1,13 @@
 package chart
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
@@ -38,6 +40,36 @@ func Objects(rendered string) ([]Object, error) {
 		}
 	}
 	return objects, nil
+}
+
+// Settings are the variables that a rendering gives the allocator's container; what
+// the kubelet fills in is empty. It is an error if that has arguments: a check in the container would not
+// know them.
+func Settings(rendered string) (map[string]string, error) {
+	objects, err := Objects(rendered)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(objects, func(o Object) bool { return o.Kind == "Deployment" && o.Name == "portlease-allocator" })
+	if at < 0 {
+		return nil, errors.New("there is no Deployment of the allocator")
+	}
+	var deployment appsv1.Deployment
+	if err := yaml.Unmarshal([]byte(objects[at].Text), &deployment); err != nil {
+		return nil, fmt.Errorf("reading the Deployment: %w", err)
+	}
+	container := deployment.Spec.Template.Spec.Containers[0]
+	if len(container.Args) > 0 || len(container.Command) > 0 {
+		return nil, fmt.Errorf("the allocator has arguments: %q", slices.Concat(container.Command, container.Args))
+	}
+	settings := make(map[string]string)
+	for _, v := range container.Env {
+		if _, twice := settings[v.Name]; twice {
+			return nil, fmt.Errorf("variable %s is there twice", v.Name)
+		}
+		settings[v.Name] = v.Value
+	}
+	return settings, nil
 }
 
 // Rights are the kinds by which the chart says who may do what.

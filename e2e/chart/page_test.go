@@ -1,6 +1,7 @@
 package chart_test
 
 import (
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	allocator "github.com/portlease/portlease/allocator/app"
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/kubetrust"
 	"github.com/portlease/portlease/e2e/chart"
@@ -18,6 +20,13 @@ import (
 func page(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/install.md")
+	must(t, err)
+	return string(text)
+}
+
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
 	must(t, err)
 	return string(text)
 }
@@ -90,5 +99,31 @@ func TestThePageNamesWhatIsThere(t *testing.T) {
 	// Rendering twice gives the same.
 	if again, err := newHelm(t).Render(t.Context(), path); err != nil || again != rendered {
 		t.Errorf("rendered again it is different, %v: %s", err, difference(rendered, again))
+	}
+}
+
+// TestThePagesChecks holds the commands that look before and after the installation
+// against what is there.
+func TestThePagesChecks(t *testing.T) {
+	_, after, _ := strings.Cut(page(t), "go run ./allocator check ")
+	arguments, _, _ := strings.Cut(after, "\n")
+	c, err := allocator.Parse(strings.Fields(arguments), func(string) string { return "" }, io.Discard)
+	must(t, err)
+	plain, err := os.ReadFile("testdata/plain.golden.yaml")
+	must(t, err)
+	want := parsed(t, string(plain))
+	want.Kubeconfig, want.PoolFile = "~/.kube/config", "pools.yaml"
+	if c != want {
+		t.Errorf("from a laptop the settings are %+v, and those of the pod %+v", c, want)
+	}
+	image, err := os.ReadFile("../../Dockerfile.allocator")
+	must(t, err)
+	for where, text := range map[string]string{"the page": page(t), "README": readme(t)} {
+		if !strings.Contains(text, "kubectl exec -n "+chart.Namespace+" deploy/portlease-allocator -- /allocator check") {
+			t.Errorf("%s does not say how to look in the pod", where)
+		}
+	}
+	if !strings.Contains(string(image), `ENTRYPOINT ["/allocator"]`) {
+		t.Error("the image has its program elsewhere")
 	}
 }

@@ -193,8 +193,12 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 	r.must(r.run("upgrade", chart.Folder(), "--values", r.values))
 	d, err := r.admin.AppsV1().Deployments(r.namespace).Get(t.Context(), "portlease-allocator", metav1.GetOptions{})
 	must(t, err)
-	if args := strings.Join(d.Spec.Template.Spec.Containers[0].Args, " "); *d.Spec.Replicas != 3 || !strings.Contains(args, "--claim-duration=3m") || !strings.Contains(args, "--trust-namespaces="+more) {
-		t.Errorf("after the upgrade there are %d replicas with %s", *d.Spec.Replicas, args)
+	set := make(map[string]string)
+	for _, v := range d.Spec.Template.Spec.Containers[0].Env {
+		set[v.Name] = v.Value
+	}
+	if *d.Spec.Replicas != 3 || set["PORTLEASE_CLAIM_DURATION"] != "3m" || set["PORTLEASE_TRUST_NAMESPACES"] != more {
+		t.Errorf("after the upgrade there are %d replicas with %v", *d.Spec.Replicas, set)
 	}
 	if _, err := r.admin.RbacV1().RoleBindings(more).Get(t.Context(), "portlease-agent", metav1.GetOptions{}); err != nil {
 		t.Error(err)

@@ -1,8 +1,6 @@
 package chart_test
 
 import (
-	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,10 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/yaml"
 
-	allocator "github.com/portlease/portlease/allocator/app"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/e2e/chart"
-	"github.com/portlease/portlease/shared/daemon"
 )
 
 // nonsense is refused before anything is installed, with the key and the reason.
@@ -87,45 +83,10 @@ func values(t *testing.T, path string) map[string]any {
 	return m
 }
 
-// TestEverySettingIsInTheSchema: whatever the allocator can be told is either the
-// chart's business or in allocator.settings.
-func TestEverySettingIsInTheSchema(t *testing.T) {
-	charts := []string{
-		"listen", "tls-cert", "tls-key", "tls-ca", "tls-secret", "tls-names", "trust-namespaces", "plain-http",
-		"pools", "namespace", "identity", "kubeconfig",
-	}
-	schema := values(t, filepath.Join(chart.Folder(), "values.schema.json"))
-	settings := schema["properties"]
-	for _, key := range []string{"allocator", "properties", "settings", "properties"} {
-		settings = settings.(map[string]any)[key]
-	}
-	known := charts
-	for name := range settings.(map[string]any) {
-		known = append(known, name)
-	}
-	var help bytes.Buffer
-	if _, err := allocator.Parse([]string{"--help"}, func(string) string { return "" }, &help); !errors.Is(err, daemon.ErrHelp) {
-		t.Fatal(err)
-	}
-	var listed []string
-	for line := range strings.Lines(help.String()) {
-		if words := strings.Fields(line); len(words) > 3 && strings.HasPrefix(words[0], "-") {
-			listed = append(listed, strings.TrimPrefix(words[0], "-"))
-		}
-	}
-	slices.Sort(known)
-	slices.Sort(listed)
-	if !slices.Equal(known, listed) {
-		t.Errorf("the allocator has settings %v, chart and schema know %v", listed, known)
-	}
-}
-
 // TestWhatReadmeSaysOfPoolsIsAccepted by the schema, and then by the allocator as the
 // chart renders it: README's pool file has every key there is.
 func TestWhatReadmeSaysOfPoolsIsAccepted(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	must(t, err)
-	_, after, found := strings.Cut(string(readme), "```yaml\nbudget:")
+	_, after, found := strings.Cut(readme(t), "```yaml\nbudget:")
 	file, _, ended := strings.Cut(after, "```")
 	if !found || !ended {
 		t.Fatal("README has no pool file")

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	stdbase64 "encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -92,8 +91,6 @@ func (c *calls) busy(caller string, until time.Time) (total time.Duration) {
 	}
 	return total
 }
-
-func base64(text []byte) string { return stdbase64.StdEncoding.EncodeToString(text) }
 
 // kubectl runs it as the cluster's administrator.
 func (m *machine) kubectl(ctx context.Context, args ...string) (string, error) {

@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -56,6 +57,7 @@ func (m *machine) issue() error {
 	if files["tokens.key"], err = pki.KeyPEM(tokens); err != nil {
 		return err
 	}
+	encode := base64.StdEncoding.EncodeToString
 	for who, names := range kubeconfigs {
 		pair, err := authority.Client(names[0], names[1])
 		if err != nil {
@@ -67,7 +69,7 @@ current-context: it
 contexts: [{name: it, context: {cluster: it, user: it}}]
 clusters: [{name: it, cluster: {server: "https://%s:%s", certificate-authority-data: %s}}]
 users: [{name: it, user: {client-certificate-data: %s, client-key-data: %s}}]
-`, nodeIP, apiPort, base64(authority.PEM), base64(pair.Certificate), base64(pair.Key))
+`, nodeIP, apiPort, encode(authority.PEM), encode(pair.Certificate), encode(pair.Key))
 	}
 	for name, text := range files {
 		if err := os.WriteFile(m.file("pki", name), text, 0o600); err != nil {

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -16,7 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
+	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/portlease/portlease/e2e/chart"
 	"github.com/portlease/portlease/shared/elb"
@@ -58,7 +59,7 @@ func example(name string, change func(object map[string]any)) ([]byte, error) {
 	if change != nil {
 		change(object)
 	}
-	return yaml.Marshal(object)
+	return json.Marshal(object)
 }
 
 // podOf is the pod's specification in a Pod or in what makes pods.

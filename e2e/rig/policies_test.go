@@ -120,6 +120,11 @@ func TestCheck(t *testing.T) {
 	if code != 0 || !strings.Contains(table, r.Ledger) || strings.Contains(table, "wrong") {
 		t.Errorf("exit code %d:\n%s", code, table)
 	}
+	table, code, err = r.Replicas[0].Check(t.Context(), "-tls-cert=", "-tls-key=", "-tls-ca=", "-tls-secret=portlease-tls")
+	must(t, err)
+	if code != 0 || !strings.Contains(table, "secret portlease-tls is made at the first start") {
+		t.Errorf("with certificates of its own, exit code %d:\n%s", code, table)
+	}
 	must(t, r.SetPools("pools: []\n"))
 	if table, code, err = r.Replicas[0].Check(t.Context()); code != 1 || err != nil || !strings.Contains(table, "no pools") {
 		t.Errorf("exit code %d, %v:\n%s", code, err, table)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -57,10 +58,10 @@ func (p *Pod) AccessKey() string { return accessKey(p.UID) }
 // AccessKey is what the replica calls AWS with.
 func (a *Replica) AccessKey() string { return accessKey(a.name) }
 
-// Check runs the program's own check with the replica's settings and rights, and
-// gives its table and exit code.
-func (a *Replica) Check(ctx context.Context) (table string, code int, err error) {
-	cmd := exec.CommandContext(ctx, a.rig.programs.allocator, append([]string{"check"}, a.flags...)...)
+// Check runs the program's own check with the replica's settings, more flags, and the
+// replica's rights. It gives its table and exit code.
+func (a *Replica) Check(ctx context.Context, flags ...string) (table string, code int, err error) {
+	cmd := exec.CommandContext(ctx, a.rig.programs.allocator, slices.Concat([]string{"check"}, a.flags, flags)...)
 	cmd.Env = awsEnvironment(a.aws, a.AccessKey())
 	out, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
