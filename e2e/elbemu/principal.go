@@ -27,14 +27,14 @@ type principal struct {
 	used   map[iam.Use]int
 }
 
-var keyPattern = regexp.MustCompile(`^[A-Za-z0-9_]{1,128}$`)
+var keyPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
 // Restrict makes calls with an access key those of a principal. A key that was
 // never restricted may do everything. The error says what of the policy cannot be
 // evaluated here; then nothing has changed.
 func (e *Emulator) Restrict(accessKeyID string, who Principal) error {
 	if !keyPattern.MatchString(accessKeyID) {
-		return fmt.Errorf("access key %q: give 1 to 128 letters, digits and _", accessKeyID)
+		return fmt.Errorf("access key %q: give 1 to 128 letters, digits, _ and -", accessKeyID)
 	}
 	policy, err := iam.Parse(who.Policy)
 	if err != nil {

@@ -28,7 +28,6 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/chart"
 	"github.com/portlease/portlease/e2e/elbemu"
-	"github.com/portlease/portlease/e2e/policies"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -44,6 +43,7 @@ type cluster struct {
 	kube          kubernetes.Interface
 	aws           *elbemu.Emulator
 	calls         calls
+	sessions      sessions
 	loadBalancers []string
 }
 
@@ -138,20 +138,6 @@ func (m *machine) install(ctx context.Context) (*cluster, error) {
 	return c, nil
 }
 
-// Access keys, under the policies of deploy/iam. EKS would hand them out.
-const (
-	agentKey     = "agent"
-	allocatorKey = "allocator"
-)
-
-// credentialsOf are the variables by which a container calls AWS.
-func credentialsOf(key string) string {
-	return `
-  - {name: AWS_ENDPOINT_URL, value: "http://` + emulator + `"}
-  - {name: AWS_ACCESS_KEY_ID, value: ` + key + `}
-  - {name: AWS_SECRET_ACCESS_KEY, value: anything}`
-}
-
 func (c *cluster) values() string {
 	return fmt.Sprintf(`
 pools:
@@ -170,7 +156,7 @@ allocator:
   env:%s
 injection:
   env:%s
-`, strings.Join(c.loadBalancers, ", "), awsRegion, claimDuration, renewEvery, credentialsOf(allocatorKey), credentialsOf(agentKey))
+`, strings.Join(c.loadBalancers, ", "), awsRegion, claimDuration, renewEvery, credentialsOf(allocatorKey), credentialsOf(""))
 }
 
 func (c *cluster) startEmulator(ctx context.Context) error {
@@ -187,24 +173,18 @@ func (c *cluster) startEmulator(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listening for the emulator: %w", err)
 	}
-	server := &http.Server{Handler: c.calls.of(c.aws), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: c.calls.of(c.identified(c.aws)), ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(listener) //nolint:errcheck // it ends with this process
 	client := elbv2.NewFromConfig(aws.Config{
-		Region: awsRegion, Credentials: credentials.NewStaticCredentialsProvider("operator", "operator", ""), BaseEndpoint: aws.String("http://" + emulator),
+		Region: awsRegion, Credentials: credentials.NewStaticCredentialsProvider(operatorKey, "anything", ""), BaseEndpoint: aws.String("http://" + emulator),
 	})
 	system, err := c.kube.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("reading what the ledger's id is made of: %w", err)
 	}
 	id := ledger.ID(string(system.UID), chart.Namespace)
-	for key, file := range map[string]string{agentKey: policies.AgentIRSA, allocatorKey: policies.Janitor} {
-		policy, err := policies.Read(file, policies.Values{Partition: "aws", Region: awsRegion, Account: account, Ledger: id, Namespace: gamesNamespace})
-		if err != nil {
-			return err
-		}
-		if err := c.aws.Restrict(key, elbemu.Principal{Policy: policy}); err != nil {
-			return err
-		}
+	if err := c.grant(id); err != nil {
+		return err
 	}
 	for i := range 2 {
 		arn, err := makeLoadBalancer(ctx, client, fmt.Sprintf("games-%d", i+1), id)

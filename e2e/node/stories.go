@@ -28,7 +28,7 @@ var stories = []story{
 	{name: "the allocator is restarted, and no packet is lost", tell: allocatorRestarted},
 	{name: "games are rolled out anew, and no packet of the others is lost", tell: gamesRestarted},
 	{name: "the node is restarted, its pods get other addresses, and every game is reachable again", tell: nodeRestarted},
-	{name: "all of this went under the policies of deploy/iam, and AWS refused nothing", tell: nothingRefused},
+	{name: "all of this went under the policies of deploy/iam, each pod by its own identity, and AWS refused nothing", tell: nothingRefused},
 }
 
 func sixGames(ctx context.Context, c *cluster) error {
@@ -190,10 +190,15 @@ func nothingRefused(_ context.Context, c *cluster) error {
 			return fmt.Errorf("%s was refused to %s: %s", call.Action, call.AccessKeyID, call.Outcome.Message)
 		}
 	}
-	for _, key := range []string{agentKey, allocatorKey} {
+	c.sessions.mu.Lock()
+	defer c.sessions.mu.Unlock()
+	for _, key := range append([]string{allocatorKey}, c.sessions.known...) {
 		if len(c.aws.Used(key)) == 0 {
-			return fmt.Errorf("%s never called", key)
+			return fmt.Errorf("%s called under no policy", key)
 		}
+	}
+	if len(c.sessions.known) < 6 {
+		return fmt.Errorf("only %d pods called", len(c.sessions.known))
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func example(name string, change func(object map[string]any)) ([]byte, error) {
 		return nil, fmt.Errorf("reading the example %s: %w", name, err)
 	}
 	var variables []any
-	if err := yaml.Unmarshal([]byte(credentialsOf(agentKey)+"\n  - {name: AWS_REGION, value: "+awsRegion+"}\n"), &variables); err != nil {
+	if err := yaml.Unmarshal([]byte(credentialsOf("")+"\n  - {name: AWS_REGION, value: "+awsRegion+"}\n"), &variables); err != nil {
 		return nil, fmt.Errorf("reading the variables: %w", err)
 	}
 	pod := podOf(object)
