@@ -30,9 +30,9 @@ demo: ## run the main job here, no AWS, no cluster; HOLD=1 stays up
 
 .PHONY: test
 test: assets ## run all tests on a real API server and emulated load balancers
-	@# One goroutine at a time runs in the simulation: the race detector would find little, for five times the time.
-	go test -shuffle=on -timeout 30m ./e2e/sim
-	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m $$(go list ./... | grep -v /e2e/sim$$)
+	@# In these one goroutine at a time runs, or programs of few: the race detector would find little, for five times the time.
+	go test -shuffle=on -timeout 30m ./e2e/sim ./e2e/setup ./e2e/policies
+	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m $$(go list ./... | grep -vE '/e2e/(sim|setup|policies)$$')
 	$(NESTED) go test -C e2e/terraform -count=1 ./... # it reads files outside its module, which the test cache does not see
 
 .PHONY: assets

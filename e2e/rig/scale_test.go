@@ -123,14 +123,15 @@ func hold(ctx context.Context, leases *kubelease.Leases, arn string, port int) e
 }
 
 // requests counts what the allocator of this rig has asked of the API server,
-// without what goes on by the clock: its election, its readiness and its budget.
+// without what goes on by the clock: its election, its readiness, its budget, the
+// mark that ports are held and the certificates to trust.
 func requests(t *testing.T, r *rig.Rig) map[string]int {
 	t.Helper()
 	entries, err := kube.AuditEntries()
 	must(t, err)
 	n := make(map[string]int)
 	for _, e := range entries {
-		byClock := e.Name == kubelease.LeaderLease || e.Name == ledger.BudgetName
+		byClock := e.Name == kubelease.LeaderLease || e.Name == ledger.BudgetName || e.Name == kubelease.HeldLease || e.Resource == "configmaps"
 		if e.User == "system:serviceaccount:"+r.Namespace+":portlease-allocator" && !byClock {
 			n[e.Verb+" "+e.Resource]++
 		}
