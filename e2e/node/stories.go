@@ -194,7 +194,13 @@ func nothingRefused(_ context.Context, c *cluster) error {
 	defer c.sessions.mu.Unlock()
 	for _, key := range append([]string{allocatorKey}, c.sessions.known...) {
 		if len(c.aws.Used(key)) == 0 {
-			return fmt.Errorf("%s called under no policy", key)
+			var calls []string
+			for _, call := range c.aws.Calls() {
+				if call.AccessKeyID == key {
+					calls = append(calls, call.Action+" "+call.Outcome.Code)
+				}
+			}
+			return fmt.Errorf("%s called under no policy: %q", key, calls)
 		}
 	}
 	if len(c.sessions.known) < 6 {
