@@ -242,3 +242,22 @@ func TestSecureTransport(t *testing.T) {
 		wantCode(t, err, want)
 	}
 }
+
+// TestEveryKeyThatCanBeRestrictedIs: one that were read otherwise from a signature
+// would call as nobody, who may do everything.
+func TestEveryKeyThatCanBeRestrictedIs(t *testing.T) {
+	e := newEmulator(t, elbemu.Config{})
+	for _, key := range []string{"AKIDTEST", "a_b", "1428b062-c254-4c89-ab36-1d665b7eb10b"} {
+		if err := e.Restrict(key, elbemu.Principal{Policy: []byte(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}`)}); err != nil {
+			t.Fatal(err)
+		}
+		client := elb.New(elb.Options{
+			Region: "us-east-1", BaseEndpoint: aws.String("http://elbemu.invalid"), Credentials: staticKey(key),
+			HTTPClient: &http.Client{Transport: e}, Retryer: aws.NopRetryer{},
+		})
+		_, err := client.DescribeLoadBalancers(t.Context(), nil)
+		if code := codeOf(t, err); code != "AccessDenied" {
+			t.Errorf("%s, who may nothing, is answered %q", key, code)
+		}
+	}
+}

@@ -243,7 +243,7 @@ func readParams(r *http.Request) (url.Values, error) {
 	return params, nil
 }
 
-var credentialPattern = regexp.MustCompile(`Credential=([A-Za-z0-9_]{1,128})/`)
+var credentialPattern = regexp.MustCompile(`Credential=([A-Za-z0-9_-]{1,128})/`)
 
 // accessKeyID is the caller's key id; the signature itself is not verified.
 func accessKeyID(authorization string) string {
