@@ -33,7 +33,7 @@ func (r *Rig) kubeProxy(number int, rights *rest.Config) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the API server's address: %w", err)
 	}
-	trusted, err := os.ReadFile(r.identity.certFile)
+	trusted, err := os.ReadFile(r.identity.authorityFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the rig's certificate: %w", err)
 	}

@@ -188,8 +188,8 @@ func (p *Pod) Shared() string { return filepath.Join(p.dir, "portlease") }
 func (p *Pod) environment() []string {
 	r := p.rig
 	return append(append(awsEnvironment(p.aws, accessKey(p.UID)), r.AgentSettings...),
-		"PORTLEASE_ALLOCATOR=https://"+p.allocator.server.Addr, "PORTLEASE_ALLOCATOR_CA="+r.identity.certFile, "PORTLEASE_TOKEN_FILE="+p.tokenFile(),
-		"PORTLEASE_KUBE=https://"+p.kube.server.Addr, "PORTLEASE_KUBE_CA="+r.identity.certFile, "PORTLEASE_KUBE_TOKEN_FILE="+p.kubeTokenFile(),
+		"PORTLEASE_ALLOCATOR=https://"+p.allocator.server.Addr, "PORTLEASE_ALLOCATOR_CA="+r.identity.authorityFile, "PORTLEASE_TOKEN_FILE="+p.tokenFile(),
+		"PORTLEASE_KUBE=https://"+p.kube.server.Addr, "PORTLEASE_KUBE_CA="+r.identity.authorityFile, "PORTLEASE_KUBE_TOKEN_FILE="+p.kubeTokenFile(),
 		"PORTLEASE_NAMESPACE="+r.Games, "PORTLEASE_POD="+p.Name, "PORTLEASE_POD_UID="+p.UID,
 		"PORTLEASE_POD_IP="+p.IP, "PORTLEASE_POOL=default", "PORTLEASE_PORTS="+p.Ports, "PORTLEASE_DIR="+p.Shared(),
 		"PORTLEASE_HTTP_ADDRESS="+p.http, "PORTLEASE_LOCAL_ADDRESS="+p.local, "PORTLEASE_LOG_LEVEL="+r.LogLevel,

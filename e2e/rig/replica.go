@@ -61,7 +61,7 @@ func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*
 		return nil, err
 	}
 	a.flags = []string{
-		"-listen", a.address, "-tls-cert", r.identity.certFile, "-tls-key", r.identity.keyFile, "-tls-ca", r.identity.certFile,
+		"-listen", a.address, "-tls-cert", r.identity.certFile, "-tls-key", r.identity.keyFile, "-tls-ca", r.identity.authorityFile,
 		"-trust-namespaces", r.Games, "-pools", r.poolFile(),
 		"-namespace", r.Namespace, "-identity", a.name, "-kubeconfig", kubeconfig,
 		"-claim-duration", r.ClaimDuration.String(), "-renew-every", r.RenewEvery.String(),
