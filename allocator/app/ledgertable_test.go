@@ -24,6 +24,8 @@ type ledgerTable[T any] struct {
 	rows map[string]ledger.Record[T]
 	// late are names that the view does not show yet.
 	late map[string]bool
+	// behind are older records that the view still shows.
+	behind map[string]ledger.Record[T]
 	// unreadable are names whose record makes no sense.
 	unreadable map[string]bool
 	writes     int
@@ -42,6 +44,9 @@ func (l *ledgerTable[T]) View() []ledger.Record[T] {
 func (l *ledgerTable[T]) Peek(name string) (ledger.Record[T], bool) {
 	if l.late[name] {
 		return ledger.Record[T]{}, false
+	}
+	if old, is := l.behind[name]; is {
+		return old, true
 	}
 	r, seen := l.rows[name]
 	return r, seen

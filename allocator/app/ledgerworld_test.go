@@ -184,6 +184,11 @@ func (w *ledgerWorld) renew(c api.Claim) (api.RenewAnswer, error) {
 	return w.service.Renew(w.Context(), holderOf(c.Pod), api.RenewRequest{ClaimUID: c.UID, PodIP: c.PodIP, Pool: c.Pool, Ports: c.Ports})
 }
 
+// targetGroupARN is the ARN that AWS gives the target group of a port.
+func targetGroupARN(p api.ClaimedPort) string {
+	return strings.SplitAfter(firstLB, "012:")[0] + "targetgroup/" + p.TargetGroupName + fmt.Sprintf("/%016x", p.ListenerPort)
+}
+
 // bind does what an agent does until its ports are announced.
 func (w *ledgerWorld) bind(pod, ip string, names ...string) api.Claim {
 	w.Helper()
@@ -193,7 +198,7 @@ func (w *ledgerWorld) bind(pod, ip string, names ...string) api.Claim {
 	}
 	for i := range c.Ports {
 		p, id := &c.Ports[i], fmt.Sprintf("/%016x", c.Ports[i].ListenerPort)
-		p.TargetGroupARN = strings.SplitAfter(firstLB, "012:")[0] + "targetgroup/" + p.TargetGroupName + id
+		p.TargetGroupARN = targetGroupARN(*p)
 		p.ListenerARN = strings.Replace(firstLB, ":loadbalancer/", ":listener/", 1) + id
 		w.cloud.listeners[p.ListenerPort] = claim.Listener{ARN: p.ListenerARN, TargetGroupARNs: []string{p.TargetGroupARN}}
 		w.cloud.proofs[p.ListenerARN] = claim.Proof{PodUID: c.PodUID, Fence: p.Fence}

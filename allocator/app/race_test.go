@@ -132,6 +132,13 @@ func (c *cutOff) Create(ctx context.Context, name string, p ledger.Port) (ledger
 	return r, ledger.ErrConflict
 }
 
+func (c *cutOff) Update(ctx context.Context, r ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
+	if c.creates >= 2 {
+		return r, errors.New("cut off")
+	}
+	return c.ledgerTable.Update(ctx, r)
+}
+
 func (c *cutOff) Get(ctx context.Context, name string) (ledger.Record[ledger.Port], error) {
 	r, err := c.ledgerTable.Get(ctx, name)
 	if c.creates >= 2 && r.Value.Holder == "claim-uid-a" {

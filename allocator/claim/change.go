@@ -7,33 +7,38 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// changePort reads a port, lets decide change it, and writes it if it did; when
-// somebody else wrote meanwhile, all three are done again. It tells whether it
-// wrote. Besides what decide answers, ledger.ErrAbsent and ledger.ErrUnreadable
-// are handed on; every other error is an *api.Problem.
+// changePort lets decide change a port, and writes it if it did; when somebody else
+// wrote meanwhile, it is read and decided again. What decide refuses or leaves alone
+// is read before that counts: the record it begins with is the view's, which is good
+// for a write that succeeds and for nothing else. It tells whether it wrote. Besides
+// what decide answers, ledger.ErrAbsent and ledger.ErrUnreadable are handed on; every
+// other error is an *api.Problem.
 func (s *Service) changePort(ctx context.Context, lease string, decide func(*ledger.Port) error) (wrote bool, err error) {
+	port, viewed := s.Ports.Peek(lease)
 	for range rounds {
-		port, err := s.Ports.Get(ctx, lease)
-		if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
-			return false, err
-		}
-		if err != nil {
-			return false, unavailable(err)
+		if !viewed {
+			port, err = s.Ports.Get(ctx, lease)
+			if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
+				return false, err
+			}
+			if err != nil {
+				return false, unavailable(err)
+			}
 		}
 		before := port.Value
-		if err := decide(&port.Value); err != nil {
+		err := decide(&port.Value)
+		if err == nil && port.Value != before {
+			port.Value.TouchedAt = s.Now()
+			if _, err = s.Ports.Update(ctx, port); err == nil {
+				return true, nil
+			}
+			if !errors.Is(err, ledger.ErrConflict) {
+				return false, unavailable(err)
+			}
+		} else if !viewed {
 			return false, err
 		}
-		if port.Value == before {
-			return false, nil
-		}
-		port.Value.TouchedAt = s.Now()
-		if _, err = s.Ports.Update(ctx, port); err == nil {
-			return true, nil
-		}
-		if !errors.Is(err, ledger.ErrConflict) {
-			return false, unavailable(err)
-		}
+		viewed = false
 	}
 	return false, errCrowded
 }

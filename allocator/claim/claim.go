@@ -136,13 +136,18 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 		c, err = s.unvacated(ctx, r)
 		return c, created, err
 	}
-	if r, err = s.settle(ctx, r); err != nil {
+	settled, err := s.settle(ctx, r)
+	if err != nil {
 		return c, created, err
 	}
-	if r, err = s.advance(ctx, r, nil); err != nil {
+	granted, ports, err := s.advance(ctx, settled, nil)
+	if err != nil {
+		if unkept := s.keepSettled(ctx, r, settled); unkept != nil {
+			err = unkept
+		}
 		return c, created, err
 	}
-	c, err = s.paid(ctx, r, req.Throttled)
+	c, err = s.paid(ctx, granted, ports, req.Throttled)
 	return c, created, err
 }
 
@@ -169,16 +174,20 @@ func (s *Service) checkPod(ctx context.Context, h Holder, ip string) error {
 // open finds the claim of a pod or makes it.
 func (s *Service) open(ctx context.Context, h Holder, req api.ClaimRequest) (r ledger.Record[ledger.Claim], created bool, err error) {
 	name := ledger.ClaimName(h.UID)
+	refused := s.admit(h, req)
+	// Most that ask are new, and creating tells whether there is one.
+	_, known := s.Claims.Peek(name)
 	for range rounds {
-		r, err = s.Claims.Get(ctx, name)
-		if err == nil {
-			return r, false, nil
-		}
-		if !errors.Is(err, ledger.ErrAbsent) {
-			return r, false, unavailable(err)
-		}
-		if err := s.admit(h, req); err != nil {
-			return r, false, err
+		if known || refused != nil {
+			r, err = s.Claims.Get(ctx, name)
+			switch {
+			case err == nil:
+				return r, false, nil
+			case !errors.Is(err, ledger.ErrAbsent):
+				return r, false, unavailable(err)
+			case refused != nil:
+				return r, false, refused
+			}
 		}
 		r, err = s.Claims.Create(ctx, name, ledger.Claim{
 			Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID, PodIP: req.PodIP, Pool: req.Pool,
@@ -191,6 +200,7 @@ func (s *Service) open(ctx context.Context, h Holder, req api.ClaimRequest) (r l
 		if !errors.Is(err, ledger.ErrConflict) {
 			return r, false, unavailable(err)
 		}
+		known = true
 	}
 	return r, false, errCrowded
 }
@@ -229,31 +239,13 @@ func (s *Service) prolong(ctx context.Context, r ledger.Record[ledger.Claim], ip
 // exchanged their addresses would wait for each other. Nothing of the budget is
 // asked for: it is rare, and others wait for the address.
 func (s *Service) unvacated(ctx context.Context, r ledger.Record[ledger.Claim]) (api.Claim, error) {
-	r, err := s.advance(ctx, r, nil)
-	if err != nil {
-		return api.Claim{}, err
-	}
-	ports, err := s.portsOf(ctx, r)
+	r, ports, err := s.advance(ctx, r, nil)
 	if err != nil {
 		return api.Claim{}, err
 	}
 	c := s.wire(r, ports)
 	c.BindAfterSeconds = retrySoon.Seconds()
 	return c, nil
-}
-
-// settle makes sure, once for each address, that no other claim records it.
-func (s *Service) settle(ctx context.Context, r ledger.Record[ledger.Claim]) (ledger.Record[ledger.Claim], error) {
-	return s.changeClaim(ctx, r, func(r *ledger.Record[ledger.Claim]) (bool, error) {
-		if r.Value.SettledIP == r.Value.PodIP || r.Value.State == ledger.Ending {
-			return false, nil
-		}
-		if err := s.settleIP(ctx, *r); err != nil {
-			return false, err
-		}
-		r.Value.SettledIP = r.Value.PodIP
-		return true, nil
-	})
 }
 
 // unavailable is an API server or AWS that did not do what was asked. The

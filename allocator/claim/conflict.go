@@ -26,10 +26,11 @@ func (s *Service) Conflict(ctx context.Context, h Holder, req api.ConflictReques
 		if port.Value.Holder != "" && port.Value.Holder != r.Name {
 			return api.Claim{}, lost(req.Fence)
 		}
-		if r, err = s.advance(ctx, r, nil); err != nil {
+		r, ports, err := s.advance(ctx, r, nil)
+		if err != nil {
 			return api.Claim{}, err
 		}
-		return s.paid(ctx, r, 0)
+		return s.paid(ctx, r, ports, 0)
 	}
 	if err != nil {
 		return api.Claim{}, unavailable(err)
@@ -52,11 +53,17 @@ func (s *Service) Conflict(ctx context.Context, h Holder, req api.ConflictReques
 		if err != nil {
 			return api.Claim{}, err
 		}
-		if r, err = s.advance(ctx, moved, exclude); err != nil {
+		r, ports, err := s.advance(ctx, moved, exclude)
+		if err != nil {
 			return api.Claim{}, err
 		}
+		return s.paid(ctx, r, ports, 0)
 	}
-	return s.paid(ctx, r, 0)
+	ports, err := s.portsOf(ctx, r)
+	if err != nil {
+		return api.Claim{}, err
+	}
+	return s.paid(ctx, r, ports, 0)
 }
 
 // blocked writes down whose listener is on the port, so that no replica hands it

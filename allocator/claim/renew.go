@@ -86,15 +86,11 @@ func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], lo
 		return answer, err
 	}
 	before := r.Value.Ports
-	r, err = s.advance(ctx, r, nil)
+	r, ports, err := s.advance(ctx, r, nil)
 	if errors.Is(err, api.ErrExhausted) && len(r.Value.Ports) == 0 {
 		// It had ports, they are another's by now, and there are no others.
 		return api.RenewAnswer{}, api.Errorf(api.Lost, "the claim's ports are another's and the pool has no others: stop announcing, unbind, and claim again")
 	}
-	if err != nil {
-		return api.RenewAnswer{}, err
-	}
-	ports, err := s.portsOf(ctx, r)
 	if err != nil {
 		return api.RenewAnswer{}, err
 	}
@@ -106,7 +102,7 @@ func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], lo
 	}
 	switch {
 	case len(answer.Rebind) > 0:
-		answer.Claim, err = s.paid(ctx, r, 0)
+		answer.Claim, err = s.paid(ctx, r, ports, 0)
 	case looks > 0:
 		err = s.look(ctx, &answer, looks)
 	}

@@ -8,11 +8,7 @@ import (
 )
 
 // paid gives the claim as the agent sees it, and whether it may bind now.
-func (s *Service) paid(ctx context.Context, r ledger.Record[ledger.Claim], throttled int) (api.Claim, error) {
-	ports, err := s.portsOf(ctx, r)
-	if err != nil {
-		return api.Claim{}, err
-	}
+func (s *Service) paid(ctx context.Context, r ledger.Record[ledger.Claim], ports []ledger.Port, throttled int) (api.Claim, error) {
 	c := s.wire(r, ports)
 	wait, err := s.Budget.Bind(ctx, r, ports, throttled)
 	if err != nil {
