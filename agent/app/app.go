@@ -52,6 +52,7 @@ type Doors struct {
 // Run lives the pod's life until ctx is over, and then gives everything back. It
 // returns nil after that, and ErrSetting when it could not begin.
 func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
+	log.InfoContext(ctx, "agent starting", "version", daemon.Version(), "holder", c.Pod.Namespace+"/"+c.Pod.Name)
 	if err := doors.open(ctx, c); err != nil {
 		return fmt.Errorf("%w: %w", ErrSetting, err)
 	}
@@ -61,7 +62,6 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("%w: %w", ErrSetting, err), doors.Listener.Close(), doors.Local.Close())
 	}
-	log.InfoContext(ctx, "agent started", "version", daemon.Version(), "holder", c.Pod.Namespace+"/"+c.Pod.Name)
 	group, ctx := errgroup.WithContext(ctx)
 	// Health checks are answered until the very end: players may still be on.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -246,7 +246,7 @@ func (m *machine) play(ctx context.Context) error {
 			fmt.Printf("        %s\n", strings.ReplaceAll(err.Error(), "\n", "\n        "))
 		}
 	}
-	if m.Only == "" {
+	if strings.Contains(promptName, m.Only) {
 		if err := prompt(ctx, c); err != nil {
 			return err
 		}

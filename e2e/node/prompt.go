@@ -20,6 +20,8 @@ import (
 // promptPods are as many as a median needs to be steady.
 const promptPods = 11
 
+const promptName = "agent start to endpoint, less AWS and its budget"
+
 // prompt starts pods one after another, so that the AWS budget is there, and says
 // what the agent's own part is of the time from its start to the endpoint's file:
 // what is neither inside a call to AWS nor waiting for the budget. It is a figure and
@@ -39,7 +41,7 @@ func prompt(ctx context.Context, c *cluster) error {
 	}
 	slices.Sort(own)
 	ms := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
-	fmt.Printf("agent start to endpoint, less AWS and its budget: median %v of %d pods, from %v to %v; under 50ms is wanted\n", ms(own[len(own)/2]), len(own), ms(own[0]), ms(own[len(own)-1]))
+	fmt.Printf("%s: median %v of %d pods, from %v to %v; under 50ms is wanted\n", promptName, ms(own[len(own)/2]), len(own), ms(own[0]), ms(own[len(own)-1]))
 	return nil
 }
 
@@ -92,7 +94,7 @@ func firstWord(ctx context.Context, id int) (time.Duration, error) {
 	return took[len(took)/2], nil
 }
 
-// agentSaid gives when the agent said that it had started, and how long it says that
+// agentSaid gives when the agent said that it starts, and how long it says that
 // it waited for the AWS budget.
 func (c *cluster) agentSaid(ctx context.Context, pod string) (began time.Time, waited time.Duration, _ error) {
 	log, err := c.kubectl(ctx, "logs", "--namespace", gamesNamespace, pod, "--container", "portlease")
@@ -109,14 +111,14 @@ func (c *cluster) agentSaid(ctx context.Context, pod string) (began time.Time, w
 			return began, 0, fmt.Errorf("reading the agent's log: %w", err)
 		}
 		switch said.Msg {
-		case "agent started":
+		case "agent starting":
 			began = said.Time
 		case "binding waits for its turn at AWS":
 			waited += time.Duration(said.Seconds * float64(time.Second))
 		}
 	}
 	if began.IsZero() {
-		return began, 0, fmt.Errorf("the agent of %s does not say when it started:\n%s", pod, log)
+		return began, 0, fmt.Errorf("the agent of %s does not say when it starts:\n%s", pod, log)
 	}
 	return began, waited, nil
 }
