@@ -95,8 +95,8 @@ func (s *seenTable[T]) shows(records ...ledger.Record[T]) { s.stale, s.seen = tr
 type seenClaims struct{ *seenTable[ledger.Claim] }
 
 // OfPodIP implements ledger.Claims.
-func (s seenClaims) OfPodIP(ctx context.Context, ip string) ([]ledger.Record[ledger.Claim], error) {
-	return claimTable{s.ledgerTable}.OfPodIP(ctx, ip)
+func (s seenClaims) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
+	return claimTable{s.ledgerTable}.OfPodIP(ctx, ip, since)
 }
 
 // auditLedger is the ledger's id, podIP the address of all pods.

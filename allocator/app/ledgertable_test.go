@@ -111,6 +111,6 @@ func (l *ledgerTable[T]) exchange(t *testing.T, name string, value T) {
 
 type claimTable struct{ *ledgerTable[ledger.Claim] }
 
-func (c claimTable) OfPodIP(_ context.Context, ip string) ([]ledger.Record[ledger.Claim], error) {
+func (c claimTable) OfPodIP(_ context.Context, ip, _ string) ([]ledger.Record[ledger.Claim], error) {
 	return slices.DeleteFunc(c.View(), func(r ledger.Record[ledger.Claim]) bool { return !r.Value.Records(ip) }), nil
 }

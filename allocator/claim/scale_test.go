@@ -20,7 +20,7 @@ type still[T any] struct {
 
 func (s still[T]) View() []ledger.Record[T] { return s.all }
 
-func (s still[T]) OfPodIP(context.Context, string) ([]ledger.Record[T], error) {
+func (s still[T]) OfPodIP(context.Context, string, string) ([]ledger.Record[T], error) {
 	return nil, errors.New("not asked")
 }
 

@@ -40,7 +40,7 @@ func (s *Service) keepSettled(ctx context.Context, before, settled ledger.Record
 // lease exists before this look, so of two claims with one address at least one
 // sees the other.
 func (s *Service) settleIP(ctx context.Context, r ledger.Record[ledger.Claim]) error {
-	others, err := s.Claims.OfPodIP(ctx, r.Value.PodIP)
+	others, err := s.Claims.OfPodIP(ctx, r.Value.PodIP, r.Version)
 	if err != nil {
 		return unavailable(err)
 	}

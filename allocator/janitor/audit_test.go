@@ -70,7 +70,7 @@ func (c *trueClaims) Get(_ context.Context, name string) (ledger.Record[ledger.C
 	return r, nil
 }
 
-func (*trueClaims) OfPodIP(context.Context, string) ([]ledger.Record[ledger.Claim], error) {
+func (*trueClaims) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
 	return nil, nil
 }
 

@@ -42,7 +42,7 @@ func (l *late[T]) Delete(context.Context, ledger.Record[T]) error { return ledge
 
 type lateClaims struct{ *late[ledger.Claim] }
 
-func (lateClaims) OfPodIP(context.Context, string) ([]ledger.Record[ledger.Claim], error) {
+func (lateClaims) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
 	return nil, nil
 }
 

@@ -179,10 +179,13 @@ func newer(a, b string) bool {
 // claims adds the read that only claims have.
 type claims struct{ *table[ledger.Claim] }
 
-// OfPodIP implements ledger.Claims: a LIST without a resourceVersion is as
-// consistent as a GET.
-func (c claims) OfPodIP(ctx context.Context, ip string) ([]ledger.Record[ledger.Claim], error) {
-	list, err := c.leases.List(ctx, metav1.ListOptions{LabelSelector: labelKind + "=" + kindClaim + "," + ipLabel(ip)})
+// OfPodIP implements ledger.Claims (Kubernetes API concepts, "Semantics for get and
+// list", NotOlderThan).
+func (c claims) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
+	list, err := c.leases.List(ctx, metav1.ListOptions{
+		LabelSelector:   labelKind + "=" + kindClaim + "," + ipLabel(ip),
+		ResourceVersion: since, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("listing claim leases of pod IP %s: %w", ip, err)
 	}

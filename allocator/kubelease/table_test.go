@@ -119,26 +119,32 @@ func TestDeleteTakesOnlyWhatWasRead(t *testing.T) {
 func TestOfPodIP(t *testing.T) {
 	namespace := newNamespace(t)
 	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	last := ""
 	for uid, ips := range map[string][2]string{
 		"2": {"10.0.0.1"}, "1": {"10.0.0.1"}, "3": {"10.0.0.11"}, "4": {"fd00:0:0::1"}, "5": {"fd00::11"}, "6": {"10.0.0.6", "10.0.0.11"}, "7": {"10.0.0.7", "fd00::11"},
 	} {
-		_, err := b.Claims().Create(t.Context(), ledger.ClaimName(uid), ledger.Claim{
+		r, err := b.Claims().Create(t.Context(), ledger.ClaimName(uid), ledger.Claim{
 			PodUID: uid, PodIP: ips[0], FormerIP: ips[1], State: ledger.Waiting, Duration: 1e9,
 		})
 		must(t, err)
+		last = r.Version
 	}
 	for ip, want := range map[string]string{
 		"10.0.0.1": "claim-1 claim-2 ", "10.0.0.11": "claim-3 claim-6 ", "10.0.0.6": "claim-6 ", "10.0.0.2": "",
 		"fd00::1": "claim-4 ", "fd00:0000::0001": "claim-4 ", "fd00::11": "claim-5 claim-7 ", "fd00::2": "",
 	} {
-		// At once and on the other replica: it is a consistent read.
-		list, err := a.Claims().OfPodIP(t.Context(), ip)
+		// At once and on the other replica: all that was written before the last.
+		list, err := a.Claims().OfPodIP(t.Context(), ip, last)
 		got := ""
 		for _, r := range list {
 			got += r.Name + " "
 		}
 		if err != nil || got != want {
 			t.Errorf("%s has %q, %v; want %q", ip, got, err, want)
+		}
+		// One that asked for the newest would wait when anything else is written.
+		if asked := a.tap.asked; asked.Get("resourceVersion") != last || asked.Get("resourceVersionMatch") != "NotOlderThan" {
+			t.Errorf("it was asked for by %v", asked)
 		}
 	}
 }

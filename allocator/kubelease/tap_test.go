@@ -3,6 +3,7 @@ package kubelease_test
 import (
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 
@@ -19,6 +20,8 @@ type tap struct {
 	watch chan struct{}
 	// answer is what the next answer to a matching request waits for.
 	answer *heldAnswer
+	// asked is the query of the last GET that was no watch.
+	asked url.Values
 }
 
 type heldAnswer struct {
@@ -71,6 +74,9 @@ func (t *tap) RoundTrip(r *http.Request) (*http.Response, error) {
 		t.answer = nil
 	} else {
 		held = nil
+	}
+	if r.Method == http.MethodGet && !watching {
+		t.asked = r.URL.Query()
 	}
 	t.mu.Unlock()
 	answer, err := t.next.RoundTrip(r)

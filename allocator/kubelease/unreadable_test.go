@@ -24,12 +24,13 @@ func lease(name string) *coordinationv1.Lease {
 }
 
 // spoil overwrites the annotation of a lease, as a person may.
-func spoil(t *testing.T, r replica, namespace, name string, text any) {
+func spoil(t *testing.T, r replica, namespace, name string, text any) (version string) {
 	t.Helper()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{"portlease.dev/record": text}}})
 	must(t, err)
-	_, err = r.kube.CoordinationV1().Leases(namespace).Patch(t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{})
+	l, err := r.kube.CoordinationV1().Leases(namespace).Patch(t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{})
 	must(t, err)
+	return l.ResourceVersion
 }
 
 func TestUnreadableIsNeitherFreeNorAbsent(t *testing.T) {
@@ -41,7 +42,7 @@ func TestUnreadableIsNeitherFreeNorAbsent(t *testing.T) {
 	must(t, err)
 	for _, text := range []any{nil, "", "nonsense", "null", "{}", `{"state":""}`, `{"state":7}`, `[]`, `{"listenerPort":1}`} {
 		spoil(t, a, namespace, "lb-1", text)
-		spoil(t, a, namespace, "claim-1", text)
+		spoiled := spoil(t, a, namespace, "claim-1", text)
 		port, err := a.Ports().Get(t.Context(), "lb-1")
 		if !errors.Is(err, ledger.ErrUnreadable) || port.Value != (ledger.Port{}) {
 			t.Errorf("%v: got %+v, %v", text, port, err)
@@ -60,7 +61,7 @@ func TestUnreadableIsNeitherFreeNorAbsent(t *testing.T) {
 		if _, err := a.Claims().Get(t.Context(), "claim-1"); !errors.Is(err, ledger.ErrUnreadable) {
 			t.Errorf("%v: got %v", text, err)
 		}
-		if _, err := a.Claims().OfPodIP(t.Context(), "10.0.0.1"); !errors.Is(err, ledger.ErrUnreadable) {
+		if _, err := a.Claims().OfPodIP(t.Context(), "10.0.0.1", spoiled); !errors.Is(err, ledger.ErrUnreadable) {
 			t.Errorf("%v: got %v", text, err)
 		}
 	}

@@ -65,9 +65,12 @@ func Put[T any](ctx context.Context, t Table[T], name string, r Record[T]) (Reco
 // Claims is the table of claims.
 type Claims interface {
 	Table[Claim]
-	// OfPodIP is a consistent read of all claims that record this pod IP, as the
-	// present or the former one.
-	OfPodIP(ctx context.Context, ip string) ([]Record[Claim], error)
+	// OfPodIP reads all claims that record this pod IP, as the present or the former
+	// one. It sees every write before the one that gave the version since, and may
+	// miss later ones. A read of what is newest would wait: the API server answers
+	// lists from its cache, which hears only ten times a second that nothing of its
+	// kind was written while others were (KEP-2340).
+	OfPodIP(ctx context.Context, ip, since string) ([]Record[Claim], error)
 }
 
 // Ports is the table of ports.

@@ -18,7 +18,7 @@ import (
 // claimTable adds what only claims have.
 type claimTable struct{ *table[ledger.Claim] }
 
-func (claimTable) OfPodIP(context.Context, string) ([]ledger.Record[ledger.Claim], error) {
+func (claimTable) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
 	return nil, errors.New("not asked for")
 }
 

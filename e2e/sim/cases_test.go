@@ -187,11 +187,13 @@ var conformance = []struct {
 		expect(t, "delete of another of that name", deleteOf(l.ports[1], second), ledger.ErrConflict)
 	}},
 	{"claims are found by their address", func(t *testing.T, l tables) {
+		last := ""
 		for name, ip := range map[string]string{"claim-u1": "10.0.0.1", "claim-u2": "10.0.0.2", "claim-u3": "10.0.0.1"} {
-			_, err := l.claims[0].Create(t.Context(), name, aClaim(ip))
+			r, err := l.claims[0].Create(t.Context(), name, aClaim(ip))
 			expect(t, "create", err, nil)
+			last = r.Version
 		}
-		found, err := l.claims[1].OfPodIP(t.Context(), "10.0.0.1")
+		found, err := l.claims[1].OfPodIP(t.Context(), "10.0.0.1", last)
 		expect(t, "list", err, nil)
 		if len(found) != 2 || found[0].Name != "claim-u1" || found[1].Name != "claim-u3" {
 			t.Errorf("found %+v", found)
@@ -200,16 +202,16 @@ var conformance = []struct {
 		moved, err := l.claims[1].Update(t.Context(), found[0])
 		expect(t, "update with what was listed", err, nil)
 		for _, ip := range []string{"10.0.0.9", "10.0.0.8"} {
-			found, err = l.claims[0].OfPodIP(t.Context(), ip)
+			found, err = l.claims[0].OfPodIP(t.Context(), ip, moved.Version)
 			expect(t, "list", err, nil)
 			if len(found) != 1 || found[0].Name != "claim-u1" {
 				t.Errorf("found %+v", found)
 			}
 		}
 		moved.Value.FormerIP = ""
-		_, err = l.claims[0].Update(t.Context(), moved)
+		moved, err = l.claims[0].Update(t.Context(), moved)
 		expect(t, "update", err, nil)
-		found, err = l.claims[1].OfPodIP(t.Context(), "10.0.0.8")
+		found, err = l.claims[1].OfPodIP(t.Context(), "10.0.0.8", moved.Version)
 		expect(t, "list", err, nil)
 		if len(found) != 0 {
 			t.Errorf("found %+v", found)

@@ -155,7 +155,7 @@ func (lazy) DeleteTargetGroup(context.Context, string) error { return nil }
 type heedless struct{ ledger.Claims }
 
 // OfPodIP implements ledger.Claims.
-func (heedless) OfPodIP(context.Context, string) ([]ledger.Record[ledger.Claim], error) {
+func (heedless) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
 	return nil, nil
 }
 
@@ -163,8 +163,8 @@ func (heedless) OfPodIP(context.Context, string) ([]ledger.Record[ledger.Claim],
 type forgetful struct{ ledger.Claims }
 
 // OfPodIP implements ledger.Claims.
-func (f forgetful) OfPodIP(ctx context.Context, ip string) ([]ledger.Record[ledger.Claim], error) {
-	found, err := f.Claims.OfPodIP(ctx, ip)
+func (f forgetful) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
+	found, err := f.Claims.OfPodIP(ctx, ip, since)
 	return slices.DeleteFunc(found, func(r ledger.Record[ledger.Claim]) bool { return r.Value.PodIP != ip }), err
 }
 

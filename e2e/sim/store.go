@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -35,6 +36,16 @@ type store[T any] struct {
 	stored func(T) T
 	// watchers are told of every change.
 	watchers []func(before, now *ledger.Record[T])
+	// history is what each change replaced, in order.
+	history []replaced[T]
+	lists   int // by claims' address so far
+}
+
+// replaced is what a row was until a revision; nil if there was none.
+type replaced[T any] struct {
+	name   string
+	until  int
+	before *ledger.Record[T]
 }
 
 func newStore[T any](r *revisions, stored func(T) T) *store[T] {
@@ -113,6 +124,7 @@ func (s *store[T]) put(before *ledger.Record[T], r ledger.Record[T]) ledger.Reco
 	r.Value = s.stored(r.Value)
 	r.Version = s.revisions.next()
 	s.rows[r.Name] = r
+	s.history = append(s.history, replaced[T]{r.Name, s.revisions.last, before})
 	for _, tell := range s.watchers {
 		tell(before, &r)
 	}
@@ -129,6 +141,7 @@ func (s *store[T]) delete(r ledger.Record[T]) error {
 	}
 	delete(s.rows, r.Name)
 	s.revisions.next()
+	s.history = append(s.history, replaced[T]{r.Name, s.revisions.last, &before})
 	for _, tell := range s.watchers {
 		tell(&before, nil)
 	}
@@ -136,9 +149,27 @@ func (s *store[T]) delete(r ledger.Record[T]) error {
 }
 
 // list gives all rows by name.
-func (s *store[T]) list() []ledger.Record[T] {
-	all := make([]ledger.Record[T], 0, len(s.rows))
-	for _, r := range s.rows {
+func (s *store[T]) list() []ledger.Record[T] { return s.sorted(s.rows) }
+
+// listAt gives all rows as they were at a revision.
+func (s *store[T]) listAt(revision int) []ledger.Record[T] {
+	rows := maps.Clone(s.rows)
+	for _, change := range slices.Backward(s.history) {
+		switch {
+		case change.until <= revision:
+			return s.sorted(rows)
+		case change.before == nil:
+			delete(rows, change.name)
+		default:
+			rows[change.name] = *change.before
+		}
+	}
+	return s.sorted(rows)
+}
+
+func (s *store[T]) sorted(rows map[string]ledger.Record[T]) []ledger.Record[T] {
+	all := make([]ledger.Record[T], 0, len(rows))
+	for _, r := range rows {
 		all = append(all, s.copied(r))
 	}
 	slices.SortFunc(all, func(a, b ledger.Record[T]) int { return cmp.Compare(a.Name, b.Name) })
