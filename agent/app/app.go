@@ -73,6 +73,14 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 		defer stop()
 		return agent.Run(ctx, doors.Hurry)
 	})
+	if credentials := doors.AWS.Credentials; credentials != nil {
+		// They are fetched while the claim is asked for. What goes wrong here goes wrong
+		// with the first call to AWS, and is told then.
+		group.Go(func() error {
+			_, _ = credentials.Retrieve(ctx)
+			return nil
+		})
+	}
 	err = group.Wait()
 	log.InfoContext(serving, "agent stopped")
 	return err

@@ -70,10 +70,16 @@ func TestProcessAnswersWhileItWaits(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	c := config(t, map[string]string{"PORTLEASE_ALLOCATOR": server.URL})
+	asked := make(chan struct{}, 1)
+	credentials := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		asked <- struct{}{}
+		return aws.Credentials{}, errors.New("none yet")
+	})
 	go func() {
-		ended <- app.Run(ctx, c, app.Doors{Listener: listener, AWS: &aws.Config{Region: "us-east-1"}}, slog.New(slog.DiscardHandler))
+		ended <- app.Run(ctx, c, app.Doors{Listener: listener, AWS: &aws.Config{Region: "us-east-1", Credentials: credentials}}, slog.New(slog.DiscardHandler))
 	}()
 	request := <-claims
+	<-asked // although there is nothing to do at AWS yet
 	if request.PodUID != "uid-0" || request.HealthPort != listener.Addr().(*net.TCPAddr).Port || len(request.Ports) != 2 {
 		t.Errorf("claimed %+v", request)
 	}
