@@ -47,16 +47,16 @@ func (r *Report) AWS(ctx context.Context, client AWS, pools []poolfile.Pool, led
 		r.deletions()
 		return
 	}
-	_, err = stock.List(ctx)
+	listeners, err := stock.List(ctx)
 	r.judge("AWS: listeners", "read", err)
 	states := stock.States()
-	r.tags(ctx, client, states, ledgerID)
+	games := r.tags(ctx, client, states, listeners, ledgerID)
 	r.health(ctx, client, groups, states)
 	r.deletions()
 	r.balancers(ctx, client, states)
-	handedOut := r.capacity(stock, limits.Targets)
+	free := r.capacity(stock, games, limits.Targets)
 	if groupsErr == nil {
-		r.targetGroups(groups, limits.TargetGroups, handedOut)
+		r.targetGroups(groups, limits.TargetGroups, free)
 	}
 }
 
@@ -88,8 +88,9 @@ func (r *Report) deletions() {
 	r.add("AWS: deletions", NotChecked, "because ELBv2 has no dry run: the role needs deploy/iam/janitor.json; if it lacks something, the log says AccessDenied when the first port is given back")
 }
 
-// tags looks for the tag that deploy/iam wants on load balancers.
-func (r *Report) tags(ctx context.Context, client AWS, states []inventory.State, ledgerID string) {
+// tags looks for the tag that deploy/iam wants on load balancers, and by the same
+// tag gives the ports of each on which games of this ledger have their listeners.
+func (r *Report) tags(ctx context.Context, client AWS, states []inventory.State, listeners map[string][]elb.Listener, ledgerID string) (games map[string]map[int]bool) {
 	const what = "AWS: tags"
 	var arns []string
 	for _, s := range states {
@@ -99,11 +100,17 @@ func (r *Report) tags(ctx context.Context, client AWS, states []inventory.State,
 	arns = slices.Compact(arns)
 	if len(arns) == 0 {
 		r.add(what, NotChecked, "because there is no load balancer to ask about")
-		return
+		return nil
 	}
-	tags, err := client.Tags(ctx, arns...)
+	asked := slices.Clone(arns)
+	for _, of := range listeners {
+		for _, l := range of {
+			asked = append(asked, l.ARN)
+		}
+	}
+	tags, err := client.Tags(ctx, asked...)
 	if !r.judge(what, "read", err) {
-		return
+		return nil
 	}
 	for _, arn := range arns {
 		what := "tags of " + short(arn)
@@ -119,6 +126,14 @@ func (r *Report) tags(ctx context.Context, client AWS, states []inventory.State,
 			r.add(what, OK, "it is tagged for this ledger")
 		}
 	}
+	games = make(map[string]map[int]bool)
+	for arn, of := range listeners {
+		games[arn] = make(map[int]bool)
+		for _, l := range of {
+			games[arn][l.Port] = ledgerID != "" && tags[l.ARN][elb.TagLedger] == ledgerID
+		}
+	}
+	return games
 }
 
 // short is a load balancer's name and id.

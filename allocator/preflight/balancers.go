@@ -57,28 +57,30 @@ func (r *Report) addresses(found []elb.LoadBalancer) {
 	}
 }
 
-// capacity compares what pools list with what load balancers can have, and gives
-// how many ports can be handed out.
-func (r *Report) capacity(stock *inventory.Inventory, targets int) int {
+// capacity compares what pools list with what load balancers can have beside what
+// games have of them, and gives how many ports can be handed out.
+func (r *Report) capacity(stock *inventory.Inventory, games map[string]map[int]bool, targets int) int {
 	all := 0
 	ports := make(map[string]int) // of each load balancer, in all pools
 	for _, name := range stock.Names() {
 		what := "ports of pool " + name
 		pool, _ := stock.Pool(name)
-		listed, usable := 0, 0
+		listed, usable, used := 0, 0, 0
 		for _, lb := range pool.LoadBalancers {
-			l, u := portsOf(lb)
-			listed, usable = listed+l, usable+u
-			ports[lb.ARN] += u
+			l, u, g := portsOf(lb, games[lb.ARN])
+			listed, usable, used = listed+l, usable+u, used+g
+			ports[lb.ARN] += u + g
 		}
 		all += usable
 		switch {
-		case usable == 0:
+		case usable+used == 0:
 			r.add(what, Wrong, "it has no port to hand out: give it a load balancer that can be used and has listeners left")
-		case usable < listed:
-			r.add(what, Warning, "%d can be handed out of the %d it lists: the others are taken, or the load balancers can have no more listeners, which AWS does not raise", usable, listed)
+		case usable == 0:
+			r.add(what, Warning, "games have the %d it can have, of the %d it lists: the next pods wait until one ends, unless it is given another load balancer", used, listed)
+		case usable+used < listed:
+			r.add(what, Warning, "%d can be handed out of the %d it lists, and games have %d: the others are taken, or the load balancers can have no more listeners, which AWS does not raise", usable, listed, used)
 		default:
-			r.add(what, OK, "%d can be handed out", usable)
+			r.add(what, OK, "%d can be handed out, and games have %d", usable, used)
 		}
 	}
 	r.targets(ports, targets)
@@ -103,19 +105,22 @@ func (r *Report) targets(ports map[string]int, limit int) {
 	}
 }
 
-// portsOf is how many ports a pool lists on a load balancer, and how many of them
-// it could hand out.
-func portsOf(lb claim.LoadBalancer) (listed, usable int) {
+// portsOf is how many ports a pool lists on a load balancer, how many of them it
+// could hand out, and how many games have listeners on.
+func portsOf(lb claim.LoadBalancer, games map[int]bool) (listed, usable, used int) {
 	free := 0
 	for _, within := range lb.Ranges {
 		for port := within.From; port <= within.To; port++ {
 			listed++
-			if !lb.Seen[port] {
+			switch {
+			case games[port]:
+				used++
+			case !lb.Seen[port]:
 				free++
 			}
 		}
 	}
-	return listed, max(0, min(free, lb.Limit-len(lb.Seen)))
+	return listed, max(0, min(free, lb.Limit-len(lb.Seen))), used
 }
 
 // targetGroups compares the account's quota with a target group for each port; a

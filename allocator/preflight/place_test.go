@@ -219,15 +219,19 @@ func (p *place) crossZone(arn, value string) {
 	must(p.t, err)
 }
 
-// listener makes one of somebody else.
-func (p *place) listener(port int32) {
+// listener makes one of a ledger's games, or of somebody else.
+func (p *place) listener(port int32, ledger string) {
 	p.t.Helper()
+	var tags []types.Tag
+	if ledger != "" {
+		tags = []types.Tag{{Key: aws.String(elb.TagLedger), Value: &ledger}}
+	}
 	group, err := p.admin().CreateTargetGroup(p.t.Context(), &elbv2.CreateTargetGroupInput{
 		Name: aws.String(fmt.Sprintf("g-%d", port)), Protocol: types.ProtocolEnumTcp, Port: &port, VpcId: aws.String("vpc-a"), TargetType: types.TargetTypeEnumIp,
 	})
 	must(p.t, err)
 	_, err = p.admin().CreateListener(p.t.Context(), &elbv2.CreateListenerInput{
-		LoadBalancerArn: &p.lb, Port: &port, Protocol: types.ProtocolEnumTcp,
+		LoadBalancerArn: &p.lb, Port: &port, Protocol: types.ProtocolEnumTcp, Tags: tags,
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: group.TargetGroups[0].TargetGroupArn}},
 	})
 	must(p.t, err)

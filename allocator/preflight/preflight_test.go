@@ -144,11 +144,27 @@ func TestEachRow(t *testing.T) {
 		"more ports than listeners": {change: func(p *place) {
 			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000-30059]\n")
 		}, want: row{"warning", "ports of pool default", "50 can be handed out of the 60"}},
-		"a port taken": {change: func(p *place) { p.listener(30003) }, want: row{"warning", "ports of pool default", "9 can be handed out of the 10"}},
+		"a port taken":                   {change: func(p *place) { p.listener(30003, "") }, want: row{"warning", "ports of pool default", "9 can be handed out of the 10"}},
+		"a port taken by another ledger": {change: func(p *place) { p.listener(30003, "other/portlease") }, want: row{"warning", "ports of pool default", "9 can be handed out of the 10"}},
+		"a port taken, and no ledger": {change: func(p *place) {
+			p.listener(30003, "")
+			p.kube = &rest.Config{Host: "https://127.0.0.1:1"}
+		}, want: row{"warning", "ports of pool default", "9 can be handed out of the 10"}, fails: true},
+		"a port of a game":       {change: func(p *place) { p.listener(30003, p.ledger) }, want: row{"ok", "ports of pool default", "9 can be handed out, and games have 1"}},
+		"targets of games":       {change: func(p *place) { p.listener(30003, p.ledger) }, want: row{"ok", "targets of games-1", "10 may be needed"}},
+		"target groups of games": {change: func(p *place) { p.listener(30003, p.ledger) }, want: row{"ok", "target groups for all ports", "1 are there and 9 more may be needed"}},
+		"a port that nobody knows whose it is": {change: func(p *place) {
+			p.listener(30003, p.ledger)
+			p.restrict("DescribeTags")
+		}, want: row{"warning", "ports of pool default", "9 can be handed out of the 10"}, fails: true},
 		"all ports taken": {change: func(p *place) {
 			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000]\n")
-			p.listener(30000)
+			p.listener(30000, "")
 		}, want: row{"wrong", "ports of pool default", "no port to hand out"}, fails: true},
+		"all ports games'": {change: func(p *place) {
+			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000]\n")
+			p.listener(30000, p.ledger)
+		}, want: row{"warning", "ports of pool default", "the next pods wait"}},
 		"few targets": {emulator: func(c *elbemu.Config) { c.Quotas.TargetsPerLoadBalancer = 9 }, want: row{"warning", "targets of games-1", "10 may be needed, of 9"}},
 		"few targets with cross-zone": {emulator: func(c *elbemu.Config) { c.Quotas.Listeners = 600 }, change: func(p *place) {
 			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000-30599]\n")
