@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +42,9 @@ const (
 type cluster struct {
 	*machine
 	kube          kubernetes.Interface
+	helm          *chart.Helm
 	aws           *elbemu.Emulator
+	operator      *elbv2.Client // whose load balancers they are
 	calls         calls
 	sessions      sessions
 	loadBalancers []string
@@ -126,11 +129,10 @@ func (m *machine) install(ctx context.Context) (*cluster, error) {
 			return nil, err
 		}
 	}
-	helm, err := chart.Build(ctx, os.Stderr, m.file("helm"), m.kubeconfig("admin"))
-	if err != nil {
+	if c.helm, err = chart.Build(ctx, os.Stderr, m.file("helm"), m.kubeconfig("admin")); err != nil {
 		return nil, err
 	}
-	if _, err := helm.Run(ctx, "install", chart.Release, chart.Folder(), "--namespace", chart.Namespace, "--create-namespace",
+	if _, err := c.helm.Run(ctx, "install", chart.Release, chart.Folder(), "--namespace", chart.Namespace, "--create-namespace",
 		"--values", values, "--wait", "--timeout", "2m"); err != nil {
 		pods, _ := m.kubectl(ctx, "describe", "pods", "--namespace", chart.Namespace)
 		return nil, fmt.Errorf("%w\n%s", err, pods)
@@ -175,7 +177,7 @@ func (c *cluster) startEmulator(ctx context.Context) error {
 	}
 	server := &http.Server{Handler: c.calls.of(c.identified(c.aws)), ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(listener) //nolint:errcheck // it ends with this process
-	client := elbv2.NewFromConfig(aws.Config{
+	c.operator = elbv2.NewFromConfig(aws.Config{
 		Region: awsRegion, Credentials: credentials.NewStaticCredentialsProvider(operatorKey, "anything", ""), BaseEndpoint: aws.String("http://" + emulator),
 	})
 	system, err := c.kube.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
@@ -187,7 +189,7 @@ func (c *cluster) startEmulator(ctx context.Context) error {
 		return err
 	}
 	for i := range 2 {
-		arn, err := makeLoadBalancer(ctx, client, fmt.Sprintf("games-%d", i+1), id)
+		arn, err := makeLoadBalancer(ctx, c.operator, fmt.Sprintf("games-%d", i+1), id)
 		if err != nil {
 			return err
 		}
@@ -206,13 +208,17 @@ func makeLoadBalancer(ctx context.Context, client *elbv2.Client, name, ledger st
 		return "", fmt.Errorf("creating load balancer %s: %w", name, err)
 	}
 	arn := aws.ToString(made.LoadBalancers[0].LoadBalancerArn)
-	if _, err = client.ModifyLoadBalancerAttributes(ctx, &elbv2.ModifyLoadBalancerAttributesInput{
-		LoadBalancerArn: &arn,
-		Attributes:      []types.LoadBalancerAttribute{{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String("true")}},
+	return arn, setCrossZone(ctx, client, arn, true)
+}
+
+func setCrossZone(ctx context.Context, client *elbv2.Client, loadBalancer string, on bool) error {
+	if _, err := client.ModifyLoadBalancerAttributes(ctx, &elbv2.ModifyLoadBalancerAttributesInput{
+		LoadBalancerArn: &loadBalancer,
+		Attributes:      []types.LoadBalancerAttribute{{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String(strconv.FormatBool(on))}},
 	}); err != nil {
-		return "", fmt.Errorf("switching cross-zone on for %s: %w", name, err)
+		return fmt.Errorf("setting cross-zone of %s to %t: %w", loadBalancer, on, err)
 	}
-	return arn, nil
+	return nil
 }
 
 // errStories is that not all went well; which did not was said.
@@ -227,7 +233,7 @@ func (m *machine) play(ctx context.Context) error {
 	}
 	told, failed := 0, 0
 	for _, s := range stories {
-		if !strings.Contains(s.name, m.Only) && !s.always {
+		if !strings.Contains(s.name, m.Only) && !s.always || s.ends && m.Hold {
 			continue
 		}
 		told++
@@ -244,11 +250,6 @@ func (m *machine) play(ctx context.Context) error {
 		fmt.Printf("%s %5.1fs  %s\n", verdict, time.Since(begun).Seconds(), s.name)
 		if err != nil {
 			fmt.Printf("        %s\n", strings.ReplaceAll(err.Error(), "\n", "\n        "))
-		}
-	}
-	if strings.Contains(promptName, m.Only) {
-		if err := prompt(ctx, c); err != nil {
-			return err
 		}
 	}
 	fmt.Printf("e2e-node: %d stories, %d failed\n", told, failed)

@@ -125,14 +125,15 @@ func unpack(ctx context.Context, root string) (err error) {
 	return nil
 }
 
-// output runs a program and gives what it prints. Its error has what it complained.
+// output runs a program and gives what it prints, also if it fails. Its error has what
+// it complained.
 func output(ctx context.Context, folder, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = folder
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, complaint.Bytes())
+		return out.String(), fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, complaint.Bytes())
 	}
 	return out.String(), nil
 }

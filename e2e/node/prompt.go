@@ -24,8 +24,8 @@ const promptName = "agent start to endpoint, less AWS and its budget"
 
 // prompt starts pods one after another, so that the AWS budget is there, and says
 // what the agent's own part is of the time from its start to the endpoint's file:
-// what is neither inside a call to AWS nor waiting for the budget. It is a figure and
-// no story, because it depends on the machine.
+// what is neither inside a call to AWS nor waiting for the budget. How much that is
+// fails no story, because it depends on the machine.
 func prompt(ctx context.Context, c *cluster) error {
 	var own []time.Duration
 	for n := range promptPods {

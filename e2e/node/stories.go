@@ -28,6 +28,10 @@ var stories = []story{
 	{name: "the allocator is restarted, and no packet is lost", tell: allocatorRestarted},
 	{name: "games are rolled out anew, and no packet of the others is lost", tell: gamesRestarted},
 	{name: "the node is restarted, its pods get other addresses, and every game is reachable again", tell: nodeRestarted},
+	{name: promptName + ", is told of pods that come one after another", tell: prompt},
+	{name: "allocator check, run in the allocator's pod, finds nothing to mend, and then what was spoilt, with its remedy", tell: checked},
+	{name: "while games hold ports the chart is not uninstalled, people are told how, and nothing of the release is missing", tell: uninstallRefused},
+	{name: "once the games are gone the chart is uninstalled, and nothing is left of it but what docs/install.md says", ends: true, tell: uninstalled},
 	{name: "all of this went under the policies of deploy/iam, each pod by its own identity, and AWS refused nothing", tell: nothingRefused},
 }
 

@@ -34,6 +34,7 @@ const (
 type story struct {
 	name   string
 	always bool // others begin where it ends
+	ends   bool // the installation; not told if the machine is to stay up
 	tell   func(context.Context, *cluster) error
 }
 
