@@ -163,12 +163,13 @@ func (c *cluster) left(ctx context.Context, wanted ...string) error {
 		return err
 	}
 	resources := slices.DeleteFunc(strings.Fields(listed), func(name string) bool { return name == "events" || name == "events.events.k8s.io" })
+	var found []string
 	return c.eventually(ctx, patience, fmt.Sprintf("%q to be all that is left", wanted), func(ctx context.Context) error {
 		all, err := c.kubectl(ctx, "get", strings.Join(resources, ","), "--all-namespaces", "--no-headers", "-o", "custom-columns=:.kind,:.metadata.namespace,:.metadata.name")
 		if err != nil {
-			return err
+			return fmt.Errorf("there were %q: %w", found, err) // the last look may be cut short
 		}
-		var found []string
+		found = nil
 		for line := range strings.Lines(all) {
 			object := strings.Fields(line)
 			if len(object) == 3 && strings.Contains(object[2], "portlease") && !slices.Equal(object[:2], []string{"Lease", chart.Namespace}) {
