@@ -87,11 +87,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("a node makes namespaces, mounts and containers: run this as root, on a machine or VM of yours")
 	}
-	p, err := prepare(ctx, os.Stderr)
-	if err != nil {
-		return err
-	}
-	p.Only, p.Hold = *only, *hold
+	p := plan{Only: *only, Hold: *hold}
 	if p.Dir, err = os.MkdirTemp("", "portlease-node-"); err != nil {
 		return fmt.Errorf("making a folder for the node: %w", err)
 	}
@@ -102,6 +98,9 @@ func run(ctx context.Context, args []string) (err error) {
 		}
 		err = errors.Join(err, os.RemoveAll(p.Dir))
 	}()
+	if err := p.prepare(ctx, os.Stderr); err != nil {
+		return err
+	}
 	if p.Groups, err = makeControlGroups(); err != nil {
 		return err
 	}

@@ -32,41 +32,42 @@ var coreDNS = nested.Module{
 	Announced: "CoreDNS from its Go modules, once; this takes about 3 minutes",
 }
 
-// prepare builds or finds all programs and images, outside of any namespace.
-func prepare(ctx context.Context, progress io.Writer) (plan, error) {
-	var p plan
+// prepare builds or finds all programs and images, outside of any namespace. Images
+// lie in the run's own folder: a node that is restarted reads them again, and what
+// another run builds meanwhile is not what this one is about.
+func (p *plan) prepare(ctx context.Context, progress io.Writer) error {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return p, fmt.Errorf("finding the cache folder: %w", err)
+		return fmt.Errorf("finding the cache folder: %w", err)
 	}
 	cache = filepath.Join(cache, "portlease")
 	if err := os.MkdirAll(cache, 0o750); err != nil {
-		return p, fmt.Errorf("making the cache folder: %w", err)
+		return fmt.Errorf("making the cache folder: %w", err)
 	}
 	if p.Tools, err = findTools(ctx, cache, progress); err != nil {
-		return p, err
+		return err
 	}
 	if p.Programs, err = kubeapi.NodePrograms.Build(ctx, progress); err != nil {
-		return p, err
+		return err
 	}
 	folder, err := coreDNS.Build(ctx, progress)
 	if err != nil {
-		return p, err
+		return err
 	}
 	p.CoreDNS = filepath.Join(folder, coreDNS.Program)
 	if p.Helm, err = chart.Program(ctx, progress); err != nil {
-		return p, err
+		return err
 	}
 	// The builder of images is among the tools.
 	if err := p.Tools.use(); err != nil {
-		return p, err
+		return err
 	}
 	pause := images.Image{Name: "pause", Dockerfile: "e2e/node/pause/Dockerfile", Programs: []string{"./e2e/node/pause"}}
 	archives, err := images.Build(ctx, append(slices.Clone(images.All), pause), images.Options{
-		Platforms: []string{"linux/" + runtime.GOARCH}, To: filepath.Join(cache, "images"), Prefix: imagePrefix, Tag: imageTag,
+		Platforms: []string{"linux/" + runtime.GOARCH}, To: p.file("images"), Prefix: imagePrefix, Tag: imageTag,
 	}, progress)
 	for _, a := range archives {
 		p.Images = append(p.Images, a.Path)
 	}
-	return p, err
+	return err
 }

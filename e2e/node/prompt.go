@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,13 +32,11 @@ func prompt(ctx context.Context, c *cluster) error {
 	for n := range promptPods {
 		name := "udp-echo-prompt-" + strconv.Itoa(n)
 		took, err := c.timed(ctx, name)
-		if err != nil {
+		_, gone := c.kubectl(ctx, "delete", "pod", "--namespace", gamesNamespace, name)
+		if err := errors.Join(err, gone); err != nil {
 			return err
 		}
 		own = append(own, took)
-		if _, err := c.kubectl(ctx, "delete", "pod", "--namespace", gamesNamespace, name); err != nil {
-			return err
-		}
 	}
 	slices.Sort(own)
 	ms := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
