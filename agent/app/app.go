@@ -105,7 +105,7 @@ func assemble(c Config, doors Doors, board *announce.Board, set *metrics.Set, lo
 		Pod: c.Pod, Pool: c.Pool, Ports: c.Ports, HealthPort: healthPort,
 		Drain: c.Drain, Deregister: c.Deregister, ReleaseTimeout: c.ReleaseTimeout,
 		Listens:   func() (bool, error) { return sockets.Table{Dir: "/proc/self/net", IP: c.Pod.IP}.Any(c.Ports) },
-		Allocator: allocator, LoadBalancer: elb.New(*doors.AWS),
+		Allocator: allocator, LoadBalancer: elb.New(*doors.AWS, log),
 		Files: lifecycle.Announcers{announce.Files{Dir: c.Dir}, board}, OwnPod: ownpod.Silent{}, Events: ownpod.Silent{},
 		// What starting and binding took is not needed again for hours.
 		Settled: debug.FreeOSMemory,

@@ -120,7 +120,7 @@ func (w *world) client(transport http.RoundTripper) *elb.Client {
 		Region:      "us-east-1",
 		Credentials: credentials.NewStaticCredentialsProvider(key, "secret", ""),
 		HTTPClient:  &http.Client{Transport: transport},
-	})
+	}, nil)
 }
 
 var arnPattern = regexp.MustCompile(`<LoadBalancerArn>([^<]+)<`)

@@ -135,11 +135,11 @@ func newAuditWorld(t *testing.T, balancers int) *auditWorld {
 			Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("A", "secret", ""), HTTPClient: &http.Client{Transport: transport},
 		}
 	}
-	w.aws, w.person = elb.New(through(emulator)), elbv2.NewFromConfig(through(emulator))
+	w.aws, w.person = elb.New(through(emulator), nil), elbv2.NewFromConfig(through(emulator))
 	for n := range balancers {
 		w.balancers = append(w.balancers, w.makeBalancer(fmt.Sprintf("games-%d", n)))
 	}
-	client, log := elb.New(through(w)), slog.New(slog.DiscardHandler)
+	client, log := elb.New(through(w), nil), slog.New(slog.DiscardHandler)
 	w.stock = inventory.New(inventory.Config{Ledger: auditLedger, AWS: client, Ports: w.ports, Balancers: newLedgerTable[ledger.Balancer](), Log: log},
 		[]poolfile.Pool{{Name: "default", LoadBalancers: w.balancers, Ranges: []portpool.Range{{From: firstAudit, To: firstAudit + 49}}}})
 	if err := w.stock.Describe(t.Context()); err != nil {

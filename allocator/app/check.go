@@ -47,7 +47,7 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	if err := doors.openAWS(ctx); err != nil {
 		r.Add("AWS", preflight.Wrong, err.Error())
 	} else if readable {
-		r.AWS(ctx, elb.New(*doors.AWS), file.Pools, id)
+		r.AWS(ctx, elb.New(*doors.AWS, nil), file.Pools, id)
 	} else {
 		r.Add("AWS", preflight.NotChecked, "because the pool file cannot be used")
 	}

@@ -43,7 +43,7 @@ func TestLooksArePaidForOnce(t *testing.T) {
 	})
 	aws := app.Paced(elb.New(aws.Config{
 		Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("A", "secret", ""), HTTPClient: &http.Client{Transport: emulator},
-	}), pay)
+	}, nil), pay)
 	for _, look := range []struct {
 		ctx  context.Context
 		pays bool

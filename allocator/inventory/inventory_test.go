@@ -109,7 +109,7 @@ func (a *account) crossZone(t *testing.T, arn string) {
 
 func (a *account) inventory(pools ...poolfile.Pool) *inventory.Inventory {
 	return inventory.New(inventory.Config{
-		Ledger: "l", AWS: elb.New(a.config), Ports: still[ledger.Port]{all: a.ports}, Balancers: still[ledger.Balancer]{all: a.cordon},
+		Ledger: "l", AWS: elb.New(a.config, nil), Ports: still[ledger.Port]{all: a.ports}, Balancers: still[ledger.Balancer]{all: a.cordon},
 		Log: slog.New(slog.DiscardHandler),
 	}, pools)
 }
@@ -272,7 +272,7 @@ func TestAListingEndsWhenItIsThrottled(t *testing.T) {
 func TestTheLedgerKnowsItsListeners(t *testing.T) {
 	a := newAccount(t)
 	lb := a.loadBalancer(t, "games", "subnet-a")
-	client := elb.New(a.config)
+	client := elb.New(a.config, nil)
 	group, err := client.CreateTargetGroup(t.Context(), elb.TargetGroupSpec{Name: "g", Protocol: "TCP", Port: 7777, VPC: "vpc-a", HealthCheck: elb.HealthCheck{Protocol: "TCP"}})
 	if err != nil {
 		t.Fatal(err)

@@ -12,10 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -45,54 +43,8 @@ type cluster struct {
 	helm          *chart.Helm
 	aws           *elbemu.Emulator
 	operator      *elbv2.Client // whose load balancers they are
-	calls         calls
 	sessions      sessions
 	loadBalancers []string
-}
-
-// calls are when AWS was busy for whom.
-type calls struct {
-	mu sync.Mutex
-	by map[string][]span // address of the caller
-}
-
-type span struct{ from, to time.Time }
-
-// of records the calls of a handler.
-func (c *calls) of(handler http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		begun := time.Now()
-		handler.ServeHTTP(w, r)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		if c.by == nil {
-			c.by = make(map[string][]span)
-		}
-		c.by[host] = append(c.by[host], span{begun, time.Now()})
-	})
-}
-
-// busy is how long, until a moment, at least one call of a caller was under way.
-func (c *calls) busy(caller string, until time.Time) (total time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	spans := slices.Clone(c.by[caller])
-	slices.SortFunc(spans, func(a, b span) int { return a.from.Compare(b.from) })
-	var end time.Time
-	for _, s := range spans {
-		if s.to.After(until) {
-			s.to = until
-		}
-		if s.from.Before(end) {
-			s.from = end
-		}
-		if s.to.After(s.from) {
-			total += s.to.Sub(s.from)
-			end = s.to
-		}
-	}
-	return total
 }
 
 // kubectl runs it as the cluster's administrator.
@@ -175,7 +127,7 @@ func (c *cluster) startEmulator(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listening for the emulator: %w", err)
 	}
-	server := &http.Server{Handler: c.calls.of(c.identified(c.aws)), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: c.identified(c.aws), ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(listener) //nolint:errcheck // it ends with this process
 	c.operator = elbv2.NewFromConfig(aws.Config{
 		Region: awsRegion, Credentials: credentials.NewStaticCredentialsProvider(operatorKey, "anything", ""), BaseEndpoint: aws.String("http://" + emulator),

@@ -25,8 +25,9 @@ const promptName = "agent start to endpoint, less AWS and its budget"
 
 // prompt starts pods one after another, so that the AWS budget is there, and says
 // what the agent's own part is of the time from its start to the endpoint's file:
-// what is neither inside a call to AWS nor waiting for the budget. How much that is
-// fails no story, because it depends on the machine.
+// what is neither inside a call to AWS nor waiting for the budget. Both by the
+// agent's own log, at debug. How much that is fails no story, because it depends on
+// the machine.
 func prompt(ctx context.Context, c *cluster) error {
 	var own []time.Duration
 	for n := range promptPods {
@@ -46,7 +47,11 @@ func prompt(ctx context.Context, c *cluster) error {
 
 // timed starts a pod and gives its agent's own part of the time.
 func (c *cluster) timed(ctx context.Context, name string) (time.Duration, error) {
-	if err := c.apply(ctx, "udp-echo/pod.yaml", func(object map[string]any) { object["metadata"].(map[string]any)["name"] = name }); err != nil {
+	if err := c.apply(ctx, "udp-echo/pod.yaml", func(object map[string]any) {
+		object["metadata"].(map[string]any)["name"] = name
+		agent := podOf(object)["initContainers"].([]any)[0].(map[string]any)
+		agent["env"] = append(agent["env"].([]any), map[string]any{"name": "PORTLEASE_LOG_LEVEL", "value": "debug"})
+	}); err != nil {
 		return 0, err
 	}
 	var pod *corev1.Pod
@@ -70,11 +75,15 @@ func (c *cluster) timed(ctx context.Context, name string) (time.Duration, error)
 	if err != nil {
 		return 0, err
 	}
-	began, waited, err := c.agentSaid(ctx, name)
+	log, err := c.kubectl(ctx, "logs", "--namespace", gamesNamespace, name, "--container", "portlease")
 	if err != nil {
 		return 0, err
 	}
-	return first + file.ModTime().Sub(began) - c.calls.busy(pod.Status.PodIP, file.ModTime()) - waited, nil
+	began, others, err := othersPart(log, file.ModTime())
+	if err != nil {
+		return 0, fmt.Errorf("reading the log of %s's agent: %w\n%s", name, err, log)
+	}
+	return first + file.ModTime().Sub(began) - others, nil
 }
 
 // firstWord is how long the agent's program takes from its start until it says
@@ -93,33 +102,40 @@ func firstWord(ctx context.Context, id int) (time.Duration, error) {
 	return took[len(took)/2], nil
 }
 
-// agentSaid gives when the agent said that it starts, and how long it says that
-// it waited for the AWS budget.
-func (c *cluster) agentSaid(ctx context.Context, pod string) (began time.Time, waited time.Duration, _ error) {
-	log, err := c.kubectl(ctx, "logs", "--namespace", gamesNamespace, pod, "--container", "portlease")
-	if err != nil {
-		return began, 0, err
-	}
+// othersPart reads in an agent's log when it began, and for how long until a moment it
+// was inside at least one call to AWS or waited for the budget.
+func othersPart(log string, until time.Time) (began time.Time, others time.Duration, _ error) {
+	var inAWS time.Time // until when it was, so far
+	calls := 0
 	for line := range strings.Lines(log) {
 		var said struct {
-			Time    time.Time `json:"time"`
-			Msg     string    `json:"msg"`
-			Seconds float64   `json:"seconds"`
+			Time    time.Time     `json:"time"`
+			Msg     string        `json:"msg"`
+			Took    time.Duration `json:"took"`
+			Seconds float64       `json:"seconds"`
 		}
 		if err := json.Unmarshal([]byte(line), &said); err != nil {
-			return began, 0, fmt.Errorf("reading the agent's log: %w", err)
+			return began, 0, err
 		}
 		switch said.Msg {
 		case "agent starting":
 			began = said.Time
 		case "binding waits for its turn at AWS":
-			waited += time.Duration(said.Seconds * float64(time.Second))
+			others += time.Duration(said.Seconds * float64(time.Second))
+		case "AWS called":
+			if said.Time.After(until) {
+				continue
+			}
+			// They are told in the order of their ends, and overlap at most two at a time.
+			calls++
+			others += min(said.Took, said.Time.Sub(inAWS))
+			inAWS = said.Time
 		}
 	}
-	if began.IsZero() {
-		return began, 0, fmt.Errorf("the agent of %s does not say when it starts:\n%s", pod, log)
+	if began.IsZero() || calls == 0 {
+		return began, 0, errors.New("it does not tell of the agent's start and of its calls to AWS")
 	}
-	return began, waited, nil
+	return began, others, nil
 }
 
 // agentOf finds the agent's process of a pod.

@@ -35,7 +35,7 @@ func (r *Rig) makeForeign(ctx context.Context) error {
 		}
 	}
 	tags := elb.Tags{Ledger: "another-cluster/portlease", Namespace: "games", Pod: "game-0", PodUID: "u", Lease: "l-1", Epoch: "e", Generation: 1}
-	if _, err := elb.New(r.AWS()).CreateTargetGroup(ctx, elb.TargetGroupSpec{
+	if _, err := elb.New(r.AWS(), nil).CreateTargetGroup(ctx, elb.TargetGroupSpec{
 		Name: elb.TargetGroupName(tags.Ledger, tags.Fence()), Protocol: "TCP", Port: 7777, VPC: "vpc-rig",
 		HealthCheck: elb.HealthCheck{Protocol: "TCP"}, Tags: tags,
 	}); err != nil {

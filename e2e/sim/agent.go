@@ -101,7 +101,7 @@ func (w *World) startAgent(p *pod) {
 		Pod:  lifecycle.Pod{Namespace: namespace, Name: p.name, UID: p.uid, IP: p.ip},
 		Pool: w.pool.Name, Ports: p.ports, HealthPort: 9901, ReleaseTimeout: 25 * time.Second,
 		Drain: p.drain, Listens: func() (bool, error) { return true, nil },
-		Allocator: calls, LoadBalancer: elb.New(configuration(awsTransport{process, w.cloud})),
+		Allocator: calls, LoadBalancer: elb.New(configuration(awsTransport{process, w.cloud}), nil),
 		Files: a.board, OwnPod: silent{}, Events: silent{}, Settled: func() {},
 		Clock: lifecycle.Clock{
 			Now: own.now, Timeout: own.timeout,

@@ -18,7 +18,7 @@ import (
 // the pool's ports and a target group of another ledger.
 func (w *World) makeForeign() error {
 	tags := elb.Tags{Ledger: "another-cluster/portlease", Namespace: namespace, Pod: "game-0", PodUID: "u1", Lease: "l-1", Epoch: "e", Generation: 1}
-	if _, err := elb.New(configuration(w.cloud.emulator)).CreateTargetGroup(context.Background(), elb.TargetGroupSpec{
+	if _, err := elb.New(configuration(w.cloud.emulator), nil).CreateTargetGroup(context.Background(), elb.TargetGroupSpec{
 		Name: elb.TargetGroupName(tags.Ledger, tags.Fence()), Protocol: "TCP", Port: 7777, VPC: "vpc-local",
 		HealthCheck: elb.HealthCheck{Protocol: "TCP"}, Tags: tags,
 	}); err != nil {

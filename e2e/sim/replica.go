@@ -94,7 +94,7 @@ func (w *World) startReplica(name string) *replica {
 	lag := func() time.Duration { return max(r.lag(), time.Until(r.stuck)) }
 	r.claims, r.ports = newTable(p, w.claims, lag), newTable(p, w.ports, lag)
 	log := w.trace.logTo(p)
-	aws := elb.New(configuration(awsTransport{p, w.cloud}))
+	aws := elb.New(configuration(awsTransport{p, w.cloud}), nil)
 	r.balancers, r.budgets = newTable(p, w.balancers, lag), newTable(p, w.budgets, lag)
 	look := w.pods.look(p)
 	doors := Doors{

@@ -15,6 +15,7 @@ package elb
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"time"
 
@@ -30,14 +31,19 @@ const callTimeout = 15 * time.Second
 // Client calls ELBv2. It is safe for concurrent use.
 type Client struct {
 	api *v2.Client
+	log *slog.Logger
 }
 
 // New makes a client of the given region, credentials and endpoint. The retries
-// that the configuration asks for are switched off.
-func New(cfg aws.Config) *Client {
+// that the configuration asks for are switched off. log is told of every call, at
+// debug; nil: nobody is.
+func New(cfg aws.Config, log *slog.Logger) *Client {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	cfg.Retryer = nil
 	cfg.RetryMaxAttempts = 0
-	return &Client{api: v2.NewFromConfig(cfg, func(o *v2.Options) { o.Retryer = aws.NopRetryer{} })}
+	return &Client{api: v2.NewFromConfig(cfg, func(o *v2.Options) { o.Retryer = aws.NopRetryer{} }), log: log}
 }
 
 // number is the form of the API's numbers. What it cannot hold is out of every
@@ -49,12 +55,14 @@ func number(n int) *int32 {
 // call sends one request. doing is the gerund that opens the error, action the
 // API action that a policy must allow.
 func call[In, Out any](
-	ctx context.Context, doing, action string, in *In,
+	ctx context.Context, log *slog.Logger, doing, action string, in *In,
 	send func(context.Context, *In, ...func(*v2.Options)) (*Out, error),
 ) (*Out, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	start := time.Now()
 	out, err := send(ctx, in)
+	log.DebugContext(ctx, "AWS called", "action", action, "took", time.Since(start), "err", err)
 	if err != nil {
 		return nil, explain(doing, action, err)
 	}

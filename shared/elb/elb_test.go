@@ -44,7 +44,7 @@ func clientOver(transport http.RoundTripper) *elb.Client {
 		Region:      "us-east-1",
 		Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
 		HTTPClient:  &http.Client{Transport: transport},
-	})
+	}, nil)
 }
 
 var arnPattern = regexp.MustCompile(`<LoadBalancerArn>([^<]+)<`)
