@@ -82,7 +82,10 @@ var kubeletControllers = []string{"cpu", "cpuset", "memory", "pids"}
 // take back what they do not, but not what a group hands on further: so this one does
 // that at once.
 func handDown(folder string) error {
-	return errors.Join(handOn(controlGroupRoot), handOn(folder))
+	if err := handOn(controlGroupRoot); err != nil {
+		return err
+	}
+	return handOn(folder)
 }
 
 // copyProcessors makes a version 1 group of cpuset usable: a new one has none.
