@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,11 @@ func makeControlGroups() (controlGroups, error) {
 		if err := os.Mkdir(folder, 0o755); err != nil {
 			return nil, errors.Join(fmt.Errorf("making a control group: %w", err), folders.remove())
 		}
-		if err := copyProcessors(folder); err != nil {
+		settle := copyProcessors
+		if unified() {
+			settle = handDown
+		}
+		if err := settle(folder); err != nil {
 			return nil, errors.Join(err, folders.remove())
 		}
 	}
@@ -69,12 +74,23 @@ func controlGroupFolders(name string) (controlGroups, error) {
 	return folders, nil
 }
 
+// kubeletControllers are those of version 2 that a kubelet limits pods with.
+var kubeletControllers = []string{"cpu", "cpuset", "memory", "pids"}
+
+// handDown lets the groups below one at the top have what a kubelet needs. systemd
+// hands on at the top what its own units need, which is less, and at each log-in may
+// take back what they do not, but not what a group hands on further: so this one does
+// that at once.
+func handDown(folder string) error {
+	if err := handOn(controlGroupRoot); err != nil {
+		return err
+	}
+	return handOn(folder)
+}
+
 // copyProcessors makes a version 1 group of cpuset usable: a new one has none.
 func copyProcessors(folder string) error {
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-		if _, err := os.Stat(filepath.Join(folder, "cgroup.clone_children")); err != nil {
-			return nil // version 2
-		}
 		text, err := os.ReadFile(filepath.Join(filepath.Dir(folder), file))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // another hierarchy
@@ -131,11 +147,6 @@ func removeBelow(folder string) error {
 func (g controlGroups) forBoot(n int) (controlGroups, error) {
 	var boot controlGroups
 	for _, folder := range g {
-		if unified() {
-			if err := handOn(folder); err != nil {
-				return nil, err
-			}
-		}
 		folder = filepath.Join(folder, "boot-"+strconv.Itoa(n))
 		if err := os.Mkdir(folder, 0o755); err != nil {
 			return nil, fmt.Errorf("making a control group: %w", err)
@@ -145,13 +156,16 @@ func (g controlGroups) forBoot(n int) (controlGroups, error) {
 	return boot, nil
 }
 
-// handOn lets the groups below one of version 2 have all its controllers.
+// handOn lets the groups below one of version 2 have what a kubelet needs.
 func handOn(folder string) error {
 	text, err := os.ReadFile(filepath.Join(folder, "cgroup.controllers"))
 	if err != nil {
 		return fmt.Errorf("reading the controllers: %w", err)
 	}
 	for controller := range strings.FieldsSeq(string(text)) {
+		if !slices.Contains(kubeletControllers, controller) {
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+controller), 0o600); err != nil {
 			return fmt.Errorf("handing on controller %s: %w", controller, err)
 		}

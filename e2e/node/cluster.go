@@ -206,7 +206,8 @@ func (m *machine) play(ctx context.Context) error {
 	}
 	fmt.Printf("e2e-node: %d stories, %d failed\n", told, failed)
 	if m.Hold {
-		fmt.Printf("e2e-node: staying up; from another shell:\n  nsenter --net=/proc/%d/ns/net %s --kubeconfig %s get pods -A\n", os.Getpid(), filepath.Join(m.Programs, "kubectl"), m.kubeconfig("admin"))
+		// Here this process is the first one, by number; outside it has another.
+		fmt.Printf("e2e-node: staying up; from another shell:\n  nsenter --net=/proc/$(pgrep -f %s)/ns/net %s --kubeconfig %s get pods -A\n", m.file(stageMachine+".json"), filepath.Join(m.Programs, "kubectl"), m.kubeconfig("admin"))
 		<-ctx.Done()
 	}
 	if failed > 0 {

@@ -20,7 +20,7 @@ func (p plan) configure() error {
 		"NODE_IP": nodeIP, "NODE": nodeName, "PODS": podCIDR, "DNS": dnsIP,
 	}
 	for name, text := range map[string]string{
-		"containerd.toml": containerdConfig, "kubelet.yaml": kubeletConfig, "proxy.yaml": proxyConfig, "cni/10-bridge.conflist": networkConfig,
+		"containerd.toml": containerdConfig, "kubelet.yaml": kubeletConfig, "proxy.yaml": proxyConfig, "cni/10-pods.conflist": networkConfig,
 	} {
 		file := p.file(name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -91,8 +91,11 @@ nodePortAddresses: [${NODE_IP}/24]
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 `
 
+// Packets from pod to pod are routed: on a bridge, answers to what a Service has
+// translated are translated back only if the kernel has br_netfilter, a module that
+// few machines have loaded.
 const networkConfig = `{"cniVersion": "0.4.0", "name": "pods", "plugins": [{
-  "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
+  "type": "ptp", "ipMasq": false,
   "ipam": {"type": "host-local", "ranges": [[{"subnet": "${PODS}"}]], "routes": [{"dst": "0.0.0.0/0"}]}
 }]}
 `

@@ -17,9 +17,9 @@ import (
 )
 
 // wanted are the programs that a node needs and that are not built from Go modules,
-// with the Debian package that has each. The bridge is a CNI plugin.
+// with the Debian package that has each. ptp is a CNI plugin.
 var wanted = map[string]string{
-	"containerd": "containerd", "runc": "runc", "bridge": "containernetworking-plugins", "nft": "nftables", "buildah": "buildah",
+	"containerd": "containerd", "runc": "runc", "ptp": "containernetworking-plugins", "nft": "nftables", "buildah": "buildah",
 }
 
 // tools are where a node's programs lie.
@@ -34,13 +34,13 @@ type tools struct {
 func findTools(ctx context.Context, cache string, progress io.Writer) (tools, error) {
 	own := tools{Path: os.Getenv("PATH")}
 	for _, folder := range []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"} {
-		if _, err := os.Stat(filepath.Join(folder, "bridge")); err == nil {
+		if _, err := os.Stat(filepath.Join(folder, "ptp")); err == nil {
 			own.Plugins = folder
 		}
 	}
 	var missing []string
 	for program := range wanted {
-		if _, err := exec.LookPath(program); err != nil && (program != "bridge" || own.Plugins == "") {
+		if _, err := exec.LookPath(program); err != nil && (program != "ptp" || own.Plugins == "") {
 			missing = append(missing, program)
 		}
 	}

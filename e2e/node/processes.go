@@ -74,7 +74,7 @@ func killProcessesOf(uid string) error {
 	return errors.Join(errs...)
 }
 
-// powerCut ends all of the node at once, with the network of its pods.
+// powerCut ends all of the node at once. The network of its pods goes with them.
 func (m *machine) powerCut(ctx context.Context) error {
 	if err := m.node.kill(); err != nil {
 		return err
@@ -82,9 +82,8 @@ func (m *machine) powerCut(ctx context.Context) error {
 	m.mu.Lock()
 	m.parts = slices.DeleteFunc(m.parts, func(p *part) bool { return p == m.node }) // it is meant to be gone
 	m.mu.Unlock()
-	_, bridge := output(ctx, "/", "ip", "link", "del", "cni0")
-	_, rules := output(ctx, "/", "nft", "flush", "ruleset")
-	return errors.Join(bridge, rules)
+	_, err := output(ctx, "/", "nft", "flush", "ruleset")
+	return err
 }
 
 // followed is a container's log, line by line, as long as it lasts.
