@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -31,92 +30,56 @@ func TestAFirstClaimIsFourWrites(t *testing.T) {
 	}
 }
 
-// TestALateViewRefusesNothing: what is refused has been read. An agent that is told
-// that its port is lost gives it up.
-func TestALateViewRefusesNothing(t *testing.T) {
-	w := newLedgerWorld(t, 2)
-	c, err := w.claim("a", "10.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := c.Ports[0]
-	old := w.ports.rows[p.Fence.Lease]
-	old.Version, old.Value.State, old.Value.Holder, old.Value.Generation = "before", ledger.Free, "", 0
-	w.ports.behind = map[string]ledger.Record[ledger.Port]{old.Name: old}
-	report := api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: targetGroupARN(p)}
-	if err := w.service.TargetGroup(t.Context(), holderOf("a"), report); err != nil {
-		t.Error(err)
-	}
-	if got := w.ports.rows[p.Fence.Lease].Value.TargetGroupARN; got != report.TargetGroupARN {
-		t.Errorf("target group %q is recorded", got)
-	}
-}
-
-// unreachable is a table of ports that nothing can be written to.
-type unreachable struct{ *ledgerTable[ledger.Port] }
-
-func (unreachable) Update(_ context.Context, r ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
-	return r, errors.New("unreachable")
-}
-
-// TestALateViewGivesUpNoPlan: the replica that planned was cut off, and the view of
-// the next one shows the planned port as it was several holders ago.
-func TestALateViewGivesUpNoPlan(t *testing.T) {
-	w := newLedgerWorld(t, 2)
-	for n := range 2 {
-		name := ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort+n)
-		w.ports.exchange(t, name, ledger.Port{LoadBalancerARN: firstLB, ListenerPort: listenerPort + n, State: ledger.Free, Epoch: "e", Generation: 3})
-	}
-	w.service.Ports = unreachable{w.ports}
-	_, err := w.claim("a", "10.0.0.1")
-	w.refused(err, api.Unavailable)
-	planned := w.claimLease("a").Value.Ports[0]
-	w.service.Ports = w.ports
-	old := w.ports.rows[planned.Fence.Lease]
-	old.Version, old.Value.Generation = "before", 1
-	w.ports.behind = map[string]ledger.Record[ledger.Port]{old.Name: old}
-	c, err := w.claim("a", "10.0.0.1")
-	if err != nil || c.Ports[0].Fence != planned.Fence {
-		t.Errorf("planned was %+v, granted is %+v, %v", planned.Fence, c.Ports, err)
-	}
-}
-
-// meanwhile is a table of claims in which somebody else writes before the first
-// change, or after some.
+// meanwhile is a table of claims in which something happens before the first change,
+// or after some.
 type meanwhile struct {
 	claimTable
-	after   int
-	changes func(ledger.Claim) ledger.Claim
+	after int
+	does  func()
 }
 
 func (m *meanwhile) Update(ctx context.Context, r ledger.Record[ledger.Claim]) (ledger.Record[ledger.Claim], error) {
 	if m.after--; m.after == -1 {
-		row := m.rows[r.Name]
-		row.Value = m.changes(row.Value)
-		m.write(row)
+		m.does()
 	}
 	return m.claimTable.Update(ctx, r)
 }
 
+// rewrite is another writer of pod a's claim.
+func (w *ledgerWorld) rewrite(change func(ledger.Claim) ledger.Claim) {
+	row := w.claims.rows["claim-uid-a"]
+	row.Value = change(row.Value)
+	w.claims.write(row)
+}
+
 // TestWhetherAnAddressIsSettledAfterALostWrite: the plan that carries the word of it
-// lost to another write. A claim that is not settled is left out of audits; one that
-// was elsewhere meanwhile may have been taken for gone there by another pod.
+// lost to another write. A claim that is not settled is left out of audits. One that
+// was elsewhere meanwhile may have been taken for gone there by another pod, and is
+// granted nothing before it is settled anew.
 func TestWhetherAnAddressIsSettledAfterALostWrite(t *testing.T) {
 	for _, test := range []struct {
-		name    string
-		changes func(ledger.Claim) ledger.Claim
-		settled string
+		name string
+		does func(*ledgerWorld)
+		anew bool
 	}{
-		{"a renewal", func(c ledger.Claim) ledger.Claim { return c }, "10.0.0.1"},
-		{"away and back", func(c ledger.Claim) ledger.Claim { return c.MovedTo("10.0.0.9").MovedTo("10.0.0.1") }, ""},
+		{"a renewal", func(w *ledgerWorld) { w.rewrite(func(c ledger.Claim) ledger.Claim { return c }) }, false},
+		{"away and back", func(w *ledgerWorld) {
+			w.rewrite(func(c ledger.Claim) ledger.Claim { return c.MovedTo("10.0.0.9").MovedTo("10.0.0.1") })
+		}, true},
+		{"begun anew", func(w *ledgerWorld) { w.claims.exchange(w.T, "claim-uid-a", w.claims.rows["claim-uid-a"].Value) }, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newLedgerWorld(t, 2)
-			w.service.Claims = &meanwhile{claimTable: w.claims, changes: test.changes}
-			if _, err := w.claim("a", "10.0.0.1"); err != nil {
+			w.service.Claims = &meanwhile{claimTable: w.claims, does: func() { test.does(w) }}
+			_, err := w.claim("a", "10.0.0.1")
+			if test.anew {
+				w.refused(err, api.Unsettled)
+				_, err = w.claim("a", "10.0.0.1")
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
-			if r := w.claimLease("a").Value; r.State != ledger.Granted || r.PodIP != "10.0.0.1" || r.SettledIP != test.settled {
+			if r := w.claimLease("a").Value; r.State != ledger.Granted || r.PodIP != "10.0.0.1" || r.SettledIP != r.PodIP {
 				t.Errorf("the claim is %s, with address %q settled of %s", r.State, r.SettledIP, r.PodIP)
 			}
 		})
@@ -127,18 +90,29 @@ func TestWhetherAnAddressIsSettledAfterALostWrite(t *testing.T) {
 func TestASettledAddressStaysSettled(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	c := w.bind("a", "10.0.0.1")
-	row := w.claims.rows["claim-uid-a"]
-	row.Value.SettledIP = ""
-	w.claims.write(row)
+	w.rewrite(func(c ledger.Claim) ledger.Claim { c.SettledIP = ""; return c })
 	rivals := w.ports.rows[c.Ports[0].Fence.Lease].Value
 	rivals.Holder = "claim-uid-rival"
 	w.ports.exchange(t, c.Ports[0].Fence.Lease, rivals)
-	settles := func(c ledger.Claim) ledger.Claim { c.SettledIP = c.PodIP; return c }
-	w.service.Claims = &meanwhile{claimTable: w.claims, after: 1, changes: settles}
+	w.service.Claims = &meanwhile{claimTable: w.claims, after: 1, does: func() {
+		w.rewrite(func(c ledger.Claim) ledger.Claim { c.SettledIP = c.PodIP; return c })
+	}}
 	if _, err := w.renew(c); err != nil {
 		t.Fatal(err)
 	}
 	if r := w.claimLease("a").Value; r.State != ledger.Granted || r.SettledIP != r.PodIP {
 		t.Errorf("the claim is %s, with address %q settled of %s", r.State, r.SettledIP, r.PodIP)
+	}
+}
+
+// TestAMovedPodIsSettled where it is.
+func TestAMovedPodIsSettled(t *testing.T) {
+	w := newLedgerWorld(t, 2)
+	w.bind("a", "10.0.0.1")
+	if err := w.move("a", "10.0.0.9"); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.claimLease("a").Value; r.PodIP != "10.0.0.9" || r.SettledIP != r.PodIP {
+		t.Errorf("address %q is settled of %s", r.SettledIP, r.PodIP)
 	}
 }

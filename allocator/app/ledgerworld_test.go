@@ -184,6 +184,15 @@ func (w *ledgerWorld) renew(c api.Claim) (api.RenewAnswer, error) {
 	return w.service.Renew(w.Context(), holderOf(c.Pod), api.RenewRequest{ClaimUID: c.UID, PodIP: c.PodIP, Pool: c.Pool, Ports: c.Ports})
 }
 
+// freePorts makes that many of the pool's first ports ones that had holders before.
+func (w *ledgerWorld) freePorts(n int) {
+	w.Helper()
+	for n := range n {
+		name := ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort+n)
+		w.ports.exchange(w.T, name, ledger.Port{LoadBalancerARN: firstLB, ListenerPort: listenerPort + n, State: ledger.Free, Epoch: "e", Generation: 3})
+	}
+}
+
 // targetGroupARN is the ARN that AWS gives the target group of a port.
 func targetGroupARN(p api.ClaimedPort) string {
 	return strings.SplitAfter(firstLB, "012:")[0] + "targetgroup/" + p.TargetGroupName + fmt.Sprintf("/%016x", p.ListenerPort)

@@ -221,10 +221,7 @@ func (r *rival) Update(ctx context.Context, p ledger.Record[ledger.Port]) (ledge
 // and what was decided before is not written.
 func TestAPortThatARivalTookIsItsOwn(t *testing.T) {
 	w := newLedgerWorld(t, 2)
-	for n := range 2 {
-		name := ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort+n)
-		w.ports.exchange(t, name, ledger.Port{LoadBalancerARN: firstLB, ListenerPort: listenerPort + n, State: ledger.Free, Epoch: "e", Generation: 3})
-	}
+	w.freePorts(2)
 	r := &rival{ledgerTable: w.ports, takes: func(p ledger.Port) ledger.Port {
 		p.State, p.Holder, p.Generation = ledger.Claimed, "claim-uid-rival", p.Generation+1
 		return p

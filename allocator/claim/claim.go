@@ -147,6 +147,9 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 		}
 		return c, created, err
 	}
+	if granted.Value.SettledIP != req.PodIP {
+		return c, created, errCrowded // begun anew or moved meanwhile, and not settled since
+	}
 	c, err = s.paid(ctx, granted, ports, req.Throttled)
 	return c, created, err
 }

@@ -191,7 +191,8 @@ func (c claims) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[
 	}
 	found := make([]ledger.Record[ledger.Claim], 0, len(list.Items))
 	for i := range list.Items {
-		r, err := c.learn(&list.Items[i])
+		// Not for the view: of what was deleted meanwhile no event would come any more.
+		r, err := c.codec.decode(&list.Items[i])
 		if err != nil {
 			return nil, err
 		}

@@ -149,6 +149,22 @@ func TestOfPodIP(t *testing.T) {
 	}
 }
 
+// TestALookByAddressIsNotForTheView: it may show what was deleted meanwhile, of which
+// the watch has nothing more to say.
+func TestALookByAddressIsNotForTheView(t *testing.T) {
+	namespace := newNamespace(t)
+	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	defer a.tap.holdWatch()()
+	r, err := b.Claims().Create(t.Context(), "claim-1", ledger.Claim{PodIP: "10.0.0.1", State: ledger.Waiting, Duration: 1e9})
+	must(t, err)
+	if list, err := a.Claims().OfPodIP(t.Context(), "10.0.0.1", r.Version); err != nil || len(list) != 1 {
+		t.Errorf("it finds %+v, %v", list, err)
+	}
+	if got, seen := a.Claims().Peek("claim-1"); seen {
+		t.Errorf("the view has %+v", got)
+	}
+}
+
 func TestTheLedgerIsOfItsCluster(t *testing.T) {
 	kube := newClient(t, cluster.AdminConfig())
 	one, err := kubelease.ID(t.Context(), kube, "one")

@@ -203,18 +203,11 @@ type claimTable struct{ *table[ledger.Claim] }
 
 // OfPodIP implements ledger.Claims. Every other answer is as old as it may be.
 func (t claimTable) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
-	found, err := ask(ctx, t.process, kindRead, "list claims of "+ip, func() ([]ledger.Record[ledger.Claim], error) {
+	return ask(ctx, t.process, kindRead, "list claims of "+ip, func() ([]ledger.Record[ledger.Claim], error) {
 		rows := t.store.list()
 		if t.store.lists++; t.store.lists%2 == 0 {
 			rows = t.store.listAt(number(since))
 		}
 		return slices.DeleteFunc(rows, func(r ledger.Record[ledger.Claim]) bool { return !r.Value.Records(ip) }), nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range found {
-		t.learn(r)
-	}
-	return found, nil
 }
