@@ -5,7 +5,8 @@
 // lag behind writes, and a call that failed with none of this package's errors
 // may nevertheless have been carried out.
 //
-// No call is repeated here. The account's mutating calls are limited to a few a
+// No call is repeated here, but for a reading one whose answer was lost in this very
+// process (see call). The account's mutating calls are limited to a few a
 // second for everybody in it
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/throttling.html),
 // so a retry behind the caller's back would be paid for by somebody else; the
@@ -14,9 +15,12 @@ package elb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -54,6 +58,10 @@ func number(n int) *int32 {
 
 // call sends one request. doing is the gerund that opens the error, action the
 // API action that a policy must allow.
+//
+// At times net/http closes a connection that it has just taken for idle while an
+// answer is read from it (https://github.com/aws/aws-sdk-go-v2/issues/2737). What only
+// reads is then asked once more.
 func call[In, Out any](
 	ctx context.Context, log *slog.Logger, doing, action string, in *In,
 	send func(context.Context, *In, ...func(*v2.Options)) (*Out, error),
@@ -62,6 +70,9 @@ func call[In, Out any](
 	defer cancel()
 	start := time.Now()
 	out, err := send(ctx, in)
+	if errors.Is(err, net.ErrClosed) && strings.HasPrefix(action, "Describe") {
+		out, err = send(ctx, in)
+	}
 	log.DebugContext(ctx, "AWS called", "action", action, "took", time.Since(start), "err", err)
 	if err != nil {
 		return nil, explain(doing, action, err)

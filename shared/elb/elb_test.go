@@ -2,8 +2,10 @@ package elb_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -150,4 +152,43 @@ func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func result(action, inner string) string {
 	return fmt.Sprintf(`<%[1]sResponse xmlns="http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"><%[1]sResult>%[2]s</%[1]sResult></%[1]sResponse>`, action, inner)
+}
+
+// closing loses the answer to the next call as net/http does when it closes the
+// connection under it.
+type closing struct {
+	http.RoundTripper
+	next  bool
+	calls int
+}
+
+func (c *closing) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.calls++
+	answer, err := c.RoundTripper.RoundTrip(r)
+	if c.next && err == nil {
+		c.next = false
+		answer.Body = io.NopCloser(lostBody{})
+	}
+	return answer, err
+}
+
+type lostBody struct{}
+
+func (lostBody) Read([]byte) (int, error) {
+	return 0, &net.OpError{Op: "read", Net: "tcp", Err: net.ErrClosed}
+}
+
+// TestALostAnswerIsAskedForOnceMore if the call only reads. What it may have changed
+// its caller has to look at.
+func TestALostAnswerIsAskedForOnceMore(t *testing.T) {
+	lost := &closing{RoundTripper: newAccount(t, elbemu.Config{}).emulator, next: true}
+	client := clientOver(lost)
+	if _, err := client.TargetGroups(t.Context()); err != nil || lost.calls != 2 {
+		t.Errorf("a listing takes %d calls, %v", lost.calls, err)
+	}
+	lost.next, lost.calls = true, 0
+	spec := elb.TargetGroupSpec{Name: "g", Protocol: "UDP", Port: 7777, VPC: "vpc-local", HealthCheck: elb.HealthCheck{Protocol: "TCP"}}
+	if _, err := client.CreateTargetGroup(t.Context(), spec); !errors.Is(err, net.ErrClosed) || lost.calls != 1 {
+		t.Errorf("creating takes %d calls, %v", lost.calls, err)
+	}
 }
