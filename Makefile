@@ -14,7 +14,7 @@ FUZZ   ?= 20s
 FOR    ?= 10m
 
 # The packages that decide, of which COVER says what the simulation reached.
-DECIDING := ./allocator/claim,./allocator/janitor,./allocator/budget,./allocator/pacer,./allocator/inventory,./allocator/httpapi,./allocator/portpool,./allocator/people,./agent/lifecycle
+DECIDING := ./allocator/claim,./allocator/janitor,./allocator/budget,./allocator/pacer,./allocator/inventory,./allocator/httpapi,./allocator/pool,./allocator/admin,./agent/lifecycle
 
 # Nested modules are built as their own go.mod says, whatever the caller's
 # environment is set to.
@@ -26,21 +26,21 @@ help: ## show this help
 
 .PHONY: demo
 demo: ## run the main job here, no AWS, no cluster; HOLD=1 stays up
-	@go run ./e2e/demo $(if $(HOLD),-hold)
+	@go run ./e2e/load/demo $(if $(HOLD),-hold)
 
 .PHONY: test
 test: assets ## run all tests on a real API server and emulated load balancers
 	@# In these one goroutine at a time runs, or programs of few: the race detector would find little, for five times the time.
-	go test -shuffle=on -timeout 30m ./e2e/sim ./e2e/setup ./e2e/policies
+	go test -shuffle=on -timeout 30m ./e2e/sim ./deploy/tests/setup ./deploy/tests/policies
 	@# The rig waits more than it works: it goes first, and the others beside it.
 	@echo "the other packages; the first takes ten minutes, and all are printed after it"
-	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m ./e2e/rig $$(go list ./... | grep -vE '/e2e/(rig|sim|setup|policies)$$')
-	$(NESTED) go test -C e2e/terraform -count=1 ./... # it reads files outside its module, which the test cache does not see
+	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m ./e2e/rig $$(go list ./... | grep -vE '/(e2e/rig|e2e/sim|tests/setup|tests/policies)$$')
+	$(NESTED) go test -C deploy/tests/terraform -count=1 ./... # it reads files outside its module, which the test cache does not see
 
 .PHONY: assets
 assets: # etcd, kube-apiserver and Helm, built once outside of any test's time limit
 	@go run ./e2e/kubeapi/assets >/dev/null
-	@go run ./e2e/chart/program >/dev/null
+	@go run ./deploy/tests/chart/program >/dev/null
 
 .PHONY: build
 build: ## build both programs into bin/
@@ -48,7 +48,7 @@ build: ## build both programs into bin/
 
 .PHONY: images
 images: ## build the container images into bin/images, with buildah or docker; PLATFORMS=a,b PREFIX=registry/path TAG=x
-	@go run ./e2e/images/cmd $(if $(PLATFORMS),-platforms $(PLATFORMS)) $(if $(PREFIX),-prefix $(PREFIX)) $(if $(TAG),-tag $(TAG))
+	@go run ./e2e/node/images/cmd $(if $(PLATFORMS),-platforms $(PLATFORMS)) $(if $(PREFIX),-prefix $(PREFIX)) $(if $(TAG),-tag $(TAG))
 
 .PHONY: sim
 sim: ## run the deterministic simulation; SEEDS=n, SEED=n KEEP=n,n to replay, COVER=1, RECLAIM=1
@@ -61,25 +61,25 @@ sim: ## run the deterministic simulation; SEEDS=n, SEED=n KEEP=n,n to replay, CO
 
 .PHONY: fleet
 fleet: assets ## start N (300) pods at once against AWS's rate limits; SPEED=n (2)
-	@go run ./e2e/fleet -pods $(N) -speed $(SPEED)
+	@go run ./e2e/load/fleet -pods $(N) -speed $(SPEED)
 
 .PHONY: fleet-stop
 fleet-stop: N = 50
 fleet-stop: SPEED = 1
 fleet-stop: assets ## stop N (50) bound pods at once against AWS's rate limits; SPEED=n (1)
-	@go run ./e2e/fleet -stop -pods $(N) -speed $(SPEED)
+	@go run ./e2e/load/fleet -stop -pods $(N) -speed $(SPEED)
 
 .PHONY: linearize
 linearize: assets ## check ROUNDS (100) histories of concurrent claims; SEED=n
-	@go run ./e2e/linearize -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
+	@go run ./e2e/load/linearize -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
 
 .PHONY: soak
 soak: assets ## let agents and allocators live and die for FOR (10m); SEED=n
-	@go run ./e2e/soak -for $(FOR) $(if $(SEED),-seed $(SEED))
+	@go run ./e2e/load/soak -for $(FOR) $(if $(SEED),-seed $(SEED))
 
 .PHONY: bench-agent
 bench-agent: assets ## measure what an agent costs while it holds; AGENTS=n CALLERS=n
-	@go run ./e2e/bench/agent -agents $(AGENTS) -callers $(CALLERS)
+	@go run ./e2e/load/bench/agent -agents $(AGENTS) -callers $(CALLERS)
 
 .PHONY: e2e-node
 e2e-node: ## install on a real cluster of one node and play its stories; needs root; ONLY=part of a name, HOLD=1
@@ -87,11 +87,11 @@ e2e-node: ## install on a real cluster of one node and play its stories; needs r
 
 .PHONY: crashtable
 crashtable: assets ## spoil every call of an agent's life in every way; ONLY=part of a name
-	@go run ./e2e/crashtable $(if $(ONLY),-only "$(ONLY)")
+	@go run ./e2e/load/crashtable $(if $(ONLY),-only "$(ONLY)")
 
 .PHONY: mutants
 mutants: assets ## put deliberate bugs in, one by one, and show what notices each; ONLY=part of a name
-	@go run ./e2e/mutants $(if $(ONLY),-only "$(ONLY)")
+	@go run ./e2e/sim/mutants $(if $(ONLY),-only "$(ONLY)")
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ (20s)
@@ -115,7 +115,7 @@ tools: # linters, at the versions that e2e/tools/go.mod pins
 lint: tools ## run the linters
 	$(TOOLS)/golangci-lint run ./...
 	cd e2e/kubeapi/server && $(NESTED) $(TOOLS)/golangci-lint run . ./program
-	cd e2e/terraform && $(NESTED) $(TOOLS)/golangci-lint run ./...
+	cd deploy/tests/terraform && $(NESTED) $(TOOLS)/golangci-lint run ./...
 
 .PHONY: vulncheck
 vulncheck: tools ## look for known vulnerabilities (asks vuln.go.dev)

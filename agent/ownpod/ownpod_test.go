@@ -20,7 +20,7 @@ import (
 
 	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/agent/ownpod"
-	"github.com/portlease/portlease/e2e/chart"
+	"github.com/portlease/portlease/deploy/tests/chart"
 	"github.com/portlease/portlease/e2e/kubeapi"
 	"github.com/portlease/portlease/shared/api"
 )
@@ -48,7 +48,7 @@ type story struct {
 // namespace than the one in them.
 func manifests(t *testing.T, namespace string) []chart.Object {
 	t.Helper()
-	text, err := os.ReadFile("../../e2e/chart/testdata/plain.golden.yaml")
+	text, err := os.ReadFile("../../deploy/tests/chart/testdata/plain.golden.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

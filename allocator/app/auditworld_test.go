@@ -20,8 +20,8 @@ import (
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
-	"github.com/portlease/portlease/allocator/portpool"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
@@ -141,7 +141,7 @@ func newAuditWorld(t *testing.T, balancers int) *auditWorld {
 	}
 	client, log := elb.New(through(w), nil), slog.New(slog.DiscardHandler)
 	w.stock = inventory.New(inventory.Config{Ledger: auditLedger, AWS: client, Ports: w.ports, Balancers: newLedgerTable[ledger.Balancer](), Log: log},
-		[]poolfile.Pool{{Name: "default", LoadBalancers: w.balancers, Ranges: []portpool.Range{{From: firstAudit, To: firstAudit + 49}}}})
+		[]poolfile.Pool{{Name: "default", LoadBalancers: w.balancers, Ranges: []pool.Range{{From: firstAudit, To: firstAudit + 49}}}})
 	if err := w.stock.Describe(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -9,10 +9,10 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/portlease/portlease/allocator/check"
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/kubepod"
 	"github.com/portlease/portlease/allocator/kubetrust"
-	"github.com/portlease/portlease/allocator/preflight"
 	"github.com/portlease/portlease/allocator/trust"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -28,7 +28,7 @@ const checkTimeout = 2 * time.Minute
 func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	var r preflight.Report
+	var r check.Report
 	file, readable := r.Pools(c.PoolFile)
 	var kube kubernetes.Interface
 	err := doors.openKube(c)
@@ -38,18 +38,18 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	c.checkTLS(ctx, &r, kube)
 	id := ""
 	if err != nil {
-		r.Add("Kubernetes", preflight.Wrong, err.Error())
+		r.Add("Kubernetes", check.Wrong, err.Error())
 	} else {
 		door := kubepod.New(kube, c.Namespace)
 		ledger := func(ctx context.Context) (string, error) { return kubelease.ID(ctx, kube, c.Namespace) }
 		id = r.Kubernetes(ctx, ledger, door, door.Rights(c.TLSSecret, c.trusting()))
 	}
 	if err := doors.openAWS(ctx); err != nil {
-		r.Add("AWS", preflight.Wrong, err.Error())
+		r.Add("AWS", check.Wrong, err.Error())
 	} else if readable {
 		r.AWS(ctx, elb.New(*doors.AWS, nil), file.Pools, id)
 	} else {
-		r.Add("AWS", preflight.NotChecked, "because the pool file cannot be used")
+		r.Add("AWS", check.NotChecked, "because the pool file cannot be used")
 	}
 	if err := r.Print(out); err != nil {
 		return fmt.Errorf("printing the table: %w", err)
@@ -62,14 +62,14 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 
 // checkTLS looks at the key pair where these settings say that it lies; a nil kube is
 // one that cannot be asked.
-func (c *Config) checkTLS(ctx context.Context, r *preflight.Report, kube kubernetes.Interface) {
+func (c *Config) checkTLS(ctx context.Context, r *check.Report, kube kubernetes.Interface) {
 	switch {
 	case c.PlainHTTP:
 		r.PlainHTTP()
 	case c.TLSSecret == "":
 		r.TLSFiles(c.TLSCert, c.TLSKey, time.Now())
 	case kube == nil:
-		r.Add("TLS key pair", preflight.NotChecked, "because it lies in Kubernetes, in secret "+c.TLSSecret)
+		r.Add("TLS key pair", check.NotChecked, "because it lies in Kubernetes, in secret "+c.TLSSecret)
 	default:
 		r.TLSSecret(ctx, c.TLSSecret, func(ctx context.Context) (*trust.Store, error) {
 			store, found, err := kubetrust.NewSecret(kube, c.Namespace, c.TLSSecret).Read(ctx)

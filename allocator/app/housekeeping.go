@@ -5,10 +5,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/portlease/portlease/allocator/admin"
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/kubelease"
-	"github.com/portlease/portlease/allocator/people"
 )
 
 const (
@@ -36,7 +36,7 @@ type housekeeping struct {
 	observer *janitor.Observer
 	janitor  *janitor.Janitor
 	nudge    <-chan struct{}
-	desk     *people.Desk
+	desk     *admin.Desk
 	// described asks for the load balancers to be described at once.
 	described chan struct{}
 	mark      heldMark

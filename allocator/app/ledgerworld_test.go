@@ -15,7 +15,7 @@ import (
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -28,7 +28,7 @@ const (
 // cloud is AWS and what the allocator has read of it. All listeners are on the
 // first load balancer.
 type cloud struct {
-	ranges []portpool.Range
+	ranges []pool.Range
 	// read are the load balancers of the pool that were read from AWS.
 	read      []string
 	closed    string // why there are no new claims on any of them
@@ -136,7 +136,7 @@ func newLedgerWorld(t *testing.T, size int) *ledgerWorld {
 	w := &ledgerWorld{
 		T: t, claims: claimTable{newLedgerTable[ledger.Claim]()}, ports: newLedgerTable[ledger.Port](), pods: make(map[string]*ledger.Pod), now: time.Now(),
 		cloud: &cloud{
-			ranges: []portpool.Range{{From: listenerPort, To: listenerPort + size - 1}}, read: []string{firstLB},
+			ranges: []pool.Range{{From: listenerPort, To: listenerPort + size - 1}}, read: []string{firstLB},
 			listeners: make(map[int]claim.Listener), proofs: make(map[string]claim.Proof),
 		},
 	}

@@ -6,16 +6,16 @@ import (
 	"slices"
 	"time"
 
+	"github.com/portlease/portlease/allocator/admin"
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pacer"
-	"github.com/portlease/portlease/allocator/people"
 	"github.com/portlease/portlease/shared/api"
 )
 
 // measure registers what is read from the ledger whenever metrics are asked for.
-func (p *process) measure(leases *kubelease.Leases, desk *people.Desk, pay *pacer.Pacer) {
+func (p *process) measure(leases *kubelease.Leases, desk *admin.Desk, pay *pacer.Pacer) {
 	for _, state := range []ledger.PortState{ledger.Claimed, ledger.Bound, ledger.Releasing, ledger.Cooldown, ledger.Free, ledger.Blocked} {
 		p.metrics.NewGauge(fmt.Sprintf(`portlease_ports{state=%q}`, state), func() float64 {
 			n := 0

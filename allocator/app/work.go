@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/portlease/portlease/allocator/admin"
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/httpapi"
@@ -16,7 +17,6 @@ import (
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/kubepod"
 	"github.com/portlease/portlease/allocator/pacer"
-	"github.com/portlease/portlease/allocator/people"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -62,7 +62,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		Budget: pay, Age: observer.Age, Count: p.countRefusal, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
 		Nudge: func() { poke(nudge) },
 	})
-	desk := people.New(people.Config{
+	desk := admin.New(admin.Config{
 		Claims: leases.Claims(), Ports: leases.Ports(), Balancers: leases.Balancers(), Stock: stock,
 		Show: service.Show, LookAtPod: pods.Look, Now: time.Now, Log: p.log,
 	})

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -67,17 +67,17 @@ func (s *Service) presented(h Holder, req api.RenewRequest) (ledger.Claim, error
 	if len(req.Ports) == 0 {
 		return c, errNotAdopted
 	}
-	pool, _ := s.Pools.Pool(req.Pool)
-	at := slices.IndexFunc(pool.LoadBalancers, func(lb LoadBalancer) bool {
+	from, _ := s.Pools.Pool(req.Pool)
+	at := slices.IndexFunc(from.LoadBalancers, func(lb LoadBalancer) bool {
 		return ledger.PortName(ledger.LoadBalancerID(lb.ARN), req.Ports[0].ListenerPort) == req.Ports[0].Fence.Lease
 	})
 	if at < 0 {
 		return c, api.Errorf(api.Unavailable, "no usable load balancer of pool %s has port lease %s", req.Pool, req.Ports[0].Fence.Lease).WithRetryAfter(retryExhausted)
 	}
-	lb := pool.LoadBalancers[at]
+	lb := from.LoadBalancers[at]
 	c.LoadBalancer = lb.LoadBalancer
 	for _, p := range req.Ports {
-		inRange := slices.ContainsFunc(lb.Ranges, func(r portpool.Range) bool { return r.Contains(p.ListenerPort) })
+		inRange := slices.ContainsFunc(lb.Ranges, func(r pool.Range) bool { return r.Contains(p.ListenerPort) })
 		if !inRange || p.Fence.Lease != ledger.PortName(ledger.LoadBalancerID(lb.ARN), p.ListenerPort) ||
 			p.Fence.Epoch == "" || p.Fence.Generation < 1 || p.Fence.Generation > maxGeneration {
 			return c, errNotAdopted
@@ -87,7 +87,7 @@ func (s *Service) presented(h Holder, req api.RenewRequest) (ledger.Claim, error
 		}
 		c.Wanted = append(c.Wanted, p.Port)
 		c.Ports = append(c.Ports, ledger.PlannedPort{
-			ListenerPort: p.ListenerPort, Fence: p.Fence, HealthCheck: p.HealthCheck, Attributes: p.Attributes, Cooldown: pool.Terms.Cooldown,
+			ListenerPort: p.ListenerPort, Fence: p.Fence, HealthCheck: p.HealthCheck, Attributes: p.Attributes, Cooldown: from.Terms.Cooldown,
 		})
 	}
 	if err := api.ValidatePorts(c.Wanted); err != nil {

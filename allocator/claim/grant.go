@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -172,7 +172,7 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exc
 	}
 	next, exhausted := s.plan(r, ports, exclude)
 	if exhausted != nil {
-		if !errors.Is(exhausted, portpool.ErrExhausted) {
+		if !errors.Is(exhausted, pool.ErrExhausted) {
 			return r, exhausted
 		}
 		if r.Value.State == ledger.Granted && slices.ContainsFunc(before, func(p ledger.PlannedPort) bool { return !exclude[p.Fence.Lease] }) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -29,21 +29,21 @@ func (s *Service) viewPorts() portView {
 
 // plan chooses ports for a claim and the fences they will have. It keeps those
 // entries that are not excluded if the same load balancer can give the rest.
-// It returns portpool.ErrExhausted when nothing fits.
+// It returns pool.ErrExhausted when nothing fits.
 func (s *Service) plan(r ledger.Record[ledger.Claim], ports portView, exclude map[string]bool) (ledger.Claim, error) {
 	c := r.Value
-	pool, known := s.Pools.Pool(c.Pool)
+	from, known := s.Pools.Pool(c.Pool)
 	if !known {
 		return c, s.unknownPool(c.Pool)
 	}
-	if pool.Unread && s.holdsElsewhere(r, pool, ports) {
+	if from.Unread && s.holdsElsewhere(r, from, ports) {
 		// Nothing is given up for what may turn out to be wrong in a moment.
-		return c, unread(pool)
+		return c, unread(from)
 	}
 	if !c.Planned {
-		c = s.remembered(r, pool, ports)
+		c = s.remembered(r, from, ports)
 	}
-	wish := portpool.Wish{Ports: len(c.Wanted), Seed: c.PodUID, Placement: pool.Terms.Placement, Elders: s.elders(r, ports)}
+	wish := pool.Wish{Ports: len(c.Wanted), Seed: c.PodUID, Placement: from.Terms.Placement, Elders: s.elders(r, ports)}
 	kept := make([]*ledger.PlannedPort, len(c.Wanted))
 	// The view may be late and show a port that is kept as free.
 	used := maps.Clone(exclude)
@@ -58,38 +58,38 @@ func (s *Service) plan(r ledger.Record[ledger.Claim], ports portView, exclude ma
 		// Who has a part comes before all who have nothing.
 		rest := wish
 		rest.Elders = nil
-		same := slices.DeleteFunc(slices.Clone(pool.LoadBalancers), func(lb LoadBalancer) bool { return lb.ARN != c.LoadBalancer.ARN })
-		choice, err := portpool.Choose(s.candidates(pool, same, ports, c, used), rest)
+		same := slices.DeleteFunc(slices.Clone(from.LoadBalancers), func(lb LoadBalancer) bool { return lb.ARN != c.LoadBalancer.ARN })
+		choice, err := pool.Choose(s.candidates(from, same, ports, c, used), rest)
 		if err == nil {
-			return s.planned(c, pool, same[0].LoadBalancer, kept, choice.Ports, ports), nil
+			return s.planned(c, from, same[0].LoadBalancer, kept, choice.Ports, ports), nil
 		}
 		if wish.Ports == 0 {
-			return s.planned(c, pool, c.LoadBalancer, kept, nil, ports), nil
+			return s.planned(c, from, c.LoadBalancer, kept, nil, ports), nil
 		}
 	}
 	wish.Ports = len(c.Wanted)
-	open := slices.DeleteFunc(slices.Clone(pool.LoadBalancers), func(lb LoadBalancer) bool { return lb.Closed != "" })
-	choice, err := portpool.Choose(s.candidates(pool, open, ports, c, exclude), wish)
-	if err != nil && pool.Unread {
-		return c, unread(pool)
+	open := slices.DeleteFunc(slices.Clone(from.LoadBalancers), func(lb LoadBalancer) bool { return lb.Closed != "" })
+	choice, err := pool.Choose(s.candidates(from, open, ports, c, exclude), wish)
+	if err != nil && from.Unread {
+		return c, unread(from)
 	}
 	if err != nil {
 		return c, err
 	}
 	i := slices.IndexFunc(open, func(lb LoadBalancer) bool { return lb.ARN == choice.ARN })
-	return s.planned(c, pool, open[i].LoadBalancer, make([]*ledger.PlannedPort, len(c.Wanted)), choice.Ports, ports), nil
+	return s.planned(c, from, open[i].LoadBalancer, make([]*ledger.PlannedPort, len(c.Wanted)), choice.Ports, ports), nil
 }
 
 // unread is for a pool of which nobody can say yet what it has.
-func unread(pool Pool) error {
-	return api.Errorf(api.Unsettled, "the load balancers of pool %s are not all read from AWS yet: %s", pool.Name, strings.Join(pool.LeftOut, ", ")).WithRetryAfter(retrySoon)
+func unread(from Pool) error {
+	return api.Errorf(api.Unsettled, "the load balancers of pool %s are not all read from AWS yet: %s", from.Name, strings.Join(from.LeftOut, ", ")).WithRetryAfter(retrySoon)
 }
 
 // holdsElsewhere tells whether a claim has ports on a load balancer that the pool
 // does not show.
-func (s *Service) holdsElsewhere(r ledger.Record[ledger.Claim], pool Pool, ports portView) bool {
+func (s *Service) holdsElsewhere(r ledger.Record[ledger.Claim], from Pool, ports portView) bool {
 	shown := func(arn string) bool {
-		return slices.ContainsFunc(pool.LoadBalancers, func(lb LoadBalancer) bool { return lb.ARN == arn })
+		return slices.ContainsFunc(from.LoadBalancers, func(lb LoadBalancer) bool { return lb.ARN == arn })
 	}
 	if len(r.Value.Ports) > 0 && !shown(r.Value.LoadBalancer.ARN) {
 		return true
@@ -100,7 +100,7 @@ func (s *Service) holdsElsewhere(r ledger.Record[ledger.Claim], pool Pool, ports
 }
 
 // planned fills the gaps of a plan with the chosen listener ports.
-func (s *Service) planned(c ledger.Claim, pool Pool, lb api.LoadBalancer, kept []*ledger.PlannedPort, chosen []int, ports portView) ledger.Claim {
+func (s *Service) planned(c ledger.Claim, from Pool, lb api.LoadBalancer, kept []*ledger.PlannedPort, chosen []int, ports portView) ledger.Claim {
 	c.LoadBalancer = lb
 	c.State = ledger.Waiting
 	c.Ports = nil
@@ -117,8 +117,8 @@ func (s *Service) planned(c ledger.Claim, pool Pool, lb api.LoadBalancer, kept [
 			f.Epoch = s.NewEpoch()
 		}
 		c.Ports = append(c.Ports, ledger.PlannedPort{
-			ListenerPort: chosen[0], Fence: f, HealthCheck: pool.Terms.healthCheck(c, c.Wanted[i]),
-			Attributes: pool.Terms.Attributes, Cooldown: pool.Terms.Cooldown,
+			ListenerPort: chosen[0], Fence: f, HealthCheck: from.Terms.healthCheck(c, c.Wanted[i]),
+			Attributes: from.Terms.Attributes, Cooldown: from.Terms.Cooldown,
 		})
 		chosen = chosen[1:]
 	}
@@ -129,7 +129,7 @@ func (s *Service) planned(c ledger.Claim, pool Pool, lb api.LoadBalancer, kept [
 // behind: somebody deleted that lease while the agent was restarting, and the
 // pod is to keep its address. Not one that somebody else listens on: that was
 // given up on purpose, by a replica that ended before it was done.
-func (s *Service) remembered(r ledger.Record[ledger.Claim], pool Pool, ports portView) ledger.Claim {
+func (s *Service) remembered(r ledger.Record[ledger.Claim], from Pool, ports portView) ledger.Claim {
 	c := r.Value
 	found := make([]ledger.PlannedPort, len(c.Wanted))
 	for i := range ports.all {
@@ -139,14 +139,14 @@ func (s *Service) remembered(r ledger.Record[ledger.Claim], pool Pool, ports por
 			continue
 		}
 		wanted := slices.IndexFunc(c.Wanted, func(w api.Port) bool { return w.Name == v.PortName })
-		at := slices.IndexFunc(pool.LoadBalancers, func(lb LoadBalancer) bool { return lb.ARN == v.LoadBalancerARN })
+		at := slices.IndexFunc(from.LoadBalancers, func(lb LoadBalancer) bool { return lb.ARN == v.LoadBalancerARN })
 		if wanted < 0 || at < 0 || c.LoadBalancer.ARN != "" && c.LoadBalancer.ARN != v.LoadBalancerARN {
 			continue
 		}
-		c.LoadBalancer = pool.LoadBalancers[at].LoadBalancer
+		c.LoadBalancer = from.LoadBalancers[at].LoadBalancer
 		found[wanted] = ledger.PlannedPort{
-			ListenerPort: v.ListenerPort, Fence: v.Fence(p.Name), HealthCheck: pool.Terms.healthCheck(c, c.Wanted[wanted]),
-			Attributes: pool.Terms.Attributes, Cooldown: pool.Terms.Cooldown,
+			ListenerPort: v.ListenerPort, Fence: v.Fence(p.Name), HealthCheck: from.Terms.healthCheck(c, c.Wanted[wanted]),
+			Attributes: from.Terms.Attributes, Cooldown: from.Terms.Cooldown,
 		}
 	}
 	if c.LoadBalancer.ARN != "" {
@@ -189,7 +189,7 @@ func older(a, b ledger.Record[ledger.Claim]) int {
 }
 
 // candidates says which ports of the load balancers may be chosen for a claim.
-func (s *Service) candidates(pool Pool, lbs []LoadBalancer, ports portView, c ledger.Claim, exclude map[string]bool) []portpool.LoadBalancer {
+func (s *Service) candidates(from Pool, lbs []LoadBalancer, ports portView, c ledger.Claim, exclude map[string]bool) []pool.LoadBalancer {
 	// By name, because a record that cannot be read tells nothing else.
 	byLoadBalancer := make(map[string]map[int]*ledger.Record[ledger.Port])
 	excluded := make(map[string]map[int]bool)
@@ -199,9 +199,9 @@ func (s *Service) candidates(pool Pool, lbs []LoadBalancer, ports portView, c le
 	for name := range exclude {
 		note(excluded, name, true)
 	}
-	var out []portpool.LoadBalancer
+	var out []pool.LoadBalancer
 	for _, lb := range lbs {
-		p := portpool.LoadBalancer{
+		p := pool.LoadBalancer{
 			ARN: lb.ARN, Ranges: lb.Ranges, Limit: lb.Limit,
 			Taken: make(map[int]bool), Preferred: make(map[int]bool), Spared: make(map[int]bool),
 		}
@@ -217,7 +217,7 @@ func (s *Service) candidates(pool Pool, lbs []LoadBalancer, ports portView, c le
 				p.Taken[port] = true
 			case own:
 				p.Preferred[port] = true
-			case v.Pod != "" && s.Age(r.Name, r.Version) < pool.Terms.Sticky:
+			case v.Pod != "" && s.Age(r.Name, r.Version) < from.Terms.Sticky:
 				p.Spared[port] = true
 			}
 			if v.Held() || v.Foreign != "" {
@@ -263,15 +263,15 @@ func open(p ledger.Port, c ledger.Claim) bool {
 // returning finds a port that this very namespace/pod had before and that is
 // still being unbound: waiting for it gives the pod its address back.
 func (s *Service) returning(c ledger.Claim, ports portView) (listenerPort int, found bool) {
-	pool, _ := s.Pools.Pool(c.Pool)
-	if pool.Terms.Sticky == 0 {
+	from, _ := s.Pools.Pool(c.Pool)
+	if from.Terms.Sticky == 0 {
 		return 0, false
 	}
 	for i := range ports.all {
 		r := &ports.all[i]
 		v := &r.Value
 		if v.State == ledger.Releasing && v.Namespace == c.Namespace && v.Pod == c.Pod && v.PodUID != c.PodUID &&
-			s.Age(r.Name, r.Version) < s.ReturnPatience && slices.ContainsFunc(pool.LoadBalancers, func(lb LoadBalancer) bool {
+			s.Age(r.Name, r.Version) < s.ReturnPatience && slices.ContainsFunc(from.LoadBalancers, func(lb LoadBalancer) bool {
 			return lb.ARN == v.LoadBalancerARN && lb.Closed == ""
 		}) {
 			return v.ListenerPort, true

@@ -3,7 +3,7 @@ package claim
 import (
 	"context"
 
-	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -24,7 +24,7 @@ type LoadBalancer struct {
 	api.LoadBalancer
 	// Closed says why it gets no new claims although it is fit; empty if it does.
 	Closed string
-	Ranges []portpool.Range
+	Ranges []pool.Range
 	// Seen has every listener port that the last AWS listing showed, whoever
 	// made it, but for those of which the ledger knows more: none of them is granted.
 	Seen map[int]bool

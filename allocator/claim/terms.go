@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -16,7 +16,7 @@ type Terms struct {
 	// Namespaces whose pods may claim; empty allows all.
 	Namespaces []string
 	Protocols  []api.Protocol
-	Placement  portpool.Placement
+	Placement  pool.Placement
 	// Cooldown is how long a port stays unused after a holding.
 	Cooldown time.Duration
 	// Sticky is for how long a port waits for its last pod to come back, as long
@@ -69,15 +69,15 @@ func (t Terms) healthCheck(c ledger.Claim, p api.Port) api.HealthCheck {
 
 func (s *Service) exhausted(c ledger.Claim) error {
 	s.Count("exhausted", c.Pool)
-	pool, _ := s.Pools.Pool(c.Pool)
+	from, _ := s.Pools.Pool(c.Pool)
 	var closed []string
-	for _, lb := range pool.LoadBalancers {
+	for _, lb := range from.LoadBalancers {
 		if lb.Closed != "" {
 			closed = append(closed, fmt.Sprintf("%s (%s)", lb.ARN, lb.Closed))
 		}
 	}
 	leftOut := ""
-	if out := append(closed, pool.LeftOut...); len(out) > 0 {
+	if out := append(closed, from.LeftOut...); len(out) > 0 {
 		leftOut = "; left out: " + strings.Join(out, ", ")
 	}
 	return api.Errorf(api.Exhausted, "pool %s has no load balancer with %d free listener ports: add a load balancer, widen the pool, or wait for a port to come back%s",

@@ -18,8 +18,8 @@ import (
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/kubepod"
-	"github.com/portlease/portlease/e2e/contract"
 	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/api/contract"
 	"github.com/portlease/portlease/shared/daemon"
 )
 

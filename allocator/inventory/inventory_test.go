@@ -19,8 +19,8 @@ import (
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
-	"github.com/portlease/portlease/allocator/portpool"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -124,8 +124,8 @@ func read(t *testing.T, i *inventory.Inventory) {
 	}
 }
 
-func pool(name string, from, to int, arns ...string) poolfile.Pool {
-	return poolfile.Pool{Name: name, LoadBalancers: arns, Ranges: []portpool.Range{{From: from, To: to}}}
+func poolOf(name string, from, to int, arns ...string) poolfile.Pool {
+	return poolfile.Pool{Name: name, LoadBalancers: arns, Ranges: []pool.Range{{From: from, To: to}}}
 }
 
 // shows holds a pool to the load balancers that it uses, and to a reason for each
@@ -150,7 +150,7 @@ func shows(t *testing.T, i *inventory.Inventory, name string, use []string, left
 func TestNothingIsUsedBeforeItIsListed(t *testing.T) {
 	a := newAccount(t)
 	lb := a.loadBalancer(t, "games", "subnet-a")
-	i := a.inventory(pool("p", 1, 9, lb))
+	i := a.inventory(poolOf("p", 1, 9, lb))
 	shows(t, i, "p", nil, map[string]string{lb: "not read from AWS yet"})
 	if err := i.Describe(t.Context()); err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestNothingIsUsedBeforeItIsListed(t *testing.T) {
 func TestOneVPCForEachPool(t *testing.T) {
 	a := newAccount(t)
 	here, there := a.loadBalancer(t, "here", "subnet-a"), a.loadBalancer(t, "there", "subnet-b")
-	first, named := pool("first", 1, 9, here, there), pool("named", 11, 19, here, there)
+	first, named := poolOf("first", 1, 9, here, there), poolOf("named", 11, 19, here, there)
 	named.VPC = "vpc-b"
 	i := a.inventory(first, named)
 	read(t, i)
@@ -182,9 +182,9 @@ func TestOneVPCForEachPool(t *testing.T) {
 func TestTagsSelect(t *testing.T) {
 	a := newAccount(t)
 	both, one, none := a.loadBalancer(t, "both", "subnet-a", "team=games", "use=portlease"), a.loadBalancer(t, "one", "subnet-a", "team=games"), a.loadBalancer(t, "none", "subnet-a")
-	tagged, named := pool("tagged", 1, 9), pool("named", 5, 15, none, one)
+	tagged, named := poolOf("tagged", 1, 9), poolOf("named", 5, 15, none, one)
 	tagged.Tags = map[string]string{"team": "games", "use": "portlease"}
-	wide := pool("wide", 9, 9)
+	wide := poolOf("wide", 9, 9)
 	wide.Tags = map[string]string{"team": "games"}
 	i := a.inventory(tagged, named, wide)
 	read(t, i)
@@ -202,11 +202,11 @@ func TestTagsSelect(t *testing.T) {
 func TestExchangedPools(t *testing.T) {
 	a := newAccount(t)
 	old, next := a.loadBalancer(t, "old", "subnet-a"), a.loadBalancer(t, "next", "subnet-a")
-	i := a.inventory(pool("p", 1, 9, old))
+	i := a.inventory(poolOf("p", 1, 9, old))
 	read(t, i)
 	a.ports["held"] = ledger.Port{LoadBalancerARN: old, ListenerPort: 1, State: ledger.Bound}
 	a.cordon[ledger.BalancerName(ledger.LoadBalancerID(next))] = ledger.Balancer{LoadBalancerARN: next, Cordoned: "alice: soon"}
-	i.SetPools([]poolfile.Pool{pool("p", 1, 9, next)})
+	i.SetPools([]poolfile.Pool{poolOf("p", 1, 9, next)})
 	shows(t, i, "p", nil, map[string]string{next: "not read from AWS yet"})
 	read(t, i)
 	shows(t, i, "p", []string{next}, nil)
@@ -230,7 +230,7 @@ func TestExchangedPools(t *testing.T) {
 func TestLookSeesAGoneLoadBalancer(t *testing.T) {
 	a := newAccount(t)
 	lb := a.loadBalancer(t, "games", "subnet-a")
-	i := a.inventory(pool("p", 1, 9, lb))
+	i := a.inventory(poolOf("p", 1, 9, lb))
 	read(t, i)
 	if _, err := elbv2.NewFromConfig(a.config).DeleteLoadBalancer(t.Context(), &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: &lb}); err != nil {
 		t.Fatal(err)
@@ -251,7 +251,7 @@ func TestAListingEndsWhenItIsThrottled(t *testing.T) {
 	for n := range 4 {
 		arns = append(arns, a.loadBalancer(t, fmt.Sprint("games", n), "subnet-a"))
 	}
-	i := a.inventory(pool("p", 1, 9, arns...))
+	i := a.inventory(poolOf("p", 1, 9, arns...))
 	read(t, i)
 	calls := 0
 	a.emulator.SetFault(func(elbemu.Call) elbemu.Fault {
@@ -282,7 +282,7 @@ func TestTheLedgerKnowsItsListeners(t *testing.T) {
 	}
 	name := ledger.PortName(ledger.LoadBalancerID(lb), 5)
 	bound := ledger.Port{LoadBalancerARN: lb, ListenerPort: 5, State: ledger.Bound, Epoch: "e", Generation: 4, TargetGroupARN: group}
-	i := a.inventory(pool("p", 1, 9, lb))
+	i := a.inventory(poolOf("p", 1, 9, lb))
 	for what, c := range map[string]struct {
 		listed, now ledger.Port
 		seen        bool
@@ -318,7 +318,7 @@ func TestAPoolHasTheAddressesOfItsLoadBalancers(t *testing.T) {
 	}
 	fixed, changing := *made.LoadBalancers[0].LoadBalancerArn, a.loadBalancer(t, "changing", "subnet-a")
 	a.crossZone(t, fixed)
-	i := a.inventory(pool("p", 1, 9, fixed, changing))
+	i := a.inventory(poolOf("p", 1, 9, fixed, changing))
 	read(t, i)
 	shows(t, i, "p", []string{fixed, changing}, nil)
 	p, _ := i.Pool("p")

@@ -7,8 +7,8 @@ import (
 
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
-	"github.com/portlease/portlease/allocator/portpool"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -117,7 +117,7 @@ func (i *Inventory) Offers(arn string, port int) bool {
 	defer i.mu.Unlock()
 	return slices.ContainsFunc(i.pools, func(p poolfile.Pool) bool {
 		return slices.Contains(i.membersLocked(p), arn) &&
-			slices.ContainsFunc(p.Ranges, func(r portpool.Range) bool { return r.Contains(port) })
+			slices.ContainsFunc(p.Ranges, func(r pool.Range) bool { return r.Contains(port) })
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -78,7 +78,7 @@ var games = api.LoadBalancer{ARN: "arn:aws:elasticloadbalancing:eu-central-1:1:l
 
 func (twoPorts) Pool(name string) (claim.Pool, bool) {
 	return claim.Pool{Name: name, LoadBalancers: []claim.LoadBalancer{{
-		LoadBalancer: games, Ranges: []portpool.Range{{From: 30000, To: 30001}}, Limit: 50,
+		LoadBalancer: games, Ranges: []pool.Range{{From: 30000, To: 30001}}, Limit: 50,
 	}}, Terms: claim.Terms{Protocols: []api.Protocol{api.TCP}}}, true
 }
 

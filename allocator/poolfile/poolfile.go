@@ -18,7 +18,7 @@ import (
 
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/claim"
-	"github.com/portlease/portlease/allocator/portpool"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -55,17 +55,17 @@ type Pool struct {
 	// VPC that the load balancers must be in; empty: that of the first usable one.
 	VPC string
 	// Ranges of listener ports, without the excluded ones, lowest first.
-	Ranges []portpool.Range
+	Ranges []pool.Range
 	Terms  claim.Terms
 }
 
 // file is the YAML. Every field is documented in the README.
 type file struct {
-	Pools  []pool `json:"pools"`
+	Pools  []written `json:"pools"`
 	Budget limits `json:"budget"`
 }
 
-type pool struct {
+type written struct {
 	Name                  string            `json:"name"`
 	LoadBalancers         []string          `json:"loadBalancers"`
 	LoadBalancerTags      map[string]string `json:"loadBalancerTags"`
@@ -157,7 +157,7 @@ func oneDocument(text []byte) error {
 	return nil
 }
 
-func (w pool) check() (Pool, error) {
+func (w written) check() (Pool, error) {
 	p := Pool{Name: w.Name, LoadBalancers: w.LoadBalancers, Tags: w.LoadBalancerTags, VPC: w.VPC}
 	if len(p.LoadBalancers) == 0 && len(p.Tags) == 0 {
 		return p, errors.New("it is empty: give it at least one load balancer, by ARN under loadBalancers or by loadBalancerTags")
@@ -176,11 +176,11 @@ func (w pool) check() (Pool, error) {
 }
 
 // ranges are the listener ports without the excluded ones.
-func (w pool) ranges() ([]portpool.Range, error) {
-	parse := func(texts []string) ([]portpool.Range, error) {
-		var all []portpool.Range
+func (w written) ranges() ([]pool.Range, error) {
+	parse := func(texts []string) ([]pool.Range, error) {
+		var all []pool.Range
 		for _, text := range texts {
-			r, err := portpool.ParseRange(text)
+			r, err := pool.ParseRange(text)
 			if err != nil {
 				return nil, err
 			}
@@ -195,7 +195,7 @@ func (w pool) ranges() ([]portpool.Range, error) {
 	if len(given) == 0 {
 		return nil, errors.New("it is empty: give it at least one range of listener ports")
 	}
-	if a, b, overlap := portpool.Overlap(given); overlap {
+	if a, b, overlap := pool.Overlap(given); overlap {
 		return nil, fmt.Errorf("listenerPorts %v and %v overlap: list each port once", a, b)
 	}
 	excluded, err := parse(w.ExcludedPorts)
@@ -203,26 +203,26 @@ func (w pool) ranges() ([]portpool.Range, error) {
 		return nil, fmt.Errorf("excludedPorts: %w", err)
 	}
 	for _, e := range excluded {
-		if !slices.ContainsFunc(given, func(r portpool.Range) bool { return r.Overlaps(e) }) {
+		if !slices.ContainsFunc(given, func(r pool.Range) bool { return r.Overlaps(e) }) {
 			return nil, fmt.Errorf("excludedPorts %v are in none of the listenerPorts: correct them or leave them out", e)
 		}
 	}
-	left := portpool.Subtract(given, excluded)
+	left := pool.Subtract(given, excluded)
 	if len(left) == 0 {
 		return nil, errors.New("it is empty: excludedPorts leave none of the listenerPorts")
 	}
 	return left, nil
 }
 
-func (w pool) terms() (claim.Terms, error) {
+func (w written) terms() (claim.Terms, error) {
 	t := claim.Terms{
-		Namespaces: w.Namespaces, Protocols: w.Protocols, Placement: portpool.Spread,
+		Namespaces: w.Namespaces, Protocols: w.Protocols, Placement: pool.Spread,
 		Cooldown: DefaultCooldown, Sticky: DefaultSticky, Attributes: w.TargetGroupAttributes,
 	}
-	switch portpool.Placement(w.Placement) {
-	case "", portpool.Spread:
-	case portpool.Pack:
-		t.Placement = portpool.Pack
+	switch pool.Placement(w.Placement) {
+	case "", pool.Spread:
+	case pool.Pack:
+		t.Placement = pool.Pack
 	default:
 		return t, fmt.Errorf("placement %q is unknown: use spread (the load balancer with the fewest listeners) or pack (the one with the most)", w.Placement)
 	}

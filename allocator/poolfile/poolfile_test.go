@@ -12,8 +12,8 @@ import (
 
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
-	"github.com/portlease/portlease/allocator/portpool"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -49,16 +49,16 @@ func pools(text string) []byte {
 func TestParse(t *testing.T) {
 	got, err := poolfile.Parse(pools(goodPools))
 	plain := claim.Terms{
-		Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: portpool.Spread, Cooldown: 2 * time.Minute, Sticky: 10 * time.Minute,
+		Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: pool.Spread, Cooldown: 2 * time.Minute, Sticky: 10 * time.Minute,
 		HealthCheck: api.HealthCheck{IntervalSeconds: 10, TimeoutSeconds: 5, HealthyThreshold: 2, UnhealthyThreshold: 2},
 	}
 	want := []poolfile.Pool{
-		{Name: "udp", LoadBalancers: []string{arn(1), arn(2)}, Ranges: []portpool.Range{{From: 30000, To: 30049}, {From: 31000, To: 31000}}, Terms: plain},
+		{Name: "udp", LoadBalancers: []string{arn(1), arn(2)}, Ranges: []pool.Range{{From: 30000, To: 30049}, {From: 31000, To: 31000}}, Terms: plain},
 		{
 			Name: "tcp", LoadBalancers: []string{arn(1)}, Tags: map[string]string{"pool": "tcp"}, VPC: "vpc-1",
-			Ranges: []portpool.Range{{From: 40000, To: 40001}, {From: 40003, To: 40004}, {From: 40008, To: 40009}},
+			Ranges: []pool.Range{{From: 40000, To: 40001}, {From: 40003, To: 40004}, {From: 40008, To: 40009}},
 			Terms: claim.Terms{
-				Namespaces: []string{"games"}, Protocols: []api.Protocol{api.TCP}, Placement: portpool.Pack, Cooldown: 0, Sticky: time.Hour,
+				Namespaces: []string{"games"}, Protocols: []api.Protocol{api.TCP}, Placement: pool.Pack, Cooldown: 0, Sticky: time.Hour,
 				HealthCheck: api.HealthCheck{IntervalSeconds: 5, TimeoutSeconds: 2, HealthyThreshold: 3, UnhealthyThreshold: 10},
 				Attributes:  map[string]string{"deregistration_delay.timeout_seconds": "30"},
 			},

@@ -3,7 +3,7 @@ package kubeapi
 import (
 	"strings"
 
-	"github.com/portlease/portlease/e2e/nested"
+	"github.com/portlease/portlease/e2e/kubeapi/nested"
 )
 
 // kubernetesVersion is what the programs say they are. It is the version that

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/portlease/portlease/e2e/flock"
+	"github.com/portlease/portlease/e2e/kubeapi/flock"
 )
 
 const (

@@ -31,7 +31,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
-	"github.com/portlease/portlease/e2e/pki"
+	"github.com/portlease/portlease/e2e/kubeapi/pki"
 )
 
 // Config says how to start an API. The zero value is good for most tests.

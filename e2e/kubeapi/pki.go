@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/portlease/portlease/e2e/pki"
+	"github.com/portlease/portlease/e2e/kubeapi/pki"
 )
 
 // keyFiles are the API server's own.

@@ -11,7 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/portlease/portlease/e2e/pki"
+	"github.com/portlease/portlease/e2e/kubeapi/pki"
 )
 
 // etcdSocket is a file, so that no other user of the machine can reach an etcd

@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/portlease/portlease/e2e/chart"
+	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
 // finding is a row of the table that allocator check prints.

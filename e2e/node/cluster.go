@@ -25,7 +25,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/e2e/chart"
+	"github.com/portlease/portlease/deploy/tests/chart"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/elb"
 )

@@ -14,7 +14,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/portlease/portlease/e2e/pki"
+	"github.com/portlease/portlease/e2e/kubeapi/pki"
 )
 
 // kubeconfigs are those of the cluster, by user and group.

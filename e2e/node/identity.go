@@ -13,8 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/portlease/portlease/deploy/tests/policies"
 	"github.com/portlease/portlease/e2e/elbemu"
-	"github.com/portlease/portlease/e2e/policies"
 )
 
 // Access keys. The operator, who makes load balancers, may do everything.

@@ -11,10 +11,10 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/portlease/portlease/e2e/chart"
-	"github.com/portlease/portlease/e2e/images"
+	"github.com/portlease/portlease/deploy/tests/chart"
 	"github.com/portlease/portlease/e2e/kubeapi"
-	"github.com/portlease/portlease/e2e/nested"
+	"github.com/portlease/portlease/e2e/kubeapi/nested"
+	"github.com/portlease/portlease/e2e/node/images"
 )
 
 // The images' names are those that chart and examples have.

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/e2e/chart"
+	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
 // stories are told in this order. The games of the first live on through all.

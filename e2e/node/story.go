@@ -19,7 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
-	"github.com/portlease/portlease/e2e/chart"
+	"github.com/portlease/portlease/deploy/tests/chart"
 	"github.com/portlease/portlease/shared/elb"
 )
 

@@ -5,7 +5,7 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/portlease/portlease/e2e/contract"
+	"github.com/portlease/portlease/shared/api/contract"
 )
 
 // checked is a way to the allocators on which every answer is held against the

@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/portlease/portlease/e2e/pki"
+	"github.com/portlease/portlease/e2e/kubeapi/pki"
 )
 
 // identity is the one certificate that every allocator replica of a rig serves

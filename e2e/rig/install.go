@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/portlease/portlease/e2e/chart"
+	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
 // install makes the namespaces and applies what the chart says of rights, as it is

@@ -14,9 +14,9 @@ import (
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/deploy/tests/policies"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/e2e/elbemu/iam"
-	"github.com/portlease/portlease/e2e/policies"
 	"github.com/portlease/portlease/e2e/rig"
 )
 

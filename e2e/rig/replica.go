@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/portlease/portlease/allocator/app"
-	"github.com/portlease/portlease/e2e/policies"
+	"github.com/portlease/portlease/deploy/tests/policies"
 )
 
 // Replica is one allocator process.

@@ -25,9 +25,9 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/portlease/portlease/allocator/kubelease"
-	"github.com/portlease/portlease/e2e/contract"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/e2e/kubeapi"
+	"github.com/portlease/portlease/shared/api/contract"
 )
 
 // Config says what a Rig is made of. Kube is required; every other zero value

@@ -11,8 +11,8 @@ import (
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
+	"github.com/portlease/portlease/deploy/tests/policies"
 	"github.com/portlease/portlease/e2e/elbemu"
-	"github.com/portlease/portlease/e2e/policies"
 	"github.com/portlease/portlease/shared/elb"
 )
 

@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
-	"github.com/portlease/portlease/e2e/chart"
+	"github.com/portlease/portlease/deploy/tests/chart"
 	"github.com/portlease/portlease/e2e/rig"
 )
 

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
-	"github.com/portlease/portlease/allocator/portpool"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -50,7 +50,7 @@ func (f file) pool() poolfile.Pool {
 	p := poolfile.Pool{
 		Name: "default",
 		Terms: claim.Terms{
-			Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: portpool.Spread, Cooldown: cooldown, Sticky: sticky,
+			Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: pool.Spread, Cooldown: cooldown, Sticky: sticky,
 			HealthCheck: api.HealthCheck{IntervalSeconds: 10, TimeoutSeconds: 5, HealthyThreshold: 2, UnhealthyThreshold: 2},
 		},
 	}
@@ -61,7 +61,7 @@ func (f file) pool() poolfile.Pool {
 	}
 	for port := f.first; port < f.first+f.ports; port++ {
 		if !f.excluded[port] {
-			p.Ranges = append(p.Ranges, portpool.Range{From: port, To: port})
+			p.Ranges = append(p.Ranges, pool.Range{From: port, To: port})
 		}
 	}
 	return p

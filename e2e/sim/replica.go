@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/portlease/portlease/allocator/admin"
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/httpapi"
@@ -21,7 +22,6 @@ import (
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pacer"
-	"github.com/portlease/portlease/allocator/people"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
@@ -128,7 +128,7 @@ func (w *World) startReplica(name string) *replica {
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // an event more or less is no state
 		Count: func(string, string) {},
 	})
-	desk := people.New(people.Config{
+	desk := admin.New(admin.Config{
 		Claims: doors.Claims, Ports: doors.Ports, Balancers: r.balancers, Stock: r.stock,
 		Show: service.Show, LookAtPod: look, Now: r.clock.wall, Log: log,
 	})

@@ -1,0 +1,206 @@
+// Package people is what people and tools see of the ledger, and what they may
+// change in it: closing a port to new holders, and cordoning a load balancer.
+//
+// It shows one replica's view, which may be late. What it changes it changes by
+// compare-and-swap, like everybody else; no holder ever loses a port by it.
+package admin
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/allocator/inventory"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// Config is what a Desk needs; all of it is required.
+type Config struct {
+	Claims    ledger.Claims
+	Ports     ledger.Ports
+	Balancers ledger.Balancers
+	Stock     *inventory.Inventory
+	// Show gives the claim of a pod.
+	Show func(ctx context.Context, podUID string) (api.Claim, error)
+	// LookAtPod is a consistent read of one pod; nil if there is none.
+	LookAtPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// Desk answers people.
+type Desk struct{ config Config }
+
+// New makes a Desk.
+func New(c Config) *Desk { return &Desk{c} }
+
+// Pools gives every pool, in the order of the pool file, with what its load
+// balancers are like. Load balancers that no pool names any more are with the
+// pool that their holders claimed from.
+func (d *Desk) Pools(context.Context) (api.PoolList, error) {
+	var out api.PoolList
+	ports := d.portsByBalancer()
+	waiting := make(map[string]int)
+	for _, c := range d.config.Claims.View() {
+		if c.Value.State == ledger.Waiting && len(c.Value.Ports) == 0 {
+			waiting[c.Value.Pool]++
+		}
+	}
+	states := d.config.Stock.States()
+	for _, name := range d.config.Stock.Names() {
+		pool, _ := d.config.Stock.Pool(name)
+		p := api.PoolView{
+			Name: name, Placement: string(pool.Terms.Placement), Namespaces: pool.Terms.Namespaces, Protocols: []string{},
+			LoadBalancers: []api.LoadBalancerView{}, Ports: d.count(pool, ports), Waiting: waiting[name],
+		}
+		for _, protocol := range pool.Terms.Protocols {
+			p.Protocols = append(p.Protocols, string(protocol))
+		}
+		for _, s := range states {
+			held := ports[s.ARN]
+			switch {
+			case s.Pool == name:
+				p.LoadBalancers = append(p.LoadBalancers, balancerView(s, held))
+			case s.Pool == "" && d.claimedFrom(name, held):
+				view := balancerView(s, held)
+				view.Removed = true
+				p.LoadBalancers = append(p.LoadBalancers, view)
+			}
+		}
+		out.Pools = append(out.Pools, p)
+	}
+	return out, nil
+}
+
+func (d *Desk) portsByBalancer() map[string][]ledger.Record[ledger.Port] {
+	ports := make(map[string][]ledger.Record[ledger.Port])
+	for _, r := range d.config.Ports.View() {
+		ports[r.Value.LoadBalancerARN] = append(ports[r.Value.LoadBalancerARN], r)
+	}
+	return ports
+}
+
+// claimedFrom tells whether one of the ports is held by a claim of that pool.
+func (d *Desk) claimedFrom(pool string, ports []ledger.Record[ledger.Port]) bool {
+	return slices.ContainsFunc(ports, func(r ledger.Record[ledger.Port]) bool {
+		c, exists := d.config.Claims.Peek(r.Value.Holder)
+		return exists && c.Value.Pool == pool
+	})
+}
+
+// count counts a pool's ports by state, on load balancers that are in use.
+func (d *Desk) count(pool claim.Pool, ports map[string][]ledger.Record[ledger.Port]) map[string]int {
+	n := map[string]int{"total": 0, "available": 0}
+	for _, lb := range pool.LoadBalancers {
+		taken := maps.Clone(lb.Seen)
+		listeners := maps.Clone(lb.Seen)
+		for _, r := range ports[lb.ARN] {
+			if r.Value.Held() {
+				listeners[r.Value.ListenerPort] = true
+			}
+			if r.Value.State != ledger.Free {
+				taken[r.Value.ListenerPort] = true
+			}
+		}
+		free := 0
+		for _, within := range lb.Ranges {
+			n["total"] += within.To - within.From + 1
+			for port := within.From; port <= within.To; port++ {
+				if !taken[port] {
+					free++
+				}
+			}
+			for _, r := range ports[lb.ARN] {
+				if within.Contains(r.Value.ListenerPort) && r.Value.State != ledger.Free {
+					n[string(r.Value.State)]++
+				}
+			}
+		}
+		if lb.Closed == "" {
+			n["available"] += max(0, min(free, lb.Limit-len(listeners)))
+		}
+	}
+	return n
+}
+
+func balancerView(s inventory.State, ports []ledger.Record[ledger.Port]) api.LoadBalancerView {
+	view := api.LoadBalancerView{
+		ARN: s.ARN, ID: ledger.LoadBalancerID(s.ARN), Host: s.Host, VPC: s.VPC, LeftOut: s.LeftOut,
+		Cordoned: s.Cordoned, Listeners: s.Listeners, ListenerLimit: s.Limit,
+	}
+	for _, r := range ports {
+		if r.Value.Held() {
+			view.Held++
+		}
+	}
+	view.Empty = view.Held == 0
+	return view
+}
+
+// LoadBalancers gives every load balancer once, whatever pools it is in.
+func (d *Desk) LoadBalancers() []api.LoadBalancerView {
+	ports := d.portsByBalancer()
+	seen := make(map[string]bool)
+	var all []api.LoadBalancerView
+	for _, s := range d.config.Stock.States() {
+		if seen[s.ARN] {
+			continue
+		}
+		seen[s.ARN] = true
+		view := balancerView(s, ports[s.ARN])
+		view.Removed = s.Pool == ""
+		all = append(all, view)
+	}
+	return all
+}
+
+// Ports gives every port that was ever claimed or blocked.
+func (d *Desk) Ports(context.Context) (api.PortList, error) {
+	var out api.PortList
+	for _, r := range d.config.Ports.View() {
+		out.Ports = append(out.Ports, portView(r))
+	}
+	return out, nil
+}
+
+// Port gives one port by a consistent read.
+func (d *Desk) Port(ctx context.Context, loadBalancerID string, port int) (api.PortView, error) {
+	r, err := d.config.Ports.Get(ctx, ledger.PortName(loadBalancerID, port))
+	if errors.Is(err, ledger.ErrAbsent) {
+		return api.PortView{}, api.Errorf(api.NotFound, "port %d of load balancer %s has never been claimed or blocked", port, loadBalancerID)
+	}
+	if err != nil {
+		return api.PortView{}, unavailable(err)
+	}
+	return portView(r), nil
+}
+
+// ClaimOf gives the claim of a pod that exists.
+func (d *Desk) ClaimOf(ctx context.Context, namespace, pod string) (api.Claim, error) {
+	p, err := d.config.LookAtPod(ctx, namespace, pod)
+	if err != nil {
+		return api.Claim{}, unavailable(err)
+	}
+	if p == nil {
+		return api.Claim{}, api.Errorf(api.NotFound, "there is no pod %s/%s", namespace, pod)
+	}
+	return d.config.Show(ctx, p.UID)
+}
+
+func portView(r ledger.Record[ledger.Port]) api.PortView {
+	p := r.Value
+	return api.PortView{
+		Lease: r.Name, LoadBalancerARN: p.LoadBalancerARN, ListenerPort: p.ListenerPort, State: string(p.State), Generation: p.Generation,
+		Closed: p.Closed, Foreign: p.Foreign, Namespace: p.Namespace, Pod: p.Pod, PodUID: p.PodUID,
+		TargetGroupARN: p.TargetGroupARN, ListenerARN: p.ListenerARN, ChangedAt: p.TouchedAt,
+	}
+}
+
+func unavailable(err error) error {
+	return api.Errorf(api.Unavailable, "%v", err).WithRetryAfter(retryAfter)
+}

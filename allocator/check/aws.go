@@ -1,0 +1,146 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/portlease/portlease/allocator/inventory"
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/poolfile"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// AWS is what is asked of AWS.
+type AWS interface {
+	inventory.AWS
+	Limits(ctx context.Context) (elb.Limits, error)
+	TargetGroups(ctx context.Context) ([]elb.TargetGroup, error)
+	Targets(ctx context.Context, targetGroupARN string) ([]elb.Target, error)
+}
+
+// nothing is an empty ledger: the looks are those of a first start.
+type nothing[T any] struct{ ledger.Table[T] }
+
+func (nothing[T]) View() []ledger.Record[T] { return nil }
+
+func (nothing[T]) Peek(string) (ledger.Record[T], bool) { return ledger.Record[T]{}, false }
+
+// AWS makes every call that reads, and looks at the load balancers of the pools
+// and at the account's limits. An empty ledgerID is one that is not known.
+func (r *Report) AWS(ctx context.Context, client AWS, pools []poolfile.Pool, ledgerID string) {
+	limits, err := client.Limits(ctx)
+	if !r.judge("AWS: limits", fmt.Sprintf("%d listeners a load balancer, %d target groups", limits.Listeners, limits.TargetGroups), err) && !errors.Is(err, elb.ErrDenied) {
+		r.add("AWS: all else", NotChecked, "because AWS does not answer: look at region, credentials and network")
+		return
+	}
+	groups, groupsErr := client.TargetGroups(ctx)
+	r.judge("AWS: target groups", fmt.Sprintf("%d in this region", len(groups)), groupsErr)
+	stock := inventory.New(inventory.Config{
+		Ledger: ledgerID, AWS: client, Ports: nothing[ledger.Port]{}, Balancers: nothing[ledger.Balancer]{}, Log: slog.New(slog.DiscardHandler),
+	}, pools)
+	if !r.judge("AWS: load balancers", "read", stock.Describe(ctx)) {
+		r.add("load balancers of the pools", NotChecked, "because they could not be read")
+		r.deletions()
+		return
+	}
+	listeners, err := stock.List(ctx)
+	r.judge("AWS: listeners", "read", err)
+	states := stock.States()
+	games := r.tags(ctx, client, states, listeners, ledgerID)
+	r.health(ctx, client, groups, states)
+	r.deletions()
+	r.balancers(ctx, client, states)
+	free := r.capacity(stock, games, limits.Targets)
+	if groupsErr == nil {
+		r.targetGroups(groups, limits.TargetGroups, free)
+	}
+}
+
+// health asks for the health of any target group; one that does not exist is
+// answered after the right was looked at, or before it.
+func (r *Report) health(ctx context.Context, client AWS, groups []elb.TargetGroup, states []inventory.State) {
+	const what = "AWS: target health"
+	arn := ""
+	switch {
+	case len(groups) > 0:
+		arn = groups[0].ARN
+	case len(states) > 0:
+		before, _, _ := strings.Cut(states[0].ARN, ":loadbalancer/")
+		arn = before + ":targetgroup/portlease-check/0000000000000000"
+	default:
+		r.add(what, NotChecked, "because there is neither a target group nor a load balancer to ask about")
+		return
+	}
+	_, err := client.Targets(ctx, arn)
+	if errors.Is(err, elb.ErrTargetGroupGone) {
+		err = nil
+	}
+	r.judge(what, "read", err)
+}
+
+// deletions cannot be tried: ELBv2 has no dry run, and what does not exist may be
+// answered without a look at the right.
+func (r *Report) deletions() {
+	r.add("AWS: deletions", NotChecked, "because ELBv2 has no dry run: the role needs deploy/iam/janitor.json; if it lacks something, the log says AccessDenied when the first port is given back")
+}
+
+// tags looks for the tag that deploy/iam wants on load balancers, and by the same
+// tag gives the ports of each on which games of this ledger have their listeners.
+func (r *Report) tags(ctx context.Context, client AWS, states []inventory.State, listeners map[string][]elb.Listener, ledgerID string) (games map[string]map[int]bool) {
+	const what = "AWS: tags"
+	var arns []string
+	for _, s := range states {
+		arns = append(arns, s.ARN)
+	}
+	slices.Sort(arns)
+	arns = slices.Compact(arns)
+	if len(arns) == 0 {
+		r.add(what, NotChecked, "because there is no load balancer to ask about")
+		return nil
+	}
+	asked := slices.Clone(arns)
+	for _, of := range listeners {
+		for _, l := range of {
+			asked = append(asked, l.ARN)
+		}
+	}
+	tags, err := client.Tags(ctx, asked...)
+	if !r.judge(what, "read", err) {
+		return nil
+	}
+	for _, arn := range arns {
+		what := "tags of " + short(arn)
+		switch got := tags[arn][elb.TagLedger]; {
+		case ledgerID == "":
+			r.add(what, NotChecked, "because the ledger's id is not known")
+		case tags[arn] == nil: // it is gone, as its own row says
+		case got == "":
+			r.add(what, Warning, "it lacks %s=%s: agents with the policies of deploy/iam may create no listener there", elb.TagLedger, ledgerID)
+		case got != ledgerID:
+			r.add(what, Warning, "it has %s=%s and this ledger is %s: agents with the policies of deploy/iam may create no listener there, unless theirs names both", elb.TagLedger, got, ledgerID)
+		default:
+			r.add(what, OK, "it is tagged for this ledger")
+		}
+	}
+	games = make(map[string]map[int]bool)
+	for arn, of := range listeners {
+		games[arn] = make(map[int]bool)
+		for _, l := range of {
+			games[arn][l.Port] = ledgerID != "" && tags[l.ARN][elb.TagLedger] == ledgerID
+		}
+	}
+	return games
+}
+
+// short is a load balancer's name and id.
+func short(arn string) string {
+	_, name, found := strings.Cut(arn, ":loadbalancer/net/")
+	if !found {
+		return arn
+	}
+	return name
+}

@@ -1,0 +1,189 @@
+package pool_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/portlease/portlease/allocator/pool"
+)
+
+func TestParseRange(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want pool.Range
+	}{
+		{"30000-30049", pool.Range{From: 30000, To: 30049}},
+		{"30007", pool.Range{From: 30007, To: 30007}},
+		{"30007-30007", pool.Range{From: 30007, To: 30007}},
+		{"1-65535", pool.Range{From: 1, To: 65535}},
+	} {
+		if got, err := pool.ParseRange(test.text); err != nil || got != test.want {
+			t.Errorf("%q reads %v, %v", test.text, got, err)
+		}
+	}
+	for _, test := range []struct{ text, want string }{
+		{"", "of the form 30000-30049"},
+		{"-", "of the form 30000-30049"},
+		{"ports", "of the form 30000-30049"},
+		{"30000-", "of the form 30000-30049"},
+		{"-30000", "of the form 30000-30049"},
+		{"1-2-3", "of the form 30000-30049"},
+		{"30000 - 30049", "of the form 30000-30049"},
+		{"99999999999999999999", "of the form 30000-30049"},
+		{"0", "outside 1-65535"},
+		{"0-10", "outside 1-65535"},
+		{"65536", "outside 1-65535"},
+		{"1-65536", "outside 1-65535"},
+		{"30049-30000", "write the lower port first"},
+	} {
+		_, err := pool.ParseRange(test.text)
+		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), fmt.Sprintf("%q", test.text)) {
+			t.Errorf("%q: got %v; want it named, and %q", test.text, err, test.want)
+		}
+	}
+}
+
+func TestContains(t *testing.T) {
+	r := pool.Range{From: 10, To: 12}
+	for port, want := range map[int]bool{9: false, 10: true, 11: true, 12: true, 13: false} {
+		if r.Contains(port) != want {
+			t.Errorf("%v contains %d: %v", r, port, !want)
+		}
+	}
+}
+
+func FuzzParseRange(f *testing.F) {
+	for _, seed := range []string{"", "1", "1-2", "2-1", "0-65536", "+1-+2", "1--2", "00001"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := pool.ParseRange(text)
+		if err != nil {
+			return
+		}
+		if r.From < 1 || r.To > 65535 || r.From > r.To || !r.Contains(r.From) || !r.Contains(r.To) {
+			t.Errorf("%q reads %+v", text, r)
+		}
+		if again, err := pool.ParseRange(fmt.Sprintf("%d-%d", r.From, r.To)); err != nil || again != r {
+			t.Errorf("%q reads %+v, written anew it reads %+v, %v", text, r, again, err)
+		}
+	})
+}
+
+func ports(list ...int) map[int]bool {
+	m := make(map[int]bool)
+	for _, p := range list {
+		m[p] = true
+	}
+	return m
+}
+
+// wish is a plain one.
+func wish(n int, seed string) pool.Wish { return pool.Wish{Ports: n, Seed: seed} }
+
+func TestChoose(t *testing.T) {
+	ten := []pool.Range{{From: 1, To: 10}}
+	for _, test := range []struct {
+		name string
+		of   []pool.LoadBalancer
+		n    int
+		arn  string // empty: exhausted
+		want []int  // nil: whatever
+	}{
+		{"no load balancer", nil, 1, "", nil},
+		{"the only port", []pool.LoadBalancer{{ARN: "a", Ranges: []pool.Range{{From: 7, To: 7}}, Limit: 50}}, 1, "a", []int{7}},
+		{"the only free port", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Taken: ports(1, 2, 3, 4, 5, 6, 7, 9, 10), Limit: 50}}, 1, "a", []int{8}},
+		{"all taken", []pool.LoadBalancer{{ARN: "a", Ranges: []pool.Range{{From: 1, To: 2}}, Taken: ports(1, 2), Limit: 50}}, 1, "", nil},
+		{"exactly enough room", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, 2, "a", nil},
+		{"one too few rooms", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 49, Limit: 50}}, 2, "", nil},
+		{"over the limit already", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 60, Limit: 50}}, 1, "", nil},
+		{"never across load balancers", []pool.LoadBalancer{
+			{ARN: "a", Ranges: []pool.Range{{From: 1, To: 1}}, Limit: 50}, {ARN: "b", Ranges: []pool.Range{{From: 1, To: 1}}, Limit: 50},
+		}, 2, "", nil},
+		{"one port in two ranges is one", []pool.LoadBalancer{{ARN: "a", Ranges: []pool.Range{{From: 5, To: 5}, {From: 5, To: 5}}, Limit: 50}}, 2, "", nil},
+		{"fewest listeners", []pool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 2, Limit: 50}, {ARN: "c", Ranges: ten, Listeners: 4, Limit: 50},
+		}, 1, "b", nil},
+		{"preferred port before others", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Preferred: ports(4), Limit: 50}}, 1, "a", []int{4}},
+		{"preferred port before fewer listeners", []pool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 40, Limit: 50, Preferred: ports(9)}, {ARN: "b", Ranges: ten, Limit: 50},
+		}, 1, "a", []int{9}},
+		{"more preferred ports before fewer", []pool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Limit: 50, Preferred: ports(9)}, {ARN: "b", Ranges: ten, Listeners: 5, Limit: 50, Preferred: ports(2, 3)},
+		}, 2, "b", nil},
+		{"preferred port that is taken", []pool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 9, Limit: 50, Preferred: ports(9), Taken: ports(9)}, {ARN: "b", Ranges: ten, Limit: 50},
+		}, 1, "b", nil},
+		{"preferred port outside the ranges", []pool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 9, Limit: 50, Preferred: ports(99)}, {ARN: "b", Ranges: ten, Limit: 50},
+		}, 1, "b", nil},
+		{"nothing wanted, nothing given", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, 0, "a", []int{}},
+	} {
+		got, err := pool.Choose(test.of, wish(test.n, "seed"))
+		switch {
+		case test.arn == "" && !errors.Is(err, pool.ErrExhausted):
+			t.Errorf("%s: got %v, %v; want exhausted", test.name, got, err)
+		case test.arn == "":
+		case err != nil || got.ARN != test.arn || len(got.Ports) != test.n:
+			t.Errorf("%s: got %v, %v; want %d of %s", test.name, got, err, test.n, test.arn)
+		case test.want != nil && !slices.Equal(got.Ports, test.want):
+			t.Errorf("%s: got %v, want %v", test.name, got.Ports, test.want)
+		}
+	}
+}
+
+func TestChooseBySomeoneElsesPast(t *testing.T) {
+	ten := []pool.Range{{From: 1, To: 10}}
+	all := ports(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+	spared := func(except ...int) map[int]bool {
+		m := ports(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+		for _, p := range except {
+			delete(m, p)
+		}
+		return m
+	}
+	for _, test := range []struct {
+		name string
+		of   []pool.LoadBalancer
+		wish pool.Wish
+		arn  string // empty: exhausted
+		want []int  // nil: whatever
+	}{
+		{"another's port is left while one is free", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Spared: spared(6), Limit: 50}}, pool.Wish{Ports: 1}, "a", []int{6}},
+		{"another's port rather than none", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Spared: all, Taken: spared(3), Limit: 50}}, pool.Wish{Ports: 1}, "a", []int{3}},
+		{"a fuller load balancer before another's port", []pool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Spared: all, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 40, Limit: 50},
+		}, pool.Wish{Ports: 1}, "b", nil},
+		{"the own port before everything", []pool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Spared: spared(4), Preferred: ports(4), Listeners: 40, Limit: 50}, {ARN: "b", Ranges: ten, Limit: 50},
+		}, pool.Wish{Ports: 1}, "a", []int{4}},
+		{"packed", []pool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 40, Limit: 50}, {ARN: "c", Ranges: ten, Listeners: 50, Limit: 50},
+		}, pool.Wish{Ports: 1, Placement: pool.Pack}, "b", nil},
+		{"packed, and none has room but the emptiest", []pool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 49, Limit: 50},
+		}, pool.Wish{Ports: 2, Placement: pool.Pack}, "a", nil},
+		{"elders leave one", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Wish{Ports: 1, Elders: []int{4, 3, 2}}, "a", nil},
+		{"elders leave none", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Wish{Ports: 1, Elders: []int{4, 3, 3}}, "", nil},
+		{"elders leave too few", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Wish{Ports: 2, Elders: []int{9}}, "", nil},
+		{"elders count against the limit", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, pool.Wish{Ports: 1, Elders: []int{2}}, "", nil},
+		{"elders who want more than there is wait in nobody's way", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Wish{Ports: 1, Elders: []int{11}}, "a", nil},
+		{"elders go where there is most room", []pool.LoadBalancer{
+			{ARN: "a", Ranges: ten, Listeners: 8, Limit: 10}, {ARN: "b", Ranges: ten, Listeners: 1, Limit: 10},
+		}, pool.Wish{Ports: 1, Elders: []int{3, 3, 3}}, "a", nil},
+	} {
+		got, err := pool.Choose(test.of, test.wish)
+		switch {
+		case test.arn == "" && !errors.Is(err, pool.ErrExhausted):
+			t.Errorf("%s: got %v, %v; want exhausted", test.name, got, err)
+		case test.arn == "":
+		case err != nil || got.ARN != test.arn || len(got.Ports) != test.wish.Ports:
+			t.Errorf("%s: got %v, %v; want %d of %s", test.name, got, err, test.wish.Ports, test.arn)
+		case test.want != nil && !slices.Equal(got.Ports, test.want):
+			t.Errorf("%s: got %v, want %v", test.name, got.Ports, test.want)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package chart_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/portlease/portlease/allocator/poolfile"
+	"github.com/portlease/portlease/deploy/tests/chart"
+)
+
+// nonsense is refused before anything is installed, with the key and the reason.
+var nonsense = []struct{ values, key, reason string }{
+	{`{replicas: 3}`, "at ''", "additional properties 'replicas' not allowed"},
+	{`{allocator: {replicas: 0}}`, "/allocator/replicas", "minimum: got 0, want 1"},
+	{`{allocator: {replicas: two}}`, "/allocator/replicas", "got string, want integer"},
+	{`{allocator: {setings: {}}}`, "/allocator", "additional properties 'setings' not allowed"},
+	{`{allocator: {settings: {claim-durration: 2m}}}`, "/allocator/settings", "additional properties 'claim-durration' not allowed"},
+	{`{allocator: {settings: {tls-secret: mine}}}`, "/allocator/settings", "additional properties 'tls-secret' not allowed"},
+	{`{allocator: {settings: {claim-duration: 120}}}`, "/allocator/settings/claim-duration", "got number, want string"},
+	{`{allocator: {settings: {claim-duration: two minutes}}}`, "/allocator/settings/claim-duration", "does not match pattern"},
+	{`{allocator: {settings: {log-level: loud}}}`, "/allocator/settings/log-level", "must be one of 'debug', 'info', 'warn', 'error'"},
+	{`{allocator: {settings: {dry-run: sometimes}}}`, "/allocator/settings/dry-run", "got string, want boolean"},
+	{`{allocator: {env: [{value: x}]}}`, "/allocator/env/0", "missing property 'name'"},
+	{`{allocator: {env: {A: b}}}`, "/allocator/env", "got object, want array"},
+	{`{allocator: {podAnnotations: {a: 1}}}`, "/allocator/podAnnotations/a", "got number, want string"},
+	{`{allocator: {resources: {memory: 1Gi}}}`, "/allocator/resources", "additional properties 'memory' not allowed"},
+	{`{images: {allocator: {digest: latest}}}`, "/images/allocator/digest", "does not match pattern '^(sha256:"},
+	{`{images: {agent: {repository: ""}}}`, "/images/agent/repository", "minLength: got 0, want 1"},
+	{`{images: {pullPolicy: Sometimes}}`, "/images/pullPolicy", "must be one of 'IfNotPresent'"},
+	{`{images: {pullSecrets: registry}}`, "/images/pullSecrets", "got string, want array"},
+	{`{pools: {pools: []}}`, "pools.pools", "is empty: name at least one pool"},
+	{`{pools: [{name: default}]}`, "/pools", "got array, want object"},
+	{`{pools: {pools: [{name: default}]}}`, "/pools/pools/0", "missing property 'listenerPorts'"},
+	{`{pools: {pools: [{name: a, listenerPorts: [1], cooldwon: 2m}]}}`, "/pools/pools/0", "additional properties 'cooldwon' not allowed"},
+	{`{pools: {pools: [{name: a, listenerPorts: [1], placement: random}]}}`, "/pools/pools/0/placement", "must be one of 'spread', 'pack'"},
+	{`{pools: {pools: [{name: a, listenerPorts: [1], loadBalancers: [games-1]}]}}`, "/pools/pools/0/loadBalancers/0", "'games-1' does not match pattern '^arn:"},
+	{`{pools: {budget: {share: 2}}}`, "/pools/budget/share", "maximum: got 2, want 1"},
+	{`{games: [{namespace: games}]}`, "/games/0", "missing property 'serviceAccounts'"},
+	{`{games: [{namespace: games, serviceAccounts: []}]}`, "/games/0/serviceAccounts", "minItems: got 0, want 1"},
+	{`{games: [{namespace: games, serviceAccounts: [a, a]}]}`, "/games/0/serviceAccounts", "items at 0 and 1 are equal"},
+	{`{games: [{namespace: My Games, serviceAccounts: [a]}]}`, "/games/0/namespace", "does not match pattern"},
+	{`{games: [{namespace: games, serviceAccounts: [a]}, {namespace: games, serviceAccounts: [b]}]}`, "games", "namespace games is there twice"},
+	{`{games: games}`, "/games", "got string, want array"},
+	{`{aws: {region: Frankfurt}}`, "/aws/region", "'Frankfurt' does not match pattern"},
+	{`{tls: {from: letsencrypt}}`, "/tls/from", "must be one of 'self', 'cert-manager', 'secret'"},
+	{`{tls: {from: secret}}`, "/tls/secret", "minLength: got 0, want 1"},
+	{`{tls: {secret: mine}}`, "/tls/secret", "maxLength: got 4, want 0"},
+	{`{tls: {issuer: {name: company}}}`, "/tls/issuer", "maxProperties: got 1, want 0"},
+	{`{tls: {from: cert-manager, issuer: {kind: ClusterIssuer}}}`, "/tls/issuer", "missing property 'name'"},
+	{`{injection: {enabled: perhaps}}`, "/injection/enabled", "must be one of 'auto', true, false"},
+	{`{policies: {leases: "yes"}}`, "/policies/leases", "got string, want boolean"},
+	{`{networkPolicy: {from: monitoring}}`, "/networkPolicy/from", "got string, want array"},
+	{`{serviceMonitor: {label: {}}}`, "/serviceMonitor", "additional properties 'label' not allowed"},
+}
+
+func TestNonsenseIsRefused(t *testing.T) {
+	h := newHelm(t)
+	// Helm takes a comma in a path for the end of it.
+	path := filepath.Join(t.TempDir(), "values.yaml")
+	for _, n := range nonsense {
+		t.Run(n.values, func(t *testing.T) {
+			must(t, os.WriteFile(path, []byte(n.values), 0o600))
+			_, err := h.Render(t.Context(), "testdata/plain.values.yaml", "--values", path)
+			if err == nil || !strings.Contains(err.Error(), n.key) || !strings.Contains(err.Error(), n.reason) {
+				t.Errorf("helm says %v; want %q and %q", err, n.key, n.reason)
+			}
+		})
+	}
+}
+
+// values is a file of them as one map.
+func values(t *testing.T, path string) map[string]any {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	var m map[string]any
+	must(t, yaml.Unmarshal(text, &m))
+	return m
+}
+
+// TestWhatReadmeSaysOfPoolsIsAccepted by the schema, and then by the allocator as the
+// chart renders it: README's pool file has every key there is.
+func TestWhatReadmeSaysOfPoolsIsAccepted(t *testing.T) {
+	_, after, found := strings.Cut(readme(t), "```yaml\nbudget:")
+	file, _, ended := strings.Cut(after, "```")
+	if !found || !ended {
+		t.Fatal("README has no pool file")
+	}
+	path := filepath.Join(t.TempDir(), "values.yaml")
+	must(t, os.WriteFile(path, []byte("pools:\n  "+strings.ReplaceAll("budget:"+file, "\n", "\n  ")), 0o600))
+	rendered, err := newHelm(t).Render(t.Context(), "testdata/plain.values.yaml", "--values", path)
+	must(t, err)
+	objects, err := chart.Objects(rendered)
+	must(t, err)
+	at := slices.IndexFunc(objects, func(o chart.Object) bool { return o.Kind == "ConfigMap" && o.Name == "portlease-pools" })
+	if at < 0 {
+		t.Fatal("there is no pool file")
+	}
+	var pools struct{ Data map[string]string }
+	must(t, yaml.Unmarshal([]byte(objects[at].Text), &pools))
+	mounted := filepath.Join(t.TempDir(), "pools.yaml")
+	must(t, os.WriteFile(mounted, []byte(pools.Data["pools.yaml"]), 0o600))
+	if _, _, err := poolfile.Read(mounted); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,176 @@
+package injection_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
+
+	"github.com/portlease/portlease/deploy/tests/chart"
+	"github.com/portlease/portlease/e2e/kubeapi"
+)
+
+const (
+	root = "../../.."
+	// policies is what the cluster is asked for by injection.enabled auto.
+	policies = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
+	labelled = "portlease.dev/inject"
+	ports    = "portlease.dev/ports"
+)
+
+var (
+	cluster *kubeapi.API
+	admin   kubernetes.Interface
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(kubeapi.Main(kubeapi.Config{}, func(k *kubeapi.API) int {
+		if err := prepare(k); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}))
+}
+
+// prepare installs the policies for all tests but those that need others.
+func prepare(k *kubeapi.API) (err error) {
+	ctx := context.Background()
+	cluster = k
+	if admin, err = kubernetes.NewForConfig(k.AdminConfig()); err != nil {
+		return err
+	}
+	home, err := os.MkdirTemp("", "injection")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
+	if err := install(ctx, k, home, "--api-versions", policies); err != nil {
+		return err
+	}
+	return added(ctx, k)
+}
+
+// install applies the policies of the chart as it is rendered with these flags.
+func install(ctx context.Context, k *kubeapi.API, home string, flags ...string) error {
+	helm, err := chart.Build(ctx, os.Stderr, home, "")
+	if err != nil {
+		return err
+	}
+	values := filepath.Join(root, "deploy/tests/chart/testdata/plain.values.yaml")
+	manifests, err := helm.Render(ctx, values, append(flags, "--show-only", "templates/injection.yaml")...)
+	if err != nil {
+		return err
+	}
+	return k.Apply(ctx, []byte(manifests))
+}
+
+// added waits until the policies hold: that takes a moment.
+func added(ctx context.Context, k *kubeapi.API) error {
+	return eventually(ctx, k, func(made *corev1.Pod, err error) error {
+		if err == nil && len(made.Spec.InitContainers) == 0 {
+			return errors.New("a labelled pod gets no agent")
+		}
+		return err
+	})
+}
+
+// eventually tries to create a labelled pod until what comes of it is right.
+func eventually(ctx context.Context, k *kubeapi.API, right func(*corev1.Pod, error) error) error {
+	client, err := kubernetes.NewForConfig(k.AdminConfig())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		wrong := right(client.CoreV1().Pods(metav1.NamespaceDefault).Create(ctx, game("probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}))
+		if wrong == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the policies do not hold: %w", wrong)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// game is a labelled pod with one container and nothing else.
+func game(name string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{labelled: "true"}, Annotations: map[string]string{ports: "game=7777/UDP"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "game", Image: "example.com/game"}}},
+	}
+}
+
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// namespace is a new one with the service accounts that the tests' pods name.
+func namespace(t *testing.T) string {
+	t.Helper()
+	name, err := cluster.Namespace(t.Context(), "injection")
+	must(t, err)
+	for _, account := range []string{"game", "agones-sdk"} {
+		_, err := cluster.ServiceAccount(t.Context(), name, account)
+		must(t, err)
+	}
+	return name
+}
+
+// create makes a pod and gives it as the API server keeps it.
+func create(t *testing.T, namespace string, pod *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	made, err := admin.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{})
+	must(t, err)
+	return made
+}
+
+// refused tries to make a pod in vain, and gives the words.
+func refused(t *testing.T, namespace string, pod *corev1.Pod) string {
+	t.Helper()
+	_, err := admin.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if err == nil {
+		return ""
+	}
+	if !apierrors.IsInvalid(err) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("it is no refusal by a policy, in one line: %v", err)
+	}
+	return err.Error()
+}
+
+// template is the pod of an example in examples/.
+func template(t *testing.T, path string) *corev1.Pod {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "examples", path))
+	must(t, err)
+	var written struct {
+		corev1.Pod `json:",inline"`
+		Spec       struct {
+			corev1.PodSpec `json:",inline"`
+			Template       *corev1.Pod `json:"template"`
+		} `json:"spec"`
+	}
+	must(t, yaml.Unmarshal(text, &written))
+	if written.Spec.Template != nil {
+		return &corev1.Pod{ObjectMeta: written.Spec.Template.ObjectMeta, Spec: written.Spec.Template.Spec}
+	}
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: written.Labels, Annotations: written.Annotations}, Spec: written.Spec.PodSpec}
+}

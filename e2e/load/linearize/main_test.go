@@ -1,0 +1,52 @@
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/portlease/portlease/e2e/kubeapi"
+	"github.com/portlease/portlease/e2e/load/linearize/mutant"
+	"github.com/portlease/portlease/e2e/rig"
+)
+
+// kube is the API server that all tests of this package share.
+var kube *kubeapi.API
+
+func TestMain(m *testing.M) {
+	os.Exit(kubeapi.Main(kubeapi.Config{}, func(k *kubeapi.API) int {
+		kube = k
+		defer rig.RemovePrograms() //nolint:errcheck // only a cache
+		return m.Run()
+	}))
+}
+
+// drawSeed gives a seed that the log of a failed test shows.
+func drawSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return seed
+}
+
+// TestClaimsAreLinearizable plays behind a door that breaks nothing, so that what
+// is found behind the others is found because of what they break.
+func TestClaimsAreLinearizable(t *testing.T) {
+	violations, err := clean(t.Context(), kube, mutant.Nothing, 3, drawSeed(t), t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if violations > 0 {
+		t.Errorf("%d violations", violations)
+	}
+}
+
+func TestMutantsAreNoticed(t *testing.T) {
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			if err := m.mustFail(t.Context(), kube, drawSeed(t), t.Output()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}

@@ -1,3 +1,0 @@
-// Package pages holds what the pages in docs say against the code: names, fields
-// and examples. It has tests only.
-package pages
