@@ -69,5 +69,5 @@ func (b *Board) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", api.ProblemType)
 	w.Header().Set("Retry-After", strconv.Itoa(int(askAgain.Seconds())))
 	w.WriteHeader(http.StatusServiceUnavailable)
-	_ = json.NewEncoder(w).Encode(api.Errorf(api.Unsettled, "%s", detail)) // likewise
+	_ = json.NewEncoder(w).Encode(api.Errorf(api.Pending, "%s", detail)) // likewise
 }

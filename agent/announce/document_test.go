@@ -122,7 +122,7 @@ func TestTheBoardSaysWhyItShowsNothing(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &p); err != nil {
 			t.Fatalf("%s: %s, %v", step, body, err)
 		}
-		if status != http.StatusServiceUnavailable || p.Status != status || p.Code != api.Unsettled || p.Title != "Service Unavailable" || p.Detail != want ||
+		if status != http.StatusServiceUnavailable || p.Status != status || p.Code != api.Pending || p.Title != "Service Unavailable" || p.Detail != want ||
 			header.Get("Content-Type") != api.ProblemType || header.Get("Retry-After") != "1" || header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %+v with %v", step, status, p, header)
 		}

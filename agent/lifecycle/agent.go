@@ -84,7 +84,7 @@ type Allocator interface {
 // package elb's sentinels the outcome is unknown.
 type LoadBalancer interface {
 	Binds
-	Looks
+	Describes
 	Unbinds
 }
 

@@ -42,8 +42,8 @@ type OwnPod interface {
 	Announcer
 	// Reachable sets the pod's condition, which may be a readiness gate.
 	Reachable(ctx context.Context, c Condition) error
-	// Ending asks whether the pod is being deleted. It changes nothing.
-	Ending(ctx context.Context) (Ending, error)
+	// Termination asks whether the pod is being deleted. It changes nothing.
+	Termination(ctx context.Context) (Termination, error)
 }
 
 // Condition is what the pod's condition says.
@@ -53,8 +53,8 @@ type Condition struct {
 	Reason, Message string
 }
 
-// Ending is how a pod ends.
-type Ending struct {
+// Termination is how a pod ends.
+type Termination struct {
 	// Deleted is whether the pod is being deleted. A container that is stopped in a
 	// pod that is not will be started again, unless the pod's work is done.
 	Deleted bool

@@ -14,11 +14,11 @@ import (
 // Reports tell the ledger what was bound. Each answers lost when the claim or
 // fence is over.
 type Reports interface {
-	// TargetGroup is the licence to create the listener.
+	// TargetGroup is the license to create the listener.
 	TargetGroup(ctx context.Context, namespace, pod string, r api.TargetGroupRequest) error
 	Bound(ctx context.Context, namespace, pod string, r api.BoundRequest) error
 	// Conflict gives the claim to go on with.
-	Conflict(ctx context.Context, namespace, pod string, r api.ConflictRequest) (api.Claim, error)
+	ReportCollision(ctx context.Context, namespace, pod string, r api.CollisionRequest) (api.Claim, error)
 }
 
 // Binds make a binding. Repeating them changes nothing, and success does not
@@ -31,9 +31,9 @@ type Binds interface {
 	SetAttributes(ctx context.Context, targetGroupARN string, attributes map[string]string) error
 }
 
-// Looks read what is in AWS; they may lag behind what was just made. Tags leaves
+// Describes read what is in AWS; they may lag behind what was just made. Tags leaves
 // out ARNs that are gone.
-type Looks interface {
+type Describes interface {
 	Targets(ctx context.Context, targetGroupARN string) ([]elb.Target, error)
 	Listeners(ctx context.Context, loadBalancerARN string) ([]elb.Listener, error)
 	Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error)
@@ -61,7 +61,7 @@ func (a *Agent) bind(ctx context.Context, h *holding) error {
 			return errMoved
 		}
 		a.unbindLeftovers(ctx, h)
-		former := h.claim.FormerIP != ""
+		former := h.claim.PreviousIP != ""
 		if wait := h.bindAfter(); wait > 0 && !former {
 			if err := a.queue(ctx, h, wait, &queued); err != nil {
 				return err

@@ -23,7 +23,7 @@ func (a *Agent) claim(ctx context.Context, h *holding) error {
 	var pace pace
 	var trouble trouble
 	for {
-		request.Throttled, request.Vacated = a.throttled, h.vacated
+		request.Throttled, request.PreviousIPDeregistered = a.throttled, h.vacated
 		c, err := a.Allocator.Claim(ctx, a.Pod.Namespace, a.Pod.Name, request)
 		if err == nil {
 			err = a.check(c)

@@ -21,7 +21,7 @@ func elsewhere(err error) bool {
 func (a *Agent) conflict(ctx context.Context, h *holding, p api.ClaimedPort, taken error) error {
 	a.Metrics.conflicts.Inc()
 	a.Log.WarnContext(ctx, "listener cannot be created on this port", "port", p.ListenerPort, "lease", p.Fence.Lease, "err", taken)
-	c, err := a.Allocator.Conflict(ctx, a.Pod.Namespace, a.Pod.Name, api.ConflictRequest{ClaimUID: h.claim.UID, Fence: p.Fence})
+	c, err := a.Allocator.ReportCollision(ctx, a.Pod.Namespace, a.Pod.Name, api.CollisionRequest{ClaimUID: h.claim.UID, Fence: p.Fence})
 	if err == nil {
 		err = a.check(c)
 	}

@@ -38,7 +38,7 @@ func TestDeregistersFirstIfAskedTo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 				w.drain = time.Hour
-				w.ownPod.setEnding(&lifecycle.Ending{Deleted: true, Grace: c.grace})
+				w.ownPod.setTermination(&lifecycle.Termination{Deleted: true, Grace: c.grace})
 				p := w.startToDeregister(c.asked)
 				c.before(w, p)
 				var deregistered, unlistened, term time.Time

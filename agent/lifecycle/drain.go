@@ -28,10 +28,10 @@ func (a *Agent) podEnds(ctx context.Context) bool {
 	// SIGTERM may come while it asks: that must not decide the answer.
 	asking, cancel := a.Clock.Timeout(context.WithoutCancel(ctx), withdrawTimeout)
 	defer cancel()
-	ending, err := a.OwnPod.Ending(asking)
+	ending, err := a.OwnPod.Termination(asking)
 	if err != nil {
 		a.complain(ctx, "not known whether the pod is being deleted", err)
-		ending = Ending{Deleted: true, Grace: usualGrace}
+		ending = Termination{Deleted: true, Grace: usualGrace}
 	}
 	if ending.Deleted {
 		a.leaving, a.deadline = true, asked.Add(ending.Grace)

@@ -47,18 +47,18 @@ func (a *Agent) looks(h *holding) int {
 	if !a.health.looking || a.Clock.Now().Before(a.health.at) || a.GameAnswers() != nil {
 		return 0
 	}
-	return min(len(h.unhealthy()), api.MostLooks)
+	return min(len(h.unhealthy()), api.MaxDescribes)
 }
 
 // look makes the calls that were paid for, and plans the next.
 func (a *Agent) look(ctx context.Context, h *holding, answer api.RenewAnswer) {
-	if answer.Looks == 0 {
-		wait := time.Duration(min(max(answer.LookAfterSeconds, 0), longestRetryAfter.Seconds()) * float64(time.Second))
+	if answer.Describes == 0 {
+		wait := time.Duration(min(max(answer.DescribeAfterSeconds, 0), longestRetryAfter.Seconds()) * float64(time.Second))
 		a.health.at = a.Clock.Now().Add(max(wait, leastRenewal))
 		return
 	}
 	unhealthy := h.unhealthy()
-	for _, p := range unhealthy[:min(answer.Looks, len(unhealthy))] {
+	for _, p := range unhealthy[:min(answer.Describes, len(unhealthy))] {
 		targets, err := a.LoadBalancer.Targets(ctx, h.known(p).targetGroup)
 		if err != nil {
 			a.noteThrottled(err)

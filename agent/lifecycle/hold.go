@@ -108,7 +108,7 @@ func (a *Agent) renewal(h *holding, part int) time.Duration {
 func (a *Agent) renew(ctx context.Context, h *holding) (answer api.RenewAnswer, moved bool, err error) {
 	reported := a.throttled
 	answer, err = a.Allocator.Renew(ctx, a.Pod.Namespace, a.Pod.Name, api.RenewRequest{
-		ClaimUID: h.claim.UID, PodIP: a.Pod.IP, Pool: a.Pool, Ports: h.presented(), Throttled: reported, Looks: a.looks(h),
+		ClaimUID: h.claim.UID, PodIP: a.Pod.IP, Pool: a.Pool, Ports: h.presented(), Throttled: reported, Describes: a.looks(h),
 	})
 	if err == nil {
 		err = a.check(answer.Claim)

@@ -118,7 +118,7 @@ func (l *ledger) Claim(_ context.Context, namespace, pod string, r api.ClaimRequ
 // paced is the claim with the word on when to bind.
 func (l *ledger) paced() api.Claim {
 	c := l.copy()
-	if c.FormerIP != "" {
+	if c.PreviousIP != "" {
 		c.BindAfterSeconds = 1
 		return c
 	}
@@ -199,7 +199,7 @@ func (l *ledger) Bound(_ context.Context, _, _ string, r api.BoundRequest) error
 	return nil
 }
 
-func (l *ledger) Conflict(_ context.Context, _, _ string, r api.ConflictRequest) (api.Claim, error) {
+func (l *ledger) ReportCollision(_ context.Context, _, _ string, r api.CollisionRequest) (api.Claim, error) {
 	err := l.enter("conflict")
 	defer l.mu.Unlock()
 	if err != nil {
@@ -231,12 +231,12 @@ func (l *ledger) Renew(_ context.Context, _, _ string, r api.RenewRequest) (api.
 	l.throttled = append(l.throttled, r.Throttled)
 	answer := api.RenewAnswer{Claim: l.paced(), Rebind: slices.Clone(l.rebind)}
 	switch {
-	case r.Looks > 0 && l.looks != nil:
-		answer.Looks, answer.LookAfterSeconds = l.looks(r.Looks)
+	case r.Describes > 0 && l.looks != nil:
+		answer.Describes, answer.DescribeAfterSeconds = l.looks(r.Describes)
 	default:
-		answer.Looks = r.Looks
+		answer.Describes = r.Describes
 	}
-	l.looked += answer.Looks
+	l.looked += answer.Describes
 	return answer, nil
 }
 

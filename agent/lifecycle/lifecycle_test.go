@@ -172,7 +172,7 @@ func TestAnyCallMayFailOnce(t *testing.T) {
 func TestAllocatorMayFailAnywhere(t *testing.T) {
 	for _, failure := range []error{
 		errors.New("connection refused"),
-		api.Errorf(api.Unavailable, "no API server"), api.Errorf(api.Unsettled, "later").WithRetryAfter(2 * time.Second),
+		api.Errorf(api.Unavailable, "no API server"), api.Errorf(api.Pending, "later").WithRetryAfter(2 * time.Second),
 		api.Errorf(api.Internal, "defect"), api.Errorf(api.Unauthenticated, "old token"), api.Errorf(api.Forbidden, "no"),
 	} {
 		for n := 1; n <= 4; n++ {

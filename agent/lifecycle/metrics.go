@@ -26,7 +26,7 @@ func NewMetrics(set *metrics.Set) *Metrics {
 		binds:     set.NewCounter("portlease_agent_binds_total"),
 		renewals:  set.NewCounter("portlease_agent_renewals_total"),
 		lost:      set.NewCounter("portlease_agent_lost_total"),
-		conflicts: set.NewCounter("portlease_agent_conflicts_total"),
+		conflicts: set.NewCounter("portlease_agent_collisions_total"),
 		bound:     set.NewGauge("portlease_agent_bound", nil),
 	}
 }

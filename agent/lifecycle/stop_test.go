@@ -18,7 +18,7 @@ func TestPreStopWithdraws(t *testing.T) {
 		w.drain = time.Hour
 		p := w.start()
 		w.awaitReady(p)
-		w.ownPod.setEnding(&lifecycle.Ending{Deleted: true, Grace: 5 * time.Minute})
+		w.ownPod.setTermination(&lifecycle.Termination{Deleted: true, Grace: 5 * time.Minute})
 		p.PodStopping()
 		synctest.Wait()
 		if w.announced() != "" || w.ownPod.says() != 0 || w.ownPod.condition().Reachable || p.Ready() == nil {
@@ -45,7 +45,7 @@ func TestARestartedContainerKeepsItsPort(t *testing.T) {
 		w.ownPod.takes = 20 * time.Millisecond
 		p := w.start()
 		w.awaitReady(p)
-		w.ownPod.setEnding(&lifecycle.Ending{})
+		w.ownPod.setTermination(&lifecycle.Termination{})
 		p.PodStopping() // a preStop hook runs then, too, and SIGTERM follows at once
 		time.Sleep(10 * time.Millisecond)
 		if took := p.term(); took > time.Second || w.ledger.count("release") != 0 || w.announced() == "" || w.ownPod.says() == 0 {
@@ -83,14 +83,14 @@ func TestDrainingEnds(t *testing.T) {
 		"the game said so before":         {func(_ *world, p *process) { p.GameDrained() }, time.Hour, 0},
 		"grace ends":                      {func(*world, *process) {}, 30 * time.Second, 25 * time.Second},
 		"sockets unreadable":              {func(w *world, _ *process) { w.listens = func() (bool, error) { return false, errors.New("no /proc") } }, 30 * time.Second, 25 * time.Second},
-		"nobody can tell whether it ends": {func(w *world, _ *process) { w.ownPod.setEnding(nil) }, time.Hour, 25 * time.Second},
+		"nobody can tell whether it ends": {func(w *world, _ *process) { w.ownPod.setTermination(nil) }, time.Hour, 25 * time.Second},
 		"no grace":                        {func(*world, *process) {}, 2 * time.Second, 0},
 		"nothing listens":                 {func(w *world, _ *process) { w.stopListening() }, time.Hour, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 				w.drain = 10 * time.Minute
-				w.ownPod.setEnding(&lifecycle.Ending{Deleted: true, Grace: c.grace})
+				w.ownPod.setTermination(&lifecycle.Termination{Deleted: true, Grace: c.grace})
 				if name == "sockets unreadable" {
 					c.during(w, nil) // before the agent starts
 				}
@@ -117,7 +117,7 @@ func TestDrainingEnds(t *testing.T) {
 
 // stopping begins a pod's termination.
 func (w *world) stopping(p *process) {
-	w.ownPod.setEnding(&lifecycle.Ending{Deleted: true, Grace: time.Hour})
+	w.ownPod.setTermination(&lifecycle.Termination{Deleted: true, Grace: time.Hour})
 	p.PodStopping()
 }
 

@@ -26,7 +26,7 @@ var reasons = map[string]string{
 	"aws_throttled": "AWSThrottled", "aws_denied": "AWSAccessDenied", "aws_quota": "AWSQuotaReached", "aws_refused": "AWSRefused",
 	"aws_different": "AWSNameTaken", "aws_listener_taken": "ListenerPortTaken", "aws_gone": "AWSNotFound", "aws_in_use": "AWSInUse",
 	"foreign": "NotOurs", awayClass: "AllocatorAway",
-	string(api.Exhausted): "PoolExhausted", string(api.Unavailable): "AllocatorUnavailable", string(api.Unsettled): "ClaimUnsettled",
+	string(api.Exhausted): "PoolExhausted", string(api.Unavailable): "AllocatorUnavailable", string(api.Pending): "ClaimPending",
 	string(api.Releasing): "StillReleasing", string(api.RateLimited): "AllocatorBusy",
 	string(api.Invalid): "ClaimInvalid", string(api.Forbidden): "ClaimForbidden", string(api.Unauthenticated): "ClaimUnauthenticated",
 }
@@ -80,8 +80,8 @@ func (t telling) Bound(ctx context.Context, namespace, pod string, r api.BoundRe
 	return away(ctx, t.Allocator.Bound(ctx, namespace, pod, r))
 }
 
-func (t telling) Conflict(ctx context.Context, namespace, pod string, r api.ConflictRequest) (api.Claim, error) {
-	c, err := t.Allocator.Conflict(ctx, namespace, pod, r)
+func (t telling) ReportCollision(ctx context.Context, namespace, pod string, r api.CollisionRequest) (api.Claim, error) {
+	c, err := t.Allocator.ReportCollision(ctx, namespace, pod, r)
 	return c, away(ctx, err)
 }
 

@@ -12,7 +12,7 @@ import (
 // anew, and claims again with the word that this is done. Only then can another
 // pod that has the address by now be bound, and this one with its own.
 func (a *Agent) vacate(ctx context.Context, h *holding) error {
-	former := h.claim.FormerIP
+	former := h.claim.PreviousIP
 	for _, p := range h.claim.Ports {
 		if err := a.vacatePort(ctx, h, p); err != nil {
 			return fmt.Errorf("vacating %s on port %d: %w", former, p.ListenerPort, err)
@@ -39,5 +39,5 @@ func (a *Agent) vacatePort(ctx context.Context, h *holding, p api.ClaimedPort) e
 	if err != nil || len(own) == 0 {
 		return err
 	}
-	return a.deregisterTarget(ctx, group, elb.Target{IP: h.claim.FormerIP, Port: p.TargetPort})
+	return a.deregisterTarget(ctx, group, elb.Target{IP: h.claim.PreviousIP, Port: p.TargetPort})
 }

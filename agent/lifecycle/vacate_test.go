@@ -18,19 +18,19 @@ func (l *ledger) address(r api.ClaimRequest) {
 	case c.PodIP == "":
 		c.PodIP = r.PodIP
 	case c.PodIP != r.PodIP:
-		if c.FormerIP == "" {
-			c.FormerIP = c.PodIP
+		if c.PreviousIP == "" {
+			c.PreviousIP = c.PodIP
 		}
-		if c.FormerIP == r.PodIP {
-			c.FormerIP = ""
+		if c.PreviousIP == r.PodIP {
+			c.PreviousIP = ""
 		}
 		c.PodIP = r.PodIP
 		c.Addresses++
-	case c.FormerIP != "" && c.Addresses == r.Vacated:
-		if l.targets(c.FormerIP) {
-			l.t.Errorf("%s is reported vacated and is a target", c.FormerIP)
+	case c.PreviousIP != "" && c.Addresses == r.PreviousIPDeregistered:
+		if l.targets(c.PreviousIP) {
+			l.t.Errorf("%s is reported vacated and is a target", c.PreviousIP)
 		}
-		c.FormerIP = ""
+		c.PreviousIP = ""
 	}
 }
 
@@ -48,8 +48,8 @@ func (w *world) targets(ip string) bool {
 func (w *world) checkVacated(call elbemu.Call) {
 	if call.Action == "RegisterTargets" && call.AccessKeyID == "AGENT" {
 		w.ledger.change(func() {
-			if c := w.ledger.claim; c != nil && c.FormerIP != "" {
-				w.t.Errorf("RegisterTargets was sent while %s is to be vacated", c.FormerIP)
+			if c := w.ledger.claim; c != nil && c.PreviousIP != "" {
+				w.t.Errorf("RegisterTargets was sent while %s is to be vacated", c.PreviousIP)
 			}
 		})
 	}
@@ -81,8 +81,8 @@ func TestMovedPodKilledAnywhere(t *testing.T) {
 						next := w.start()
 						w.awaitReady(next)
 						w.checkBound(30000, 30001)
-						if c := w.ledger.now(); c.FormerIP != "" {
-							w.t.Errorf("%s is not vacated", c.FormerIP)
+						if c := w.ledger.now(); c.PreviousIP != "" {
+							w.t.Errorf("%s is not vacated", c.PreviousIP)
 						}
 						next.term()
 						w.checkEmpty()

@@ -73,7 +73,7 @@ func inWorld(t *testing.T, cfg elbemu.Config, story func(*testing.T, *world)) {
 		w := &world{
 			t: t, emulator: emulator, dir: t.TempDir(),
 			pod:   lifecycle.Pod{Namespace: "games", Name: "game-0", UID: "uid-0", IP: podIP},
-			ports: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, ownPod: &ownPod{ending: &lifecycle.Ending{Deleted: true, Grace: 24 * time.Hour}},
+			ports: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, ownPod: &ownPod{ending: &lifecycle.Termination{Deleted: true, Grace: 24 * time.Hour}},
 			release: 25 * time.Second,
 		}
 		w.listens = func() (bool, error) { return !w.deaf.Load(), nil }
@@ -86,7 +86,7 @@ func inWorld(t *testing.T, cfg elbemu.Config, story func(*testing.T, *world)) {
 	})
 }
 
-// decide asserts the licence on every call and then asks the story.
+// decide asserts the license on every call and then asks the story.
 func (w *world) decide(call elbemu.Call) elbemu.Fault {
 	if call.Action == "CreateListener" && call.AccessKeyID == "AGENT" {
 		group := call.Params.Get("DefaultActions.member.1.TargetGroupArn")
@@ -306,9 +306,9 @@ type ownPod struct {
 	endpoint  int        // listener port; 0: withdrawn
 	reachable lifecycle.Condition
 	calls     int
-	// ending is what Ending answers, after a time; nil is an error.
+	// ending is what Termination answers, after a time; nil is an error.
 	takes  time.Duration
-	ending *lifecycle.Ending
+	ending *lifecycle.Termination
 	events []string
 	last   string // message of an event
 	refuse error
@@ -341,14 +341,14 @@ func (o *ownPod) Reachable(_ context.Context, c lifecycle.Condition) error {
 	return errors.Join(o.refuse, o.lose)
 }
 
-func (o *ownPod) Ending(ctx context.Context) (lifecycle.Ending, error) {
+func (o *ownPod) Termination(ctx context.Context) (lifecycle.Termination, error) {
 	if err := daemon.Sleep(ctx, o.takes); err != nil { // of the bubble's clock
-		return lifecycle.Ending{}, err
+		return lifecycle.Termination{}, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ending == nil {
-		return lifecycle.Ending{}, errors.New("the API server is away")
+		return lifecycle.Termination{}, errors.New("the API server is away")
 	}
 	return *o.ending, nil
 }
@@ -385,7 +385,7 @@ func (o *ownPod) count() int {
 	return o.calls
 }
 
-func (o *ownPod) setEnding(e *lifecycle.Ending) {
+func (o *ownPod) setTermination(e *lifecycle.Termination) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.ending = e

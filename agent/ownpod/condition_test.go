@@ -108,7 +108,7 @@ func TestTheConditionOfAnotherPodOfTheNameIsLeftAlone(t *testing.T) {
 func TestEndingIsKnownWithoutReading(t *testing.T) {
 	s := begin(t)
 	before := getPod(t, s.namespace, "game-0").ResourceVersion
-	if got, err := s.writer.Ending(t.Context()); err != nil || got != (lifecycle.Ending{}) {
+	if got, err := s.writer.Termination(t.Context()); err != nil || got != (lifecycle.Termination{}) {
 		t.Errorf("of a pod that lives: %+v, %v", got, err)
 	}
 	if after := getPod(t, s.namespace, "game-0").ResourceVersion; after != before {
@@ -117,8 +117,8 @@ func TestEndingIsKnownWithoutReading(t *testing.T) {
 	if err := cluster.TerminatePod(t.Context(), s.namespace, "game-0", 45*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	want := lifecycle.Ending{Deleted: true, Grace: 45 * time.Second}
-	if got, err := s.writer.Ending(t.Context()); err != nil || got != want {
+	want := lifecycle.Termination{Deleted: true, Grace: 45 * time.Second}
+	if got, err := s.writer.Termination(t.Context()); err != nil || got != want {
 		t.Errorf("of a pod that is being deleted: %+v, %v", got, err)
 	}
 	// It says so until the end, and goes on saying whether players get through.
@@ -129,18 +129,18 @@ func TestEndingIsKnownWithoutReading(t *testing.T) {
 	if err := cluster.RemovePod(t.Context(), s.namespace, "game-0"); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := writer.Ending(t.Context()); err != nil || got != (lifecycle.Ending{Deleted: true}) {
+	if got, err := writer.Termination(t.Context()); err != nil || got != (lifecycle.Termination{Deleted: true}) {
 		t.Errorf("of a pod that is gone: %+v, %v", got, err)
 	}
 	newPod(t, s.namespace, "game-0")
-	if got, err := writer.Ending(t.Context()); err != nil || got != (lifecycle.Ending{Deleted: true}) {
+	if got, err := writer.Termination(t.Context()); err != nil || got != (lifecycle.Termination{Deleted: true}) {
 		t.Errorf("of a pod whose name another has: %+v, %v", got, err)
 	}
 }
 
 func TestNoAnswerIsNoEnding(t *testing.T) {
 	s := beginWith(t, nothing)
-	if got, err := s.writer.Ending(t.Context()); err == nil || got != (lifecycle.Ending{}) {
+	if got, err := s.writer.Termination(t.Context()); err == nil || got != (lifecycle.Termination{}) {
 		t.Errorf("without the right to patch: %+v, %v", got, err)
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/portlease/portlease/agent/lifecycle"
 )
 
-// Ending reads what the API server answers to a patch that changes nothing,
+// Termination reads what the API server answers to a patch that changes nothing,
 // because the agent has no right to read pods. A pod that is gone has ended; so
 // has one whose name another pod has now.
-func (w *Writer) Ending(ctx context.Context) (lifecycle.Ending, error) {
+func (w *Writer) Termination(ctx context.Context) (lifecycle.Termination, error) {
 	var pod struct {
 		Metadata struct {
 			DeletionTimestamp          *time.Time `json:"deletionTimestamp"`
@@ -24,12 +24,12 @@ func (w *Writer) Ending(ctx context.Context) (lifecycle.Ending, error) {
 		method: http.MethodPatch, path: []string{"pods", w.pod.Name}, contentType: "application/merge-patch+json", body: patch, answer: &pod,
 	})
 	if gone(err) {
-		return lifecycle.Ending{Deleted: true}, nil
+		return lifecycle.Termination{Deleted: true}, nil
 	}
 	if err != nil {
-		return lifecycle.Ending{}, fmt.Errorf("asking whether the pod is being deleted: %w", err)
+		return lifecycle.Termination{}, fmt.Errorf("asking whether the pod is being deleted: %w", err)
 	}
-	return lifecycle.Ending{
+	return lifecycle.Termination{
 		Deleted: pod.Metadata.DeletionTimestamp != nil,
 		Grace:   time.Duration(pod.Metadata.DeletionGracePeriodSeconds) * time.Second,
 	}, nil

@@ -116,9 +116,9 @@ func (Silent) Withdraw(context.Context) error { return nil }
 // Reachable does nothing.
 func (Silent) Reachable(context.Context, lifecycle.Condition) error { return nil }
 
-// Ending knows nothing.
-func (Silent) Ending(context.Context) (lifecycle.Ending, error) {
-	return lifecycle.Ending{}, errors.New("the agent was told to stay away from its pod")
+// Termination knows nothing.
+func (Silent) Termination(context.Context) (lifecycle.Termination, error) {
+	return lifecycle.Termination{}, errors.New("the agent was told to stay away from its pod")
 }
 
 // Record does nothing.

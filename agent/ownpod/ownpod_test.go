@@ -73,7 +73,7 @@ func begin(t *testing.T) story {
 	t.Helper()
 	s := beginWith(t, manifests)
 	s.eventually(t, "the rights and the policy to hold", func() error {
-		if _, err := s.writer.Ending(t.Context()); err != nil {
+		if _, err := s.writer.Termination(t.Context()); err != nil {
 			return err
 		}
 		patch := []byte(`{"metadata":{"labels":{"a":"b"}}}`)
@@ -138,7 +138,7 @@ func (s story) outliving(t *testing.T) *ownpod.Writer {
 	}
 	writer := s.writerAs(t, cfg, time.Now)
 	s.eventually(t, "the right to hold", func() error {
-		if _, err := writer.Ending(t.Context()); err != nil {
+		if _, err := writer.Termination(t.Context()); err != nil {
 			return err
 		}
 		return nil

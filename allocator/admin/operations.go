@@ -19,16 +19,16 @@ const (
 
 // Block closes a listener port to new holders until Unblock. Who holds it keeps
 // it; the port is blocked once it is given back.
-func (d *Desk) Block(ctx context.Context, who, loadBalancerID string, port int, reason string) (api.PortView, error) {
+func (d *Service) Block(ctx context.Context, who, loadBalancerID string, port int, reason string) (api.PortView, error) {
 	return d.close(ctx, loadBalancerID, port, who, who+": "+reason)
 }
 
 // Unblock ends Block. Somebody else's listener goes on blocking the port.
-func (d *Desk) Unblock(ctx context.Context, who, loadBalancerID string, port int) (api.PortView, error) {
+func (d *Service) Unblock(ctx context.Context, who, loadBalancerID string, port int) (api.PortView, error) {
 	return d.close(ctx, loadBalancerID, port, who, "")
 }
 
-func (d *Desk) close(ctx context.Context, loadBalancerID string, port int, who, closed string) (api.PortView, error) {
+func (d *Service) close(ctx context.Context, loadBalancerID string, port int, who, closed string) (api.PortView, error) {
 	name := ledger.PortName(loadBalancerID, port)
 	for range rounds {
 		r, err := d.config.Ports.Get(ctx, name)
@@ -49,7 +49,7 @@ func (d *Desk) close(ctx context.Context, loadBalancerID string, port int, who, 
 		case err != nil:
 			return api.PortView{}, unavailable(err)
 		}
-		r.Value.Closed, r.Value.TouchedAt = closed, d.config.Now()
+		r.Value.Closed, r.Value.UpdatedAt = closed, d.config.Now()
 		r.Value = r.Value.Reconsidered()
 		r, err = ledger.Put(ctx, d.config.Ports, name, r)
 		if err == nil {
@@ -63,27 +63,27 @@ func (d *Desk) close(ctx context.Context, loadBalancerID string, port int, who, 
 	return api.PortView{}, errBusy
 }
 
-var errBusy = api.Errorf(api.Unsettled, "others change it at this moment; ask again").WithRetryAfter(retryAfter)
+var errBusy = api.Errorf(api.Pending, "others change it at this moment; ask again").WithRetryAfter(retryAfter)
 
 // Cordon keeps new claims away from a load balancer until Uncordon, so that it
 // becomes empty. Who holds a port of it keeps it.
-func (d *Desk) Cordon(ctx context.Context, who, loadBalancerID, reason string) (api.LoadBalancerView, error) {
+func (d *Service) Cordon(ctx context.Context, who, loadBalancerID, reason string) (api.LoadBalancerView, error) {
 	return d.cordon(ctx, loadBalancerID, who, who+": "+reason)
 }
 
 // Uncordon ends Cordon.
-func (d *Desk) Uncordon(ctx context.Context, who, loadBalancerID string) (api.LoadBalancerView, error) {
+func (d *Service) Uncordon(ctx context.Context, who, loadBalancerID string) (api.LoadBalancerView, error) {
 	return d.cordon(ctx, loadBalancerID, who, "")
 }
 
-func (d *Desk) cordon(ctx context.Context, loadBalancerID, who, cordoned string) (api.LoadBalancerView, error) {
+func (d *Service) cordon(ctx context.Context, loadBalancerID, who, cordoned string) (api.LoadBalancerView, error) {
 	lb, err := d.balancer(loadBalancerID)
 	if err != nil {
 		return lb, err
 	}
-	name := ledger.BalancerName(loadBalancerID)
+	name := ledger.CordonName(loadBalancerID)
 	for range rounds {
-		r, err := d.config.Balancers.Get(ctx, name)
+		r, err := d.config.Cordons.Get(ctx, name)
 		absent := errors.Is(err, ledger.ErrAbsent)
 		switch {
 		case absent && cordoned == "":
@@ -91,8 +91,8 @@ func (d *Desk) cordon(ctx context.Context, loadBalancerID, who, cordoned string)
 		case err != nil && !absent:
 			return lb, unavailable(err)
 		}
-		r.Value = ledger.Balancer{LoadBalancerARN: lb.ARN, Cordoned: cordoned, TouchedAt: d.config.Now()}
-		_, err = ledger.Put(ctx, d.config.Balancers, name, r)
+		r.Value = ledger.Cordon{LoadBalancerARN: lb.ARN, Cordoned: cordoned, UpdatedAt: d.config.Now()}
+		_, err = ledger.Put(ctx, d.config.Cordons, name, r)
 		if err == nil {
 			d.config.Log.InfoContext(ctx, "load balancer cordoned or uncordoned", "loadBalancer", lb.ARN, "who", who, "cordoned", cordoned, "held", lb.Held)
 			return d.balancer(loadBalancerID)
@@ -106,7 +106,7 @@ func (d *Desk) cordon(ctx context.Context, loadBalancerID, who, cordoned string)
 
 // balancer finds a load balancer that a pool names, or of which somebody still
 // has a port.
-func (d *Desk) balancer(id string) (api.LoadBalancerView, error) {
+func (d *Service) balancer(id string) (api.LoadBalancerView, error) {
 	all := d.LoadBalancers()
 	i := slices.IndexFunc(all, func(v api.LoadBalancerView) bool { return v.ID == id })
 	if i < 0 {

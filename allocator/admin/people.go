@@ -19,34 +19,34 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// Config is what a Desk needs; all of it is required.
+// Config is what a Service needs; all of it is required.
 type Config struct {
-	Claims    ledger.Claims
-	Ports     ledger.Ports
-	Balancers ledger.Balancers
-	Stock     *inventory.Inventory
+	Claims  ledger.Claims
+	Ports   ledger.Ports
+	Cordons ledger.Cordons
+	Stock   *inventory.Inventory
 	// Show gives the claim of a pod.
 	Show func(ctx context.Context, podUID string) (api.Claim, error)
-	// LookAtPod is a consistent read of one pod; nil if there is none.
-	LookAtPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
-	Now       func() time.Time
-	Log       *slog.Logger
+	// GetPod is a consistent read of one pod; nil if there is none.
+	GetPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
-// Desk answers people.
-type Desk struct{ config Config }
+// Service answers people.
+type Service struct{ config Config }
 
-// New makes a Desk.
-func New(c Config) *Desk { return &Desk{c} }
+// New makes a Service.
+func New(c Config) *Service { return &Service{c} }
 
 // Pools gives every pool, in the order of the pool file, with what its load
 // balancers are like. Load balancers that no pool names any more are with the
 // pool that their holders claimed from.
-func (d *Desk) Pools(context.Context) (api.PoolList, error) {
+func (d *Service) Pools(context.Context) (api.PoolList, error) {
 	var out api.PoolList
 	ports := d.portsByBalancer()
 	waiting := make(map[string]int)
-	for _, c := range d.config.Claims.View() {
+	for _, c := range d.config.Claims.CachedAll() {
 		if c.Value.State == ledger.Waiting && len(c.Value.Ports) == 0 {
 			waiting[c.Value.Pool]++
 		}
@@ -77,24 +77,24 @@ func (d *Desk) Pools(context.Context) (api.PoolList, error) {
 	return out, nil
 }
 
-func (d *Desk) portsByBalancer() map[string][]ledger.Record[ledger.Port] {
+func (d *Service) portsByBalancer() map[string][]ledger.Record[ledger.Port] {
 	ports := make(map[string][]ledger.Record[ledger.Port])
-	for _, r := range d.config.Ports.View() {
+	for _, r := range d.config.Ports.CachedAll() {
 		ports[r.Value.LoadBalancerARN] = append(ports[r.Value.LoadBalancerARN], r)
 	}
 	return ports
 }
 
 // claimedFrom tells whether one of the ports is held by a claim of that pool.
-func (d *Desk) claimedFrom(pool string, ports []ledger.Record[ledger.Port]) bool {
+func (d *Service) claimedFrom(pool string, ports []ledger.Record[ledger.Port]) bool {
 	return slices.ContainsFunc(ports, func(r ledger.Record[ledger.Port]) bool {
-		c, exists := d.config.Claims.Peek(r.Value.Holder)
+		c, exists := d.config.Claims.Cached(r.Value.Holder)
 		return exists && c.Value.Pool == pool
 	})
 }
 
 // count counts a pool's ports by state, on load balancers that are in use.
-func (d *Desk) count(pool claim.Pool, ports map[string][]ledger.Record[ledger.Port]) map[string]int {
+func (d *Service) count(pool claim.Pool, ports map[string][]ledger.Record[ledger.Port]) map[string]int {
 	n := map[string]int{"total": 0, "available": 0}
 	for _, lb := range pool.LoadBalancers {
 		taken := maps.Clone(lb.Seen)
@@ -143,7 +143,7 @@ func balancerView(s inventory.State, ports []ledger.Record[ledger.Port]) api.Loa
 }
 
 // LoadBalancers gives every load balancer once, whatever pools it is in.
-func (d *Desk) LoadBalancers() []api.LoadBalancerView {
+func (d *Service) LoadBalancers() []api.LoadBalancerView {
 	ports := d.portsByBalancer()
 	seen := make(map[string]bool)
 	var all []api.LoadBalancerView
@@ -160,16 +160,16 @@ func (d *Desk) LoadBalancers() []api.LoadBalancerView {
 }
 
 // Ports gives every port that was ever claimed or blocked.
-func (d *Desk) Ports(context.Context) (api.PortList, error) {
+func (d *Service) Ports(context.Context) (api.PortList, error) {
 	var out api.PortList
-	for _, r := range d.config.Ports.View() {
+	for _, r := range d.config.Ports.CachedAll() {
 		out.Ports = append(out.Ports, portView(r))
 	}
 	return out, nil
 }
 
 // Port gives one port by a consistent read.
-func (d *Desk) Port(ctx context.Context, loadBalancerID string, port int) (api.PortView, error) {
+func (d *Service) Port(ctx context.Context, loadBalancerID string, port int) (api.PortView, error) {
 	r, err := d.config.Ports.Get(ctx, ledger.PortName(loadBalancerID, port))
 	if errors.Is(err, ledger.ErrAbsent) {
 		return api.PortView{}, api.Errorf(api.NotFound, "port %d of load balancer %s has never been claimed or blocked", port, loadBalancerID)
@@ -181,8 +181,8 @@ func (d *Desk) Port(ctx context.Context, loadBalancerID string, port int) (api.P
 }
 
 // ClaimOf gives the claim of a pod that exists.
-func (d *Desk) ClaimOf(ctx context.Context, namespace, pod string) (api.Claim, error) {
-	p, err := d.config.LookAtPod(ctx, namespace, pod)
+func (d *Service) ClaimOf(ctx context.Context, namespace, pod string) (api.Claim, error) {
+	p, err := d.config.GetPod(ctx, namespace, pod)
 	if err != nil {
 		return api.Claim{}, unavailable(err)
 	}
@@ -197,7 +197,7 @@ func portView(r ledger.Record[ledger.Port]) api.PortView {
 	return api.PortView{
 		Lease: r.Name, LoadBalancerARN: p.LoadBalancerARN, ListenerPort: p.ListenerPort, State: string(p.State), Generation: p.Generation,
 		Closed: p.Closed, Foreign: p.Foreign, Namespace: p.Namespace, Pod: p.Pod, PodUID: p.PodUID,
-		TargetGroupARN: p.TargetGroupARN, ListenerARN: p.ListenerARN, ChangedAt: p.TouchedAt,
+		TargetGroupARN: p.TargetGroupARN, ListenerARN: p.ListenerARN, ChangedAt: p.UpdatedAt,
 	}
 }
 

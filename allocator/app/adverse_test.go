@@ -384,7 +384,7 @@ func TestAStaleListAsTheLedger(t *testing.T) {
 				old.Value.Holder, old.Value.TargetGroupARN, old.Value.ListenerARN = "", "", ""
 			}
 			before := claim
-			before.Version, before.Value.State = "0", ledger.Ending
+			before.Version, before.Value.State = "0", ledger.ClaimReleasing
 			w.ports.shows(old)
 			w.claims.shows(before)
 			err := w.rounds(untilAll)
@@ -407,7 +407,7 @@ func TestAStaleListAsTheLedger(t *testing.T) {
 func TestWhatIsReadAfterTheListingCounts(t *testing.T) {
 	w := newAuditWorld(t, 1)
 	w.record("before", 0, livePort, ledger.Port{State: ledger.Free})
-	w.ports.shows(w.ports.ledgerTable.View()...)
+	w.ports.shows(w.ports.ledgerTable.CachedAll()...)
 	bound := false
 	w.door = func(r *http.Request) (*http.Response, error) {
 		if !bound {

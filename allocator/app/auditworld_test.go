@@ -63,16 +63,16 @@ type seenTable[T any] struct {
 	fails error
 }
 
-func (s *seenTable[T]) View() []ledger.Record[T] {
+func (s *seenTable[T]) CachedAll() []ledger.Record[T] {
 	if s.stale {
 		return slices.Clone(s.seen)
 	}
-	return s.ledgerTable.View()
+	return s.ledgerTable.CachedAll()
 }
 
-func (s *seenTable[T]) Peek(name string) (ledger.Record[T], bool) {
+func (s *seenTable[T]) Cached(name string) (ledger.Record[T], bool) {
 	if !s.stale {
-		return s.ledgerTable.Peek(name)
+		return s.ledgerTable.Cached(name)
 	}
 	for _, r := range s.seen {
 		if r.Name == name {
@@ -140,7 +140,7 @@ func newAuditWorld(t *testing.T, balancers int) *auditWorld {
 		w.balancers = append(w.balancers, w.makeBalancer(fmt.Sprintf("games-%d", n)))
 	}
 	client, log := elb.New(through(w), nil), slog.New(slog.DiscardHandler)
-	w.stock = inventory.New(inventory.Config{Ledger: auditLedger, AWS: client, Ports: w.ports, Balancers: newLedgerTable[ledger.Balancer](), Log: log},
+	w.stock = inventory.New(inventory.Config{Ledger: auditLedger, AWS: client, Ports: w.ports, Cordons: newLedgerTable[ledger.Cordon](), Log: log},
 		[]poolfile.Pool{{Name: "default", LoadBalancers: w.balancers, Ranges: []pool.Range{{From: firstAudit, To: firstAudit + 49}}}})
 	if err := w.stock.Describe(t.Context()); err != nil {
 		t.Fatal(err)
@@ -148,9 +148,9 @@ func newAuditWorld(t *testing.T, balancers int) *auditWorld {
 	now := func() time.Time { return w.now }
 	w.janitor = janitor.New(janitor.Config{
 		Ledger: auditLedger, Claims: seenClaims{w.claims}, Ports: w.ports, AWS: client, Listings: w.stock, Observer: janitor.NewObserver(now),
-		Timing:    janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute},
-		LookAtPod: func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
-		MayUnbind: plenty{}.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		Timing:        janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute},
+		GetPod:        func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
+		ReserveUnbind: plenty{}.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
 		Count: func(string, string) {}, Now: now, Log: log,
 	})
@@ -231,10 +231,10 @@ func (w *auditWorld) record(pod string, balancer, port int, p ledger.Port) {
 		p.Holder = ledger.ClaimName(p.PodUID)
 		state := ledger.Granted
 		if p.State == ledger.Releasing {
-			state = ledger.Ending
+			state = ledger.ClaimReleasing
 		}
 		_, err := w.claims.Create(w.Context(), p.Holder, ledger.Claim{
-			Namespace: "games", Pod: pod, PodUID: p.PodUID, PodIP: podIP, SettledIP: podIP, Pool: "default", State: state, Duration: claimDuration,
+			Namespace: "games", Pod: pod, PodUID: p.PodUID, PodIP: podIP, ConfirmedIP: podIP, Pool: "default", State: state, Duration: claimDuration,
 			Wanted: []api.Port{{Name: "game", Protocol: api.UDP, TargetPort: 7777}}, LoadBalancer: api.LoadBalancer{ARN: w.balancers[balancer]},
 			Ports: []ledger.PlannedPort{{ListenerPort: port, Fence: f}}, RenewedAt: w.now,
 		})

@@ -20,8 +20,8 @@ func TestAFirstClaimIsFourWrites(t *testing.T) {
 		t.Errorf("claims: %d reads, %d writes (begun, planned, granted); ports: %d reads, %d writes (taken)",
 			w.claims.reads, w.claims.writes, w.ports.reads, w.ports.writes)
 	}
-	if r := w.claimLease("a").Value; r.SettledIP != "10.0.0.1" {
-		t.Errorf("address %q is settled", r.SettledIP)
+	if r := w.claimLease("a").Value; r.ConfirmedIP != "10.0.0.1" {
+		t.Errorf("address %q is settled", r.ConfirmedIP)
 	}
 	w.ports.reads = 0
 	report := api.TargetGroupRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence, TargetGroupARN: targetGroupARN(c.Ports[0])}
@@ -73,14 +73,14 @@ func TestWhetherAnAddressIsSettledAfterALostWrite(t *testing.T) {
 			w.service.Claims = &meanwhile{claimTable: w.claims, does: func() { test.does(w) }}
 			_, err := w.claim("a", "10.0.0.1")
 			if test.anew {
-				w.refused(err, api.Unsettled)
+				w.refused(err, api.Pending)
 				_, err = w.claim("a", "10.0.0.1")
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r := w.claimLease("a").Value; r.State != ledger.Granted || r.PodIP != "10.0.0.1" || r.SettledIP != r.PodIP {
-				t.Errorf("the claim is %s, with address %q settled of %s", r.State, r.SettledIP, r.PodIP)
+			if r := w.claimLease("a").Value; r.State != ledger.Granted || r.PodIP != "10.0.0.1" || r.ConfirmedIP != r.PodIP {
+				t.Errorf("the claim is %s, with address %q settled of %s", r.State, r.ConfirmedIP, r.PodIP)
 			}
 		})
 	}
@@ -90,18 +90,18 @@ func TestWhetherAnAddressIsSettledAfterALostWrite(t *testing.T) {
 func TestASettledAddressStaysSettled(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	c := w.bind("a", "10.0.0.1")
-	w.rewrite(func(c ledger.Claim) ledger.Claim { c.SettledIP = ""; return c })
+	w.rewrite(func(c ledger.Claim) ledger.Claim { c.ConfirmedIP = ""; return c })
 	rivals := w.ports.rows[c.Ports[0].Fence.Lease].Value
 	rivals.Holder = "claim-uid-rival"
 	w.ports.exchange(t, c.Ports[0].Fence.Lease, rivals)
 	w.service.Claims = &meanwhile{claimTable: w.claims, after: 1, does: func() {
-		w.rewrite(func(c ledger.Claim) ledger.Claim { c.SettledIP = c.PodIP; return c })
+		w.rewrite(func(c ledger.Claim) ledger.Claim { c.ConfirmedIP = c.PodIP; return c })
 	}}
 	if _, err := w.renew(c); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.claimLease("a").Value; r.State != ledger.Granted || r.SettledIP != r.PodIP {
-		t.Errorf("the claim is %s, with address %q settled of %s", r.State, r.SettledIP, r.PodIP)
+	if r := w.claimLease("a").Value; r.State != ledger.Granted || r.ConfirmedIP != r.PodIP {
+		t.Errorf("the claim is %s, with address %q settled of %s", r.State, r.ConfirmedIP, r.PodIP)
 	}
 }
 
@@ -112,7 +112,7 @@ func TestAMovedPodIsSettled(t *testing.T) {
 	if err := w.move("a", "10.0.0.9"); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.claimLease("a").Value; r.PodIP != "10.0.0.9" || r.SettledIP != r.PodIP {
-		t.Errorf("address %q is settled of %s", r.SettledIP, r.PodIP)
+	if r := w.claimLease("a").Value; r.PodIP != "10.0.0.9" || r.ConfirmedIP != r.PodIP {
+		t.Errorf("address %q is settled of %s", r.ConfirmedIP, r.PodIP)
 	}
 }

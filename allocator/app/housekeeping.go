@@ -36,7 +36,7 @@ type housekeeping struct {
 	observer *janitor.Observer
 	janitor  *janitor.Janitor
 	nudge    <-chan struct{}
-	desk     *admin.Desk
+	desk     *admin.Service
 	// described asks for the load balancers to be described at once.
 	described chan struct{}
 	mark      heldMark
@@ -168,7 +168,7 @@ func (h *housekeeping) sweep(ctx context.Context) (hungry bool) {
 	defer cancel()
 	if !h.leading() {
 		h.mark = heldMark{}
-		h.observer.Observe(h.leases.Claims().View(), h.leases.Ports().View())
+		h.observer.Observe(h.leases.Claims().CachedAll(), h.leases.Ports().CachedAll())
 		return false
 	}
 	h.markHeld(ctx)

@@ -48,7 +48,7 @@ func TestAClaimBegunAnewKeepsItsPorts(t *testing.T) {
 			w.loseClaim("live")
 			test.hinder(w)
 			_, err := w.claim("live", "10.0.0.1")
-			w.refused(err, api.Unsettled)
+			w.refused(err, api.Pending)
 			w.sweepFor(2 * claimDuration)
 			w.keeps(c, test.state)
 			test.better(w)
@@ -73,7 +73,7 @@ func TestALostClaimKeepsNoPortForAPodThatIsGone(t *testing.T) {
 	w.loseClaim("gone")
 	w.cloud.read = nil
 	_, err = w.claim("gone", "10.0.0.1")
-	w.refused(err, api.Unsettled)
+	w.refused(err, api.Pending)
 	delete(w.pods, "gone")
 	w.sweepFor(claimDuration)
 	w.sweepFor(claimDuration)
@@ -167,7 +167,7 @@ func TestAPodKeepsItsGoodPort(t *testing.T) {
 	}{
 		{"somebody else's listener is on the other", func(w *ledgerWorld, c api.Claim, bad api.ClaimedPort) error {
 			w.cloud.foreign(bad.ListenerPort)
-			_, err := w.service.Conflict(w.Context(), holderOf(c.Pod), api.ConflictRequest{ClaimUID: c.UID, Fence: bad.Fence})
+			_, err := w.service.ReportCollision(w.Context(), holderOf(c.Pod), api.CollisionRequest{ClaimUID: c.UID, Fence: bad.Fence})
 			return err
 		}},
 		{"the other was lost and is another's", func(w *ledgerWorld, c api.Claim, bad api.ClaimedPort) error {
@@ -207,7 +207,7 @@ func TestNothingIsGivenUpWhileItsLoadBalancerIsUnread(t *testing.T) {
 			})
 			w.cloud.read = []string{secondLB}
 			_, err := w.renew(c)
-			w.refused(err, api.Unsettled)
+			w.refused(err, api.Pending)
 			w.keeps(c, ledger.Bound)
 			w.cloud.read = []string{firstLB, secondLB}
 			answer, err := w.renew(c)
@@ -241,14 +241,14 @@ func TestAnUnreadableRecordIsLeftToAPerson(t *testing.T) {
 func TestARenewalPaysForLooks(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	c := w.bind("game", "10.0.0.8")
-	for _, looks := range []int{0, 1, api.MostLooks} {
-		answer, err := w.service.Renew(t.Context(), holderOf("game"), api.RenewRequest{ClaimUID: c.UID, PodIP: "10.0.0.8", Pool: "default", Ports: c.Ports, Looks: looks})
-		if err != nil || answer.Looks != looks || answer.LookAfterSeconds != 0 {
-			t.Errorf("asked for %d looks it pays for %d, or after %v s, %v", looks, answer.Looks, answer.LookAfterSeconds, err)
+	for _, looks := range []int{0, 1, api.MaxDescribes} {
+		answer, err := w.service.Renew(t.Context(), holderOf("game"), api.RenewRequest{ClaimUID: c.UID, PodIP: "10.0.0.8", Pool: "default", Ports: c.Ports, Describes: looks})
+		if err != nil || answer.Describes != looks || answer.DescribeAfterSeconds != 0 {
+			t.Errorf("asked for %d looks it pays for %d, or after %v s, %v", looks, answer.Describes, answer.DescribeAfterSeconds, err)
 		}
 	}
-	for _, looks := range []int{-1, api.MostLooks + 1} {
-		_, err := w.service.Renew(t.Context(), holderOf("game"), api.RenewRequest{ClaimUID: c.UID, PodIP: "10.0.0.8", Pool: "default", Ports: c.Ports, Looks: looks})
+	for _, looks := range []int{-1, api.MaxDescribes + 1} {
+		_, err := w.service.Renew(t.Context(), holderOf("game"), api.RenewRequest{ClaimUID: c.UID, PodIP: "10.0.0.8", Pool: "default", Ports: c.Ports, Describes: looks})
 		w.refused(err, api.Invalid)
 	}
 }

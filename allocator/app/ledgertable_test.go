@@ -36,12 +36,12 @@ func newLedgerTable[T any]() *ledgerTable[T] {
 	return &ledgerTable[T]{rows: make(map[string]ledger.Record[T]), late: make(map[string]bool), unreadable: make(map[string]bool)}
 }
 
-func (l *ledgerTable[T]) View() []ledger.Record[T] {
+func (l *ledgerTable[T]) CachedAll() []ledger.Record[T] {
 	all := slices.SortedFunc(maps.Values(l.rows), func(a, b ledger.Record[T]) int { return cmp.Compare(a.Name, b.Name) })
 	return slices.DeleteFunc(all, func(r ledger.Record[T]) bool { return l.late[r.Name] })
 }
 
-func (l *ledgerTable[T]) Peek(name string) (ledger.Record[T], bool) {
+func (l *ledgerTable[T]) Cached(name string) (ledger.Record[T], bool) {
 	if l.late[name] {
 		return ledger.Record[T]{}, false
 	}
@@ -112,5 +112,5 @@ func (l *ledgerTable[T]) exchange(t *testing.T, name string, value T) {
 type claimTable struct{ *ledgerTable[ledger.Claim] }
 
 func (c claimTable) OfPodIP(_ context.Context, ip, _ string) ([]ledger.Record[ledger.Claim], error) {
-	return slices.DeleteFunc(c.View(), func(r ledger.Record[ledger.Claim]) bool { return !r.Value.Records(ip) }), nil
+	return slices.DeleteFunc(c.CachedAll(), func(r ledger.Record[ledger.Claim]) bool { return !r.Value.Records(ip) }), nil
 }

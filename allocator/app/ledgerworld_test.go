@@ -51,8 +51,8 @@ func (c *cloud) Pool(string) (claim.Pool, bool) {
 	return pool, true
 }
 
-func (c *cloud) Look(context.Context, string) (claim.Sight, error) {
-	return claim.Sight{Listeners: c.listeners, Limit: 50}, nil
+func (c *cloud) Inspect(context.Context, string) (claim.Inspection, error) {
+	return claim.Inspection{Listeners: c.listeners, Limit: 50}, nil
 }
 
 func (c *cloud) Proof(_ context.Context, listenerARN string) (claim.Proof, error) {
@@ -107,10 +107,12 @@ func (plenty) Bind(context.Context, ledger.Record[ledger.Claim], []ledger.Port, 
 	return 0, nil
 }
 
-func (plenty) MayLook(_ context.Context, calls int) (int, time.Duration, error) { return calls, 0, nil }
+func (plenty) ReserveDescribes(_ context.Context, calls int) (int, time.Duration, error) {
+	return calls, 0, nil
+}
 
-func (plenty) Spare(context.Context, string, int, bool) (bool, error) { return true, nil }
-func (plenty) Unbind(context.Context, string) (bool, error)           { return true, nil }
+func (plenty) TryOpportunistic(context.Context, string, int, bool) (bool, error) { return true, nil }
+func (plenty) Unbind(context.Context, string) (bool, error)                      { return true, nil }
 
 func (plenty) Throttled(context.Context, int) error { return nil }
 
@@ -144,15 +146,15 @@ func newLedgerWorld(t *testing.T, size int) *ledgerWorld {
 	look := func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], nil }
 	observer := janitor.NewObserver(now)
 	w.service = claim.New(claim.Config{
-		Ledger: "l", Claims: w.claims, Ports: w.ports, Pools: w.cloud, LookAtPod: look, TargetGroupName: elb.TargetGroupName,
+		Ledger: "l", Claims: w.claims, Ports: w.ports, Pools: w.cloud, GetPod: look, TargetGroupName: elb.TargetGroupName,
 		Duration: claimDuration, RenewEvery: claimDuration / 4, ReturnPatience: time.Minute, Budget: plenty{}, Age: observer.Age,
 		NewEpoch: func() string { epochs++; return "epoch-" + strconv.Itoa(epochs) },
-		Count:    func(string, string) {}, Now: now, Nudge: func() {}, Log: log,
+		Count:    func(string, string) {}, Now: now, WakeJanitor: func() {}, Log: log,
 	})
 	w.janitor = janitor.New(janitor.Config{
 		Ledger: "l", Claims: w.claims, Ports: w.ports, AWS: w.cloud, Listings: w.cloud, Observer: observer,
-		Timing: janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute}, LookAtPod: look,
-		MayUnbind: plenty{}.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		Timing: janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute}, GetPod: look,
+		ReserveUnbind: plenty{}.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
 		Count: func(string, string) {}, Now: now, Log: log,
 	})
@@ -172,7 +174,7 @@ func (w *ledgerWorld) claim(pod, ip string, names ...string) (api.Claim, error) 
 func (w *ledgerWorld) vacated(pod, ip string, vacated int, names ...string) (api.Claim, error) {
 	h := holderOf(pod)
 	w.pods[pod] = &ledger.Pod{UID: h.UID, IPs: []string{ip}}
-	req := api.ClaimRequest{PodUID: h.UID, PodIP: ip, Pool: "default", Vacated: vacated}
+	req := api.ClaimRequest{PodUID: h.UID, PodIP: ip, Pool: "default", PreviousIPDeregistered: vacated}
 	for i, name := range append(names, "game")[:max(1, len(names))] {
 		req.Ports = append(req.Ports, api.Port{Name: name, Protocol: api.TCP, TargetPort: 7777 + i})
 	}
@@ -224,7 +226,7 @@ func (w *ledgerWorld) bind(pod, ip string, names ...string) api.Claim {
 // move does what an agent does whose pod has another address.
 func (w *ledgerWorld) move(pod, ip string) error {
 	c, err := w.claim(pod, ip)
-	if err == nil && c.FormerIP != "" {
+	if err == nil && c.PreviousIP != "" {
 		_, err = w.vacated(pod, ip, c.Addresses)
 	}
 	return err

@@ -29,7 +29,7 @@ func TestElderOvertaken(t *testing.T) {
 		{"the elder's former port is still to be unbound", func(w *ledgerWorld) {
 			c := w.bind("elder", "10.0.0.1")
 			w.cloud.foreign(listenerPort)
-			_, err := w.service.Conflict(w.Context(), holderOf("elder"), api.ConflictRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
+			_, err := w.service.ReportCollision(w.Context(), holderOf("elder"), api.CollisionRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
 			w.refused(err, api.Exhausted)
 			if port := w.ports.rows[c.Ports[0].Fence.Lease].Value; port.State != ledger.Releasing || port.Holder != "claim-uid-elder" {
 				w.Fatalf("its former port is %+v", port)
@@ -41,8 +41,8 @@ func TestElderOvertaken(t *testing.T) {
 			w.cloud.foreign(listenerPort + 1)
 			test.wait(w)
 			// Who has an address of its own is one that the line waits for.
-			if elder := w.claimLease("elder").Value; elder.State != ledger.Waiting || elder.SettledIP != elder.PodIP {
-				t.Fatalf("the elder is %s, with address %s settled of %s", elder.State, elder.SettledIP, elder.PodIP)
+			if elder := w.claimLease("elder").Value; elder.State != ledger.Waiting || elder.ConfirmedIP != elder.PodIP {
+				t.Fatalf("the elder is %s, with address %s settled of %s", elder.State, elder.ConfirmedIP, elder.PodIP)
 			}
 			delete(w.cloud.listeners, listenerPort+1)
 			_, err := w.claim("younger", "10.0.0.2")
@@ -61,7 +61,7 @@ func TestWhoCannotSettleReservesNothing(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	w.bind("former", "10.0.0.1")
 	_, err := w.claim("elder", "10.0.0.1")
-	w.refused(err, api.Unsettled)
+	w.refused(err, api.Pending)
 	c, err := w.claim("younger", "10.0.0.2")
 	if err != nil || len(c.Ports) != 1 {
 		t.Errorf("a port is free and the younger gets %+v, %v", c.Ports, err)
@@ -82,8 +82,8 @@ func TestAnAddressIsSettledAnewWhenItComesBack(t *testing.T) {
 			}
 		}},
 		{"could not settle elsewhere", func(w *ledgerWorld) {
-			w.bind("neighbour", "10.0.0.9")
-			w.refused(w.move("mover", "10.0.0.9"), api.Unsettled)
+			w.bind("neighbor", "10.0.0.9")
+			w.refused(w.move("mover", "10.0.0.9"), api.Pending)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestAnAddressIsSettledAnewWhenItComesBack(t *testing.T) {
 			if err := w.move("mover", "10.0.0.8"); err != nil {
 				t.Fatal(err)
 			}
-			if dead := w.claimLease("dead").Value; dead.State != ledger.Ending {
+			if dead := w.claimLease("dead").Value; dead.State != ledger.ClaimReleasing {
 				t.Errorf("the dead pod's claim is %s and has address %s as well", dead.State, dead.PodIP)
 			}
 		})
@@ -121,7 +121,7 @@ func TestNobodyIsToldExhaustedBeforeTagsWereLookedFor(t *testing.T) {
 	}
 	w := newLedgerWorld(t, 1)
 	stock := inventory.New(inventory.Config{
-		Ledger: "l", AWS: bare{}, Ports: w.ports, Balancers: newLedgerTable[ledger.Balancer](), Log: slog.New(slog.DiscardHandler),
+		Ledger: "l", AWS: bare{}, Ports: w.ports, Cordons: newLedgerTable[ledger.Cordon](), Log: slog.New(slog.DiscardHandler),
 	}, tagged("some"))
 	w.service.Pools = stock
 	look := func() {
@@ -134,10 +134,10 @@ func TestNobodyIsToldExhaustedBeforeTagsWereLookedFor(t *testing.T) {
 		do   func()
 		want api.Code
 	}{
-		{"the allocator has just started", func() {}, api.Unsettled},
+		{"the allocator has just started", func() {}, api.Pending},
 		{"no load balancer carries the tags", look, api.Exhausted},
 		{"the pool file was read again", func() { stock.SetPools(tagged("some")) }, api.Exhausted},
-		{"the pool has other tags", func() { stock.SetPools(tagged("others")) }, api.Unsettled},
+		{"the pool has other tags", func() { stock.SetPools(tagged("others")) }, api.Pending},
 		{"no load balancer carries those either", look, api.Exhausted},
 	} {
 		step.do()

@@ -15,11 +15,11 @@ import (
 )
 
 // measure registers what is read from the ledger whenever metrics are asked for.
-func (p *process) measure(leases *kubelease.Leases, desk *admin.Desk, pay *pacer.Pacer) {
+func (p *process) measure(leases *kubelease.Leases, desk *admin.Service, pay *pacer.Pacer) {
 	for _, state := range []ledger.PortState{ledger.Claimed, ledger.Bound, ledger.Releasing, ledger.Cooldown, ledger.Free, ledger.Blocked} {
 		p.metrics.NewGauge(fmt.Sprintf(`portlease_ports{state=%q}`, state), func() float64 {
 			n := 0
-			for _, r := range leases.Ports().View() {
+			for _, r := range leases.Ports().CachedAll() {
 				if r.Value.State == state {
 					n++
 				}
@@ -27,10 +27,10 @@ func (p *process) measure(leases *kubelease.Leases, desk *admin.Desk, pay *pacer
 			return float64(n)
 		})
 	}
-	for _, state := range []ledger.ClaimState{ledger.Waiting, ledger.Granted, ledger.Ending} {
+	for _, state := range []ledger.ClaimState{ledger.Waiting, ledger.Granted, ledger.ClaimReleasing} {
 		p.metrics.NewGauge(fmt.Sprintf(`portlease_claims{state=%q}`, state), func() float64 {
 			n := 0
-			for _, r := range leases.Claims().View() {
+			for _, r := range leases.Claims().CachedAll() {
 				if r.Value.State == state {
 					n++
 				}

@@ -17,16 +17,16 @@ const (
 // nothing else.
 func (w *ledgerWorld) unvacated(c api.Claim, err error, former string) {
 	w.Helper()
-	if err != nil || c.FormerIP != former || c.BindAfterSeconds == 0 {
-		w.Fatalf("former address %q, bind after %v s, %v; want %s to be vacated first", c.FormerIP, c.BindAfterSeconds, err, former)
+	if err != nil || c.PreviousIP != former || c.BindAfterSeconds == 0 {
+		w.Fatalf("former address %q, bind after %v s, %v; want %s to be vacated first", c.PreviousIP, c.BindAfterSeconds, err, former)
 	}
 }
 
 // settled wants a claim that may be bound at its address.
 func (w *ledgerWorld) settled(c api.Claim, err error) {
 	w.Helper()
-	if err != nil || c.FormerIP != "" || c.BindAfterSeconds != 0 {
-		w.Fatalf("former address %q, bind after %v s, %v; want none of them", c.FormerIP, c.BindAfterSeconds, err)
+	if err != nil || c.PreviousIP != "" || c.BindAfterSeconds != 0 {
+		w.Fatalf("former address %q, bind after %v s, %v; want none of them", c.PreviousIP, c.BindAfterSeconds, err)
 	}
 }
 
@@ -34,7 +34,7 @@ func (w *ledgerWorld) settled(c api.Claim, err error) {
 func (w *ledgerWorld) waits(pod string) {
 	w.Helper()
 	_, err := w.claim(pod, ipA)
-	w.refused(err, api.Unsettled)
+	w.refused(err, api.Pending)
 }
 
 // TestAFormerAddressIsKeptUntilItIsVacated gives a pod's former address to
@@ -60,8 +60,8 @@ func TestAFormerAddressIsKeptUntilItIsVacated(t *testing.T) {
 	w.settled(w.vacated("mover", ipB, c.Addresses)) // the answer was lost
 	w.settled(w.claim("mover", ipB))                // and the agent killed
 	w.settled(w.claim("heir", ipA))
-	if r := w.claimLease("mover").Value; r.PodIP != ipB || r.FormerIP != "" {
-		t.Errorf("the ledger has %s and %s", r.PodIP, r.FormerIP)
+	if r := w.claimLease("mover").Value; r.PodIP != ipB || r.PreviousIP != "" {
+		t.Errorf("the ledger has %s and %s", r.PodIP, r.PreviousIP)
 	}
 }
 
@@ -75,7 +75,7 @@ func TestAFormerAddressGoesWithItsPod(t *testing.T) {
 	w.waits("heir")
 	delete(w.pods, "mover")
 	w.settled(w.claim("heir", ipA))
-	if r := w.claimLease("mover").Value; r.State != ledger.Ending {
+	if r := w.claimLease("mover").Value; r.State != ledger.ClaimReleasing {
 		t.Errorf("the claim of the pod that is gone is %s", r.State)
 	}
 }
@@ -132,8 +132,8 @@ func TestAnAddressThatWasNeverATargetIsNotKept(t *testing.T) {
 		_, err = w.claim("homeless", ip)
 		w.refused(err, api.Exhausted)
 	}
-	if r := w.claimLease("homeless").Value; r.FormerIP != "" {
-		t.Errorf("a pod without ports keeps %s", r.FormerIP)
+	if r := w.claimLease("homeless").Value; r.PreviousIP != "" {
+		t.Errorf("a pod without ports keeps %s", r.PreviousIP)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestPodsThatExchangeAddresses(t *testing.T) {
 	two, err := w.claim("two", ipA)
 	w.unvacated(two, err, ipB)
 	_, err = w.vacated("one", ipB, one.Addresses)
-	w.refused(err, api.Unsettled)
+	w.refused(err, api.Pending)
 	w.settled(w.vacated("two", ipA, two.Addresses))
 	w.settled(w.claim("one", ipB))
 }
@@ -176,8 +176,8 @@ func TestAClaimThatLostItsPortsKeepsNoFormerAddress(t *testing.T) {
 	w.foreignPort(c)
 	_, err = w.claim("mover", ipB)
 	w.refused(err, api.Exhausted)
-	if r := w.claimLease("mover").Value; r.FormerIP != "" || len(r.Ports) > 0 {
-		t.Errorf("it has ports %v and former address %s", r.Ports, r.FormerIP)
+	if r := w.claimLease("mover").Value; r.PreviousIP != "" || len(r.Ports) > 0 {
+		t.Errorf("it has ports %v and former address %s", r.Ports, r.PreviousIP)
 	}
 }
 

@@ -60,7 +60,7 @@ func withPrepaid(ctx context.Context) context.Context { return context.WithValue
 // others use the account too.
 func look[T any](ctx context.Context, pay *pacer.Pacer, calls int, ask func() (T, error)) (T, error) {
 	if ctx.Value(prepaid{}) == nil {
-		if err := pay.Look(ctx, calls); err != nil {
+		if err := pay.WaitForDescribes(ctx, calls); err != nil {
 			var none T
 			return none, err
 		}

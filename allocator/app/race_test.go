@@ -84,7 +84,7 @@ func TestAReportThatLosesIsDecidedAnew(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	c := w.bind("a", "10.0.0.1")
 	p := c.Ports[0]
-	r := &rival{ledgerTable: w.ports, takes: func(p ledger.Port) ledger.Port { return p.LetGo(ledger.AgentAbsent) }}
+	r := &rival{ledgerTable: w.ports, takes: func(p ledger.Port) ledger.Port { return p.BeginRelease(ledger.AgentAbsent) }}
 	w.service.Ports = r
 	another := strings.Replace(p.TargetGroupARN, "/000000000000", "/100000000000", 1)
 	err := w.service.TargetGroup(t.Context(), holderOf("a"), api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: another})

@@ -20,8 +20,8 @@ func TestWhoIsGrantedNothing(t *testing.T) {
 		want   api.Code
 	}{
 		{"another pod's UID", func(_ *ledger.Pod, r *api.ClaimRequest) { r.PodUID = "uid-b" }, api.Forbidden},
-		{"another pod's address", func(_ *ledger.Pod, r *api.ClaimRequest) { r.PodIP = "10.0.0.2" }, api.Unsettled},
-		{"an address that the kubelet has not reported", func(p *ledger.Pod, _ *api.ClaimRequest) { p.IPs = nil }, api.Unsettled},
+		{"another pod's address", func(_ *ledger.Pod, r *api.ClaimRequest) { r.PodIP = "10.0.0.2" }, api.Pending},
+		{"an address that the kubelet has not reported", func(p *ledger.Pod, _ *api.ClaimRequest) { p.IPs = nil }, api.Pending},
 		{"a pod on the host network", func(p *ledger.Pod, _ *api.ClaimRequest) { p.HostNetwork = true }, api.Invalid},
 		{"a pod that has ended", func(p *ledger.Pod, _ *api.ClaimRequest) { p.Terminal = true }, api.Forbidden},
 		{"a pod of the name that came after", func(p *ledger.Pod, _ *api.ClaimRequest) { p.UID = "uid-2" }, api.Forbidden},
@@ -73,7 +73,7 @@ func TestWhereACallComesFrom(t *testing.T) {
 				}
 				return
 			}
-			w.refused(err, api.Unsettled)
+			w.refused(err, api.Pending)
 			if len(w.claims.rows) > 0 {
 				t.Errorf("left in the ledger: %v", w.claims.rows)
 			}
@@ -99,7 +99,7 @@ func TestAnEarlierClaimIsOver(t *testing.T) {
 			return w.service.Bound(ctx, h, api.BoundRequest{ClaimUID: former.UID, Fence: p.Fence, ListenerARN: p.ListenerARN})
 		},
 		"conflict": func(ctx context.Context) error {
-			_, err := w.service.Conflict(ctx, h, api.ConflictRequest{ClaimUID: former.UID, Fence: p.Fence})
+			_, err := w.service.ReportCollision(ctx, h, api.CollisionRequest{ClaimUID: former.UID, Fence: p.Fence})
 			return err
 		},
 		"release": func(ctx context.Context) error {
@@ -166,7 +166,7 @@ func TestAConflictIsLookedInto(t *testing.T) {
 	}
 	conflict := func() api.ClaimedPort {
 		t.Helper()
-		answer, err := w.service.Conflict(t.Context(), holderOf("a"), api.ConflictRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
+		answer, err := w.service.ReportCollision(t.Context(), holderOf("a"), api.CollisionRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
 		if err != nil || len(answer.Ports) != 1 {
 			t.Fatalf("answered %+v, %v", answer, err)
 		}

@@ -53,25 +53,25 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	pace.Store(pay)
 	pay.Observe()
 	aws := paced{client, pay}
-	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Balancers: leases.Balancers(), Log: p.log}, file.Pools)
+	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Cordons: leases.Cordons(), Log: p.log}, file.Pools)
 	pods := kubepod.New(p.kube, p.Namespace)
 	nudge := make(chan struct{}, 1)
 	service := claim.New(claim.Config{
-		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, LookAtPod: pods.Look,
+		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, GetPod: pods.Get,
 		TargetGroupName: elb.TargetGroupName, Duration: p.ClaimDuration, RenewEvery: p.RenewEvery, ReturnPatience: returnPatience,
 		Budget: pay, Age: observer.Age, Count: p.countRefusal, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
-		Nudge: func() { poke(nudge) },
+		WakeJanitor: func() { poke(nudge) },
 	})
 	desk := admin.New(admin.Config{
-		Claims: leases.Claims(), Ports: leases.Ports(), Balancers: leases.Balancers(), Stock: stock,
-		Show: service.Show, LookAtPod: pods.Look, Now: time.Now, Log: p.log,
+		Claims: leases.Claims(), Ports: leases.Ports(), Cordons: leases.Cordons(), Stock: stock,
+		Show: service.Show, GetPod: pods.Get, Now: time.Now, Log: p.log,
 	})
 	house := &housekeeping{
 		process: p, stock: stock, leases: leases, observer: observer, nudge: nudge, desk: desk, described: make(chan struct{}, 1),
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
-			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, MayUnbind: pay.Unbind, Prepaid: withPrepaid,
-			LookAtPod: pods.Look, Warn: pods.Warn, Count: p.countJanitor, Now: time.Now, Log: p.log, DryRun: p.DryRun,
+			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, ReserveUnbind: pay.Unbind, Prepaid: withPrepaid,
+			GetPod: pods.Get, Warn: pods.Warn, Count: p.countJanitor, Now: time.Now, Log: p.log, DryRun: p.DryRun,
 		}),
 	}
 	p.measure(leases, desk, pay)

@@ -72,13 +72,13 @@ var (
 	CheckCost = Tokens{All: 3}
 	// DeleteCost is DeleteListener, DeleteTargetGroup and the looks before them.
 	DeleteCost = Tokens{Mutating: 2, All: 4}
-	// SpareCost is DeleteCost by an agent, and one more DeleteTargetGroup with its
+	// OpportunisticCost is DeleteCost by an agent, and one more DeleteTargetGroup with its
 	// looks, by which the janitor confirms it.
-	SpareCost = Tokens{Mutating: 3, All: 8}
+	OpportunisticCost = Tokens{Mutating: 3, All: 8}
 	// DeregisterCost is DeregisterTargets.
 	DeregisterCost = Tokens{Registration: 1, All: 1}
-	// LookCost is one Describe call.
-	LookCost = Tokens{All: 1}
+	// DescribeCost is one Describe call.
+	DescribeCost = Tokens{All: 1}
 )
 
 // slack is how far apart in time the way from a permit to AWS may draw two calls

@@ -46,7 +46,7 @@ func TestNeverAboveTheBucket(t *testing.T) {
 			case 2:
 				w.add(w.rand.IntN(10), Delete, DeleteCost)
 			case 3:
-				w.add(w.rand.IntN(3), Look, LookCost)
+				w.add(w.rand.IntN(3), Describe, DescribeCost)
 			case 4:
 				w.nodes[0].pausedUntil = w.now + w.upTo(10*time.Second)
 			case 5: // a restart
@@ -218,11 +218,11 @@ func TestLooksAreNotStarved(t *testing.T) {
 		w.paid = func(a *asker) { paid[a.class] += a.cost.All }
 		w.run(3*time.Minute, func() {
 			w.add(max(0, 20-w.waiting(Create)), Create, CreateCost)
-			w.add(max(0, 2-w.waiting(Look)), Look, LookCost)
+			w.add(max(0, 2-w.waiting(Describe)), Describe, DescribeCost)
 		})
-		part := paid[Look] / (paid[Look] + paid[Create])
+		part := paid[Describe] / (paid[Describe] + paid[Create])
 		if part < lookPart*0.8 || part > lookPart*2 {
-			t.Errorf("looks had %.3f of %v, want about %.3f", part, paid, lookPart)
+			t.Errorf("describes had %.3f of %v, want about %.3f", part, paid, lookPart)
 		}
 	})
 }

@@ -142,7 +142,7 @@ func (w *world) demand(s State, before *asker) (d Demand, ahead Tokens) {
 		switch {
 		case a.class == Delete:
 			d.Deletes++
-		case a.class == Create && !s.Paid(a.who):
+		case a.class == Create && !s.HasPermit(a.who):
 			d.Creates = d.Creates.Plus(a.cost)
 			if !met {
 				ahead = ahead.Plus(a.cost)

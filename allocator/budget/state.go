@@ -14,8 +14,8 @@ type State struct {
 	Tokens Tokens `json:"tokens,omitzero"`
 	// Deletes is the part of Tokens that creates leave to deletes.
 	Deletes Tokens `json:"deletes,omitzero"`
-	// Looks is the part of Tokens.All that creates and deletes leave to looks.
-	Looks float64 `json:"looks,omitempty"`
+	// Describes is the part of Tokens.All that creates and deletes leave to looks.
+	Describes float64 `json:"describes,omitempty"`
 	// Cut is the part of the refill that is left to other users of the account,
 	// whose calls make AWS throttle ours: 0 to mostCut.
 	Cut float64 `json:"cut,omitempty"`
@@ -81,11 +81,11 @@ func (d Demand) part() float64 {
 }
 
 // looks is how much is kept for looks at most.
-func (l Limits) looks() float64 { return max(LookCost.All, min(mostLooks, l.capacity().All/4)) }
+func (l Limits) looks() float64 { return max(DescribeCost.All, min(mostLooks, l.capacity().All/4)) }
 
-// LooksAtOnce is how many looks may be asked for together: more than what is kept
+// DescribesAtOnce is how many looks may be asked for together: more than what is kept
 // for them could be refused for as long as creates wait.
-func (l Limits) LooksAtOnce() int { return int(l.looks()) }
+func (l Limits) DescribesAtOnce() int { return int(l.looks()) }
 
 // After is the state after a time in which nobody took anything.
 func (s State) After(l Limits, elapsed time.Duration, d Demand) State {
@@ -95,7 +95,7 @@ func (s State) After(l Limits, elapsed time.Duration, d Demand) State {
 	full := l.capacity()
 	gain := l.perSecond().Times(s.uncut(seconds))
 	s.Tokens = s.Tokens.atLeast(Tokens{-mostDebt, -mostDebt, -mostDebt}).Plus(gain).atMost(full)
-	s.Looks = max(min(s.Looks+gain.All*lookPart, min(full.All, l.looks())), 0)
+	s.Describes = max(min(s.Describes+gain.All*lookPart, min(full.All, l.looks())), 0)
 	s.Deletes = s.Deletes.Plus(gain.Times(d.part())).atMost(kept(full, d)).atLeast(Tokens{})
 	s.Cut = min(max(s.Cut-seconds*recovery, 0), mostCut)
 	s.Calm = min(max(s.Calm, 0)+seconds, cutPause.Seconds())
@@ -141,8 +141,8 @@ func (s State) settle(fate func(who string) Fate) State {
 	return s
 }
 
-// Paid tells whether who has a permit of which nothing was seen yet.
-func (s State) Paid(who string) bool { return s.find(who) >= 0 }
+// HasPermit tells whether who has a permit of which nothing was seen yet.
+func (s State) HasPermit(who string) bool { return s.find(who) >= 0 }
 
 func (s State) find(who string) int {
 	for i, p := range s.Open {

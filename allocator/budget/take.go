@@ -14,8 +14,8 @@ const (
 	Create Class = "create"
 	// Delete unbinds one.
 	Delete Class = "delete"
-	// Look is a Describe call of the allocator.
-	Look Class = "look"
+	// Describe is a Describe call of the allocator.
+	Describe Class = "describe"
 )
 
 // Ask is one wish to call AWS.
@@ -60,7 +60,7 @@ func Take(s State, l Limits, elapsed time.Duration, ask Ask) (next State, wait t
 		if ask.Idle && wait == 0 {
 			wait = next.waitFull(l, ask)
 		}
-	case Look:
+	case Describe:
 		wait = next.waitLook(l, ask)
 	}
 	if wait > 0 {
@@ -74,8 +74,8 @@ func Take(s State, l Limits, elapsed time.Duration, ask Ask) (next State, wait t
 		}
 	case Delete:
 		next.Deletes = next.Deletes.Minus(ask.Cost).atLeast(Tokens{})
-	case Look:
-		next.Looks = max(next.Looks-ask.Cost.All, 0)
+	case Describe:
+		next.Describes = max(next.Describes-ask.Cost.All, 0)
 	}
 	return next, 0
 }
@@ -85,7 +85,7 @@ func Take(s State, l Limits, elapsed time.Duration, ask Ask) (next State, wait t
 // so that those ahead who never come delay the asker and do not stop it.
 func (s State) waitCreate(l Limits, ask Ask) time.Duration {
 	reserved := s.Deletes
-	reserved.All += s.Looks
+	reserved.All += s.Describes
 	need := ask.Ahead.Plus(ask.Cost)
 	room := l.capacity().Minus(reserved)
 	free := s.Tokens.Minus(reserved)
@@ -118,7 +118,7 @@ func (t Tokens) fill(room, cost Tokens) float64 {
 // waitDelete: what is kept for deletes must suffice, or there must be tokens for
 // all waiting creates and this; or a full bucket.
 func (s State) waitDelete(l Limits, ask Ask) time.Duration {
-	looks := Tokens{All: s.Looks}
+	looks := Tokens{All: s.Describes}
 	need := ask.Demand.Creates.Plus(ask.Cost).atMost(l.capacity().Minus(looks))
 	if s.oneOf(l, ask.Cost, s.Deletes, s.Tokens.Minus(looks), need) {
 		return 0
@@ -144,11 +144,11 @@ func (s State) waitFull(l Limits, ask Ask) time.Duration {
 // waiting creates and this, on top of what is kept for deletes; or a full bucket.
 func (s State) waitLook(l Limits, ask Ask) time.Duration {
 	need := ask.Demand.Creates.Plus(ask.Cost).atMost(l.capacity().Minus(s.Deletes))
-	if s.oneOf(l, ask.Cost, Tokens{All: s.Looks}, s.Tokens.Minus(s.Deletes), need) {
+	if s.oneOf(l, ask.Cost, Tokens{All: s.Describes}, s.Tokens.Minus(s.Deletes), need) {
 		return 0
 	}
 	return min(
-		s.until(l, ask.Cost.Minus(Tokens{All: s.Looks}), ask.Cost, lookPart),
+		s.until(l, ask.Cost.Minus(Tokens{All: s.Describes}), ask.Cost, lookPart),
 		s.until(l, need.Minus(s.Tokens.Minus(s.Deletes)), ask.Cost, 1-ask.Demand.part()))
 }
 

@@ -76,7 +76,7 @@ func TestASpentPermitIsPaidAnew(t *testing.T) {
 		t.Error("it pays nothing")
 	}
 	reported, changed := Throttled(s, Default(), 0, Demand{}, "a")
-	if !changed || reported.Paid("a") {
+	if !changed || reported.HasPermit("a") {
 		t.Errorf("after a report of throttling its permit is open: %+v", reported)
 	}
 }
@@ -100,7 +100,7 @@ func TestADeadHoldersTokensReturn(t *testing.T) {
 	if want := before.Minus(CreateCost).Plus(CreateCost).Minus(firstCall); s.Tokens != want {
 		t.Errorf("left %+v, want %+v", s.Tokens, want)
 	}
-	if s.Paid("b") || !s.Paid("a") || !s.Paid("d") {
+	if s.HasPermit("b") || !s.HasPermit("a") || !s.HasPermit("d") {
 		t.Errorf("open are %+v", s.Open)
 	}
 	s = take(t, s, time.Minute, create("e", 0))
@@ -115,7 +115,7 @@ func TestOpenIsBounded(t *testing.T) {
 	for n := range mostOpen + 10 {
 		s = take(t, s, time.Minute, create(string(rune('A'+n)), 0))
 	}
-	if len(s.Open) != mostOpen || s.Paid("A") || !s.Paid(string(rune('A'+mostOpen+9))) {
+	if len(s.Open) != mostOpen || s.HasPermit("A") || !s.HasPermit(string(rune('A'+mostOpen+9))) {
 		t.Errorf("%d are open, the oldest %s", len(s.Open), s.Open[0].Who)
 	}
 	text, err := json.Marshal(s)
@@ -182,8 +182,8 @@ func TestWhatAPersonWroteStopsNothing(t *testing.T) {
 		"too much":  {Tokens: Tokens{1e12, 1e12, 1e12}},
 		"cut":       {Cut: 5, Calm: -5},
 		"sped up":   {Cut: -5},
-		"kept":      {Deletes: Tokens{1e12, 1e12, 1e12}, Looks: 1e12},
-		"kept less": {Deletes: Tokens{-1e12, -1e12, -1e12}, Looks: -1e12},
+		"kept":      {Deletes: Tokens{1e12, 1e12, 1e12}, Describes: 1e12},
+		"kept less": {Deletes: Tokens{-1e12, -1e12, -1e12}, Describes: -1e12},
 	} {
 		ask := create("a", 0)
 		ask.Demand.Deletes = 3
@@ -202,8 +202,8 @@ func TestShare(t *testing.T) {
 	for _, part := range []float64{1, 0.5, 0.1, 0.01} {
 		l := Default().Share(part)
 		s, hint := State{}, time.Duration(0)
-		for _, class := range []Class{Create, Delete, Look, Create} {
-			ask := Ask{Who: string(class), Class: class, Cost: map[Class]Tokens{Create: CreateCost, Delete: DeleteCost, Look: LookCost}[class]}
+		for _, class := range []Class{Create, Delete, Describe, Create} {
+			ask := Ask{Who: string(class), Class: class, Cost: map[Class]Tokens{Create: CreateCost, Delete: DeleteCost, Describe: DescribeCost}[class]}
 			for tries := 0; ; tries++ {
 				next, wait := Take(s, l, hint, ask)
 				if wait == 0 {
@@ -252,7 +252,7 @@ func TestWhatIsKeptMustBeThere(t *testing.T) {
 // TestIdleAsksTakeOnlyWhatNobodyMisses: of many at once one gets something, and the
 // others are told when.
 func TestIdleAsksTakeOnlyWhatNobodyMisses(t *testing.T) {
-	idle := Ask{Who: "a", Class: Delete, Cost: SpareCost, Idle: true}
+	idle := Ask{Who: "a", Class: Delete, Cost: OpportunisticCost, Idle: true}
 	s := take(t, full(), 0, idle)
 	next, wait := Take(s, Default(), 0, idle)
 	if wait <= 0 || !reflect.DeepEqual(next, s) {

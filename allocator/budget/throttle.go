@@ -33,7 +33,7 @@ func Throttled(s State, l Limits, elapsed time.Duration, d Demand, who string) (
 		return next, true
 	}
 	next.Tokens = next.Tokens.atMost(Tokens{})
-	next.Deletes, next.Looks = Tokens{}, 0
+	next.Deletes, next.Describes = Tokens{}, 0
 	next.Cut = min(1-(1-next.Cut)*keptByCut, mostCut)
 	next.Calm = 0
 	return next, true

@@ -25,9 +25,9 @@ type AWS interface {
 // nothing is an empty ledger: the looks are those of a first start.
 type nothing[T any] struct{ ledger.Table[T] }
 
-func (nothing[T]) View() []ledger.Record[T] { return nil }
+func (nothing[T]) CachedAll() []ledger.Record[T] { return nil }
 
-func (nothing[T]) Peek(string) (ledger.Record[T], bool) { return ledger.Record[T]{}, false }
+func (nothing[T]) Cached(string) (ledger.Record[T], bool) { return ledger.Record[T]{}, false }
 
 // AWS makes every call that reads, and looks at the load balancers of the pools
 // and at the account's limits. An empty ledgerID is one that is not known.
@@ -40,7 +40,7 @@ func (r *Report) AWS(ctx context.Context, client AWS, pools []poolfile.Pool, led
 	groups, groupsErr := client.TargetGroups(ctx)
 	r.judge("AWS: target groups", fmt.Sprintf("%d in this region", len(groups)), groupsErr)
 	stock := inventory.New(inventory.Config{
-		Ledger: ledgerID, AWS: client, Ports: nothing[ledger.Port]{}, Balancers: nothing[ledger.Balancer]{}, Log: slog.New(slog.DiscardHandler),
+		Ledger: ledgerID, AWS: client, Ports: nothing[ledger.Port]{}, Cordons: nothing[ledger.Cordon]{}, Log: slog.New(slog.DiscardHandler),
 	}, pools)
 	if !r.judge("AWS: load balancers", "read", stock.Describe(ctx)) {
 		r.add("load balancers of the pools", NotChecked, "because they could not be read")

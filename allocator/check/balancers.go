@@ -13,7 +13,7 @@ import (
 
 // targetsCrossZone is how many targets a network load balancer may have with
 // cross-zone on; no call tells it (AWS, "Quotas for your Network Load
-// Balancers").
+// Cordons").
 const targetsCrossZone = 500
 
 // balancers says of each load balancer whether the allocator would use it, and

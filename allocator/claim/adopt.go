@@ -106,7 +106,7 @@ func (s *Service) prove(ctx context.Context, h Holder, p ledger.Port, f api.Fenc
 	if err != nil {
 		return unavailable(err)
 	}
-	sight, err := s.Pools.Look(ctx, p.LoadBalancerARN)
+	sight, err := s.Pools.Inspect(ctx, p.LoadBalancerARN)
 	if err != nil {
 		return unavailable(err)
 	}

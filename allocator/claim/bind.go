@@ -55,7 +55,7 @@ func (s *Service) report(ctx context.Context, h Holder, claimUID string, f api.F
 	})
 	switch {
 	case errors.Is(err, ledger.ErrAbsent):
-		return api.Errorf(api.Unsettled, "port lease %s is missing; claim again to have it restored", f.Lease).WithRetryAfter(retrySoon)
+		return api.Errorf(api.Pending, "port lease %s is missing; claim again to have it restored", f.Lease).WithRetryAfter(retrySoon)
 	case errors.Is(err, ledger.ErrUnreadable):
 		return unavailable(err)
 	case wrote:
@@ -79,12 +79,12 @@ func (s *Service) live(ctx context.Context, h Holder, claimUID string, f api.Fen
 func (s *Service) going(ctx context.Context, h Holder, claimUID string, f api.Fence) (ledger.Record[ledger.Claim], error) {
 	r, err := s.Claims.Get(ctx, ledger.ClaimName(h.UID))
 	if errors.Is(err, ledger.ErrAbsent) {
-		return r, api.Errorf(api.Unsettled, "the claim lease is missing; renew or claim again to have it restored").WithRetryAfter(retrySoon)
+		return r, api.Errorf(api.Pending, "the claim lease is missing; renew or claim again to have it restored").WithRetryAfter(retrySoon)
 	}
 	if err != nil {
 		return r, unavailable(err)
 	}
-	if r.UID != claimUID || r.Value.State == ledger.Ending {
+	if r.UID != claimUID || r.Value.State == ledger.ClaimReleasing {
 		return r, lost(f)
 	}
 	return r, nil

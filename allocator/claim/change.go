@@ -14,7 +14,7 @@ import (
 // what decide answers, ledger.ErrAbsent and ledger.ErrUnreadable are handed on; every
 // other error is an *api.Problem.
 func (s *Service) changePort(ctx context.Context, lease string, decide func(*ledger.Port) error) (wrote bool, err error) {
-	port, viewed := s.Ports.Peek(lease)
+	port, viewed := s.Ports.Cached(lease)
 	for range rounds {
 		if !viewed {
 			port, err = s.Ports.Get(ctx, lease)
@@ -28,7 +28,7 @@ func (s *Service) changePort(ctx context.Context, lease string, decide func(*led
 		before := port.Value
 		err := decide(&port.Value)
 		if err == nil && port.Value != before {
-			port.Value.TouchedAt = s.Now()
+			port.Value.UpdatedAt = s.Now()
 			if _, err = s.Ports.Update(ctx, port); err == nil {
 				return true, nil
 			}

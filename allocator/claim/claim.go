@@ -38,12 +38,12 @@ type Budget interface {
 	// for looking at the rest. More than zero is for how long it is too early.
 	// throttled is how many calls of this pod AWS refused as too many.
 	Bind(ctx context.Context, c ledger.Record[ledger.Claim], ports []ledger.Port, throttled int) (time.Duration, error)
-	// MayLook pays for up to so many Describe calls; more than zero is for how long
+	// ReserveDescribes pays for up to so many Describe calls; more than zero is for how long
 	// it is too early for any.
-	MayLook(ctx context.Context, calls int) (paid int, wait time.Duration, err error)
-	// Spare pays for an agent's deleting so many bindings, if nobody misses these
+	ReserveDescribes(ctx context.Context, calls int) (paid int, wait time.Duration, err error)
+	// TryOpportunistic pays for an agent's deleting so many bindings, if nobody misses these
 	// calls; false leaves it to the janitor, who needs fewer.
-	Spare(ctx context.Context, claim string, bindings int, deregister bool) (bool, error)
+	TryOpportunistic(ctx context.Context, claim string, bindings int, deregister bool) (bool, error)
 	// Throttled hears that AWS refused calls as too many.
 	Throttled(ctx context.Context, calls int) error
 }
@@ -54,8 +54,8 @@ type Config struct {
 	Claims ledger.Claims
 	Ports  ledger.Ports
 	Pools  Pools
-	// LookAtPod is a consistent read of one pod; nil if there is none.
-	LookAtPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
+	// GetPod is a consistent read of one pod; nil if there is none.
+	GetPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
 	// TargetGroupName derives a name from the fence.
 	TargetGroupName func(ledgerID string, f api.Fence) string
 	// Duration of a claim without renewal, and how often to renew.
@@ -71,9 +71,9 @@ type Config struct {
 	Now   func() time.Time
 	// NewEpoch gives a word that has never been given before.
 	NewEpoch func() string
-	// Nudge tells the janitor that there is work; it must not block.
-	Nudge func()
-	Log   *slog.Logger
+	// WakeJanitor tells the janitor that there is work; it must not block.
+	WakeJanitor func()
+	Log         *slog.Logger
 }
 
 // Service answers the calls of pods. Any number of them may work on one ledger.
@@ -101,7 +101,7 @@ const (
 	retrySoon      = time.Second
 )
 
-var errCrowded = api.Errorf(api.Unsettled, "too many others claim at this moment; ask again").WithRetryAfter(retrySoon)
+var errCrowded = api.Errorf(api.Pending, "too many others claim at this moment; ask again").WithRetryAfter(retrySoon)
 
 // Claim grants all ports of a pod on one load balancer, or none. It may be
 // repeated at any time: the same pod gets the same claim wherever it stands.
@@ -129,10 +129,10 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 	if !slices.Equal(r.Value.Wanted, req.Ports) || r.Value.Pool != req.Pool {
 		return c, created, api.Errorf(api.Invalid, "this pod already claims %v of pool %s; ports of a pod cannot change: replace the pod", r.Value.Wanted, r.Value.Pool)
 	}
-	if r, err = s.prolong(ctx, r, req.PodIP, req.Vacated); err != nil {
+	if r, err = s.prolong(ctx, r, req.PodIP, req.PreviousIPDeregistered); err != nil {
 		return c, created, err
 	}
-	if r.Value.FormerIP != "" {
+	if r.Value.PreviousIP != "" {
 		c, err = s.unvacated(ctx, r)
 		return c, created, err
 	}
@@ -147,7 +147,7 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 		}
 		return c, created, err
 	}
-	if granted.Value.SettledIP != req.PodIP {
+	if granted.Value.ConfirmedIP != req.PodIP {
 		return c, created, errCrowded // begun anew or moved meanwhile, and not settled since
 	}
 	c, err = s.paid(ctx, granted, ports, req.Throttled)
@@ -156,7 +156,7 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 
 // checkPod refuses a pod that is gone or cannot be a target.
 func (s *Service) checkPod(ctx context.Context, h Holder, ip string) error {
-	pod, err := s.LookAtPod(ctx, h.Namespace, h.Pod)
+	pod, err := s.GetPod(ctx, h.Namespace, h.Pod)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -169,7 +169,7 @@ func (s *Service) checkPod(ctx context.Context, h Holder, ip string) error {
 		// The kubelet reports an address up to a second after the agent has begun. A
 		// call that came from there shows as much.
 	case !slices.Contains(pod.IPs, ip):
-		return api.Errorf(api.Unsettled, "status.podIPs of the pod is %v, not %s: ask again once the kubelet has reported it", pod.IPs, ip).WithRetryAfter(retrySoon)
+		return api.Errorf(api.Pending, "status.podIPs of the pod is %v, not %s: ask again once the kubelet has reported it", pod.IPs, ip).WithRetryAfter(retrySoon)
 	}
 	return nil
 }
@@ -179,7 +179,7 @@ func (s *Service) open(ctx context.Context, h Holder, req api.ClaimRequest) (r l
 	name := ledger.ClaimName(h.UID)
 	refused := s.admit(h, req)
 	// Most that ask are new, and creating tells whether there is one.
-	_, known := s.Claims.Peek(name)
+	_, known := s.Claims.Cached(name)
 	for range rounds {
 		if known || refused != nil {
 			r, err = s.Claims.Get(ctx, name)
@@ -224,12 +224,12 @@ func (s *Service) prolong(ctx context.Context, r ledger.Record[ledger.Claim], ip
 	return s.changeClaim(ctx, r, func(r *ledger.Record[ledger.Claim]) (bool, error) {
 		v := &r.Value
 		switch {
-		case v.State == ledger.Ending:
+		case v.State == ledger.ClaimReleasing:
 			return false, nil
 		case v.PodIP != ip:
 			*v = v.MovedTo(ip)
-		case v.FormerIP != "" && v.Addresses == vacated:
-			v.FormerIP = ""
+		case v.PreviousIP != "" && v.Addresses == vacated:
+			v.PreviousIP = ""
 		case s.Age(r.Name, r.Version) < s.RenewEvery:
 			return false, nil
 		}

@@ -43,11 +43,11 @@ func (s *Service) again(ctx context.Context, before ledger.Record[ledger.Claim])
 	r, err := s.Claims.Get(ctx, before.Name)
 	switch {
 	case errors.Is(err, ledger.ErrAbsent):
-		return r, api.Errorf(api.Unsettled, "the claim was released meanwhile; ask again").WithRetryAfter(retrySoon)
+		return r, api.Errorf(api.Pending, "the claim was released meanwhile; ask again").WithRetryAfter(retrySoon)
 	case err != nil:
 		return r, unavailable(err)
-	case r.UID == before.UID && r.Value.Addresses == before.Value.Addresses && before.Value.SettledIP != "":
-		r.Value.SettledIP = before.Value.SettledIP
+	case r.UID == before.UID && r.Value.Addresses == before.Value.Addresses && before.Value.ConfirmedIP != "":
+		r.Value.ConfirmedIP = before.Value.ConfirmedIP
 	}
 	return r, nil
 }
@@ -58,7 +58,7 @@ func (s *Service) step(ctx context.Context, r ledger.Record[ledger.Claim], exclu
 	var ports []ledger.Port
 	var err error
 	switch r.Value.State {
-	case ledger.Ending:
+	case ledger.ClaimReleasing:
 		return r, nil, api.Errorf(api.Releasing, "the earlier claim of this pod is still being released").WithRetryAfter(retrySoon)
 	case ledger.Granted:
 		if ports, err = s.holdings(ctx, r, exclude); !errors.Is(err, errTaken) {
@@ -156,7 +156,7 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exc
 	before := r.Value.Ports
 	if r.Value.State == ledger.Granted {
 		// A renewal hands out nothing to a pod that is gone; PUT has looked.
-		pod, err := s.LookAtPod(ctx, r.Value.Namespace, r.Value.Pod)
+		pod, err := s.GetPod(ctx, r.Value.Namespace, r.Value.Pod)
 		if err != nil {
 			return r, unavailable(err)
 		}
@@ -167,7 +167,7 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exc
 	ports := s.viewPorts()
 	if len(before) == 0 {
 		if port, found := s.returning(r.Value, ports); found {
-			return r, api.Errorf(api.Unsettled, "port %d, which this pod had before, is still being unbound; ask again to get it back", port).WithRetryAfter(retrySoon)
+			return r, api.Errorf(api.Pending, "port %d, which this pod had before, is still being unbound; ask again to get it back", port).WithRetryAfter(retrySoon)
 		}
 	}
 	next, exhausted := s.plan(r, ports, exclude)
@@ -180,7 +180,7 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], exc
 			return r, s.exhausted(r.Value)
 		}
 		// What it had is released, and so is whatever is a target there.
-		next.Ports, next.State, next.FormerIP = nil, ledger.Waiting, ""
+		next.Ports, next.State, next.PreviousIP = nil, ledger.Waiting, ""
 	}
 	if exhausted == nil || len(before) > 0 {
 		next.Planned, next.RenewedAt = true, s.Now()

@@ -19,7 +19,7 @@ type portView struct {
 }
 
 func (s *Service) viewPorts() portView {
-	v := portView{all: s.Ports.View()}
+	v := portView{all: s.Ports.CachedAll()}
 	v.byName = make(map[string]*ledger.Record[ledger.Port], len(v.all))
 	for i := range v.all {
 		v.byName[v.all[i].Name] = &v.all[i]
@@ -82,7 +82,7 @@ func (s *Service) plan(r ledger.Record[ledger.Claim], ports portView, exclude ma
 
 // unread is for a pool of which nobody can say yet what it has.
 func unread(from Pool) error {
-	return api.Errorf(api.Unsettled, "the load balancers of pool %s are not all read from AWS yet: %s", from.Name, strings.Join(from.LeftOut, ", ")).WithRetryAfter(retrySoon)
+	return api.Errorf(api.Pending, "the load balancers of pool %s are not all read from AWS yet: %s", from.Name, strings.Join(from.LeftOut, ", ")).WithRetryAfter(retrySoon)
 }
 
 // holdsElsewhere tells whether a claim has ports on a load balancer that the pool
@@ -166,9 +166,9 @@ func (s *Service) elders(r ledger.Record[ledger.Claim], ports portView) []int {
 			served[p.Holder] = true
 		}
 	}
-	waiting := slices.DeleteFunc(s.Claims.View(), func(o ledger.Record[ledger.Claim]) bool {
+	waiting := slices.DeleteFunc(s.Claims.CachedAll(), func(o ledger.Record[ledger.Claim]) bool {
 		return o.Name == r.Name || o.Value.State != ledger.Waiting || o.Value.Pool != r.Value.Pool || len(o.Value.Ports) > 0 ||
-			served[o.Name] || o.Value.SettledIP != o.Value.PodIP || s.Age(o.Name, o.Version) > patience*s.RenewEvery || older(r, o) < 0
+			served[o.Name] || o.Value.ConfirmedIP != o.Value.PodIP || s.Age(o.Name, o.Version) > patience*s.RenewEvery || older(r, o) < 0
 	})
 	slices.SortFunc(waiting, older)
 	wants := make([]int, len(waiting))

@@ -44,25 +44,25 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-func TestSightRefuses(t *testing.T) {
+func TestInspectionRefuses(t *testing.T) {
 	p := ledger.Port{ListenerPort: 30000, TargetGroupARN: "ours"}
 	listeners := func(port int, forwards ...string) map[int]Listener {
 		return map[int]Listener{port: {ARN: "listener", TargetGroupARNs: forwards}}
 	}
 	for _, test := range []struct {
 		name           string
-		sight          Sight
+		sight          Inspection
 		refused, inWay bool
 	}{
-		{"nothing there", Sight{Limit: 1}, false, false},
-		{"our own listener", Sight{Listeners: listeners(30000, "ours"), Limit: 1}, false, false},
-		{"somebody else's", Sight{Listeners: listeners(30000, "theirs"), Limit: 50}, true, true},
-		{"somebody else's that forwards to ours as well", Sight{Listeners: listeners(30000, "ours", "theirs"), Limit: 50}, true, true},
-		{"one that forwards nowhere", Sight{Listeners: listeners(30000), Limit: 50}, true, true},
-		{"full", Sight{Listeners: listeners(1, "a"), Limit: 1}, true, false},
-		{"limit not read yet", Sight{Listeners: listeners(1, "a")}, false, false},
-		{"room for one", Sight{Listeners: listeners(1, "a"), Limit: 2}, false, false},
-		{"gone", Sight{Gone: true, Limit: 50}, true, false},
+		{"nothing there", Inspection{Limit: 1}, false, false},
+		{"our own listener", Inspection{Listeners: listeners(30000, "ours"), Limit: 1}, false, false},
+		{"somebody else's", Inspection{Listeners: listeners(30000, "theirs"), Limit: 50}, true, true},
+		{"somebody else's that forwards to ours as well", Inspection{Listeners: listeners(30000, "ours", "theirs"), Limit: 50}, true, true},
+		{"one that forwards nowhere", Inspection{Listeners: listeners(30000), Limit: 50}, true, true},
+		{"full", Inspection{Listeners: listeners(1, "a"), Limit: 1}, true, false},
+		{"limit not read yet", Inspection{Listeners: listeners(1, "a")}, false, false},
+		{"room for one", Inspection{Listeners: listeners(1, "a"), Limit: 2}, false, false},
+		{"gone", Inspection{Gone: true, Limit: 50}, true, false},
 	} {
 		if reason, listener := test.sight.refuses(p); (reason != "") != test.refused || (listener != "") != test.inWay {
 			t.Errorf("%s: %q, %q", test.name, reason, listener)

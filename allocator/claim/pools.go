@@ -37,15 +37,15 @@ type Pools interface {
 	// Pool gives false for an unknown name.
 	Pool(name string) (Pool, bool)
 	Names() []string
-	// Look is the allocator's own look at a load balancer. What it sees is in Pool
+	// Inspect is the allocator's own look at a load balancer. What it sees is in Pool
 	// from then on.
-	Look(ctx context.Context, loadBalancerARN string) (Sight, error)
+	Inspect(ctx context.Context, loadBalancerARN string) (Inspection, error)
 	// Proof reads whose a listener is from its tags.
 	Proof(ctx context.Context, listenerARN string) (Proof, error)
 }
 
-// Sight is what AWS showed of a load balancer.
-type Sight struct {
+// Inspection is what AWS showed of a load balancer.
+type Inspection struct {
 	// Gone is a load balancer that does not exist.
 	Gone bool
 	// Listeners are those it has, by listener port.

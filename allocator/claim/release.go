@@ -21,8 +21,8 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 		if err != nil {
 			return api.ReleaseAnswer{}, unavailable(err)
 		}
-		if r.Value.State != ledger.Ending {
-			r.Value.State, r.Value.Agent = ledger.Ending, s.unbinder(ctx, r, req.Deregister)
+		if r.Value.State != ledger.ClaimReleasing {
+			r.Value.State, r.Value.Agent = ledger.ClaimReleasing, s.unbinder(ctx, r, req.Deregister)
 			r.Value.RenewedAt = s.Now()
 			if _, err := s.Claims.Update(ctx, r); errors.Is(err, ledger.ErrConflict) {
 				continue
@@ -41,14 +41,14 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 func (s *Service) unbinder(ctx context.Context, r ledger.Record[ledger.Claim], deregister bool) ledger.AgentPart {
 	bindings := 0
 	for _, p := range r.Value.Ports {
-		if port, seen := s.Ports.Peek(p.Fence.Lease); !seen || port.Value.TargetGroupARN != "" {
+		if port, seen := s.Ports.Cached(p.Fence.Lease); !seen || port.Value.TargetGroupARN != "" {
 			bindings++
 		}
 	}
 	if bindings == 0 {
 		return ledger.AgentUnbinding // there is nothing to delete that the ledger knows of
 	}
-	spare, err := s.Budget.Spare(ctx, r.Name, bindings, deregister)
+	spare, err := s.Budget.TryOpportunistic(ctx, r.Name, bindings, deregister)
 	if err != nil {
 		s.Log.WarnContext(ctx, "budget not asked", "err", err)
 	}
@@ -60,7 +60,7 @@ func (s *Service) unbinder(ctx context.Context, r ledger.Record[ledger.Claim], d
 
 // releasing moves the ports of an ending claim and says what there is to unbind.
 func (s *Service) releasing(ctx context.Context, r ledger.Record[ledger.Claim]) (api.ReleaseAnswer, error) {
-	defer s.Nudge()
+	defer s.WakeJanitor()
 	answer := api.ReleaseAnswer{Unbind: r.Value.Agent == ledger.AgentUnbinding, Ports: []api.ClaimedPort{}}
 	for i, p := range r.Value.Ports {
 		if err := s.giveBack(ctx, r.Name, p.Fence, r.Value.Agent); err != nil {
@@ -99,7 +99,7 @@ func (s *Service) Finish(ctx context.Context, h Holder, claimUID string, gone []
 			return err
 		}
 	}
-	s.Nudge()
+	s.WakeJanitor()
 	return nil
 }
 

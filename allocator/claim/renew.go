@@ -26,14 +26,14 @@ func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (ap
 			if r, err = s.adopt(ctx, h, req); err != nil {
 				return api.RenewAnswer{}, err
 			}
-			return s.renewed(ctx, r, req.Looks)
+			return s.renewed(ctx, r, req.Describes)
 		case err != nil:
 			return api.RenewAnswer{}, unavailable(err)
-		case r.Value.State != ledger.Ending && (r.UID == req.ClaimUID || presentsAll(r.Value, req)):
+		case r.Value.State != ledger.ClaimReleasing && (r.UID == req.ClaimUID || presentsAll(r.Value, req)):
 			r.Value.RenewedAt = s.Now()
 			updated, err := s.Claims.Update(ctx, r)
 			if err == nil {
-				return s.renewed(ctx, updated, req.Looks)
+				return s.renewed(ctx, updated, req.Describes)
 			}
 			if !errors.Is(err, ledger.ErrConflict) {
 				return api.RenewAnswer{}, unavailable(err)
@@ -64,7 +64,7 @@ func presentsAll(c ledger.Claim, req api.RenewRequest) bool {
 // tells whether it was a consistent read instead.
 func (s *Service) lookup(ctx context.Context, h Holder) (r ledger.Record[ledger.Claim], fresh bool, err error) {
 	name := ledger.ClaimName(h.UID)
-	if r, seen := s.Claims.Peek(name); seen {
+	if r, seen := s.Claims.Cached(name); seen {
 		return r, false, nil
 	}
 	r, err = s.Claims.Get(ctx, name)
@@ -116,7 +116,7 @@ func (s *Service) wholeInView(r ledger.Record[ledger.Claim]) ([]ledger.Port, boo
 	}
 	var ports []ledger.Port
 	for _, p := range r.Value.Ports {
-		port, seen := s.Ports.Peek(p.Fence.Lease)
+		port, seen := s.Ports.Cached(p.Fence.Lease)
 		if !seen || port.Value.State != ledger.Bound || !port.Value.HeldBy(r.Name, p.Fence) {
 			return nil, false
 		}
@@ -128,7 +128,7 @@ func (s *Service) wholeInView(r ledger.Record[ledger.Claim]) ([]ledger.Port, boo
 // look pays for an agent's looks. A renewal is not refused because the budget
 // cannot be asked.
 func (s *Service) look(ctx context.Context, answer *api.RenewAnswer, looks int) error {
-	paid, wait, err := s.Budget.MayLook(ctx, looks)
+	paid, wait, err := s.Budget.ReserveDescribes(ctx, looks)
 	if ctx.Err() != nil {
 		return unavailable(err)
 	}
@@ -136,6 +136,6 @@ func (s *Service) look(ctx context.Context, answer *api.RenewAnswer, looks int) 
 		s.Log.WarnContext(ctx, "budget not asked", "err", err)
 		wait = retrySoon
 	}
-	answer.Looks, answer.LookAfterSeconds = paid, wait.Seconds()
+	answer.Describes, answer.DescribeAfterSeconds = paid, wait.Seconds()
 	return nil
 }

@@ -18,7 +18,7 @@ type still[T any] struct {
 	all []ledger.Record[T]
 }
 
-func (s still[T]) View() []ledger.Record[T] { return s.all }
+func (s still[T]) CachedAll() []ledger.Record[T] { return s.all }
 
 func (s still[T]) OfPodIP(context.Context, string, string) ([]ledger.Record[T], error) {
 	return nil, errors.New("not asked")

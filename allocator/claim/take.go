@@ -34,7 +34,7 @@ func (s *Service) takeAll(ctx context.Context, r ledger.Record[ledger.Claim], ex
 // that this plan can never have it, which no view can say: that is only tried first.
 func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], i int) (ledger.Port, error) {
 	p, value := r.Value.Ports[i], s.held(r, i)
-	port, seen := s.Ports.Peek(p.Fence.Lease)
+	port, seen := s.Ports.Cached(p.Fence.Lease)
 	var err error
 	if !seen {
 		err = ledger.ErrAbsent
@@ -47,7 +47,7 @@ func (s *Service) take(ctx context.Context, r ledger.Record[ledger.Claim], i int
 		case errors.Is(err, ledger.ErrAbsent) && p.Fence.Generation == 1:
 			port, err = s.Ports.Create(ctx, p.Fence.Lease, value)
 		case err == nil && port.Value.HeldBy(r.Name, p.Fence):
-			port.Value.TouchedAt = s.Now()
+			port.Value.UpdatedAt = s.Now()
 			port, err = s.Ports.Update(ctx, port)
 		case err == nil && precedes(port.Value, p.Fence) && open(port.Value, r.Value):
 			port.Value = value
@@ -80,12 +80,12 @@ func precedes(p ledger.Port, f api.Fence) bool {
 func (s *Service) giveBack(ctx context.Context, claim string, f api.Fence, agent ledger.AgentPart) error {
 	wrote, err := s.changePort(ctx, f.Lease, func(p *ledger.Port) error {
 		if p.HeldBy(claim, f) {
-			*p = p.LetGo(agent)
+			*p = p.BeginRelease(agent)
 		}
 		return nil
 	})
 	if wrote {
-		s.Nudge()
+		s.WakeJanitor()
 	}
 	if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
 		return nil // once it can be read, the janitor finds that no claim lists it
@@ -100,6 +100,6 @@ func (s *Service) held(r ledger.Record[ledger.Claim], i int) ledger.Port {
 		LoadBalancerARN: r.Value.LoadBalancer.ARN, ListenerPort: p.ListenerPort, State: ledger.Claimed,
 		Holder: r.Name, Epoch: p.Fence.Epoch, Generation: p.Fence.Generation,
 		Namespace: r.Value.Namespace, Pod: r.Value.Pod, PodUID: r.Value.PodUID,
-		PortName: r.Value.Wanted[i].Name, CooldownTime: p.Cooldown, TouchedAt: s.Now(),
+		PortName: r.Value.Wanted[i].Name, CooldownTime: p.Cooldown, UpdatedAt: s.Now(),
 	}
 }

@@ -27,7 +27,7 @@ func (s *Service) portsOf(ctx context.Context, r ledger.Record[ledger.Claim]) ([
 			return nil, unavailable(err)
 		}
 		if !port.Value.Holds(r.Name, p.Fence) {
-			return nil, api.Errorf(api.Unsettled, "port %d was taken back meanwhile; ask again", p.ListenerPort).WithRetryAfter(retrySoon)
+			return nil, api.Errorf(api.Pending, "port %d was taken back meanwhile; ask again", p.ListenerPort).WithRetryAfter(retrySoon)
 		}
 		ports = append(ports, port.Value)
 	}
@@ -39,7 +39,7 @@ func (s *Service) wire(r ledger.Record[ledger.Claim], ports []ledger.Port) api.C
 	v := r.Value
 	c := api.Claim{
 		UID: r.UID, Ledger: s.Ledger, Namespace: v.Namespace, Pod: v.Pod, PodUID: v.PodUID,
-		PodIP: v.PodIP, FormerIP: v.FormerIP, Addresses: v.Addresses, Pool: v.Pool,
+		PodIP: v.PodIP, PreviousIP: v.PreviousIP, Addresses: v.Addresses, Pool: v.Pool,
 		LoadBalancer: v.LoadBalancer, Ports: []api.ClaimedPort{}, DurationSeconds: v.Duration.Seconds(), RenewSeconds: s.RenewEvery.Seconds(),
 	}
 	for i, port := range ports {

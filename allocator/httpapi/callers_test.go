@@ -92,7 +92,7 @@ func TestWhatGrantsLooksAtThePod(t *testing.T) {
 	for _, call := range calls {
 		w.looks, w.got = nil, nil
 		out := w.ask(t, call.method, call.path, "game-0", body(t, call.body))
-		grants := strings.HasSuffix(call.path, api.CallTargetGroup) || strings.HasSuffix(call.path, api.CallConflict)
+		grants := strings.HasSuffix(call.path, api.CallTargetGroup) || strings.HasSuffix(call.path, api.CallCollision)
 		if !grants {
 			if out.Code != call.status || w.looks != nil {
 				t.Errorf("%s %s: %d, looked at %v", call.method, call.path, out.Code, w.looks)

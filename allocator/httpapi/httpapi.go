@@ -30,7 +30,7 @@ type Claims interface {
 	TargetGroup(ctx context.Context, h claim.Holder, req api.TargetGroupRequest) error
 	Bound(ctx context.Context, h claim.Holder, req api.BoundRequest) error
 	Renew(ctx context.Context, h claim.Holder, req api.RenewRequest) (api.RenewAnswer, error)
-	Conflict(ctx context.Context, h claim.Holder, req api.ConflictRequest) (api.Claim, error)
+	ReportCollision(ctx context.Context, h claim.Holder, req api.CollisionRequest) (api.Claim, error)
 	Release(ctx context.Context, h claim.Holder, req api.ReleaseRequest) (api.ReleaseAnswer, error)
 	Finish(ctx context.Context, h claim.Holder, claimUID string, gone []string) error
 }

@@ -35,7 +35,7 @@ var calls = []struct {
 	{"POST", path + api.CallTargetGroup, api.TargetGroupRequest{ClaimUID: "c", Fence: fence, TargetGroupARN: "tg"}, 204, ""},
 	{"POST", path + api.CallBound, api.BoundRequest{ClaimUID: "c", Fence: fence, ListenerARN: "l"}, 204, ""},
 	{"POST", path + api.CallRenew, api.RenewRequest{ClaimUID: "c", PodIP: "10.0.0.1", Pool: "p", Ports: []api.ClaimedPort{{ListenerPort: 7, Fence: fence}}}, 200, `"claim":{"uid":"claim"`},
-	{"POST", path + api.CallConflict, api.ConflictRequest{ClaimUID: "c", Fence: fence}, 200, `"uid":"claim"`},
+	{"POST", path + api.CallCollision, api.CollisionRequest{ClaimUID: "c", Fence: fence}, 200, `"uid":"claim"`},
 	{"POST", path + api.CallRelease, api.ReleaseRequest{ClaimUID: "c"}, 200, `"unbind":true`},
 }
 

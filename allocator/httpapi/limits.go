@@ -27,8 +27,8 @@ var (
 	personBudget = budget{50, 10 * api.MaxPorts}
 	// Failed proofs of one address. Only those count, so any number of pods behind
 	// one address (a node's, a NAT gateway's) is free to call; and tokens that were
-	// good before are not held up by a neighbour who guesses. What is left to such a
-	// neighbour is to hold up pods that come new to that very address.
+	// good before are not held up by a neighbor who guesses. What is left to such a
+	// neighbor is to hold up pods that come new to that very address.
 	strangerBudget = budget{10, 100}
 )
 

@@ -107,7 +107,7 @@ func TestGuessingIsLimitedByAddress(t *testing.T) {
 	if out := w.from(t, there, "DELETE", api.ClaimPath("games", good(2)), good(2)); out.Code != http.StatusNoContent {
 		t.Errorf("another address: %d %s", out.Code, out.Body)
 	}
-	// A token that was good before is reviewed anew, whatever its neighbours do.
+	// A token that was good before is reviewed anew, whatever its neighbors do.
 	for range 20 {
 		w.now = w.now.Add(36 * time.Second)
 		for n := range 120 {

@@ -75,7 +75,7 @@ func TestThePageShowsNothingByItself(t *testing.T) {
 			t.Errorf("the script looks for %q, which is not in the page", id[1])
 		}
 	}
-	for _, label := range []string{`<html lang="en">`, `<label for="token">`, `role="status"`, `<caption>`, `aria-labelledby="pools-title"`} {
+	for _, label := range []string{`<html lang="en">`, `<label for="token">`, `role="status"`, `<caption>`, `aria-labeledby="pools-title"`} {
 		if !strings.Contains(first, label) {
 			t.Errorf("the page has no %s for those who cannot see it", label)
 		}

@@ -17,7 +17,7 @@ import (
 // of them a second.
 //   - PUT, and a renewal that adopts, look in package claim, which needs more of
 //     the pod than that it exists.
-//   - targetgroup (the licence to create a listener) and conflict (another port)
+//   - targetgroup (the license to create a listener) and conflict (another port)
 //     look here.
 //   - A renewal of a pod that is gone prolongs its claim only while its token is
 //     believed: podReviewFor here, and some ten seconds in the API server's own
@@ -45,8 +45,8 @@ func (c Config) pods(e *echo.Echo, prove *prover) {
 		got.Claim = completeClaim(got.Claim)
 		return http.StatusOK, got, err
 	}))
-	g.POST(api.CallConflict, serve(prove.living, func(ctx context.Context, h claim.Holder, req api.ConflictRequest) (int, any, error) {
-		got, err := c.Claims.Conflict(ctx, h, req)
+	g.POST(api.CallCollision, serve(prove.living, func(ctx context.Context, h claim.Holder, req api.CollisionRequest) (int, any, error) {
+		got, err := c.Claims.ReportCollision(ctx, h, req)
 		return http.StatusOK, completeClaim(got), err
 	}))
 	g.POST(api.CallRelease, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.ReleaseRequest) (int, any, error) {

@@ -149,7 +149,7 @@ func (c claims) Renew(ctx context.Context, h claim.Holder, r api.RenewRequest) (
 	return api.RenewAnswer{Claim: api.Claim{UID: "claim"}}, c.note(ctx, h, r)
 }
 
-func (c claims) Conflict(ctx context.Context, h claim.Holder, r api.ConflictRequest) (api.Claim, error) {
+func (c claims) ReportCollision(ctx context.Context, h claim.Holder, r api.CollisionRequest) (api.Claim, error) {
 	return api.Claim{UID: "claim"}, c.note(ctx, h, r)
 }
 

@@ -39,10 +39,10 @@ type AWS interface {
 type Config struct {
 	Ledger string
 	AWS    AWS
-	// Ports and Balancers are only looked at, never asked for.
-	Ports     ledger.Ports
-	Balancers ledger.Balancers
-	Log       *slog.Logger
+	// Ports and Cordons are only looked at, never asked for.
+	Ports   ledger.Ports
+	Cordons ledger.Cordons
+	Log     *slog.Logger
 }
 
 // Inventory implements claim.Pools.
@@ -211,7 +211,7 @@ func (i *Inventory) arns() []string {
 		arns = append(arns, i.membersLocked(p)...)
 	}
 	i.mu.Unlock()
-	for _, r := range i.Ports.View() {
+	for _, r := range i.Ports.CachedAll() {
 		if r.Value.Held() {
 			arns = append(arns, r.Value.LoadBalancerARN)
 		}
@@ -280,7 +280,7 @@ func (i *Inventory) fences(arn string, listeners []elb.Listener) map[string]api.
 	found := make(map[string]api.Fence)
 	for _, l := range listeners {
 		name := ledger.PortName(ledger.LoadBalancerID(arn), l.Port)
-		port, exists := i.Ports.Peek(name)
+		port, exists := i.Ports.Cached(name)
 		if exists && port.Value.TargetGroupARN != "" && slices.Contains(l.TargetGroupARNs, port.Value.TargetGroupARN) {
 			found[l.ARN] = port.Value.Fence(name)
 		}
@@ -297,6 +297,6 @@ func (i *Inventory) inLedger(lb *loadBalancer, l elb.Listener) bool {
 	if !known {
 		return false
 	}
-	now, exists := i.Ports.Peek(then.Lease)
+	now, exists := i.Ports.Cached(then.Lease)
 	return exists && now.Value.Epoch == then.Epoch && now.Value.Generation >= then.Generation
 }

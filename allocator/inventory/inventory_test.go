@@ -31,14 +31,14 @@ type still[T any] struct {
 	all map[string]T
 }
 
-func (s still[T]) View() (all []ledger.Record[T]) {
+func (s still[T]) CachedAll() (all []ledger.Record[T]) {
 	for name, value := range s.all {
 		all = append(all, ledger.Record[T]{Name: name, Value: value})
 	}
 	return all
 }
 
-func (s still[T]) Peek(name string) (ledger.Record[T], bool) {
+func (s still[T]) Cached(name string) (ledger.Record[T], bool) {
 	value, ok := s.all[name]
 	return ledger.Record[T]{Name: name, Value: value}, ok
 }
@@ -48,7 +48,7 @@ type account struct {
 	emulator *elbemu.Emulator
 	config   aws.Config
 	ports    map[string]ledger.Port
-	cordon   map[string]ledger.Balancer
+	cordon   map[string]ledger.Cordon
 }
 
 func newAccount(t *testing.T) *account {
@@ -75,7 +75,7 @@ func newAccount(t *testing.T) *account {
 			Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("PERSON", "secret", ""),
 			HTTPClient: &http.Client{Transport: emulator},
 		},
-		ports: make(map[string]ledger.Port), cordon: make(map[string]ledger.Balancer),
+		ports: make(map[string]ledger.Port), cordon: make(map[string]ledger.Cordon),
 	}
 }
 
@@ -109,7 +109,7 @@ func (a *account) crossZone(t *testing.T, arn string) {
 
 func (a *account) inventory(pools ...poolfile.Pool) *inventory.Inventory {
 	return inventory.New(inventory.Config{
-		Ledger: "l", AWS: elb.New(a.config, nil), Ports: still[ledger.Port]{all: a.ports}, Balancers: still[ledger.Balancer]{all: a.cordon},
+		Ledger: "l", AWS: elb.New(a.config, nil), Ports: still[ledger.Port]{all: a.ports}, Cordons: still[ledger.Cordon]{all: a.cordon},
 		Log: slog.New(slog.DiscardHandler),
 	}, pools)
 }
@@ -205,7 +205,7 @@ func TestExchangedPools(t *testing.T) {
 	i := a.inventory(poolOf("p", 1, 9, old))
 	read(t, i)
 	a.ports["held"] = ledger.Port{LoadBalancerARN: old, ListenerPort: 1, State: ledger.Bound}
-	a.cordon[ledger.BalancerName(ledger.LoadBalancerID(next))] = ledger.Balancer{LoadBalancerARN: next, Cordoned: "alice: soon"}
+	a.cordon[ledger.CordonName(ledger.LoadBalancerID(next))] = ledger.Cordon{LoadBalancerARN: next, Cordoned: "alice: soon"}
 	i.SetPools([]poolfile.Pool{poolOf("p", 1, 9, next)})
 	shows(t, i, "p", nil, map[string]string{next: "not read from AWS yet"})
 	read(t, i)
@@ -227,7 +227,7 @@ func TestExchangedPools(t *testing.T) {
 	}
 }
 
-func TestLookSeesAGoneLoadBalancer(t *testing.T) {
+func TestInspectSeesAGoneLoadBalancer(t *testing.T) {
 	a := newAccount(t)
 	lb := a.loadBalancer(t, "games", "subnet-a")
 	i := a.inventory(poolOf("p", 1, 9, lb))
@@ -236,7 +236,7 @@ func TestLookSeesAGoneLoadBalancer(t *testing.T) {
 		t.Fatal(err)
 	}
 	var pools claim.Pools = i
-	sight, err := pools.Look(context.Background(), lb)
+	sight, err := pools.Inspect(context.Background(), lb)
 	if err != nil || !sight.Gone {
 		t.Errorf("it sees %+v, %v", sight, err)
 	}

@@ -104,7 +104,7 @@ func (i *Inventory) vpcLocked(p poolfile.Pool) string {
 
 // cordoned says who cordoned a load balancer and why.
 func (i *Inventory) cordoned(arn string) string {
-	r, exists := i.Balancers.Peek(ledger.BalancerName(ledger.LoadBalancerID(arn)))
+	r, exists := i.Cordons.Cached(ledger.CordonName(ledger.LoadBalancerID(arn)))
 	if !exists || r.Value.Cordoned == "" {
 		return ""
 	}
@@ -121,15 +121,15 @@ func (i *Inventory) Offers(arn string, port int) bool {
 	})
 }
 
-// Look implements claim.Pools.
-func (i *Inventory) Look(ctx context.Context, arn string) (claim.Sight, error) {
+// Inspect implements claim.Pools.
+func (i *Inventory) Inspect(ctx context.Context, arn string) (claim.Inspection, error) {
 	listeners, err := i.Listeners(ctx, arn)
 	if err != nil {
-		return claim.Sight{}, err
+		return claim.Inspection{}, err
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	sight := claim.Sight{Listeners: make(map[int]claim.Listener, len(listeners)), Limit: i.limit}
+	sight := claim.Inspection{Listeners: make(map[int]claim.Listener, len(listeners)), Limit: i.limit}
 	if known := i.known[arn]; known != nil {
 		sight.Gone = known.gone
 	}

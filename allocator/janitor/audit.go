@@ -20,7 +20,7 @@ const sightings = 3
 // and what no holding accounts for. A load balancer that cannot be listed is
 // skipped and named in the error. Damaged bindings are given to their agents.
 func (j *Janitor) Audit(ctx context.Context) error {
-	before := j.Ports.View()
+	before := j.Ports.CachedAll()
 	listed, listErr := j.Listings.List(ctx)
 	groups, err := j.AWS.TargetGroups(ctx)
 	if err != nil {
@@ -58,7 +58,7 @@ const foreignFor = 3
 func (j *Janitor) unaccounted(listed map[string][]elb.Listener, groups []elb.TargetGroup) []string {
 	names := make(map[string]bool)
 	recorded := make(map[string]bool)
-	for _, p := range j.Ports.View() {
+	for _, p := range j.Ports.CachedAll() {
 		if p.Value.Holder != "" {
 			names[elb.TargetGroupName(j.Ledger, p.Value.Fence(p.Name))] = true
 			recorded[p.Value.TargetGroupARN], recorded[p.Value.ListenerARN] = true, true
@@ -140,7 +140,7 @@ func (j *Janitor) auditOne(ctx context.Context, arn string, t elb.Tags, suspects
 // mayBePresented tells whether a live pod may still have its claim restored with
 // this binding. It will not once its claim stands granted with other ports.
 func (j *Janitor) mayBePresented(ctx context.Context, t elb.Tags) (bool, error) {
-	pod, err := j.LookAtPod(ctx, t.Namespace, t.Pod)
+	pod, err := j.GetPod(ctx, t.Namespace, t.Pod)
 	if err != nil || ledger.Gone(pod, t.PodUID) {
 		return false, err
 	}
@@ -159,7 +159,7 @@ func (j *Janitor) deleteOrphan(ctx context.Context, arn string, t elb.Tags, reas
 	if strings.Contains(arn, ":listener/") {
 		remove, what = j.AWS.DeleteListener, "delete listener"
 	}
-	if may, err := j.MayUnbind(ctx, arn); err != nil || !may {
+	if may, err := j.ReserveUnbind(ctx, arn); err != nil || !may {
 		return err // the next audit finds it again
 	}
 	if err := remove(ctx, arn); errors.Is(err, elb.ErrInUse) {

@@ -63,7 +63,7 @@ func (noListings) Offers(string, int) bool { return true }
 type trueClaims struct{ late[ledger.Claim] }
 
 func (c *trueClaims) Get(_ context.Context, name string) (ledger.Record[ledger.Claim], error) {
-	r, exists := c.Peek(name)
+	r, exists := c.Cached(name)
 	if !exists {
 		return r, ledger.ErrAbsent
 	}
@@ -82,9 +82,9 @@ func (c *trueClaims) Delete(_ context.Context, r claimRecord) error {
 // unseen is a table of ports whose view shows nothing yet.
 type unseen struct{ still }
 
-func (*unseen) View() []portRecord { return nil }
+func (*unseen) CachedAll() []portRecord { return nil }
 
-func (*unseen) Peek(string) (portRecord, bool) { return portRecord{}, false }
+func (*unseen) Cached(string) (portRecord, bool) { return portRecord{}, false }
 
 // auditor gives a janitor for a stray, with what it finds out about its pod.
 func auditor(s *stray, pod func() *ledger.Pod, claims ...claimRecord) *janitor.Janitor {
@@ -98,9 +98,9 @@ func auditorOf(s *stray, ports ledger.Ports, pod func() *ledger.Pod, claims ...c
 	}.Map()
 	return janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: &trueClaims{late[ledger.Claim]{claims}}, Ports: ports, AWS: s, Listings: noListings{}, Timing: timing,
-		MayUnbind: func(context.Context, string) (bool, error) { return true, nil },
-		LookAtPod: func(context.Context, string, string) (*ledger.Pod, error) { return pod(), nil },
-		Count:     func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Warn: noEvents,
+		ReserveUnbind: func(context.Context, string) (bool, error) { return true, nil },
+		GetPod:        func(context.Context, string, string) (*ledger.Pod, error) { return pod(), nil },
+		Count:         func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Warn: noEvents,
 	})
 }
 
@@ -189,7 +189,7 @@ func TestAnEndingClaimIsKeptWhileItHolds(t *testing.T) {
 		ledger.Claimed: true, ledger.Bound: true, ledger.Releasing: true, ledger.Cooldown: false, ledger.Free: false,
 	} {
 		t.Run(string(state), func(t *testing.T) {
-			claims := &trueClaims{late[ledger.Claim]{[]claimRecord{claimIn(ledger.Ending, fence)}}}
+			claims := &trueClaims{late[ledger.Claim]{[]claimRecord{claimIn(ledger.ClaimReleasing, fence)}}}
 			ports := &unseen{still{late[ledger.Port]{[]portRecord{portIn(state, "")}}}}
 			j := janitor.New(janitor.Config{
 				Claims: claims, Ports: ports, Observer: newWatch().Observer, Timing: timing,

@@ -30,7 +30,7 @@ func (j *Janitor) blockForeign(ctx context.Context, listed map[string][]elb.List
 			}
 		}
 	}
-	for _, p := range j.Ports.View() {
+	for _, p := range j.Ports.CachedAll() {
 		_, looked := listed[p.Value.LoadBalancerARN]
 		// What is listed is there, even if AWS did not say this time whose it is.
 		gone := looked && there[p.Name] != p.Value.Foreign
@@ -47,7 +47,7 @@ func (j *Janitor) blockForeign(ctx context.Context, listed map[string][]elb.List
 // what the port is if it was never handed out: without an epoch, which its first
 // holder brings along.
 func (j *Janitor) setForeign(ctx context.Context, name string, fresh ledger.Port, listener string) error {
-	r, seen := j.Ports.Peek(name)
+	r, seen := j.Ports.Cached(name)
 	switch {
 	case !seen && listener == "", seen && r.Value.Foreign == listener, r.Value.Held():
 		return nil
@@ -56,7 +56,7 @@ func (j *Janitor) setForeign(ctx context.Context, name string, fresh ledger.Port
 	case !seen:
 		r.Value = fresh
 	}
-	r.Value.Foreign, r.Value.TouchedAt = listener, j.Now()
+	r.Value.Foreign, r.Value.UpdatedAt = listener, j.Now()
 	r.Value = r.Value.Reconsidered()
 	_, err := ledger.Put(ctx, j.Ports, name, r)
 	if errors.Is(err, ledger.ErrConflict) {

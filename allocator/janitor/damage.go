@@ -50,7 +50,7 @@ func wanted(p ledger.Port, c ledger.Claim) (w api.Port, ok bool) {
 // holder. An address that changes is its agent's business.
 func DamagedTargets(p ledger.Port, c ledger.Claim, targets []elb.Target) string {
 	w, ok := wanted(p, c)
-	if !ok || c.FormerIP != "" || c.SettledIP != c.PodIP {
+	if !ok || c.PreviousIP != "" || c.ConfirmedIP != c.PodIP {
 		return ""
 	}
 	own := false
@@ -85,7 +85,7 @@ func (j *Janitor) mend(ctx context.Context, before []ledger.Record[ledger.Port],
 		if r.Value.State != ledger.Bound || !looked {
 			continue
 		}
-		c, _ := j.Claims.Peek(r.Value.Holder)
+		c, _ := j.Claims.Cached(r.Value.Holder)
 		reason := Damage(r.Value, c.Value, listeners, known)
 		if reason == "" {
 			whole = append(whole, r)
@@ -127,7 +127,7 @@ func (j *Janitor) nextTargets(whole []ledger.Record[ledger.Port]) []ledger.Recor
 }
 
 func (j *Janitor) damagedTargets(ctx context.Context, r ledger.Record[ledger.Port]) (reason string, err error) {
-	c, seen := j.Claims.Peek(r.Value.Holder)
+	c, seen := j.Claims.Cached(r.Value.Holder)
 	if !seen {
 		return "", nil
 	}
@@ -152,7 +152,7 @@ func (j *Janitor) damage(ctx context.Context, r ledger.Record[ledger.Port], reas
 	}
 	// If this fails it is seen twice again: what stays must not take all looks at targets.
 	v := r.Value
-	r.Value.State, r.Value.TouchedAt = ledger.Claimed, j.Now()
+	r.Value.State, r.Value.UpdatedAt = ledger.Claimed, j.Now()
 	if _, err := j.Ports.Update(ctx, r); errors.Is(err, ledger.ErrConflict) {
 		return nil
 	} else if err != nil {

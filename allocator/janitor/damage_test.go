@@ -16,7 +16,7 @@ import (
 
 var (
 	boundPort = ledger.Port{State: ledger.Bound, ListenerPort: 30000, PortName: "game", ListenerARN: "listener-1", TargetGroupARN: "group-1"}
-	holder    = ledger.Claim{PodIP: "10.0.0.1", SettledIP: "10.0.0.1", Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}}
+	holder    = ledger.Claim{PodIP: "10.0.0.1", ConfirmedIP: "10.0.0.1", Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}}
 )
 
 func TestDamage(t *testing.T) {
@@ -54,7 +54,7 @@ func TestDamage(t *testing.T) {
 func TestDamagedTargets(t *testing.T) {
 	own := elb.Target{IP: "10.0.0.1", Port: 7777, State: elb.TargetHealthy}
 	moving, unsettled := holder, holder
-	moving.FormerIP, unsettled.SettledIP = "10.0.0.9", "10.0.0.9"
+	moving.PreviousIP, unsettled.ConfirmedIP = "10.0.0.9", "10.0.0.9"
 	for name, c := range map[string]struct {
 		claim   ledger.Claim
 		targets []elb.Target

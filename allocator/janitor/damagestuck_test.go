@@ -42,7 +42,7 @@ func (u untargeted) Targets(_ context.Context, targetGroupARN string) ([]elb.Tar
 func TestDamageThatStaysHoldsNoLooksUp(t *testing.T) {
 	const many = 9
 	holding := claimIn(ledger.Granted)
-	holding.Value.PodIP, holding.Value.SettledIP = "10.0.0.1", "10.0.0.1"
+	holding.Value.PodIP, holding.Value.ConfirmedIP = "10.0.0.1", "10.0.0.1"
 	holding.Value.Wanted = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}
 	ports := &still{}
 	aws := untargeted{looked: make(map[string]bool)}

@@ -19,7 +19,7 @@ var errDryRun = errors.New("not done: this is a dry run")
 func dry(c Config) Config {
 	c.Claims, c.Ports, c.AWS = dryTable[ledger.Claim]{c.Claims}, dryTable[ledger.Port]{c.Ports}, dryAWS{c.AWS}
 	// Nothing is paid for in advance, so looks pay for themselves.
-	c.MayUnbind = func(context.Context, string) (bool, error) { return true, nil }
+	c.ReserveUnbind = func(context.Context, string) (bool, error) { return true, nil }
 	c.Prepaid = func(ctx context.Context) context.Context { return ctx }
 	c.Warn = func(context.Context, string, string, string, string, string) error { return nil }
 	return c

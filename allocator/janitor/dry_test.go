@@ -88,10 +88,10 @@ func (t told) Handle(_ context.Context, r slog.Record) error {
 // TestADryRunSaysAndDoesNothing has one of everything that a janitor does: a claim
 // to reclaim, one to forget, a port to let go, to unbind and to open, an orphan.
 func TestADryRunSaysAndDoesNothing(t *testing.T) {
-	expired, over := claimIn(ledger.Granted, fence), claimIn(ledger.Ending)
+	expired, over := claimIn(ledger.Granted, fence), claimIn(ledger.ClaimReleasing)
 	expired.Value.Namespace, expired.Value.Pod = "games", "game-1"
 	over.Name = "claim-2"
-	ending := claimIn(ledger.Ending, fence)
+	ending := claimIn(ledger.ClaimReleasing, fence)
 	ending.Name = "claim-3"
 	held, leaving, cool := portIn(ledger.Bound, ""), portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Cooldown, "")
 	held.Name, held.Value.Holder, held.Value.TargetGroupARN = "lb-30003", "claim-3", "group-3"
@@ -106,9 +106,9 @@ func TestADryRunSaysAndDoesNothing(t *testing.T) {
 	j := janitor.New(janitor.Config{
 		Ledger: "l", Claims: watched[ledger.Claim]{claims, t}, Ports: watched[ledger.Port]{ports, t},
 		AWS: orphaned{nil, t}, Listings: bare{}, Observer: w.Observer, Timing: timing,
-		MayUnbind: func(context.Context, string) (bool, error) { t.Error("it was paid for"); return true, nil },
-		Prepaid:   func(ctx context.Context) context.Context { t.Error("a look counted as paid for"); return ctx },
-		LookAtPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }, //nolint:nilnil // no pod is an answer
+		ReserveUnbind: func(context.Context, string) (bool, error) { t.Error("it was paid for"); return true, nil },
+		Prepaid:       func(ctx context.Context) context.Context { t.Error("a look counted as paid for"); return ctx },
+		GetPod:        func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }, //nolint:nilnil // no pod is an answer
 		Warn: func(context.Context, string, string, string, string, string) error {
 			t.Error("an event was written")
 			return nil
@@ -120,7 +120,7 @@ func TestADryRunSaysAndDoesNothing(t *testing.T) {
 		},
 		Now: func() time.Time { return w.now }, Log: log, DryRun: true,
 	})
-	w.sees(claims.View(), ports.View(), 0)
+	w.sees(claims.CachedAll(), ports.CachedAll(), 0)
 	w.now = w.now.Add(duration)
 	all := func() {
 		t.Helper()
@@ -161,10 +161,10 @@ func TestADryRunKeepsErrors(t *testing.T) {
 	claims, ports := &late[ledger.Claim]{[]claimRecord{expired}}, &still{late[ledger.Port]{[]portRecord{portIn(ledger.Cooldown, "")}}}
 	j := janitor.New(janitor.Config{
 		Claims: claims, Ports: ports, AWS: bare{}, Listings: bare{}, Observer: w.Observer, Timing: timing,
-		LookAtPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, broken },
-		Count:     func(string, string) {}, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler), DryRun: true,
+		GetPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, broken },
+		Count:  func(string, string) {}, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler), DryRun: true,
 	})
-	w.sees(claims.View(), ports.View(), 0)
+	w.sees(claims.CachedAll(), ports.CachedAll(), 0)
 	w.now = w.now.Add(duration)
 	if err := j.Sweep(t.Context()); !errors.Is(err, broken) || strings.Contains(err.Error(), "dry run") {
 		t.Errorf("got %v, want only that there was no answer", err)

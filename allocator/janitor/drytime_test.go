@@ -35,10 +35,10 @@ func TestADryRunSaysOnceWhatItTriesNowAndThen(t *testing.T) {
 	looks := 0
 	j := janitor.New(janitor.Config{
 		Ledger: "l", Claims: claims, Ports: ports, AWS: counted{orphaned{nil, t}, &looks}, Listings: bare{}, Observer: w.Observer, Timing: timing,
-		LookAtPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }, //nolint:nilnil // no pod is an answer
-		Count:     func(string, string) {}, Now: func() time.Time { return w.now }, Log: slog.New(told{slog.DiscardHandler, &said}), DryRun: true,
+		GetPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }, //nolint:nilnil // no pod is an answer
+		Count:  func(string, string) {}, Now: func() time.Time { return w.now }, Log: slog.New(told{slog.DiscardHandler, &said}), DryRun: true,
 	})
-	w.sees(claims.View(), ports.View(), 0)
+	w.sees(claims.CachedAll(), ports.CachedAll(), 0)
 	w.now = w.now.Add(duration)
 	const sweepEvery, hours = 2 * time.Second, 3
 	for range hours * time.Hour / sweepEvery {

@@ -47,13 +47,13 @@ type Config struct {
 	Listings Listings
 	Observer *Observer
 	Timing   Timing
-	// MayUnbind pays for one try at deleting one binding; false means not now. who
+	// ReserveUnbind pays for one try at deleting one binding; false means not now. who
 	// is a port lease or an ARN.
-	MayUnbind func(ctx context.Context, who string) (bool, error)
-	// Prepaid marks looks that MayUnbind has paid for.
+	ReserveUnbind func(ctx context.Context, who string) (bool, error)
+	// Prepaid marks looks that ReserveUnbind has paid for.
 	Prepaid func(context.Context) context.Context
-	// LookAtPod is a consistent read of one pod; nil if there is none.
-	LookAtPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
+	// GetPod is a consistent read of one pod; nil if there is none.
+	GetPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
 	// Warn leaves an event on a pod.
 	Warn func(ctx context.Context, namespace, pod, uid, reason, message string) error
 	// Count counts what was done and why, for metrics.
@@ -111,7 +111,7 @@ func New(c Config) *Janitor {
 // joined into the error and asked for again by the next sweep.
 func (j *Janitor) Sweep(ctx context.Context) error {
 	j.spent = false
-	claims, ports := j.Claims.View(), j.Ports.View()
+	claims, ports := j.Claims.CachedAll(), j.Ports.CachedAll()
 	j.Observer.Observe(claims, ports)
 	var errs []error
 	for _, a := range Plan(claims, ports, j.Observer.Age, j.Timing) {
@@ -158,17 +158,17 @@ func (j *Janitor) Hungry() bool { return j.spent }
 // the next sweep sees what became of it.
 func (j *Janitor) carryOut(ctx context.Context, a Action) error {
 	switch a.Kind {
-	case Judge:
+	case CheckExpiry:
 		return j.judge(ctx, *a.Claim)
-	case LetGo:
+	case BeginRelease:
 		return j.letGo(ctx, *a.Port, a.Agent, "its claim ends")
-	case Verify:
+	case CheckOwner:
 		return j.verify(ctx, *a.Port)
 	case Unbind:
 		return j.unbind(ctx, *a.Port)
-	case Open:
+	case EndCooldown:
 		return j.open(ctx, *a.Port)
-	case Forget:
+	case DeleteClaim:
 		return j.forget(ctx, *a.Claim)
 	}
 	return nil

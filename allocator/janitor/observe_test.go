@@ -88,7 +88,7 @@ func TestAFreshProcessGrantsOneFullDuration(t *testing.T) {
 		}
 		w.now = w.now.Add(10 * time.Second)
 	}
-	if plan := janitor.Plan(claims, nil, w.Age, timing); len(plan) != 1 || plan[0].Kind != janitor.Judge {
+	if plan := janitor.Plan(claims, nil, w.Age, timing); len(plan) != 1 || plan[0].Kind != janitor.CheckExpiry {
 		t.Errorf("after %v: %v", duration, plan)
 	}
 }

@@ -11,18 +11,18 @@ import (
 type Kind string
 
 const (
-	// Judge an expired claim: look whether its pod is gone.
-	Judge Kind = "judge"
-	// LetGo of a held port whose claim ends.
-	LetGo Kind = "let go"
-	// Verify a held port that no claim lists: read both, then decide.
-	Verify Kind = "verify"
+	// CheckExpiry reads the pod of an expired claim.
+	CheckExpiry Kind = "check expiry"
+	// BeginRelease begins to release a held port whose claim is being released.
+	BeginRelease Kind = "begin release"
+	// CheckOwner reads a held port that no claim lists, and its claim.
+	CheckOwner Kind = "check owner"
 	// Unbind a releasing port and confirm that its binding is gone.
 	Unbind Kind = "unbind"
-	// Open a port whose cooldown is over.
-	Open Kind = "open"
-	// Forget an ending claim that holds nothing any more.
-	Forget Kind = "forget"
+	// EndCooldown frees a port whose cooldown is over.
+	EndCooldown Kind = "end cooldown"
+	// DeleteClaim deletes the claim lease of a released claim that holds no port.
+	DeleteClaim Kind = "delete claim"
 )
 
 // Action is one thing the ledger asks for. Exactly one of Claim and Port is set.
@@ -73,11 +73,11 @@ func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Por
 		switch c.Value.State {
 		case ledger.Waiting, ledger.Granted:
 			if age(c.Name, c.Version) >= c.Value.Duration {
-				actions = append(actions, Action{Kind: Judge, Claim: c})
+				actions = append(actions, Action{Kind: CheckExpiry, Claim: c})
 			}
-		case ledger.Ending:
+		case ledger.ClaimReleasing:
 			if !holding[c.Name] {
-				actions = append(actions, Action{Kind: Forget, Claim: c})
+				actions = append(actions, Action{Kind: DeleteClaim, Claim: c})
 			}
 		}
 	}
@@ -94,15 +94,15 @@ func planPort(p *ledger.Record[ledger.Port], holder *ledger.Claim, age func(name
 	case ledger.Claimed, ledger.Bound:
 		switch {
 		case holder == nil || !holder.Lists(p.Value.Fence(p.Name)):
-			return Verify, true
-		case holder.State == ledger.Ending:
-			return LetGo, true
+			return CheckOwner, true
+		case holder.State == ledger.ClaimReleasing:
+			return BeginRelease, true
 		}
 		return "", false
 	case ledger.Releasing:
 		return Unbind, p.Value.Agent != ledger.AgentUnbinding || age(p.Name, p.Version) >= t.AgentGrace
 	case ledger.Cooldown:
-		return Open, age(p.Name, p.Version) >= p.Value.CooldownTime
+		return EndCooldown, age(p.Name, p.Version) >= p.Value.CooldownTime
 	}
 	return "", false
 }
@@ -110,7 +110,7 @@ func planPort(p *ledger.Record[ledger.Port], holder *ledger.Claim, age func(name
 // order puts first what lets others go on: judging starts a release, unbinding
 // frees a port.
 func order(k Kind) int {
-	return slices.Index([]Kind{Judge, LetGo, Verify, Unbind, Open, Forget}, k)
+	return slices.Index([]Kind{CheckExpiry, BeginRelease, CheckOwner, Unbind, EndCooldown, DeleteClaim}, k)
 }
 
 // Verdict is what is to be done with a resource in AWS that carries this

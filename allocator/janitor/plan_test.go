@@ -61,17 +61,17 @@ func TestPlan(t *testing.T) {
 		{"empty ledger", nil, nil, 0, 0, nil},
 
 		{"waiting, fresh", listing(ledger.Waiting), nil, duration - 1, 0, nil},
-		{"waiting, expired", listing(ledger.Waiting), nil, duration, 0, []janitor.Kind{janitor.Judge}},
+		{"waiting, expired", listing(ledger.Waiting), nil, duration, 0, []janitor.Kind{janitor.CheckExpiry}},
 		{"granted, fresh", listing(ledger.Granted), nil, duration - 1, 0, nil},
-		{"granted, expired", listing(ledger.Granted), nil, duration, 0, []janitor.Kind{janitor.Judge}},
-		{"ending without ports", listing(ledger.Ending), nil, 0, 0, []janitor.Kind{janitor.Forget}},
-		{"ending is not judged", listing(ledger.Ending), nil, never, 0, []janitor.Kind{janitor.Forget}},
+		{"granted, expired", listing(ledger.Granted), nil, duration, 0, []janitor.Kind{janitor.CheckExpiry}},
+		{"ending without ports", listing(ledger.ClaimReleasing), nil, 0, 0, []janitor.Kind{janitor.DeleteClaim}},
+		{"ending is not judged", listing(ledger.ClaimReleasing), nil, never, 0, []janitor.Kind{janitor.DeleteClaim}},
 		{"unknown state", listing("of a later version"), nil, never, never, nil},
 		{"unreadable", listing(""), nil, never, never, nil},
 
 		{"free", nil, port(ledger.Free, ""), 0, never, nil},
 		{"cooldown, not over", nil, port(ledger.Cooldown, ""), 0, cooldown - 1, nil},
-		{"cooldown, over", nil, port(ledger.Cooldown, ""), 0, cooldown, []janitor.Kind{janitor.Open}},
+		{"cooldown, over", nil, port(ledger.Cooldown, ""), 0, cooldown, []janitor.Kind{janitor.EndCooldown}},
 		{"unknown port state", nil, port("of a later version", ""), 0, never, nil},
 		{"unreadable port", nil, port("", ""), 0, never, nil},
 
@@ -79,19 +79,19 @@ func TestPlan(t *testing.T) {
 		{"releasing by its agent", nil, port(ledger.Releasing, ledger.AgentUnbinding), 0, timing.AgentGrace - 1, nil},
 		{"releasing by its agent, too slowly", nil, port(ledger.Releasing, ledger.AgentUnbinding), 0, timing.AgentGrace, []janitor.Kind{janitor.Unbind}},
 		{"releasing, its agent is done", nil, port(ledger.Releasing, ledger.AgentDone), 0, 0, []janitor.Kind{janitor.Unbind}},
-		{"releasing keeps its claim", listing(ledger.Ending), port(ledger.Releasing, ledger.AgentUnbinding), 0, 0, nil},
+		{"releasing keeps its claim", listing(ledger.ClaimReleasing), port(ledger.Releasing, ledger.AgentUnbinding), 0, 0, nil},
 
 		{"claimed and listed", listing(ledger.Granted), port(ledger.Claimed, ""), 0, never, nil},
 		{"claimed while waiting", listing(ledger.Waiting), port(ledger.Claimed, ""), 0, never, nil},
 		{"bound and listed", listing(ledger.Granted), port(ledger.Bound, ""), 0, never, nil},
-		{"bound, its claim expired", listing(ledger.Granted), port(ledger.Bound, ""), duration, never, []janitor.Kind{janitor.Judge}},
-		{"claimed, its claim ends", listing(ledger.Ending), port(ledger.Claimed, ""), 0, 0, []janitor.Kind{janitor.LetGo}},
-		{"bound, its claim ends", listing(ledger.Ending), port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.LetGo}},
-		{"claimed without a claim", nil, port(ledger.Claimed, ""), 0, 0, []janitor.Kind{janitor.Verify}},
-		{"bound without a claim", nil, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.Verify}},
-		{"bound and not listed", []claimRecord{claimIn(ledger.Granted)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.Verify}},
-		{"listed in another generation", []claimRecord{claimIn(ledger.Granted, other)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.Verify}},
-		{"not listed by an ending claim", []claimRecord{claimIn(ledger.Ending)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.Verify}},
+		{"bound, its claim expired", listing(ledger.Granted), port(ledger.Bound, ""), duration, never, []janitor.Kind{janitor.CheckExpiry}},
+		{"claimed, its claim ends", listing(ledger.ClaimReleasing), port(ledger.Claimed, ""), 0, 0, []janitor.Kind{janitor.BeginRelease}},
+		{"bound, its claim ends", listing(ledger.ClaimReleasing), port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.BeginRelease}},
+		{"claimed without a claim", nil, port(ledger.Claimed, ""), 0, 0, []janitor.Kind{janitor.CheckOwner}},
+		{"bound without a claim", nil, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.CheckOwner}},
+		{"bound and not listed", []claimRecord{claimIn(ledger.Granted)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.CheckOwner}},
+		{"listed in another generation", []claimRecord{claimIn(ledger.Granted, other)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.CheckOwner}},
+		{"not listed by an ending claim", []claimRecord{claimIn(ledger.ClaimReleasing)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.CheckOwner}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			age := func(name, version string) time.Duration {
@@ -121,16 +121,16 @@ func TestPlan(t *testing.T) {
 func speaksOfOne(t *testing.T, a janitor.Action) {
 	t.Helper()
 	switch a.Kind {
-	case janitor.Judge, janitor.Forget:
+	case janitor.CheckExpiry, janitor.DeleteClaim:
 		if a.Port != nil || a.Claim == nil || a.Claim.Name != "claim-1" || a.Claim.Version != "7" {
 			t.Errorf("%s is about %+v, %+v", a.Kind, a.Claim, a.Port)
 		}
-	case janitor.LetGo, janitor.Verify, janitor.Unbind, janitor.Open:
+	case janitor.BeginRelease, janitor.CheckOwner, janitor.Unbind, janitor.EndCooldown:
 		if a.Claim != nil || a.Port == nil || a.Port.Name != fence.Lease || a.Port.Version != "9" {
 			t.Errorf("%s is about %+v, %+v", a.Kind, a.Claim, a.Port)
 		}
 	}
-	if a.Kind == janitor.LetGo && a.Agent != ledger.AgentUnbinding {
+	if a.Kind == janitor.BeginRelease && a.Agent != ledger.AgentUnbinding {
 		t.Errorf("the agent's part is %q, not the claim's", a.Agent)
 	}
 }
@@ -150,7 +150,7 @@ func TestPlanDoesFirstWhatLetsOthersGoOn(t *testing.T) {
 		return r
 	}
 	claims := []claimRecord{
-		claim("claim-over", ledger.Ending), claim("claim-ends", ledger.Ending, "lb-2"), claim("claim-old", ledger.Granted),
+		claim("claim-over", ledger.ClaimReleasing), claim("claim-ends", ledger.ClaimReleasing, "lb-2"), claim("claim-old", ledger.Granted),
 		claim("claim-older", ledger.Waiting),
 	}
 	ports := []portRecord{
@@ -164,7 +164,7 @@ func TestPlanDoesFirstWhatLetsOthersGoOn(t *testing.T) {
 			got = append(got, string(a.Kind)+" "+a.Port.Name)
 		}
 	}
-	want := []string{"judge claim-old", "judge claim-older", "let go lb-2", "verify lb-4", "unbind lb-3", "open lb-1", "forget claim-over"}
+	want := []string{"check expiry claim-old", "check expiry claim-older", "begin release lb-2", "check owner lb-4", "unbind lb-3", "end cooldown lb-1", "delete claim claim-over"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -22,7 +22,7 @@ func (j *Janitor) judge(ctx context.Context, r ledger.Record[ledger.Claim]) erro
 		return nil
 	}
 	j.looked[r.Name] = j.Now()
-	pod, err := j.LookAtPod(ctx, v.Namespace, v.Pod)
+	pod, err := j.GetPod(ctx, v.Namespace, v.Pod)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (j *Janitor) judge(ctx context.Context, r ledger.Record[ledger.Claim]) erro
 	}
 	// The version is the one that was seen unchanged: a renewal since then makes
 	// this write lose.
-	r.Value.State = ledger.Ending
+	r.Value.State = ledger.ClaimReleasing
 	r.Value.RenewedAt = j.Now()
 	if _, err := j.Claims.Update(ctx, r); err != nil {
 		return fmt.Errorf("reclaiming %s of %s/%s (pod gone and claim expired): %w", r.Name, v.Namespace, v.Pod, err)
@@ -59,8 +59,8 @@ func (j *Janitor) warnSilent(ctx context.Context, r ledger.Record[ledger.Claim])
 // letGo starts the release of one held port.
 func (j *Janitor) letGo(ctx context.Context, r ledger.Record[ledger.Port], agent ledger.AgentPart, reason string) error {
 	before := r.Value
-	r.Value = r.Value.LetGo(agent)
-	r.Value.TouchedAt = j.Now()
+	r.Value = r.Value.BeginRelease(agent)
+	r.Value.UpdatedAt = j.Now()
 	updated, err := j.Ports.Update(ctx, r)
 	if err != nil {
 		return fmt.Errorf("letting go of %s (%s): %w", r.Name, reason, err)
@@ -110,7 +110,7 @@ func (j *Janitor) verifyWithoutClaim(ctx context.Context, port ledger.Record[led
 	if j.Observer.Age(port.Name, port.Version) < j.Timing.ClaimDuration {
 		return nil
 	}
-	pod, err := j.LookAtPod(ctx, port.Value.Namespace, port.Value.Pod)
+	pod, err := j.GetPod(ctx, port.Value.Namespace, port.Value.Pod)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (j *Janitor) verifyWithoutClaim(ctx context.Context, port ledger.Record[led
 // open makes a port available again after its cooldown, unless it is blocked.
 func (j *Janitor) open(ctx context.Context, r ledger.Record[ledger.Port]) error {
 	r.Value = r.Value.Rest()
-	r.Value.TouchedAt = j.Now()
+	r.Value.UpdatedAt = j.Now()
 	if _, err := j.Ports.Update(ctx, r); err != nil {
 		return fmt.Errorf("opening %s (cooldown over): %w", r.Name, err)
 	}

@@ -15,9 +15,9 @@ import (
 // a read shows the truth.
 type late[T any] struct{ view []ledger.Record[T] }
 
-func (l *late[T]) View() []ledger.Record[T] { return slices.Clone(l.view) }
+func (l *late[T]) CachedAll() []ledger.Record[T] { return slices.Clone(l.view) }
 
-func (l *late[T]) Peek(name string) (ledger.Record[T], bool) {
+func (l *late[T]) Cached(name string) (ledger.Record[T], bool) {
 	i := slices.IndexFunc(l.view, func(r ledger.Record[T]) bool { return r.Name == name })
 	if i < 0 {
 		return ledger.Record[T]{}, false
@@ -49,7 +49,7 @@ func (lateClaims) OfPodIP(context.Context, string, string) ([]ledger.Record[ledg
 // TestASweepDoesNotChaseWhatIsGone has a view with records that were deleted
 // while the watch was broken: an expired claim, a port to open, a port to let go.
 func TestASweepDoesNotChaseWhatIsGone(t *testing.T) {
-	expired, ends, over := claimIn(ledger.Granted), claimIn(ledger.Ending, fence), portIn(ledger.Cooldown, "")
+	expired, ends, over := claimIn(ledger.Granted), claimIn(ledger.ClaimReleasing, fence), portIn(ledger.Cooldown, "")
 	ends.Name, over.Name = "claim-2", "lb-30001"
 	held := portIn(ledger.Bound, "")
 	held.Value.Holder = "claim-2"
@@ -57,11 +57,11 @@ func TestASweepDoesNotChaseWhatIsGone(t *testing.T) {
 	w := newWatch()
 	j := janitor.New(janitor.Config{
 		Claims: lateClaims{claims}, Ports: ports, Observer: w.Observer, Timing: timing,
-		LookAtPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }, //nolint:nilnil // no pod is an answer
-		Count:     func(action, _ string) { t.Errorf("counted %q", action) },
-		Now:       func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
+		GetPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }, //nolint:nilnil // no pod is an answer
+		Count:  func(action, _ string) { t.Errorf("counted %q", action) },
+		Now:    func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
 	})
-	w.sees(claims.View(), ports.View(), 0)
+	w.sees(claims.CachedAll(), ports.CachedAll(), 0)
 	w.now = w.now.Add(duration)
 	if err := j.Sweep(t.Context()); err != nil {
 		t.Error(err)
@@ -85,9 +85,9 @@ func TestASweepAsksASpentBudgetOnce(t *testing.T) {
 	asked := 0
 	j := janitor.New(janitor.Config{
 		Claims: lateClaims{&late[ledger.Claim]{}}, Ports: ports, Observer: w.Observer, Timing: timing,
-		MayUnbind: func(context.Context, string) (bool, error) { asked++; return false, nil },
-		Count:     func(action, _ string) { t.Errorf("counted %q", action) },
-		Now:       func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
+		ReserveUnbind: func(context.Context, string) (bool, error) { asked++; return false, nil },
+		Count:         func(action, _ string) { t.Errorf("counted %q", action) },
+		Now:           func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
 	})
 	for n := range 2 {
 		if err := j.Sweep(t.Context()); err != nil || !j.Hungry() || asked != n+1 {
@@ -104,7 +104,7 @@ func TestASweepAsksASpentBudgetOnce(t *testing.T) {
 type still struct{ late[ledger.Port] }
 
 func (s *still) Get(_ context.Context, name string) (ledger.Record[ledger.Port], error) {
-	r, exists := s.Peek(name)
+	r, exists := s.Cached(name)
 	if !exists {
 		return r, ledger.ErrAbsent
 	}

@@ -47,7 +47,7 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 	// What an agent was given to delete by has the first try at confirming it in it.
 	may := port.Value.Agent == ledger.AgentDone && j.later[r.Name].wait == 0
 	if !may {
-		may, err = j.MayUnbind(ctx, r.Name)
+		may, err = j.ReserveUnbind(ctx, r.Name)
 	}
 	if err != nil || !may {
 		// Nor will there be calls for another port in this sweep.
@@ -160,7 +160,7 @@ func (j *Janitor) ours(m map[string]string, r ledger.Record[ledger.Port]) bool {
 func (j *Janitor) coolDown(ctx context.Context, r ledger.Record[ledger.Port]) error {
 	r.Value.State, r.Value.Holder, r.Value.Agent = ledger.Cooldown, "", ledger.AgentAbsent
 	r.Value.TargetGroupARN, r.Value.ListenerARN, r.Value.Restored = "", "", false
-	r.Value.TouchedAt = j.Now()
+	r.Value.UpdatedAt = j.Now()
 	if _, err := j.Ports.Update(ctx, r); err != nil {
 		return fmt.Errorf("confirming %s: %w", r.Name, err)
 	}

@@ -41,9 +41,9 @@ func (b *binding) unbind(t *testing.T, port portRecord) error {
 	return janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: lateClaims{&late[ledger.Claim]{}}, Ports: &still{late[ledger.Port]{[]portRecord{port}}}, AWS: b, Listings: b,
 		Observer: newWatch().Observer, Timing: timing,
-		MayUnbind: func(context.Context, string) (bool, error) { return true, nil },
-		Prepaid:   func(ctx context.Context) context.Context { return ctx },
-		Count:     func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		ReserveUnbind: func(context.Context, string) (bool, error) { return true, nil },
+		Prepaid:       func(ctx context.Context) context.Context { return ctx },
+		Count:         func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	}).Sweep(t.Context())
 }
 
@@ -57,8 +57,8 @@ var own = elb.Tags{
 // put something in the place of what was recorded.
 func TestUnbindingTouchesItsOwnAlone(t *testing.T) {
 	const group, listener, other = "group", "listener", "other listener"
-	ours, neighbour, former := own, own, own
-	neighbour.Ledger, former.Generation = "another cluster/portlease", fence.Generation-1
+	ours, neighbor, former := own, own, own
+	neighbor.Ledger, former.Generation = "another cluster/portlease", fence.Generation-1
 	for _, test := range []struct {
 		name string
 		tags map[string]map[string]string
@@ -67,10 +67,10 @@ func TestUnbindingTouchesItsOwnAlone(t *testing.T) {
 		{"all ours", map[string]map[string]string{group: ours.Map(), listener: ours.Map()}, []string{listener, group}},
 		{"gone already", nil, []string{group}},
 		{"a listener without tags", map[string]map[string]string{group: ours.Map(), listener: ours.Map(), other: {}}, []string{listener, group}},
-		{"a listener of another ledger", map[string]map[string]string{group: ours.Map(), listener: ours.Map(), other: neighbour.Map()}, []string{listener, group}},
+		{"a listener of another ledger", map[string]map[string]string{group: ours.Map(), listener: ours.Map(), other: neighbor.Map()}, []string{listener, group}},
 		{"a listener of another generation", map[string]map[string]string{group: ours.Map(), listener: ours.Map(), other: former.Map()}, []string{listener, group}},
 		{"a second listener of ours", map[string]map[string]string{group: ours.Map(), listener: ours.Map(), other: ours.Map()}, []string{listener, other, group}},
-		{"a target group of another ledger", map[string]map[string]string{group: neighbour.Map()}, nil},
+		{"a target group of another ledger", map[string]map[string]string{group: neighbor.Map()}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := &binding{tagsOf: test.tags, listeners: []elb.Listener{

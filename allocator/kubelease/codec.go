@@ -15,7 +15,7 @@ import (
 )
 
 // Labels and annotations of the Leases. Labels stop at 63 bytes, so a pod is
-// labelled by UID and not by name.
+// labeled by UID and not by name.
 const (
 	labelKind   = "portlease.dev/kind"
 	labelPodUID = "portlease.dev/pod-uid"
@@ -63,7 +63,7 @@ func (c codec[T]) encode(namespace string, r ledger.Record[T]) (*coordinationv1.
 func (c codec[T]) decode(l *coordinationv1.Lease) (ledger.Record[T], error) {
 	r := ledger.Record[T]{Name: l.Name, UID: string(l.UID), Version: l.ResourceVersion, CreatedAt: l.CreationTimestamp.Time}
 	if l.Labels[labelKind] != c.kind {
-		return r, unreadable(l, fmt.Errorf("it is not labelled %s=%s", labelKind, c.kind))
+		return r, unreadable(l, fmt.Errorf("it is not labeled %s=%s", labelKind, c.kind))
 	}
 	var value T
 	if err := json.Unmarshal([]byte(l.Annotations[annotation]), &value); err != nil {
@@ -87,7 +87,7 @@ var portCodec = codec[ledger.Port]{
 	fields: func(p ledger.Port, l *coordinationv1.Lease) {
 		transitions := int32(p.Generation)
 		l.Spec.HolderIdentity, l.Spec.LeaseTransitions = &p.Holder, &transitions
-		l.Spec.RenewTime = microTime(p.TouchedAt)
+		l.Spec.RenewTime = microTime(p.UpdatedAt)
 		if p.Holder != "" {
 			l.Labels[labelPodUID] = p.PodUID
 		}
@@ -99,7 +99,7 @@ var portCodec = codec[ledger.Port]{
 		if l.Spec.LeaseTransitions != nil {
 			p.Generation = int(*l.Spec.LeaseTransitions)
 		}
-		p.TouchedAt = timeOf(l.Spec.RenewTime)
+		p.UpdatedAt = timeOf(l.Spec.RenewTime)
 	},
 }
 
@@ -112,8 +112,8 @@ var claimCodec = codec[ledger.Claim]{
 		l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = &holder, &seconds
 		l.Spec.RenewTime = microTime(c.RenewedAt)
 		l.Labels[labelPodUID] = c.PodUID
-		if c.FormerIP != "" {
-			l.Labels[ipLabel(c.FormerIP)] = "former"
+		if c.PreviousIP != "" {
+			l.Labels[ipLabel(c.PreviousIP)] = "former"
 		}
 		if c.PodIP != "" {
 			l.Labels[ipLabel(c.PodIP)] = "present"
@@ -127,9 +127,9 @@ var claimCodec = codec[ledger.Claim]{
 	},
 }
 
-var balancerCodec = codec[ledger.Balancer]{
+var balancerCodec = codec[ledger.Cordon]{
 	kind: kindBalancer,
-	state: func(b ledger.Balancer) string {
+	state: func(b ledger.Cordon) string {
 		switch {
 		case b.LoadBalancerARN == "":
 			return ""
@@ -138,15 +138,15 @@ var balancerCodec = codec[ledger.Balancer]{
 		}
 		return "open"
 	},
-	fields: func(b ledger.Balancer, l *coordinationv1.Lease) { l.Spec.RenewTime = microTime(b.TouchedAt) },
-	read:   func(b *ledger.Balancer, l *coordinationv1.Lease) { b.TouchedAt = timeOf(l.Spec.RenewTime) },
+	fields: func(b ledger.Cordon, l *coordinationv1.Lease) { l.Spec.RenewTime = microTime(b.UpdatedAt) },
+	read:   func(b *ledger.Cordon, l *coordinationv1.Lease) { b.UpdatedAt = timeOf(l.Spec.RenewTime) },
 }
 
 var budgetCodec = codec[ledger.Budget]{
 	kind:   kindBudget,
 	state:  func(ledger.Budget) string { return "shared" },
-	fields: func(b ledger.Budget, l *coordinationv1.Lease) { l.Spec.RenewTime = microTime(b.TouchedAt) },
-	read:   func(b *ledger.Budget, l *coordinationv1.Lease) { b.TouchedAt = timeOf(l.Spec.RenewTime) },
+	fields: func(b ledger.Budget, l *coordinationv1.Lease) { l.Spec.RenewTime = microTime(b.UpdatedAt) },
+	read:   func(b *ledger.Budget, l *coordinationv1.Lease) { b.UpdatedAt = timeOf(l.Spec.RenewTime) },
 }
 
 // ipLabel is the label of an address; colons are not allowed there.

@@ -122,11 +122,11 @@ func TestLeasesAreReadableByPeople(t *testing.T) {
 	namespace := newNamespace(t)
 	a := open(t, namespace, nil)
 	port := freePort(1)
-	port.State, port.Holder, port.Generation, port.PodUID, port.TouchedAt = ledger.Bound, "claim-u", 7, "u", time.Now()
+	port.State, port.Holder, port.Generation, port.PodUID, port.UpdatedAt = ledger.Bound, "claim-u", 7, "u", time.Now()
 	r, err := a.Ports().Create(t.Context(), "lb-1", port)
 	must(t, err)
 	_, err = a.Claims().Create(t.Context(), "claim-u", ledger.Claim{
-		Namespace: "games", Pod: "game-0", PodUID: "u", PodIP: "fd00::1", FormerIP: "10.0.0.1", State: ledger.Granted, Duration: 2 * time.Minute, RenewedAt: time.Now(),
+		Namespace: "games", Pod: "game-0", PodUID: "u", PodIP: "fd00::1", PreviousIP: "10.0.0.1", State: ledger.Granted, Duration: 2 * time.Minute, RenewedAt: time.Now(),
 	})
 	must(t, err)
 	leases := a.kube.CoordinationV1().Leases(namespace)

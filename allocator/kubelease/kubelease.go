@@ -24,7 +24,7 @@ import (
 type Leases struct {
 	claims    *table[ledger.Claim]
 	ports     *table[ledger.Port]
-	balancers *table[ledger.Balancer]
+	balancers *table[ledger.Cordon]
 	budgets   *table[ledger.Budget]
 	log       *slog.Logger
 	synced    cache.InformerSynced
@@ -87,8 +87,8 @@ func (l *Leases) Claims() ledger.Claims { return claims{l.claims} }
 // Ports is the table of ports.
 func (l *Leases) Ports() ledger.Ports { return l.ports }
 
-// Balancers is the table of what people say of load balancers.
-func (l *Leases) Balancers() ledger.Balancers { return l.balancers }
+// Cordons is the table of what people say of load balancers.
+func (l *Leases) Cordons() ledger.Cordons { return l.balancers }
 
 // Budgets is the table of the AWS budget.
 func (l *Leases) Budgets() ledger.Budgets { return l.budgets }

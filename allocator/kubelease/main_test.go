@@ -88,7 +88,7 @@ func open(t *testing.T, namespace string, changed func()) replica {
 
 // found is a record of a view by name.
 func found[T any](table ledger.Table[T], name string) (ledger.Record[T], bool) {
-	for _, r := range table.View() {
+	for _, r := range table.CachedAll() {
 		if r.Name == name {
 			return r, true
 		}

@@ -28,7 +28,7 @@ type table[T any] struct {
 	mu sync.Mutex
 	// seen is the view: lease name → newest record this process knows of.
 	seen map[string]ledger.Record[T]
-	gone graves
+	gone tombstones
 }
 
 func newTable[T any](c codec[T], leases client.LeaseInterface, namespace string) *table[T] {
@@ -36,7 +36,7 @@ func newTable[T any](c codec[T], leases client.LeaseInterface, namespace string)
 }
 
 // View implements ledger.Table. The order is by name.
-func (t *table[T]) View() []ledger.Record[T] {
+func (t *table[T]) CachedAll() []ledger.Record[T] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// Names are much lighter to sort than records.
@@ -47,8 +47,8 @@ func (t *table[T]) View() []ledger.Record[T] {
 	return all
 }
 
-// Peek implements ledger.Table.
-func (t *table[T]) Peek(name string) (ledger.Record[T], bool) {
+// Cached implements ledger.Table.
+func (t *table[T]) Cached(name string) (ledger.Record[T], bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r, ok := t.seen[name]
@@ -129,7 +129,7 @@ func (t *table[T]) hear(l *coordinationv1.Lease, exists bool) error {
 		return nil
 	}
 	// Most that the watch says this process has written itself.
-	if known, ok := t.Peek(l.Name); ok && known.UID == string(l.UID) && known.Version == l.ResourceVersion {
+	if known, ok := t.Cached(l.Name); ok && known.UID == string(l.UID) && known.Version == l.ResourceVersion {
 		return nil
 	}
 	_, err := t.learn(l)

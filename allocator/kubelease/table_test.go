@@ -124,7 +124,7 @@ func TestOfPodIP(t *testing.T) {
 		"2": {"10.0.0.1"}, "1": {"10.0.0.1"}, "3": {"10.0.0.11"}, "4": {"fd00:0:0::1"}, "5": {"fd00::11"}, "6": {"10.0.0.6", "10.0.0.11"}, "7": {"10.0.0.7", "fd00::11"},
 	} {
 		r, err := b.Claims().Create(t.Context(), ledger.ClaimName(uid), ledger.Claim{
-			PodUID: uid, PodIP: ips[0], FormerIP: ips[1], State: ledger.Waiting, Duration: 1e9,
+			PodUID: uid, PodIP: ips[0], PreviousIP: ips[1], State: ledger.Waiting, Duration: 1e9,
 		})
 		must(t, err)
 		last = r.Version
@@ -160,7 +160,7 @@ func TestALookByAddressIsNotForTheView(t *testing.T) {
 	if list, err := a.Claims().OfPodIP(t.Context(), "10.0.0.1", r.Version); err != nil || len(list) != 1 {
 		t.Errorf("it finds %+v, %v", list, err)
 	}
-	if got, seen := a.Claims().Peek("claim-1"); seen {
+	if got, seen := a.Claims().Cached("claim-1"); seen {
 		t.Errorf("the view has %+v", got)
 	}
 }
@@ -187,7 +187,7 @@ func TestExactlyOneWins(t *testing.T) {
 	table := func(i int) ledger.Ports { return replicas[i%len(replicas)].Ports() }
 	won := func(i int) ledger.Port {
 		p := freePort(1)
-		p.State, p.Holder, p.TouchedAt = ledger.Claimed, strconv.Itoa(i), time.Now()
+		p.State, p.Holder, p.UpdatedAt = ledger.Claimed, strconv.Itoa(i), time.Now()
 		return p
 	}
 
@@ -281,7 +281,7 @@ func TestAnUpdateThatChangesNothingIsNoWrite(t *testing.T) {
 		t.Errorf("got %+v, %v; want version %s", same, err, read.Version)
 	}
 	touched := read
-	touched.Value.TouchedAt = time.Now()
+	touched.Value.UpdatedAt = time.Now()
 	touched, err = a.Ports().Update(t.Context(), touched)
 	if err != nil || touched.Version == read.Version {
 		t.Errorf("got %+v, %v; want another version than %s", touched, err, read.Version)

@@ -54,7 +54,7 @@ func TestUnreadableIsNeitherFreeNorAbsent(t *testing.T) {
 			t.Errorf("%v: the view has %+v, %v", text, seen, ok)
 		}
 		// What was read is nothing that could be written over it.
-		port.Value.TouchedAt = time.Now()
+		port.Value.UpdatedAt = time.Now()
 		if got, err := a.Ports().Update(t.Context(), port); err == nil {
 			t.Errorf("%v: overwritten with %+v", text, got)
 		}
@@ -84,17 +84,19 @@ func (twoPorts) Pool(name string) (claim.Pool, bool) {
 
 func (twoPorts) Names() []string { return []string{"default"} }
 
-func (twoPorts) Look(context.Context, string) (claim.Sight, error) { return claim.Sight{}, nil }
+func (twoPorts) Inspect(context.Context, string) (claim.Inspection, error) {
+	return claim.Inspection{}, nil
+}
 
 func (twoPorts) Bind(context.Context, ledger.Record[ledger.Claim], []ledger.Port, int) (time.Duration, error) {
 	return 0, nil
 }
 
-func (twoPorts) MayLook(_ context.Context, calls int) (int, time.Duration, error) {
+func (twoPorts) ReserveDescribes(_ context.Context, calls int) (int, time.Duration, error) {
 	return calls, 0, nil
 }
 
-func (twoPorts) Spare(context.Context, string, int, bool) (bool, error) { return true, nil }
+func (twoPorts) TryOpportunistic(context.Context, string, int, bool) (bool, error) { return true, nil }
 
 func (twoPorts) Throttled(context.Context, int) error { return nil }
 
@@ -126,11 +128,11 @@ func TestAnUnreadablePortIsNotGrantedAndInNobodysWay(t *testing.T) {
 				service := claim.New(claim.Config{
 					Ledger: "l", Claims: a.Claims(), Ports: a.Ports(), Pools: twoPorts{}, Budget: twoPorts{},
 					Age: func(string, string) time.Duration { return 0 }, Count: func(string, string) {},
-					LookAtPod: func(_ context.Context, _, pod string) (*ledger.Pod, error) {
+					GetPod: func(_ context.Context, _, pod string) (*ledger.Pod, error) {
 						return &ledger.Pod{UID: "uid-" + pod, IPs: []string{"10.0.0." + pod}}, nil
 					},
 					TargetGroupName: func(string, api.Fence) string { return "pl-x" }, Duration: time.Minute, RenewEvery: time.Second,
-					Now: time.Now, NewEpoch: func() string { return "e" }, Nudge: func() {}, Log: slog.New(slog.DiscardHandler),
+					Now: time.Now, NewEpoch: func() string { return "e" }, WakeJanitor: func() {}, Log: slog.New(slog.DiscardHandler),
 				})
 				ask := func(pod string) (api.Claim, error) {
 					c, _, err := service.Claim(t.Context(), claim.Holder{Namespace: "games", Pod: pod, UID: "uid-" + pod}, api.ClaimRequest{

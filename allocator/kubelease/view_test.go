@@ -56,12 +56,12 @@ func TestViewHasOthersWritesSoon(t *testing.T) {
 	must(t, err)
 	eventually(t, "the claim is seen", func() bool { _, ok := found(a.Claims(), "claim-1"); return ok })
 	must(t, b.Ports().Delete(t.Context(), r))
-	eventually(t, "the deletion is seen", func() bool { return len(a.Ports().View()) == 0 })
-	if claims := a.Claims().View(); len(claims) != 1 {
+	eventually(t, "the deletion is seen", func() bool { return len(a.Ports().CachedAll()) == 0 })
+	if claims := a.Claims().CachedAll(); len(claims) != 1 {
 		t.Errorf("the claims are %+v", claims)
 	}
-	if late := open(t, namespace, nil); len(late.Claims().View()) != 1 || len(late.Ports().View()) != 0 {
-		t.Errorf("a replica that starts now sees %+v, %+v", late.Claims().View(), late.Ports().View())
+	if late := open(t, namespace, nil); len(late.Claims().CachedAll()) != 1 || len(late.Ports().CachedAll()) != 0 {
+		t.Errorf("a replica that starts now sees %+v, %+v", late.Claims().CachedAll(), late.Ports().CachedAll())
 	}
 }
 
@@ -75,7 +75,7 @@ func TestViewIsInOrderAndIgnoresOtherLeases(t *testing.T) {
 	_, err := a.kube.CoordinationV1().Leases(namespace).Create(t.Context(), lease("somebody-elses"), metav1.CreateOptions{})
 	must(t, err)
 	var names []string
-	for _, r := range open(t, namespace, nil).Ports().View() {
+	for _, r := range open(t, namespace, nil).Ports().CachedAll() {
 		names = append(names, r.Name)
 	}
 	if got := strings.Join(names, " "); got != "lb-1 lb-2 lb-3" {

@@ -37,8 +37,8 @@ type Door struct {
 // New makes a Door.
 func New(kube kubernetes.Interface, namespace string) *Door { return &Door{kube, namespace} }
 
-// Look is a consistent read of one pod; nil if there is none.
-func (d *Door) Look(ctx context.Context, namespace, name string) (*ledger.Pod, error) {
+// Get is a consistent read of one pod; nil if there is none.
+func (d *Door) Get(ctx context.Context, namespace, name string) (*ledger.Pod, error) {
 	p, err := d.kube.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // no pod is an answer, not an error
@@ -60,7 +60,7 @@ func (d *Door) Look(ctx context.Context, namespace, name string) (*ledger.Pod, e
 // read: its token may still review well, because the API server remembers tokens
 // for a while and learns late that their pods are gone.
 func (d *Door) Alive(ctx context.Context, c Caller) error {
-	pod, err := d.Look(ctx, c.Namespace, c.Pod)
+	pod, err := d.Get(ctx, c.Namespace, c.Pod)
 	if err != nil {
 		return api.Errorf(api.Unavailable, "%v", err).WithRetryAfter(retryAfter)
 	}

@@ -51,7 +51,7 @@ type Port struct {
 	PodUID    string `json:"podUID,omitempty"`
 	// PortName is what the holder calls the port.
 	PortName string `json:"portName,omitempty"`
-	// TargetGroupARN is the licence to create the listener. Once it is recorded
+	// TargetGroupARN is the license to create the listener. Once it is recorded
 	// the port is not free before that target group is gone.
 	TargetGroupARN string `json:"targetGroupARN,omitempty"`
 	// ListenerARN is the listener that was reported last. While the port is not
@@ -68,9 +68,9 @@ type Port struct {
 	Closed string `json:"closed,omitempty"`
 	// Foreign is the ARN of a listener on the port that is not this ledger's.
 	Foreign string `json:"foreign,omitempty"`
-	// TouchedAt is for people and makes every write a change; no decision
+	// UpdatedAt is for people and makes every write a change; no decision
 	// compares it with a clock.
-	TouchedAt time.Time `json:"-"`
+	UpdatedAt time.Time `json:"-"`
 }
 
 // AgentPart is what the holder's agent does while its port is released.
@@ -101,12 +101,12 @@ func (p Port) Holds(claim string, f api.Fence) bool {
 	return p.Holder == claim && p.Epoch == f.Epoch && p.Generation == f.Generation
 }
 
-// LetGo gives the state a held port goes to when its holding is over. Without a
+// BeginRelease gives the state a held port goes to when its holding is over. Without a
 // recorded target group no listener can ever come, because recording it is the
-// licence to create one; so the port is free at once.
+// license to create one; so the port is free at once.
 //
 // agent says who deletes the binding if there may be one.
-func (p Port) LetGo(agent AgentPart) Port {
+func (p Port) BeginRelease(agent AgentPart) Port {
 	if p.TargetGroupARN == "" && !p.Restored {
 		p.Holder = ""
 		return p.Rest()
@@ -145,8 +145,8 @@ const (
 	Waiting ClaimState = "waiting"
 	// Granted is a claim whose ports are all taken.
 	Granted ClaimState = "granted"
-	// Ending is a claim that is being released, by its holder or the janitor.
-	Ending ClaimState = "releasing"
+	// ClaimReleasing is a claim that is being released, by its holder or the janitor.
+	ClaimReleasing ClaimState = "releasing"
 )
 
 // Claim is the record of one pod's claim.
@@ -155,12 +155,12 @@ type Claim struct {
 	Pod       string `json:"pod"`
 	PodUID    string `json:"podUID"`
 	PodIP     string `json:"podIP"`
-	// SettledIP is the address of which it is known that no other live pod's claim
+	// ConfirmedIP is the address of which it is known that no other live pod's claim
 	// records it. Whoever records it later sees this claim and gives way.
-	SettledIP string `json:"settledIP,omitempty"`
-	// FormerIP is an address that the pod had before and that may still be a target
+	ConfirmedIP string `json:"confirmedIP,omitempty"`
+	// PreviousIP is an address that the pod had before and that may still be a target
 	// of its target groups. It is recorded until the agent has said that it is not.
-	FormerIP string `json:"formerIP,omitempty"`
+	PreviousIP string `json:"previousIP,omitempty"`
 	// Addresses is how often the pod's address has changed. It tells apart what
 	// agents say of former addresses.
 	Addresses int        `json:"addresses,omitempty"`
@@ -200,19 +200,19 @@ type PlannedPort struct {
 	Cooldown time.Duration `json:"cooldown,omitempty"`
 }
 
-// Balancer is what people say of one load balancer, whatever pools it is in.
-type Balancer struct {
+// Cordon is what people say of one load balancer, whatever pools it is in.
+type Cordon struct {
 	LoadBalancerARN string `json:"loadBalancerARN"`
 	// Cordoned says who wants no new claims on it and why; empty if nobody does.
 	Cordoned  string    `json:"cordoned,omitempty"`
-	TouchedAt time.Time `json:"-"`
+	UpdatedAt time.Time `json:"-"`
 }
 
 // Budget is what is left of the account's token buckets, as of the last write.
 // What was refilled since then each replica reckons by its own clock.
 type Budget struct {
 	budget.State
-	TouchedAt time.Time `json:"-"`
+	UpdatedAt time.Time `json:"-"`
 }
 
 // Lists tells whether the claim's plan accounts for a holding.
@@ -226,18 +226,18 @@ func (c Claim) Lists(f api.Fence) bool {
 }
 
 // Records tells whether an address is the pod's, or may be its target still.
-func (c Claim) Records(ip string) bool { return c.PodIP == ip || c.FormerIP == ip }
+func (c Claim) Records(ip string) bool { return c.PodIP == ip || c.PreviousIP == ip }
 
 // MovedTo gives the claim of a pod that has another address. While a former
 // address is recorded the pod cannot have registered the one it has.
 func (c Claim) MovedTo(ip string) Claim {
-	if c.FormerIP == "" && len(c.Ports) > 0 {
-		c.FormerIP = c.PodIP
+	if c.PreviousIP == "" && len(c.Ports) > 0 {
+		c.PreviousIP = c.PodIP
 	}
-	if c.FormerIP == ip {
-		c.FormerIP = ""
+	if c.PreviousIP == ip {
+		c.PreviousIP = ""
 	}
-	c.PodIP, c.SettledIP = ip, ""
+	c.PodIP, c.ConfirmedIP = ip, ""
 	c.Addresses++
 	return c
 }
@@ -250,8 +250,8 @@ func PortName(loadBalancerID string, listenerPort int) string {
 	return fmt.Sprintf("%s-%d", loadBalancerID, listenerPort)
 }
 
-// BalancerName is the name of the Lease of a load balancer.
-func BalancerName(loadBalancerID string) string { return "lb-" + loadBalancerID }
+// CordonName is the name of the Lease of a load balancer.
+func CordonName(loadBalancerID string) string { return "lb-" + loadBalancerID }
 
 // BudgetName is the name of the one Lease that holds the AWS budget.
 const BudgetName = "portlease-budget"

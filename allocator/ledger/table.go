@@ -39,12 +39,12 @@ var (
 // Update that changes nothing is no write, succeeds and keeps the version; the
 // times in the records are there to make every write a change.
 type Table[T any] interface {
-	// View is what this process has seen so far: its own writes and what it was
+	// CachedAll is what this process has seen so far: its own writes and what it was
 	// told of the others', which may be late. The records are shared: do not
 	// change what they point to.
-	View() []Record[T]
-	// Peek is one record of the view.
-	Peek(name string) (Record[T], bool)
+	CachedAll() []Record[T]
+	// Cached is one record of the view.
+	Cached(name string) (Record[T], bool)
 	// Get is a consistent read: it sees every write that had succeeded before.
 	Get(ctx context.Context, name string) (Record[T], error)
 	Create(ctx context.Context, name string, value T) (Record[T], error)
@@ -54,7 +54,7 @@ type Table[T any] interface {
 }
 
 // Put writes a record that was read, or creates it if it was absent then: with
-// the zero Version that a failed Get or Peek leaves behind.
+// the zero Version that a failed Get or Cached leaves behind.
 func Put[T any](ctx context.Context, t Table[T], name string, r Record[T]) (Record[T], error) {
 	if r.Version == "" {
 		return t.Create(ctx, name, r.Value)
@@ -76,8 +76,8 @@ type Claims interface {
 // Ports is the table of ports.
 type Ports = Table[Port]
 
-// Balancers is the table of what people say of load balancers.
-type Balancers = Table[Balancer]
+// Cordons is the table of what people say of load balancers.
+type Cordons = Table[Cordon]
 
 // Budgets is the table of the one AWS budget.
 type Budgets = Table[Budget]

@@ -39,7 +39,7 @@ func (p *Pacer) decide(batch []*ask) {
 			a.answer <- answer{err: fmt.Errorf("asking the AWS budget: %w", err)}
 			continue
 		}
-		outcome := LetGo
+		outcome := Granted
 		if waits[i] > 0 {
 			outcome = Wait
 		}
@@ -66,7 +66,7 @@ func (p *Pacer) settle(ctx context.Context, batch []*ask) ([]time.Duration, erro
 		if !d.changed {
 			return waits, nil
 		}
-		r.Value.State, r.Value.TouchedAt = d.state, now
+		r.Value.State, r.Value.UpdatedAt = d.state, now
 		written, err := p.Budgets.Update(ctx, r)
 		if err == nil {
 			p.wrote(written, now)
@@ -86,7 +86,7 @@ func (p *Pacer) settle(ctx context.Context, batch []*ask) ([]time.Duration, erro
 
 // record is the budget as it is in the view, or else as it is.
 func (p *Pacer) record(ctx context.Context) (ledger.Record[ledger.Budget], error) {
-	if r, ok := p.Budgets.Peek(ledger.BudgetName); ok {
+	if r, ok := p.Budgets.Cached(ledger.BudgetName); ok {
 		return r, nil
 	}
 	return p.read(ctx)
@@ -104,7 +104,7 @@ func (p *Pacer) read(ctx context.Context) (ledger.Record[ledger.Budget], error) 
 		if !errors.Is(err, ledger.ErrAbsent) {
 			return r, err
 		}
-		r, err = p.Budgets.Create(ctx, ledger.BudgetName, ledger.Budget{TouchedAt: p.Now()})
+		r, err = p.Budgets.Create(ctx, ledger.BudgetName, ledger.Budget{UpdatedAt: p.Now()})
 		if !errors.Is(err, ledger.ErrConflict) {
 			return r, err
 		}
@@ -135,15 +135,15 @@ func (d *decision) run(batch []*ask) []time.Duration {
 	demand := d.queue.demand(d.state)
 	var ahead budget.Tokens
 	for _, w := range d.queue.creates {
-		paid := d.state.Paid(w.who)
+		paid := d.state.HasPermit(w.who)
 		for _, a := range w.asks {
 			waits[a] = d.take(a, ahead, demand)
 		}
-		if paid = paid || d.state.Paid(w.who); !paid {
+		if paid = paid || d.state.HasPermit(w.who); !paid {
 			ahead = ahead.Plus(w.cost)
 		}
 	}
-	for _, class := range []budget.Class{budget.Delete, budget.Look} {
+	for _, class := range []budget.Class{budget.Delete, budget.Describe} {
 		demand = d.queue.demand(d.state)
 		for _, a := range batch {
 			if a.class == class {

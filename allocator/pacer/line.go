@@ -48,7 +48,7 @@ func (p *Pacer) line(batch []*ask) line {
 			asking[a.who] = append(asking[a.who], a)
 		case budget.Delete:
 			l.deletes++
-		case budget.Look, report:
+		case budget.Describe, report:
 		}
 	}
 	for who, asks := range asking {
@@ -56,14 +56,14 @@ func (p *Pacer) line(batch []*ask) line {
 	}
 	ports := make(map[string]ledger.Port)
 	releasing := 0
-	for _, r := range p.Ports.View() {
+	for _, r := range p.Ports.CachedAll() {
 		ports[r.Name] = r.Value
 		if r.Value.State == ledger.Releasing {
 			releasing++
 		}
 	}
 	l.deletes = max(l.deletes, releasing)
-	for _, r := range p.Claims.View() {
+	for _, r := range p.Claims.CachedAll() {
 		l.exhausted = l.exhausted || r.Value.State == ledger.Waiting && len(r.Value.Ports) == 0
 		if r.Value.State != ledger.Granted || asking[r.Name] != nil || p.Age(r.Name, r.Version) >= 2*p.RenewEvery {
 			continue
@@ -87,7 +87,7 @@ func (p *Pacer) line(batch []*ask) line {
 func (l line) demand(s budget.State) budget.Demand {
 	d := budget.Demand{Deletes: l.deletes, Exhausted: l.exhausted}
 	for _, w := range l.creates {
-		if !s.Paid(w.who) {
+		if !s.HasPermit(w.who) {
 			d.Creates = d.Creates.Plus(w.cost)
 		}
 	}
@@ -99,8 +99,8 @@ func (l line) demand(s budget.State) budget.Demand {
 func (p *Pacer) fates(ctx context.Context, s budget.State) (map[string]budget.Fate, error) {
 	fates := make(map[string]budget.Fate)
 	for _, permit := range s.Open {
-		r, seen := p.Claims.Peek(permit.Who)
-		if !seen || r.Value.State == ledger.Ending {
+		r, seen := p.Claims.Cached(permit.Who)
+		if !seen || r.Value.State == ledger.ClaimReleasing {
 			var err error
 			r, err = p.Claims.Get(ctx, permit.Who)
 			switch {
@@ -117,9 +117,9 @@ func (p *Pacer) fates(ctx context.Context, s budget.State) (map[string]budget.Fa
 		switch {
 		case err != nil:
 			return nil, err
-		case r.Value.State == ledger.Ending && !bound:
+		case r.Value.State == ledger.ClaimReleasing && !bound:
 			fates[permit.Who] = budget.Gone
-		case r.Value.State == ledger.Ending || all:
+		case r.Value.State == ledger.ClaimReleasing || all:
 			fates[permit.Who] = budget.Spent
 		}
 	}
@@ -132,8 +132,8 @@ func (p *Pacer) fates(ctx context.Context, s budget.State) (map[string]budget.Fa
 func (p *Pacer) traces(ctx context.Context, r ledger.Record[ledger.Claim]) (bound, all bool, err error) {
 	all = true
 	for _, planned := range r.Value.Ports {
-		port, _ := p.Ports.Peek(planned.Fence.Lease)
-		if r.Value.State == ledger.Ending {
+		port, _ := p.Ports.Cached(planned.Fence.Lease)
+		if r.Value.State == ledger.ClaimReleasing {
 			port, err = p.Ports.Get(ctx, planned.Fence.Lease)
 			if err != nil && !errors.Is(err, ledger.ErrAbsent) && !errors.Is(err, ledger.ErrUnreadable) {
 				return false, false, err

@@ -41,7 +41,7 @@ type Config struct {
 
 // Outcomes of an ask, for Count.
 const (
-	LetGo    = "let go"
+	Granted  = "granted"
 	Wait     = "wait"
 	Failed   = "failed"
 	Conflict = "conflict"
@@ -91,7 +91,7 @@ type answer struct {
 // Observe is to be called whenever the view may have changed, and must see a
 // change soon: what passes before it is seen may be lost.
 func (p *Pacer) Observe() {
-	if r, ok := p.Budgets.Peek(ledger.BudgetName); ok {
+	if r, ok := p.Budgets.Cached(ledger.BudgetName); ok {
 		p.saw(r, p.Now())
 	}
 }
@@ -110,7 +110,7 @@ func (p *Pacer) saw(r ledger.Record[ledger.Budget], at time.Time) {
 
 // wrote notes a version that this process wrote, as of before it sent it.
 func (p *Pacer) wrote(r ledger.Record[ledger.Budget], sent time.Time) {
-	current, ok := p.Budgets.Peek(ledger.BudgetName)
+	current, ok := p.Budgets.Cached(ledger.BudgetName)
 	if !ok || current.Version != r.Version {
 		return // there is a newer one
 	}
@@ -160,12 +160,12 @@ func (p *Pacer) Unbind(ctx context.Context, portLease string) (now bool, err err
 	return err == nil && wait == 0, err
 }
 
-// Spare asks for the calls that an agent's deleting so many bindings takes, after
+// TryOpportunistic asks for the calls that an agent's deleting so many bindings takes, after
 // deregistering their targets if it wants to, and the janitor's confirming it. That
 // is more than the janitor alone needs, so agents may only while nobody misses it:
 // many that stop together are released sooner without them.
-func (p *Pacer) Spare(ctx context.Context, claim string, bindings int, deregister bool) (now bool, err error) {
-	cost := budget.SpareCost
+func (p *Pacer) TryOpportunistic(ctx context.Context, claim string, bindings int, deregister bool) (now bool, err error) {
+	cost := budget.OpportunisticCost
 	if deregister {
 		cost = cost.Plus(budget.DeregisterCost)
 	}
@@ -176,11 +176,11 @@ func (p *Pacer) Spare(ctx context.Context, claim string, bindings int, deregiste
 // longestLook is how long to wait at most before looking at the buckets again.
 const longestLook = time.Second
 
-// Look waits until so many Describe calls are paid for, or ctx ends.
-func (p *Pacer) Look(ctx context.Context, calls int) error {
+// WaitForDescribes waits until so many Describe calls are paid for, or ctx ends.
+func (p *Pacer) WaitForDescribes(ctx context.Context, calls int) error {
 	for calls > 0 {
-		n := min(calls, p.Limits().LooksAtOnce())
-		wait, err := p.do(ctx, &ask{class: budget.Look, cost: budget.LookCost.Times(float64(n))})
+		n := min(calls, p.Limits().DescribesAtOnce())
+		wait, err := p.do(ctx, &ask{class: budget.Describe, cost: budget.DescribeCost.Times(float64(n))})
 		if err != nil {
 			return err
 		}
@@ -199,11 +199,11 @@ func (p *Pacer) Look(ctx context.Context, calls int) error {
 	return nil
 }
 
-// MayLook asks for up to so many Describe calls without waiting for them: paid may
+// ReserveDescribes asks for up to so many Describe calls without waiting for them: paid may
 // be made now, and if that is none, wait is when to ask again.
-func (p *Pacer) MayLook(ctx context.Context, calls int) (paid int, wait time.Duration, err error) {
-	n := min(calls, p.Limits().LooksAtOnce())
-	wait, err = p.do(ctx, &ask{class: budget.Look, cost: budget.LookCost.Times(float64(n))})
+func (p *Pacer) ReserveDescribes(ctx context.Context, calls int) (paid int, wait time.Duration, err error) {
+	n := min(calls, p.Limits().DescribesAtOnce())
+	wait, err = p.do(ctx, &ask{class: budget.Describe, cost: budget.DescribeCost.Times(float64(n))})
 	if err != nil || wait > 0 {
 		return 0, wait, err
 	}
@@ -223,7 +223,7 @@ func (p *Pacer) Throttled(ctx context.Context, calls int) error {
 // Left is what the buckets hold now as far as this replica knows; false before it
 // has seen them.
 func (p *Pacer) Left() (budget.State, bool) {
-	r, ok := p.Budgets.Peek(ledger.BudgetName)
+	r, ok := p.Budgets.Cached(ledger.BudgetName)
 	if !ok {
 		return budget.State{}, false
 	}

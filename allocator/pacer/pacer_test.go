@@ -171,7 +171,7 @@ func end(i *installation, c ledger.Record[ledger.Claim]) {
 	i.claims.mu.Lock()
 	defer i.claims.mu.Unlock()
 	r := i.claims.records[c.Name]
-	r.Value.State = ledger.Ending
+	r.Value.State = ledger.ClaimReleasing
 	i.claims.records[c.Name] = r
 }
 
@@ -224,8 +224,8 @@ func TestCosts(t *testing.T) {
 	})
 }
 
-// TestSpareCosts: an agent's unbinding two ports, and deregistering them before.
-func TestSpareCosts(t *testing.T) {
+// TestOpportunisticCosts: an agent's unbinding two ports, and deregistering them before.
+func TestOpportunisticCosts(t *testing.T) {
 	for deregister, want := range map[bool]budget.Tokens{
 		false: {Mutating: 6, All: 16},
 		true:  {Mutating: 6, Registration: 2, All: 18},
@@ -234,7 +234,7 @@ func TestSpareCosts(t *testing.T) {
 			r := i.replica()
 			i.fill(r)
 			before, _ := r.Left()
-			if now, err := r.Spare(t.Context(), "claim-0", 2, deregister); !now || err != nil {
+			if now, err := r.TryOpportunistic(t.Context(), "claim-0", 2, deregister); !now || err != nil {
 				t.Fatalf("%v, %v", now, err)
 			}
 			if after, _ := r.Left(); before.Tokens.Minus(after.Tokens) != want {
@@ -244,11 +244,11 @@ func TestSpareCosts(t *testing.T) {
 	}
 }
 
-func TestLookWaitsForItsTokens(t *testing.T) {
+func TestWaitForDescribesWaitsForItsTokens(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		start := time.Now()
-		if err := r.Look(t.Context(), 30); err != nil {
+		if err := r.WaitForDescribes(t.Context(), 30); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(start); took < 2900*time.Millisecond || took > 6*time.Second {
@@ -256,30 +256,30 @@ func TestLookWaitsForItsTokens(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := r.Look(ctx, 100); !errors.Is(err, context.DeadlineExceeded) {
+		if err := r.WaitForDescribes(ctx, 100); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 	})
 }
 
-// TestMayLook: what is asked for without waiting is paid from the same bucket, a
+// TestReserveDescribes: what is asked for without waiting is paid from the same bucket, a
 // few calls at a time, and who comes too early learns when to come again.
-func TestMayLook(t *testing.T) {
+func TestReserveDescribes(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		i.fill(r)
 		before, _ := r.Left()
-		if paid, wait, err := r.MayLook(t.Context(), 3); paid != 3 || wait != 0 || err != nil {
+		if paid, wait, err := r.ReserveDescribes(t.Context(), 3); paid != 3 || wait != 0 || err != nil {
 			t.Fatalf("paid %d, wait %v, %v", paid, wait, err)
 		}
 		if after, _ := r.Left(); before.Tokens.All-after.Tokens.All != 3 {
 			t.Errorf("it cost %v", before.Tokens.Minus(after.Tokens))
 		}
-		if paid, _, err := r.MayLook(t.Context(), 100); paid != r.Limits().LooksAtOnce() || err != nil {
+		if paid, _, err := r.ReserveDescribes(t.Context(), 100); paid != r.Limits().DescribesAtOnce() || err != nil {
 			t.Errorf("of 100 calls it paid %d, %v", paid, err)
 		}
 		for range 100 {
-			paid, wait, err := r.MayLook(t.Context(), 1)
+			paid, wait, err := r.ReserveDescribes(t.Context(), 1)
 			if err != nil || (paid == 0) != (wait > 0) {
 				t.Fatalf("paid %d, wait %v, %v", paid, wait, err)
 			}
@@ -287,7 +287,7 @@ func TestMayLook(t *testing.T) {
 				continue
 			}
 			time.Sleep(wait) // of the bubble's clock
-			if paid, wait, err = r.MayLook(t.Context(), 1); paid != 1 {
+			if paid, wait, err = r.ReserveDescribes(t.Context(), 1); paid != 1 {
 				t.Errorf("after the wait it paid %d and wants %v more, %v", paid, wait, err)
 			}
 			return
@@ -300,7 +300,7 @@ func TestThrottledSlowsEverybodyDown(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		i.fill(r)
-		if err := r.Throttled(t.Context(), 0); err != nil || i.count("report let go") > 0 {
+		if err := r.Throttled(t.Context(), 0); err != nil || i.count("report granted") > 0 {
 			t.Errorf("no calls were reported, %v", err)
 		}
 		if err := r.Throttled(t.Context(), 3); err != nil {

@@ -46,7 +46,7 @@ func (t *table[T]) view() map[string]ledger.Record[T] {
 	return t.records
 }
 
-func (t *table[T]) View() (all []ledger.Record[T]) {
+func (t *table[T]) CachedAll() (all []ledger.Record[T]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range t.view() {
@@ -56,7 +56,7 @@ func (t *table[T]) View() (all []ledger.Record[T]) {
 	return all
 }
 
-func (t *table[T]) Peek(name string) (ledger.Record[T], bool) {
+func (t *table[T]) Cached(name string) (ledger.Record[T], bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r, ok := t.view()[name]

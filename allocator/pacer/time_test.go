@@ -62,7 +62,7 @@ func TestTimeIsCountedOnce(t *testing.T) {
 		letGo := 0
 		var all sync.WaitGroup
 		all.Go(func() {
-			if err := r.Look(t.Context(), 1); err != nil { // holds up the others
+			if err := r.WaitForDescribes(t.Context(), 1); err != nil { // holds up the others
 				t.Error(err)
 			}
 		})
@@ -97,7 +97,7 @@ func TestSlowWritesLoseNothing(t *testing.T) {
 			var all sync.WaitGroup
 			for range 20 {
 				all.Go(func() {
-					if err := r.Look(t.Context(), 1); err != nil {
+					if err := r.WaitForDescribes(t.Context(), 1); err != nil {
 						t.Error(err)
 					}
 				})

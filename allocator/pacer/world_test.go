@@ -164,7 +164,7 @@ func (i *installation) bind(r *replica, c ledger.Record[ledger.Claim]) time.Dura
 // fill makes the budget's Lease and lets its buckets fill.
 func (i *installation) fill(r *replica) {
 	i.t.Helper()
-	if err := r.Look(i.t.Context(), 1); err != nil {
+	if err := r.WaitForDescribes(i.t.Context(), 1); err != nil {
 		i.t.Fatal(err)
 	}
 	time.Sleep(time.Minute) // of the bubble's clock

@@ -26,7 +26,7 @@ import (
 // What a pool has that does not say otherwise.
 const (
 	// DefaultCooldown is how long a network load balancer pins UDP flows (AWS,
-	// "Listeners for your Network Load Balancers", idle timeout of UDP flows).
+	// "Listeners for your Network Load Cordons", idle timeout of UDP flows).
 	DefaultCooldown = 2 * time.Minute
 	// DefaultSticky is long enough for a StatefulSet to replace a pod.
 	DefaultSticky = 10 * time.Minute
@@ -62,7 +62,7 @@ type Pool struct {
 // file is the YAML. Every field is documented in the README.
 type file struct {
 	Pools  []written `json:"pools"`
-	Budget limits `json:"budget"`
+	Budget limits    `json:"budget"`
 }
 
 type written struct {

@@ -17,7 +17,7 @@ func (e *APIError) Error() string {
 	return fmt.Sprintf("%s: %s (HTTP %d)", e.Code, e.Message, e.Status)
 }
 
-// Codes on the wire. The modelled ones are in the published API model; the
+// Codes on the wire. The modeled ones are in the published API model; the
 // others are among the service's undocumented or general errors.
 const (
 	codeValidation           = "ValidationError"

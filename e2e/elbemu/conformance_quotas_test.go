@@ -114,7 +114,7 @@ func quotaRows() []row {
 			want: "50 then TooManyListeners",
 		},
 		{
-			fact: "a Region has at most 50 Network Load Balancers", grade: documented, only: adjustable,
+			fact: "a Region has at most 50 Network Load Cordons", grade: documented, only: adjustable,
 			call: func(s *stage) string {
 				return until(60, func(int) error {
 					_, err := s.CreateLoadBalancer(s.t.Context(), &elb.CreateLoadBalancerInput{Name: s.name(), Type: types.LoadBalancerTypeEnumNetwork, Subnets: s.subnets})
@@ -292,7 +292,7 @@ func throttlingRows() []row {
 			want: "20, 0 after 0s",
 		},
 		{
-			fact: "a throttled call is Throttling with HTTP 400, no modelled exception, and is not applied", grade: observed, only: throttles, cfg: published,
+			fact: "a throttled call is Throttling with HTTP 400, no modeled exception, and is not applied", grade: observed, only: throttles, cfg: published,
 			call: func(s *stage) string {
 				for range 20 {
 					if err := deleteLB(s); err != nil {

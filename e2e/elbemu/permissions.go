@@ -135,9 +135,9 @@ func (s *state) on(r iam.Request) []iam.Request {
 	return []iam.Request{r}
 }
 
-// authorise refuses a call that its access key may not make. A key without a
+// authorize refuses a call that its access key may not make. A key without a
 // policy may make every call.
-func (e *Emulator) authorise(call Call) *APIError {
+func (e *Emulator) authorize(call Call) *APIError {
 	who := e.principals[call.AccessKeyID]
 	if who == nil {
 		return nil

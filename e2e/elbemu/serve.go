@@ -189,7 +189,7 @@ func (e *Emulator) carryOut(call Call, asked decoded) (any, *APIError) {
 	if asked.mistake != nil {
 		return nil, asked.mistake
 	}
-	if refusal := e.authorise(call); refusal != nil {
+	if refusal := e.authorize(call); refusal != nil {
 		return nil, refusal
 	}
 	return asked.run(e.state)

@@ -8,7 +8,7 @@ type Switches struct {
 	TagsCompared bool
 	// MissingTargetGroupFails makes DeleteTargetGroup of a missing group answer
 	// TargetGroupNotFound. Default: it succeeds, as only ResourceInUse is
-	// modelled.
+	// modeled.
 	MissingTargetGroupFails bool
 	// ThrottlingException is the code of a throttled call, instead of the
 	// Throttling that SDKs report from the wire.

@@ -75,10 +75,10 @@ func hostNetworkByHand(ctx context.Context, c *cluster) error {
 }
 
 func hostNetworkByLabel(ctx context.Context, c *cluster) error {
-	if err := c.apply(ctx, "udp-echo/labelled.yaml", named("labelled-on-host", gamesNamespace, func(pod map[string]any) { pod["hostNetwork"] = true })); err != nil {
+	if err := c.apply(ctx, "udp-echo/labeled.yaml", named("labeled-on-host", gamesNamespace, func(pod map[string]any) { pod["hostNetwork"] = true })); err != nil {
 		return err
 	}
-	defer func() { _, _ = c.kubectl(ctx, "delete", "--namespace", gamesNamespace, "deployment/labelled-on-host") }()
+	defer func() { _, _ = c.kubectl(ctx, "delete", "--namespace", gamesNamespace, "deployment/labeled-on-host") }()
 	return c.eventually(ctx, patience, "its events to say why there is no pod", func(ctx context.Context) error {
 		said, err := c.kubectl(ctx, "get", "events", "--namespace", gamesNamespace)
 		if err == nil && !strings.Contains(said, "a pod on the host network has no address of its own") {

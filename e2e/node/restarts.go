@@ -88,7 +88,7 @@ func allocatorRestarted(ctx context.Context, c *cluster) error {
 }
 
 func gamesRestarted(ctx context.Context, c *cluster) error {
-	if err := c.undisturbed(ctx, "udp-echo-labelled", func() error { return c.rollout(ctx, gamesNamespace, "deployment/udp-echo") }); err != nil {
+	if err := c.undisturbed(ctx, "udp-echo-labeled", func() error { return c.rollout(ctx, gamesNamespace, "deployment/udp-echo") }); err != nil {
 		return err
 	}
 	_, err := c.answering(ctx, "", 6)

@@ -36,7 +36,7 @@ var stories = []story{
 }
 
 func sixGames(ctx context.Context, c *cluster) error {
-	for _, name := range []string{"udp-echo/deployment.yaml", "tcp-echo/statefulset.yaml", "udp-echo/labelled.yaml"} {
+	for _, name := range []string{"udp-echo/deployment.yaml", "tcp-echo/statefulset.yaml", "udp-echo/labeled.yaml"} {
 		if err := c.apply(ctx, name, nil); err != nil {
 			return err
 		}
@@ -46,7 +46,7 @@ func sixGames(ctx context.Context, c *cluster) error {
 }
 
 func firstLine(ctx context.Context, c *cluster) error {
-	pods, err := c.pods(ctx, "udp-echo-labelled")
+	pods, err := c.pods(ctx, "udp-echo-labeled")
 	if err != nil {
 		return err
 	}

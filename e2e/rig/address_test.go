@@ -51,7 +51,7 @@ func targetsOnly(t *testing.T, r *rig.Rig, p *rig.Pod) {
 	if len(left) != 1 || left[0].ID != p.IP {
 		t.Errorf("%s is at %s and has targets %+v", p.Name, p.IP, group.Targets)
 	}
-	if c, err := p.Claim(t.Context()); err != nil || c.Value.PodIP != p.IP || c.Value.FormerIP != "" {
+	if c, err := p.Claim(t.Context()); err != nil || c.Value.PodIP != p.IP || c.Value.PreviousIP != "" {
 		t.Errorf("%s is at %s and its claim is %+v, %v", p.Name, p.IP, c, err)
 	}
 }

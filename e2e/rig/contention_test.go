@@ -64,7 +64,7 @@ func TestFortyPodsTwentyPorts(t *testing.T) {
 		wait.Go(func() {
 			for {
 				claim, problem, status := put(t, p, r.Replicas[n%2], tokens[p], request(p, onePort))
-				if problem.Code == api.Unsettled || problem.Code == api.Unavailable {
+				if problem.Code == api.Pending || problem.Code == api.Unavailable {
 					<-time.After(50 * time.Millisecond) // told to ask again
 					continue
 				}
@@ -109,7 +109,7 @@ func TestRepeatedClaims(t *testing.T) {
 		wait.Go(func() {
 			for {
 				claim, problem, _ := put(t, p, r.Replicas[n%3], token, request(p, onePort))
-				if problem.Code == api.Unsettled || problem.Code == api.Unavailable {
+				if problem.Code == api.Pending || problem.Code == api.Unavailable {
 					<-time.After(50 * time.Millisecond) // told to ask again
 					continue
 				}

@@ -151,7 +151,7 @@ func (c *crowd) ask(i int, method, call, body string, into any) (api.Code, error
 		if err := json.Unmarshal(text, &problem); err != nil {
 			return "", fmt.Errorf("%d %s: %w", answer.StatusCode, text, err)
 		}
-		if problem.Code != api.Unsettled && problem.Code != api.Unavailable {
+		if problem.Code != api.Pending && problem.Code != api.Unavailable {
 			return problem.Code, nil
 		}
 		again, err := time.ParseDuration(answer.Header.Get("Retry-After") + "s")

@@ -11,19 +11,19 @@ import (
 // access keys.
 type faults struct {
 	mu sync.Mutex
-	// licence looks at every CreateListener before anything becomes of it; nil
+	// license looks at every CreateListener before anything becomes of it; nil
 	// until the ledger is there.
-	licence func(elbemu.Call)
+	license func(elbemu.Call)
 	// by is access key → fault.
 	by map[string]func(elbemu.Call) elbemu.Fault
 }
 
 func (f *faults) of(c elbemu.Call) elbemu.Fault {
 	f.mu.Lock()
-	fault, licence := f.by[c.AccessKeyID], f.licence
+	fault, license := f.by[c.AccessKeyID], f.license
 	f.mu.Unlock()
-	if c.Action == "CreateListener" && licence != nil {
-		licence(c)
+	if c.Action == "CreateListener" && license != nil {
+		license(c)
 	}
 	if fault == nil {
 		return elbemu.Fault{}
@@ -37,10 +37,10 @@ func (f *faults) set(key string, fault func(elbemu.Call) elbemu.Fault) {
 	f.by[key] = fault
 }
 
-func (f *faults) watchListeners(licence func(elbemu.Call)) {
+func (f *faults) watchListeners(license func(elbemu.Call)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.licence = licence
+	f.license = license
 }
 
 func (f *faults) clear() {

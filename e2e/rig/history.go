@@ -122,7 +122,7 @@ func (h *history) judge(before, now ledger.Port) error {
 			if state == ledger.Cooldown && before.State == ledger.Releasing {
 				return h.judgeConfirmed(before)
 			}
-			if state != ledger.Cooldown && before.State == ledger.Cooldown && now.TouchedAt.Sub(before.TouchedAt) < h.cooldown {
+			if state != ledger.Cooldown && before.State == ledger.Cooldown && now.UpdatedAt.Sub(before.UpdatedAt) < h.cooldown {
 				return errors.New("S2: the cooldown was cut short")
 			}
 			return nil

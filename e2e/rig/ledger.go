@@ -71,7 +71,7 @@ func readPort(l *coordinationv1.Lease) (PortRecord, error) {
 		return p, fmt.Errorf("reading port lease %s: %w", l.Name, err)
 	}
 	p.Value.Holder, p.Value.Generation = *l.Spec.HolderIdentity, int(*l.Spec.LeaseTransitions)
-	p.Value.TouchedAt = l.Spec.RenewTime.Time
+	p.Value.UpdatedAt = l.Spec.RenewTime.Time
 	if !strings.HasSuffix(l.Name, fmt.Sprintf("-%d", p.Value.ListenerPort)) {
 		return p, fmt.Errorf("port lease %s speaks of listener port %d", l.Name, p.Value.ListenerPort)
 	}

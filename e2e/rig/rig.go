@@ -197,7 +197,7 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 	if r.history, err = r.watch(); err != nil {
 		return nil, err
 	}
-	r.faults.watchListeners(r.checkLicence)
+	r.faults.watchListeners(r.checkLicense)
 	for i, address := range serving {
 		replica, err := r.newReplica(ctx, i, address)
 		if err != nil {

@@ -115,7 +115,7 @@ func hold(ctx context.Context, leases *kubelease.Leases, arn string, port int) e
 	}
 	if _, err := leases.Ports().Create(ctx, lease, ledger.Port{
 		LoadBalancerARN: arn, ListenerPort: port, State: ledger.Claimed, Holder: ledger.ClaimName(uid), Epoch: f.Epoch, Generation: 1,
-		Namespace: "games", Pod: uid, PodUID: uid, TouchedAt: time.Now(),
+		Namespace: "games", Pod: uid, PodUID: uid, UpdatedAt: time.Now(),
 	}); err != nil {
 		return fmt.Errorf("filling the ledger: %w", err)
 	}

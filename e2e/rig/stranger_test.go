@@ -56,9 +56,9 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 		{"a listener that is none", api.CallBound, api.BoundRequest{ClaimUID: ownClaim.UID, Fence: fence(own), ListenerARN: "arn:aws:s3:::bucket"}, 422, api.Invalid},
 		{"another's claim to renew", api.CallRenew, api.RenewRequest{ClaimUID: victimClaim.UID, PodIP: stranger.IP, Pool: "default"}, 410, api.Lost},
 		{"another's claim to release", api.CallRelease, api.ReleaseRequest{ClaimUID: victimClaim.UID}, 410, api.Lost},
-		{"another's fence in conflict", api.CallConflict, api.ConflictRequest{ClaimUID: ownClaim.UID, Fence: fence(theirs)}, 410, api.Lost},
+		{"another's fence in conflict", api.CallCollision, api.CollisionRequest{ClaimUID: ownClaim.UID, Fence: fence(theirs)}, 410, api.Lost},
 		// There is no foreign listener, so nothing moves.
-		{"a conflict that is not true", api.CallConflict, api.ConflictRequest{ClaimUID: ownClaim.UID, Fence: fence(own)}, 200, ""},
+		{"a conflict that is not true", api.CallCollision, api.CollisionRequest{ClaimUID: ownClaim.UID, Fence: fence(own)}, 200, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := everything(t, r)

@@ -186,9 +186,9 @@ func TestAConflictIsKnownToEveryReplica(t *testing.T) {
 		t.Fatalf("it was granted %+v, %+v", c, problem)
 	}
 	must(t, r.ForeignListener(ctx, 30000))
-	body, err := json.Marshal(api.ConflictRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
+	body, err := json.Marshal(api.CollisionRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
 	must(t, err)
-	status, text, err := p.Call(ctx, r.Replicas[1], http.MethodPost, api.CallConflict, token, string(body))
+	status, text, err := p.Call(ctx, r.Replicas[1], http.MethodPost, api.CallCollision, token, string(body))
 	if err != nil || !strings.Contains(text, string(api.Exhausted)) {
 		t.Fatalf("the conflict was answered %d %s, %v", status, text, err)
 	}
@@ -300,7 +300,7 @@ func TestWhoWaitsLongestComesFirst(t *testing.T) {
 				case len(c.Ports) == 1:
 					granted = i
 					return nil
-				case problem.Code != api.Exhausted && problem.Code != api.Unsettled:
+				case problem.Code != api.Exhausted && problem.Code != api.Pending:
 					t.Fatalf("%s got %+v", w.Name, problem)
 				}
 			}

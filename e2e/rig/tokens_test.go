@@ -39,7 +39,7 @@ var tokenCalls = []struct {
 		return "POST", g.path(r) + api.CallBound, text(api.BoundRequest{ClaimUID: g.claim.UID, Fence: g.port().Fence, ListenerARN: g.port().ListenerARN})
 	}},
 	{"conflict", func(r *rig.Rig, g target) (string, string, string) {
-		return "POST", g.path(r) + api.CallConflict, text(api.ConflictRequest{ClaimUID: g.claim.UID, Fence: g.port().Fence})
+		return "POST", g.path(r) + api.CallCollision, text(api.CollisionRequest{ClaimUID: g.claim.UID, Fence: g.port().Fence})
 	}},
 	{"renew", func(r *rig.Rig, g target) (string, string, string) {
 		return "POST", g.path(r) + api.CallRenew, text(api.RenewRequest{ClaimUID: g.claim.UID, PodIP: g.pod.IP, Pool: "default", Ports: []api.ClaimedPort{g.port()}})

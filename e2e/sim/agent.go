@@ -68,10 +68,10 @@ func (silent) Withdraw(context.Context) error { return nil }
 // Reachable implements lifecycle.OwnPod.
 func (silent) Reachable(context.Context, lifecycle.Condition) error { return nil }
 
-// Ending implements lifecycle.OwnPod: who is told to stop here is in a pod that
+// Termination implements lifecycle.OwnPod: who is told to stop here is in a pod that
 // ends.
-func (silent) Ending(context.Context) (lifecycle.Ending, error) {
-	return lifecycle.Ending{Deleted: true, Grace: time.Hour}, nil
+func (silent) Termination(context.Context) (lifecycle.Termination, error) {
+	return lifecycle.Termination{Deleted: true, Grace: time.Hour}, nil
 }
 
 // Record implements lifecycle.Events.

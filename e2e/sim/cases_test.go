@@ -23,11 +23,11 @@ var conformance = []struct {
 		port, err := l.ports[1].Get(t.Context(), "lb-30000")
 		expect(t, "get", err, nil)
 		want := aPort()
-		want.TouchedAt = want.TouchedAt.Truncate(time.Microsecond)
-		if at := port.Value.TouchedAt; !at.Equal(want.TouchedAt) {
-			t.Errorf("touched at %v, want %v", at, want.TouchedAt)
+		want.UpdatedAt = want.UpdatedAt.Truncate(time.Microsecond)
+		if at := port.Value.UpdatedAt; !at.Equal(want.UpdatedAt) {
+			t.Errorf("touched at %v, want %v", at, want.UpdatedAt)
 		}
-		port.Value.TouchedAt = want.TouchedAt
+		port.Value.UpdatedAt = want.UpdatedAt
 		if port.Value != want || port.UID == "" || port.Version == "" || port.Name != "lb-30000" {
 			t.Errorf("read %+v, wrote %+v", port, want)
 		}
@@ -43,25 +43,25 @@ var conformance = []struct {
 	}},
 	{"a cordon and the budget are read as they were written", func(t *testing.T, l tables) {
 		at := time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
-		name := ledger.BalancerName("50dc6c495c0c9188")
-		made, err := l.balancers[0].Create(t.Context(), name, ledger.Balancer{LoadBalancerARN: "arn:lb/50dc6c495c0c9188", Cordoned: "alice: soon", TouchedAt: at})
+		name := ledger.CordonName("50dc6c495c0c9188")
+		made, err := l.balancers[0].Create(t.Context(), name, ledger.Cordon{LoadBalancerARN: "arn:lb/50dc6c495c0c9188", Cordoned: "alice: soon", UpdatedAt: at})
 		expect(t, "cordon", err, nil)
 		read, err := l.balancers[1].Get(t.Context(), name)
 		expect(t, "get", err, nil)
-		if v := read.Value; v.LoadBalancerARN != "arn:lb/50dc6c495c0c9188" || v.Cordoned != "alice: soon" || !v.TouchedAt.Equal(at.Truncate(time.Microsecond)) || read.Version != made.Version {
+		if v := read.Value; v.LoadBalancerARN != "arn:lb/50dc6c495c0c9188" || v.Cordoned != "alice: soon" || !v.UpdatedAt.Equal(at.Truncate(time.Microsecond)) || read.Version != made.Version {
 			t.Errorf("read %+v", read)
 		}
-		state := budget.State{Counted: time.Minute + time.Nanosecond, Tokens: budget.Tokens{Mutating: 1.5, Registration: -2, All: 3}, Looks: 0.25, Open: []budget.Permit{{Who: "claim-u1", Cost: budget.Tokens{All: 1}, Repeats: 1}}}
-		_, err = l.budgets[0].Create(t.Context(), ledger.BudgetName, ledger.Budget{State: state, TouchedAt: at})
+		state := budget.State{Counted: time.Minute + time.Nanosecond, Tokens: budget.Tokens{Mutating: 1.5, Registration: -2, All: 3}, Describes: 0.25, Open: []budget.Permit{{Who: "claim-u1", Cost: budget.Tokens{All: 1}, Repeats: 1}}}
+		_, err = l.budgets[0].Create(t.Context(), ledger.BudgetName, ledger.Budget{State: state, UpdatedAt: at})
 		expect(t, "create", err, nil)
 		money, err := l.budgets[1].Get(t.Context(), ledger.BudgetName)
 		expect(t, "get", err, nil)
-		if !reflect.DeepEqual(money.Value.State, state) || !money.Value.TouchedAt.Equal(at.Truncate(time.Microsecond)) {
+		if !reflect.DeepEqual(money.Value.State, state) || !money.Value.UpdatedAt.Equal(at.Truncate(time.Microsecond)) {
 			t.Errorf("read %+v", money)
 		}
 		eventually(t, "the other view has them", func() bool {
-			seen, ok := l.balancers[1].Peek(name)
-			_, paid := l.budgets[1].Peek(ledger.BudgetName)
+			seen, ok := l.balancers[1].Cached(name)
+			_, paid := l.budgets[1].Cached(ledger.BudgetName)
 			return ok && paid && seen.Value.Cordoned == "alice: soon"
 		})
 	}},
@@ -113,7 +113,7 @@ var conformance = []struct {
 		}
 		expect(t, "delete of what was before", deleteOf(l.ports[0], first), ledger.ErrConflict)
 		eventually(t, "the view has the new one", func() bool {
-			r, ok := l.ports[0].Peek("lb-30000")
+			r, ok := l.ports[0].Cached("lb-30000")
 			return ok && r.UID == second.UID
 		})
 	}},
@@ -125,8 +125,8 @@ var conformance = []struct {
 			expect(t, "update", err, nil)
 			read, err := l.ports[1].Get(t.Context(), "lb-30000")
 			expect(t, "get", err, nil)
-			if read.Version != r.Version || versionIn(l.ports[1].View(), "lb-30000") != r.Version {
-				t.Errorf("read version %s and saw %s after %s was written", read.Version, versionIn(l.ports[1].View(), "lb-30000"), r.Version)
+			if read.Version != r.Version || versionIn(l.ports[1].CachedAll(), "lb-30000") != r.Version {
+				t.Errorf("read version %s and saw %s after %s was written", read.Version, versionIn(l.ports[1].CachedAll(), "lb-30000"), r.Version)
 			}
 		}
 	}},
@@ -198,7 +198,7 @@ var conformance = []struct {
 		if len(found) != 2 || found[0].Name != "claim-u1" || found[1].Name != "claim-u3" {
 			t.Errorf("found %+v", found)
 		}
-		found[0].Value.PodIP, found[0].Value.FormerIP = "10.0.0.9", "10.0.0.8"
+		found[0].Value.PodIP, found[0].Value.PreviousIP = "10.0.0.9", "10.0.0.8"
 		moved, err := l.claims[1].Update(t.Context(), found[0])
 		expect(t, "update with what was listed", err, nil)
 		for _, ip := range []string{"10.0.0.9", "10.0.0.8"} {
@@ -208,7 +208,7 @@ var conformance = []struct {
 				t.Errorf("found %+v", found)
 			}
 		}
-		moved.Value.FormerIP = ""
+		moved.Value.PreviousIP = ""
 		moved, err = l.claims[0].Update(t.Context(), moved)
 		expect(t, "update", err, nil)
 		found, err = l.claims[1].OfPodIP(t.Context(), "10.0.0.8", moved.Version)
@@ -222,19 +222,19 @@ var conformance = []struct {
 		first := made(t, l.ports[0], "lb-30000")
 		second, err := l.ports[0].Update(t.Context(), changed(first))
 		expect(t, "update", err, nil)
-		view := l.ports[0].View()
+		view := l.ports[0].CachedAll()
 		if len(view) != 2 || view[0].Name != "lb-30000" || view[0].Version != second.Version {
 			t.Errorf("the view is %+v", view)
 		}
 		eventually(t, "the other view has them", func() bool {
-			return versionIn(l.ports[1].View(), "lb-30000") == second.Version && versionIn(l.ports[1].View(), "lb-30001") != ""
+			return versionIn(l.ports[1].CachedAll(), "lb-30000") == second.Version && versionIn(l.ports[1].CachedAll(), "lb-30001") != ""
 		})
 	}},
 	{"a view has what was read", func(t *testing.T, l tables) {
 		r := made(t, l.ports[0], "lb-30000")
 		_, err := l.ports[1].Get(t.Context(), "lb-30000")
 		expect(t, "get", err, nil)
-		if got := versionIn(l.ports[1].View(), "lb-30000"); got != r.Version {
+		if got := versionIn(l.ports[1].CachedAll(), "lb-30000"); got != r.Version {
 			t.Errorf("the view has version %q, want %s", got, r.Version)
 		}
 	}},
@@ -243,11 +243,11 @@ var conformance = []struct {
 		expect(t, "delete", deleteOf(l.ports[0], r), nil)
 		marker := made(t, l.ports[1], "lb-30001") // events come in order
 		eventually(t, "both views have what came later", func() bool {
-			if slices.ContainsFunc(l.ports[0].View(), func(r ledger.Record[ledger.Port]) bool { return r.Name == "lb-30000" }) {
+			if slices.ContainsFunc(l.ports[0].CachedAll(), func(r ledger.Record[ledger.Port]) bool { return r.Name == "lb-30000" }) {
 				t.Error("the deleted record is in the view of who deleted it")
 				return true
 			}
-			return versionIn(l.ports[0].View(), "lb-30001") == marker.Version && versionIn(l.ports[1].View(), "lb-30000") == ""
+			return versionIn(l.ports[0].CachedAll(), "lb-30001") == marker.Version && versionIn(l.ports[1].CachedAll(), "lb-30000") == ""
 		})
 	}},
 }

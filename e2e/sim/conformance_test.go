@@ -24,7 +24,7 @@ import (
 type tables struct {
 	claims    [2]ledger.Claims
 	ports     [2]ledger.Ports
-	balancers [2]ledger.Balancers
+	balancers [2]ledger.Cordons
 	budgets   [2]ledger.Budgets
 }
 
@@ -67,7 +67,7 @@ func onLeases(t *testing.T, kube *kubeapi.API, run func(*testing.T, tables)) {
 			t.Fatal(err)
 		}
 		both.claims[i], both.ports[i] = leases.Claims(), leases.Ports()
-		both.balancers[i], both.budgets[i] = leases.Balancers(), leases.Budgets()
+		both.balancers[i], both.budgets[i] = leases.Cordons(), leases.Budgets()
 	}
 	run(t, both)
 }
@@ -118,7 +118,7 @@ func aPort() ledger.Port {
 	return ledger.Port{
 		LoadBalancerARN: "arn:lb", ListenerPort: 30000, State: ledger.Releasing, Holder: "claim-u1", Epoch: "e1", Generation: 7,
 		Namespace: "games", Pod: "game-0", PodUID: "u1", TargetGroupARN: "arn:tg", ListenerARN: "arn:l", Agent: ledger.AgentDone,
-		TouchedAt: time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC),
+		UpdatedAt: time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC),
 	}
 }
 
@@ -143,7 +143,7 @@ func made(t *testing.T, on ledger.Ports, name string) ledger.Record[ledger.Port]
 }
 
 func changed(r ledger.Record[ledger.Port]) ledger.Record[ledger.Port] {
-	r.Value.TouchedAt = r.Value.TouchedAt.Add(time.Second)
+	r.Value.UpdatedAt = r.Value.UpdatedAt.Add(time.Second)
 	return r
 }
 

@@ -58,7 +58,7 @@ func newJudge(w *World) *judge {
 			j.broken = append(j.broken, fmt.Errorf("port %s went from %s to %s: %w", name, shownPort(before), shownPort(now), err))
 		}
 	})
-	w.balancers.watchers = append(w.balancers.watchers, func(_, _ *ledger.Record[ledger.Balancer]) {
+	w.balancers.watchers = append(w.balancers.watchers, func(_, _ *ledger.Record[ledger.Cordon]) {
 		j.settledAt = time.Now()
 		j.reached["load balancers cordoned or uncordoned"]++
 	})
@@ -86,8 +86,8 @@ func (j *judge) hear(path string, body []byte) error {
 			return fmt.Errorf("reading a release: %w", err)
 		}
 		j.released[r.ClaimUID] = true
-	case strings.HasSuffix(path, api.CallConflict):
-		var r api.ConflictRequest
+	case strings.HasSuffix(path, api.CallCollision):
+		var r api.CollisionRequest
 		if err := json.Unmarshal(body, &r); err != nil {
 			return fmt.Errorf("reading a conflict: %w", err)
 		}
@@ -100,7 +100,7 @@ func (j *judge) hear(path string, body []byte) error {
 func (j *judge) claim(before, now *ledger.Record[ledger.Claim]) error {
 	if now == nil {
 		j.reached["claims forgotten"]++
-		if before.Value.State != ledger.Ending && !j.world.config.Losses {
+		if before.Value.State != ledger.ClaimReleasing && !j.world.config.Losses {
 			return violated("S4", "claim %s was deleted while %s", before.Name, before.Value.State)
 		}
 		return nil
@@ -111,7 +111,7 @@ func (j *judge) claim(before, now *ledger.Record[ledger.Claim]) error {
 			j.granted[p.Fence] = true
 		}
 	}
-	if before == nil || v.State != ledger.Ending || before.Value.State == ledger.Ending {
+	if before == nil || v.State != ledger.ClaimReleasing || before.Value.State == ledger.ClaimReleasing {
 		return nil
 	}
 	lives := j.world.pods.lives(v.Pod, v.PodUID)
@@ -168,7 +168,7 @@ func (j *judge) call(p *Process, params url.Values) error {
 func (j *judge) holds(p ledger.Record[ledger.Port]) bool {
 	c, exists := j.world.claims.rows[p.Value.Holder]
 	f := p.Value.Fence(p.Name)
-	return exists && p.Value.HeldBy(c.Name, f) && c.Value.State != ledger.Ending && c.Value.Lists(f)
+	return exists && p.Value.HeldBy(c.Name, f) && c.Value.State != ledger.ClaimReleasing && c.Value.Lists(f)
 }
 
 func tagsIn(s elbemu.Snapshot, arn string) (map[string]string, bool) {

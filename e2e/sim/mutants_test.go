@@ -62,7 +62,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "nobody heeds that a load balancer is cordoned", known: 17, within: 200, breaks: []string{"closed"},
-		doors: func(d *Doors) { d.Balancers = unseen{d.Balancers} },
+		doors: func(d *Doors) { d.Cordons = unseen{d.Cordons} },
 	},
 	{
 		name: "changes are timed by a clock that is much too fast", within: 50, breaks: []string{"S2"},
@@ -123,7 +123,7 @@ type stale struct{ ledger.Ports }
 
 // Get implements ledger.Table.
 func (l stale) Get(ctx context.Context, name string) (ledger.Record[ledger.Port], error) {
-	for _, r := range l.View() {
+	for _, r := range l.CachedAll() {
 		if r.Name == name {
 			return r, nil
 		}
@@ -169,14 +169,14 @@ func (f forgetful) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Reco
 }
 
 // unseen has an empty view.
-type unseen struct{ ledger.Balancers }
+type unseen struct{ ledger.Cordons }
 
-// Peek implements ledger.Table.
-func (unseen) Peek(string) (ledger.Record[ledger.Balancer], bool) {
-	return ledger.Record[ledger.Balancer]{}, false
+// Cached implements ledger.Table.
+func (unseen) Cached(string) (ledger.Record[ledger.Cordon], bool) {
+	return ledger.Record[ledger.Cordon]{}, false
 }
 
-// hasty does not wait for its licence.
+// hasty does not wait for its license.
 type hasty struct{ lifecycle.Allocator }
 
 // TargetGroup implements lifecycle.Reports.

@@ -69,15 +69,15 @@ func (w *World) unblock() {
 
 // cordoned tells whether a load balancer is.
 func (w *World) cordoned(arn string) bool {
-	return w.balancers.rows[ledger.BalancerName(ledger.LoadBalancerID(arn))].Value.Cordoned != ""
+	return w.balancers.rows[ledger.CordonName(ledger.LoadBalancerID(arn))].Value.Cordoned != ""
 }
 
 // loseClaim and losePort are a person who deletes a Lease.
 func (w *World) loseClaim() {
 	one, ok := pick(w.cause, w.claims.list(), func(r ledger.Record[ledger.Claim]) string { return r.Name })
 	// Nobody else knows the former address of a pod that has moved.
-	moves := slices.ContainsFunc(w.all, func(p *pod) bool { return p.uid == one.Value.PodUID && p.ip != one.Value.SettledIP })
-	if ok && !moves && one.Value.FormerIP == "" {
+	moves := slices.ContainsFunc(w.all, func(p *pod) bool { return p.uid == one.Value.PodUID && p.ip != one.Value.ConfirmedIP })
+	if ok && !moves && one.Value.PreviousIP == "" {
 		w.trace.add("-- somebody deletes %s", one.Name)
 		w.violate(w.claims.delete(one))
 	}

@@ -50,7 +50,7 @@ type replica struct {
 	world     *World
 	claims    *table[ledger.Claim]
 	ports     *table[ledger.Port]
-	balancers *table[ledger.Balancer]
+	balancers *table[ledger.Cordon]
 	budgets   *table[ledger.Budget]
 	pay       *pacer.Pacer
 	stock     *inventory.Inventory
@@ -75,9 +75,9 @@ type replica struct {
 
 // Doors are a replica's ways to the outside. A test may break them.
 type Doors struct {
-	Claims    ledger.Claims
-	Ports     ledger.Ports
-	Balancers ledger.Balancers
+	Claims  ledger.Claims
+	Ports   ledger.Ports
+	Cordons ledger.Cordons
 	// JanitorPorts and JanitorLook are the janitor's own.
 	JanitorPorts ledger.Ports
 	JanitorLook  func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
@@ -98,7 +98,7 @@ func (w *World) startReplica(name string) *replica {
 	r.balancers, r.budgets = newTable(p, w.balancers, lag), newTable(p, w.budgets, lag)
 	look := w.pods.look(p)
 	doors := Doors{
-		Claims: claimTable{r.claims}, Ports: r.ports, Balancers: r.balancers, JanitorPorts: r.ports, JanitorLook: look, JanitorAWS: aws,
+		Claims: claimTable{r.claims}, Ports: r.ports, Cordons: r.balancers, JanitorPorts: r.ports, JanitorLook: look, JanitorAWS: aws,
 		Monotonic: r.clock.now,
 	}
 	if w.config.Break != nil {
@@ -109,12 +109,12 @@ func (w *World) startReplica(name string) *replica {
 		Budgets: r.budgets, Claims: claimTable{r.claims}, Ports: r.ports, Limits: budget.Default, Now: r.clock.now,
 		RenewEvery: renewEvery, Age: r.observer.Age, Log: log, Count: func(string, string) {},
 	})
-	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.ports, Balancers: doors.Balancers, Log: log}, []poolfile.Pool{w.pool})
+	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.ports, Cordons: doors.Cordons, Log: log}, []poolfile.Pool{w.pool})
 	service := claim.New(claim.Config{
-		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.Ports, Pools: r.stock, LookAtPod: look,
+		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.Ports, Pools: r.stock, GetPod: look,
 		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery, ReturnPatience: 30 * time.Second,
 		Budget: r.pay, Age: r.observer.Age, Count: func(string, string) {}, Now: r.clock.wall, NewEpoch: r.newEpoch, Log: log,
-		Nudge: func() {
+		WakeJanitor: func() {
 			select {
 			case r.nudge <- struct{}{}:
 			default:
@@ -123,14 +123,14 @@ func (w *World) startReplica(name string) *replica {
 	})
 	r.janitor = janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.JanitorPorts, AWS: doors.JanitorAWS, Listings: r.stock, Observer: r.observer,
-		Timing: janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration}, MayUnbind: r.pay.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
-		LookAtPod: doors.JanitorLook, Now: r.clock.now, Log: log,
+		Timing: janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration}, ReserveUnbind: r.pay.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		GetPod: doors.JanitorLook, Now: r.clock.now, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // an event more or less is no state
 		Count: func(string, string) {},
 	})
 	desk := admin.New(admin.Config{
-		Claims: doors.Claims, Ports: doors.Ports, Balancers: r.balancers, Stock: r.stock,
-		Show: service.Show, LookAtPod: look, Now: r.clock.wall, Log: log,
+		Claims: doors.Claims, Ports: doors.Ports, Cordons: r.balancers, Stock: r.stock,
+		Show: service.Show, GetPod: look, Now: r.clock.wall, Log: log,
 	})
 	r.handler = httpapi.New(httpapi.Config{
 		Claims: service, Views: desk, Operations: desk, Callers: callers{p, w.pods}, Now: r.clock.now, Log: log,
@@ -186,7 +186,7 @@ func (r *replica) run(ctx context.Context, complain func(context.Context, string
 			audit = now.Add(auditEvery)
 		}
 		r.act(ctx, complain, "sweep incomplete", r.janitor.Sweep, func(context.Context) error {
-			r.observer.Observe(r.claims.View(), r.ports.View())
+			r.observer.Observe(r.claims.CachedAll(), r.ports.CachedAll())
 			return nil
 		})
 		// Go chooses at random among what is ready, and a run must not: a nudge

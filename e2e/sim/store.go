@@ -53,7 +53,7 @@ func newStore[T any](r *revisions, stored func(T) T) *store[T] {
 }
 
 func storedPort(p ledger.Port) ledger.Port {
-	p.TouchedAt = p.TouchedAt.UTC().Truncate(time.Microsecond)
+	p.UpdatedAt = p.UpdatedAt.UTC().Truncate(time.Microsecond)
 	return p
 }
 
@@ -64,13 +64,13 @@ func storedClaim(c ledger.Claim) ledger.Claim {
 	return c
 }
 
-func storedBalancer(b ledger.Balancer) ledger.Balancer {
-	b.TouchedAt = b.TouchedAt.UTC().Truncate(time.Microsecond)
+func storedBalancer(b ledger.Cordon) ledger.Cordon {
+	b.UpdatedAt = b.UpdatedAt.UTC().Truncate(time.Microsecond)
 	return b
 }
 
 func storedBudget(b ledger.Budget) ledger.Budget {
-	b.TouchedAt = b.TouchedAt.UTC().Truncate(time.Microsecond)
+	b.UpdatedAt = b.UpdatedAt.UTC().Truncate(time.Microsecond)
 	b.Open = slices.Clone(b.Open)
 	return b
 }

@@ -77,7 +77,7 @@ func (t *table[T]) deliver(now time.Time) {
 }
 
 // View implements ledger.Table.
-func (t *table[T]) View() []ledger.Record[T] {
+func (t *table[T]) CachedAll() []ledger.Record[T] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := make([]ledger.Record[T], 0, len(t.seen))
@@ -88,8 +88,8 @@ func (t *table[T]) View() []ledger.Record[T] {
 	return all
 }
 
-// Peek implements ledger.Table.
-func (t *table[T]) Peek(name string) (ledger.Record[T], bool) {
+// Cached implements ledger.Table.
+func (t *table[T]) Cached(name string) (ledger.Record[T], bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r, ok := t.seen[name]

@@ -52,7 +52,7 @@ type World struct {
 
 	claims    *store[ledger.Claim]
 	ports     *store[ledger.Port]
-	balancers *store[ledger.Balancer]
+	balancers *store[ledger.Cordon]
 	budgets   *store[ledger.Budget]
 	pods      *pods
 	cloud     *cloud

@@ -21,7 +21,7 @@ const (
 	CallTargetGroup = "/targetgroup"
 	CallBound       = "/bound"
 	CallRenew       = "/renew"
-	CallConflict    = "/conflict"
+	CallCollision   = "/collision"
 	CallRelease     = "/release"
 
 	// Calls of people on one port or one load balancer.
@@ -79,9 +79,9 @@ type ClaimRequest struct {
 	// Throttled is how many calls AWS refused as too many since the last report,
 	// so that the allocator slows everybody down.
 	Throttled int `json:"throttled,omitempty"`
-	// Vacated is Addresses of the claim whose FormerIP the agent has deregistered
+	// PreviousIPDeregistered is Addresses of the claim whose PreviousIP the agent has deregistered
 	// from the target groups of all its ports.
-	Vacated int `json:"vacated,omitempty"`
+	PreviousIPDeregistered int `json:"previousIPDeregistered,omitempty"`
 }
 
 // HealthPath is where the agent answers health checks of the load balancer.
@@ -99,10 +99,10 @@ type Claim struct {
 	Pod       string `json:"pod"`
 	PodUID    string `json:"podUID"`
 	PodIP     string `json:"podIP"`
-	// FormerIP is an address that the pod had before and that may still be a target.
+	// PreviousIP is an address that the pod had before and that may still be a target.
 	// The agent binds nothing before it has deregistered it and said so: PUT with
-	// Vacated. Until then nobody else can have that address.
-	FormerIP string `json:"formerIP,omitempty"`
+	// PreviousIPDeregistered. Until then nobody else can have that address.
+	PreviousIP string `json:"previousIP,omitempty"`
 	// Addresses is how often the pod's address has changed.
 	Addresses    int           `json:"addresses,omitempty"`
 	Pool         string        `json:"pool"`
@@ -174,7 +174,7 @@ type HealthCheck struct {
 	UnhealthyThreshold int    `json:"unhealthyThreshold"`
 }
 
-// TargetGroupRequest records the target group of a port: the licence to create
+// TargetGroupRequest records the target group of a port: the license to create
 // its listener.
 type TargetGroupRequest struct {
 	ClaimUID       string `json:"claimUID"`
@@ -198,13 +198,13 @@ type RenewRequest struct {
 	Ports    []ClaimedPort `json:"ports"`
 	// Throttled is as in ClaimRequest.
 	Throttled int `json:"throttled,omitempty"`
-	// Looks is for how many Describe calls the agent asks, 0-MostLooks: it waits for
+	// Describes is for how many Describe calls the agent asks, 0-MaxDescribes: it waits for
 	// its targets to become healthy.
-	Looks int `json:"looks,omitempty"`
+	Describes int `json:"describes,omitempty"`
 }
 
-// MostLooks is how many Describe calls can be asked for with one renewal.
-const MostLooks = 4
+// MaxDescribes is how many Describe calls can be asked for with one renewal.
+const MaxDescribes = 4
 
 // RenewAnswer is the claim as the ledger has it.
 type RenewAnswer struct {
@@ -212,15 +212,15 @@ type RenewAnswer struct {
 	// Rebind names the port leases whose binding the janitor saw damaged; the
 	// agent looks and repairs.
 	Rebind []string `json:"rebind,omitempty"`
-	// Looks is how many of the Describe calls asked for are paid: make them now.
-	Looks int `json:"looks,omitempty"`
-	// LookAfterSeconds is when to ask again if none is.
-	LookAfterSeconds float64 `json:"lookAfterSeconds,omitempty"`
+	// Describes is how many of the Describe calls asked for are paid: make them now.
+	Describes int `json:"describes,omitempty"`
+	// DescribeAfterSeconds is when to ask again if none is.
+	DescribeAfterSeconds float64 `json:"describeAfterSeconds,omitempty"`
 }
 
-// ConflictRequest says that somebody else's listener is on the port. The
+// CollisionRequest says that somebody else's listener is on the port. The
 // allocator looks for itself before it believes it.
-type ConflictRequest struct {
+type CollisionRequest struct {
 	ClaimUID string `json:"claimUID"`
 	Fence    Fence  `json:"fence"`
 }

@@ -104,8 +104,8 @@ func (r ClaimRequest) Validate() error {
 
 // Validate refuses a renewal that names no usable address.
 func (r RenewRequest) Validate() error {
-	if r.Looks < 0 || r.Looks > MostLooks {
-		return fmt.Errorf("looks is %d: ask for 0 to %d", r.Looks, MostLooks)
+	if r.Describes < 0 || r.Describes > MaxDescribes {
+		return fmt.Errorf("describes is %d: ask for 0 to %d", r.Describes, MaxDescribes)
 	}
 	return validatePodIP(r.PodIP)
 }

@@ -27,9 +27,9 @@ const (
 	Exhausted Code = "exhausted"
 	// Releasing is a claim of this very pod that is still being released.
 	Releasing Code = "releasing"
-	// Unsettled is a state of the cluster that will pass, such as a pod whose
+	// Pending is a state of the cluster that will pass, such as a pod whose
 	// status is not written yet; ask again after RetryAfter.
-	Unsettled Code = "unsettled"
+	Pending Code = "pending"
 	// RateLimited is a caller that asks too often; ask again after RetryAfter.
 	RateLimited Code = "rate_limited"
 	// Unavailable is an API server or AWS that does not answer, or an allocator
@@ -62,7 +62,7 @@ var statuses = []struct {
 	{Unavailable, http.StatusServiceUnavailable},
 	{Exhausted, http.StatusServiceUnavailable},
 	{Releasing, http.StatusServiceUnavailable},
-	{Unsettled, http.StatusServiceUnavailable},
+	{Pending, http.StatusServiceUnavailable},
 }
 
 // Status is the HTTP status of a code; an unknown code is an Internal one.

@@ -51,7 +51,7 @@ func TestEveryCodeHasAStatusOfItsOwn(t *testing.T) {
 	want := map[api.Code]int{
 		api.Malformed: 400, api.Unauthenticated: 401, api.Forbidden: 403, api.NotFound: 404, api.MethodNotAllowed: 405,
 		api.Lost: 410, api.TooLarge: 413, api.Invalid: 422, api.RateLimited: 429, api.Internal: 500,
-		api.Unavailable: 503, api.Exhausted: 503, api.Releasing: 503, api.Unsettled: 503,
+		api.Unavailable: 503, api.Exhausted: 503, api.Releasing: 503, api.Pending: 503,
 	}
 	declared := codes(t)
 	if len(declared) != len(want) {
@@ -92,7 +92,7 @@ func TestABareStatusReadsAsTheCodeThatClaimsLeast(t *testing.T) {
 	}
 	for status := range 1000 {
 		switch code := api.CodeOf(status); code {
-		case api.Lost, api.Exhausted, api.Releasing, api.Unsettled:
+		case api.Lost, api.Exhausted, api.Releasing, api.Pending:
 			t.Errorf("%d reads as %s, which only the allocator itself can say", status, code)
 		default:
 		}

@@ -60,7 +60,7 @@ func TestRefusalsAreOneLineWithFieldValueAndRemedy(t *testing.T) {
 		{"bad duration", nil, []string{"-wait=5"}, `-wait="5" is not a duration: use a number with a unit, as in 30s or 5m`},
 		{"negative duration", nil, []string{"-wait=-5s"}, `-wait="-5s" is negative: use 0s or more`},
 		{"checked", map[string]string{"X_PORT": "0"}, nil, `-port (X_PORT) is "0": use 1-65535`},
-		{"unknown flag", nil, []string{"-colour=red"}, `flag provided but not defined: -colour: --help lists the flags of prog`},
+		{"unknown flag", nil, []string{"-color=red"}, `flag provided but not defined: -color: --help lists the flags of prog`},
 		{"no flag", nil, []string{"start"}, `argument "start" is not a flag: prog takes flags only, --help lists them`},
 		{"missing value", nil, []string{"-pool"}, `flag needs an argument: -pool: --help lists the flags of prog`},
 	} {

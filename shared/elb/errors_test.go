@@ -84,7 +84,7 @@ func TestContextErrorsShowThrough(t *testing.T) {
 		return elbemu.HoldHanging(new(elbemu.Held))
 	})
 	_, err := a.TargetGroups(ctx)
-	expect(t, "cancelled call", err, context.Canceled)
+	expect(t, "canceled call", err, context.Canceled)
 }
 
 func TestCutConnectionIsAnUnknownOutcome(t *testing.T) {

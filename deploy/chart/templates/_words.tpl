@@ -1,4 +1,4 @@
-{{/* What every object of the chart is labelled with. */}}
+{{/* What every object of the chart is labeled with. */}}
 {{- define "portlease.labels" -}}
 app.kubernetes.io/name: portlease
 app.kubernetes.io/instance: {{ .Release.Name }}

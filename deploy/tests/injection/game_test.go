@@ -142,7 +142,7 @@ func withoutDefaults(c corev1.Container) corev1.Container {
 func TestLeftAlone(t *testing.T) {
 	for name, shape := range map[string]func(*corev1.Pod){
 		"no label":                     func(p *corev1.Pod) { p.Labels = nil },
-		"another value of the label":   func(p *corev1.Pod) { p.Labels[labelled] = "false" },
+		"another value of the label":   func(p *corev1.Pod) { p.Labels[labeled] = "false" },
 		"neither label nor ports":      func(p *corev1.Pod) { p.Labels, p.Annotations = nil, nil },
 		"the agent already, a sidecar": func(p *corev1.Pod) { p.Spec.InitContainers = []corev1.Container{{Name: agentName, Image: "x"}} },
 		"the agent already, a container": func(p *corev1.Pod) {

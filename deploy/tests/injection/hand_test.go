@@ -18,7 +18,7 @@ func byLabel(pod *corev1.Pod) *corev1.Pod {
 	if pod.Labels == nil {
 		pod.Labels = make(map[string]string)
 	}
-	pod.Labels[labelled] = "true"
+	pod.Labels[labeled] = "true"
 	pod.Spec.InitContainers, pod.Spec.Volumes, pod.Spec.Containers[0].VolumeMounts = nil, nil, nil
 	return pod
 }
@@ -117,7 +117,7 @@ func volume(pod *corev1.Pod, name string) int {
 // TestTheExampleByLabelIsAsByHand: the two Deployments of udp-echo are one.
 func TestTheExampleByLabelIsAsByHand(t *testing.T) {
 	space := namespace(t)
-	hand, label := template(t, "udp-echo/deployment.yaml"), template(t, "udp-echo/labelled.yaml")
+	hand, label := template(t, "udp-echo/deployment.yaml"), template(t, "udp-echo/labeled.yaml")
 	hand.Name, label.Name = "by-hand", "by-label"
 	compare(t, create(t, space, hand), create(t, space, label))
 }

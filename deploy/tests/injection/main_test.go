@@ -24,7 +24,7 @@ const (
 	root = "../../.."
 	// policies is what the cluster is asked for by injection.enabled auto.
 	policies = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
-	labelled = "portlease.dev/inject"
+	labeled  = "portlease.dev/inject"
 	ports    = "portlease.dev/ports"
 )
 
@@ -79,13 +79,13 @@ func install(ctx context.Context, k *kubeapi.API, home string, flags ...string) 
 func added(ctx context.Context, k *kubeapi.API) error {
 	return eventually(ctx, k, func(made *corev1.Pod, err error) error {
 		if err == nil && len(made.Spec.InitContainers) == 0 {
-			return errors.New("a labelled pod gets no agent")
+			return errors.New("a labeled pod gets no agent")
 		}
 		return err
 	})
 }
 
-// eventually tries to create a labelled pod until what comes of it is right.
+// eventually tries to create a labeled pod until what comes of it is right.
 func eventually(ctx context.Context, k *kubeapi.API, right func(*corev1.Pod, error) error) error {
 	client, err := kubernetes.NewForConfig(k.AdminConfig())
 	if err != nil {
@@ -106,10 +106,10 @@ func eventually(ctx context.Context, k *kubeapi.API, right func(*corev1.Pod, err
 	}
 }
 
-// game is a labelled pod with one container and nothing else.
+// game is a labeled pod with one container and nothing else.
 func game(name string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{labelled: "true"}, Annotations: map[string]string{ports: "game=7777/UDP"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{labeled: "true"}, Annotations: map[string]string{ports: "game=7777/UDP"}},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "game", Image: "example.com/game"}}},
 	}
 }

@@ -32,7 +32,7 @@ func TestRefusedWithWords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pod := game("game")
 			test.shape(pod)
-			if words := refused(t, space, pod); !strings.Contains(words, "labelled portlease.dev/inject: ") || !strings.Contains(words, test.want) {
+			if words := refused(t, space, pod); !strings.Contains(words, "labeled portlease.dev/inject: ") || !strings.Contains(words, test.want) {
 				t.Errorf("got %q, want %q", words, test.want)
 			}
 		})

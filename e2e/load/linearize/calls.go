@@ -57,8 +57,8 @@ func (r *round) renew(ctx context.Context, a *actor, replica int, c api.Claim) (
 
 func (r *round) conflict(ctx context.Context, a *actor, replica int, c api.Claim) (spec.Op, api.Claim) {
 	op := spec.Op{Verb: spec.Conflict, Claim: c.UID, Fence: c.Ports[0].Fence, Foreign: r.planted(c.Ports[0].Fence.Lease)}
-	request := api.ConflictRequest{ClaimUID: c.UID, Fence: op.Fence}
-	return call(ctx, r, a, replica, op, http.MethodPost, api.CallConflict, request, asClaim)
+	request := api.CollisionRequest{ClaimUID: c.UID, Fence: op.Fence}
+	return call(ctx, r, a, replica, op, http.MethodPost, api.CallCollision, request, asClaim)
 }
 
 func (r *round) release(ctx context.Context, a *actor, replica int, c api.Claim) spec.Op {
@@ -159,7 +159,7 @@ func outcome(status int, text []byte, err error) (spec.Outcome, string) {
 		return spec.Exhausted, ""
 	case api.Releasing, api.Lost:
 		return spec.Outcome(problem.Code), ""
-	case api.Unsettled:
+	case api.Pending:
 		return spec.Refused, problem.Detail
 	case api.Unavailable:
 		return spec.Unknown, problem.Detail

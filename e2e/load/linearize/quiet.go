@@ -49,7 +49,7 @@ func (c *course) allFree(ctx context.Context) error {
 	var errs []error
 	for _, r := range claims {
 		errs = append(errs, fmt.Errorf("claim %s of %s is %s", r.Name, r.Value.Pod, r.Value.State))
-		if r.Value.State != ledger.Ending {
+		if r.Value.State != ledger.ClaimReleasing {
 			c.giveBack(ctx, r.Value.Pod)
 		}
 	}

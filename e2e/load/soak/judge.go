@@ -141,7 +141,7 @@ func (j *judge) seeClaim(r rig.ClaimRecord) {
 	}
 	renewed := j.renewed[r.Name]
 	j.renewed[r.Name] = time.Now()
-	if now.State != ledger.Ending || before.State == ledger.Ending {
+	if now.State != ledger.ClaimReleasing || before.State == ledger.ClaimReleasing {
 		return
 	}
 	l := j.books.of(now.PodUID)

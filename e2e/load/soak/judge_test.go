@@ -52,7 +52,7 @@ func (b *bench) goes(change func(*ledger.Port)) {
 
 // ends lets the claim begin to end.
 func (b *bench) ends() {
-	b.claim.Value.State = ledger.Ending
+	b.claim.Value.State = ledger.ClaimReleasing
 	b.seeClaim(b.claim)
 }
 

@@ -4,7 +4,7 @@ package main
 // between the parts and those of the wire.
 var rules = []string{
 	"S1 compare and swap", "S1 claim lease first", "S1 plan first", "S1 generation",
-	"S2 unbind first", "S2 target group gone", "S2 errors of deletions", "S2 janitor confirms", "S2 cooldown", "S2 same pod", "S2 licence",
+	"S2 unbind first", "S2 target group gone", "S2 errors of deletions", "S2 janitor confirms", "S2 cooldown", "S2 same pod", "S2 license",
 	"S3 ledger id", "S3 own fence", "S3 tags", "S3 names", "S3 seen ports",
 	"S4 pod gone", "S4 claim expired", "S4 pod UID", "S4 consistent reads", "S4 lost leases",
 	"S5 pod of the token", "S5 UID of the token", "S5 claim UID", "S5 reviews", "S5 rights of people",

@@ -147,10 +147,10 @@ func TestCallsAreWhatTheContractSays(t *testing.T) {
 		{
 			ok(api.Claim{UID: "v"}),
 			func() (any, error) {
-				return c.Conflict(ctx, "games", "game-0", api.ConflictRequest{ClaimUID: "u", Fence: fence})
+				return c.ReportCollision(ctx, "games", "game-0", api.CollisionRequest{ClaimUID: "u", Fence: fence})
 			},
 			api.Claim{UID: "v"},
-			`POST /v1/pods/games/game-0/claim/conflict {"claimUID":"u","fence":{"lease":"l","epoch":"e","generation":2}}`,
+			`POST /v1/pods/games/game-0/claim/collision {"claimUID":"u","fence":{"lease":"l","epoch":"e","generation":2}}`,
 		},
 		{
 			ok(api.ReleaseAnswer{Unbind: true}),
@@ -196,7 +196,7 @@ func TestWhatIsRepeatedAndWhatIsNot(t *testing.T) {
 		{"unavailable for good", []step{refuse(api.Unavailable, 503)}, 5, &api.Problem{Code: api.Unavailable}},
 		{"exhausted", []step{refuse(api.Exhausted, 503, "Retry-After", "7")}, 1, &api.Problem{Code: api.Exhausted, RetryAfter: 7 * time.Second}},
 		{"releasing", []step{refuse(api.Releasing, 503, "Retry-After", "3")}, 1, &api.Problem{Code: api.Releasing, RetryAfter: 3 * time.Second}},
-		{"unsettled", []step{refuse(api.Unsettled, 503)}, 1, &api.Problem{Code: api.Unsettled}},
+		{"pending", []step{refuse(api.Pending, 503)}, 1, &api.Problem{Code: api.Pending}},
 		{"lost", []step{refuse(api.Lost, 410)}, 1, &api.Problem{Code: api.Lost}},
 		{"invalid", []step{refuse(api.Invalid, 422)}, 1, &api.Problem{Code: api.Invalid}},
 		{"unauthenticated", []step{refuse(api.Unauthenticated, 401)}, 1, &api.Problem{Code: api.Unauthenticated}},

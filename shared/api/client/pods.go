@@ -10,12 +10,12 @@ import (
 
 // Claim claims all ports of a pod on one load balancer. Asked again it gives the
 // same claim, wherever that stands. ErrExhausted and ErrReleasing pass with time,
-// as does the code Unsettled; ErrInvalid and ErrForbidden need a person.
+// as does the code Pending; ErrInvalid and ErrForbidden need a person.
 func (c *Client) Claim(ctx context.Context, namespace, pod string, r api.ClaimRequest) (api.Claim, error) {
 	return call[api.Claim](ctx, c, "claiming ports", http.MethodPut, claimURL(c, namespace, pod, ""), r)
 }
 
-// TargetGroup records a target group: the licence to create its listener.
+// TargetGroup records a target group: the license to create its listener.
 // ErrLost.
 func (c *Client) TargetGroup(ctx context.Context, namespace, pod string, r api.TargetGroupRequest) error {
 	_, err := call[nothing](ctx, c, "reporting a target group", http.MethodPost, claimURL(c, namespace, pod, api.CallTargetGroup), r)
@@ -35,8 +35,8 @@ func (c *Client) Renew(ctx context.Context, namespace, pod string, r api.RenewRe
 
 // Conflict says that somebody else's listener is on a port, and gives the claim
 // to go on with. ErrLost, ErrExhausted.
-func (c *Client) Conflict(ctx context.Context, namespace, pod string, r api.ConflictRequest) (api.Claim, error) {
-	return call[api.Claim](ctx, c, "reporting a conflict", http.MethodPost, claimURL(c, namespace, pod, api.CallConflict), r)
+func (c *Client) ReportCollision(ctx context.Context, namespace, pod string, r api.CollisionRequest) (api.Claim, error) {
+	return call[api.Claim](ctx, c, "reporting a conflict", http.MethodPost, claimURL(c, namespace, pod, api.CallCollision), r)
 }
 
 // Release begins to release a claim and gives who unbinds what.

@@ -34,7 +34,7 @@ func TestCheckSeesWhatIsNotDocumented(t *testing.T) {
 			}
 		}
 	}
-	unsettled := strings.Replace(problem, "CODE", "unsettled", 1)
+	unsettled := strings.Replace(problem, "CODE", "pending", 1)
 	for _, test := range []struct {
 		name  string
 		spoil func(*contract.Exchange)

@@ -12,10 +12,10 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// checkLicence is what the fence rests on: a listener is asked for only after
+// checkLicense is what the fence rests on: a listener is asked for only after
 // its target group is recorded in the port lease. A call of a holding that is
 // over by now cannot be judged, and does no harm.
-func (r *Rig) checkLicence(c elbemu.Call) {
+func (r *Rig) checkLicense(c elbemu.Call) {
 	tags, ours := elb.ReadTags(tagsOf(c))
 	if !ours || tags.Ledger != r.Ledger {
 		return

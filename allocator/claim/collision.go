@@ -8,12 +8,12 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// Conflict hears that a port cannot be bound: somebody else's listener is there,
+// ReportCollision hears that a port cannot be bound: somebody else's listener is there,
 // the load balancer has no room for another one, or it is gone. It looks for
 // itself: only what it sees moves the claim to another port. Repeated after that,
 // because the answer was lost, it gives the claim as it is now: what else the
 // claim has must not count as lost.
-func (s *Service) Conflict(ctx context.Context, h Holder, req api.ConflictRequest) (api.Claim, error) {
+func (s *Service) ReportCollision(ctx context.Context, h Holder, req api.CollisionRequest) (api.Claim, error) {
 	r, err := s.going(ctx, h, req.ClaimUID, req.Fence)
 	if err != nil {
 		return api.Claim{}, err
@@ -35,7 +35,7 @@ func (s *Service) Conflict(ctx context.Context, h Holder, req api.ConflictReques
 	if err != nil {
 		return api.Claim{}, unavailable(err)
 	}
-	sight, err := s.Pools.Look(ctx, port.Value.LoadBalancerARN)
+	sight, err := s.Pools.Inspect(ctx, port.Value.LoadBalancerARN)
 	if err != nil {
 		return api.Claim{}, unavailable(err)
 	}
@@ -83,7 +83,7 @@ func (s *Service) blocked(ctx context.Context, claim string, f api.Fence, listen
 
 // refuses says why no listener of this holding can be made, and the ARN of the
 // one that is in the way if it is that; empty if one can, or is there.
-func (t Sight) refuses(p ledger.Port) (reason, listener string) {
+func (t Inspection) refuses(p ledger.Port) (reason, listener string) {
 	found, exists := t.Listeners[p.ListenerPort]
 	switch {
 	case t.Gone:

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-func TestGravesHoldWhatWasDeleted(t *testing.T) {
-	var g graves
+func TestTombstonesHoldWhatWasDeleted(t *testing.T) {
+	var g tombstones
 	if g.hold("u", "7") {
 		t.Error("an empty one holds something")
 	}
@@ -30,8 +30,8 @@ func TestGravesHoldWhatWasDeleted(t *testing.T) {
 	}
 }
 
-func TestGravesAreBounded(t *testing.T) {
-	var g graves
+func TestTombstonesAreBounded(t *testing.T) {
+	var g tombstones
 	for i := range 3 * gravesKept {
 		g.add(strconv.Itoa(i), final)
 		g.add(strconv.Itoa(i), final) // told twice, remembered once

@@ -4,9 +4,9 @@ package kubelease
 // any answer or event about one of them may still be on its way.
 const gravesKept = 4096
 
-// graves remembers the last deleted records, so that neither a late event nor a
+// tombstones remembers the last deleted records, so that neither a late event nor a
 // late answer brings them back. The zero value is empty.
-type graves struct {
+type tombstones struct {
 	// last is UID → the version that was the record's last; final if none can
 	// follow.
 	last map[string]string
@@ -21,12 +21,12 @@ type graves struct {
 const final = ""
 
 // hold tells whether that version of a record is one that was deleted.
-func (g *graves) hold(uid, version string) bool {
+func (g *tombstones) hold(uid, version string) bool {
 	last, buried := g.last[uid]
 	return buried && (last == final || !newer(version, last))
 }
 
-func (g *graves) add(uid, version string) {
+func (g *tombstones) add(uid, version string) {
 	if last, buried := g.last[uid]; buried {
 		if last != final {
 			g.last[uid] = version
