@@ -35,6 +35,7 @@ test: assets ## run all tests on a real API server and emulated load balancers
 	@# The rig waits more than it works: it goes first, and the others beside it.
 	@echo "the other packages; the first takes ten minutes, and all are printed after it"
 	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m ./e2e/rig $$(go list ./... | grep -vE '/(e2e/rig|e2e/sim|tests/setup|tests/policies)$$')
+	$(NESTED) go test -C e2e/elbemu $(RACE) -shuffle=on ./...
 	$(NESTED) go test -C deploy/tests/terraform -count=1 ./... # it reads files outside its module, which the test cache does not see
 
 .PHONY: assets
@@ -95,10 +96,10 @@ mutants: assets ## put deliberate bugs in, one by one, and show what notices eac
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ (20s)
-	@go list -f '{{.ImportPath}}' ./... | while read -r package; do \
-	  go test -list '^Fuzz' "$$package" | grep '^Fuzz' | while read -r target; do \
-	    echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) "$$package" || exit 1; \
-	  done || exit 1; done
+	@for module in . e2e/elbemu; do go list -C $$module ./... | while read -r package; do \
+	  go test -C $$module -list '^Fuzz' "$$package" | grep '^Fuzz' | while read -r target; do \
+	    echo "$$package $$target"; go test -C $$module -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) "$$package" || exit 1; \
+	  done || exit 1; done || exit 1; done
 
 .PHONY: terraform
 terraform: ## format, validate and plan deploy/terraform; needs terraform, PLUGINS=folder without a registry
@@ -114,6 +115,7 @@ tools: # linters, at the versions that e2e/tools/go.mod pins
 .PHONY: lint
 lint: tools ## run the linters
 	$(TOOLS)/golangci-lint run ./...
+	cd e2e/elbemu && $(NESTED) $(TOOLS)/golangci-lint run ./...
 	cd e2e/kubeapi/server && $(NESTED) $(TOOLS)/golangci-lint run . ./program
 	cd deploy/tests/terraform && $(NESTED) $(TOOLS)/golangci-lint run ./...
 

@@ -4,7 +4,7 @@ import "slices"
 
 // groupProtocols are the target group protocols that a listener protocol can
 // forward to. Source: the user guide "Target groups for your Network Load
-// Cordons".
+// Balancers".
 var groupProtocols = map[string][]string{
 	"TCP":      {"TCP", "TCP_UDP", "TCP_QUIC"},
 	"TLS":      {"TCP", "TLS"},

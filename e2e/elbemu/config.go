@@ -107,7 +107,7 @@ type Delays struct {
 }
 
 // Quotas limit resources. A zero field means the default that the AWS page
-// "Quotas for your Network Load Cordons" publishes.
+// "Quotas for your Network Load Balancers" publishes.
 type Quotas struct {
 	LoadBalancers               int // 50 for each Region
 	Listeners                   int // 50 for each load balancer

@@ -270,7 +270,7 @@ func groupRows() []row {
 			want: "HTTP traffic-port /ready 200-399 every 30 timeout 6 healthy 2 unhealthy 2 DuplicateTargetGroupName",
 		},
 		{
-			fact: "all protocols of Network Load Cordons can be target groups", grade: documented,
+			fact: "all protocols of Network Load Balancers can be target groups", grade: documented,
 			only: "not every Region has QUIC",
 			call: func(s *stage) string {
 				var errs []error

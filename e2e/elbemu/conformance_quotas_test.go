@@ -114,7 +114,7 @@ func quotaRows() []row {
 			want: "50 then TooManyListeners",
 		},
 		{
-			fact: "a Region has at most 50 Network Load Cordons", grade: documented, only: adjustable,
+			fact: "a Region has at most 50 Network Load Balancers", grade: documented, only: adjustable,
 			call: func(s *stage) string {
 				return until(60, func(int) error {
 					_, err := s.CreateLoadBalancer(s.t.Context(), &elb.CreateLoadBalancerInput{Name: s.name(), Type: types.LoadBalancerTypeEnumNetwork, Subnets: s.subnets})

@@ -1,5 +1,5 @@
 // Package elbemu emulates the Elastic Load Balancing v2 API for Network Load
-// Cordons, so that the whole system can be tested without an AWS account.
+// Balancers, so that the whole system can be tested without an AWS account.
 //
 // It refuses what AWS refuses: one listener for each port, idempotent creates
 // that tell different settings apart, quotas, token buckets, validation. The

@@ -53,7 +53,7 @@ type loadBalancersResult struct {
 	NextMarker    string `xml:",omitempty"`
 }
 
-// hostedZone is Route 53's zone of Network Load Cordons in us-east-1; the
+// hostedZone is Route 53's zone of Network Load Balancers in us-east-1; the
 // emulator has no other.
 const hostedZone = "Z26RNL4JYFTOTI"
 

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// udpIdle is when a UDP flow ends; fixed for Network Load Cordons.
+	// udpIdle is when a UDP flow ends; fixed for Network Load Balancers.
 	udpIdle = 120 * time.Second
 	// datagramSize holds any UDP datagram.
 	datagramSize = 64 << 10

@@ -18,7 +18,7 @@ type options struct {
 	principals []restriction
 }
 
-const usage = `elbemu emulates the Elastic Load Balancing v2 API for Network Load Cordons.
+const usage = `elbemu emulates the Elastic Load Balancing v2 API for Network Load Balancers.
 
 It keeps everything in memory, verifies no signatures, and refuses what AWS
 refuses. Point any client at it with --endpoint-url or with
