@@ -202,5 +202,5 @@ func portView(r ledger.Record[ledger.Port]) api.PortView {
 }
 
 func unavailable(err error) error {
-	return api.Errorf(api.Unavailable, "%v", err).WithRetryAfter(retryAfter)
+	return api.Errorf(api.Unavailable, "a call to the Kubernetes API failed; retry").WithRetryAfter(retryAfter).WithCause(err)
 }

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/portlease/portlease/allocator/admin"
 	"github.com/portlease/portlease/allocator/budget"
+	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pacer"
@@ -100,12 +100,13 @@ func (p *process) countRefusal(what, pool string) {
 var methods = []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}
 
 // observe counts answers of the API.
-func (p *process) observe(method, route string, status int, took time.Duration) {
+func (p *process) observe(a httpapi.Answer) {
+	method := a.Method
 	if !slices.Contains(methods, method) {
 		method = "other" // anybody can make up any number of methods
 	}
-	p.metrics.GetOrCreateCounter(fmt.Sprintf(`portlease_http_requests_total{method=%q,route=%q,status="%d"}`, method, route, status)).Inc()
-	p.metrics.GetOrCreateHistogram(fmt.Sprintf(`portlease_http_request_duration_seconds{method=%q,route=%q}`, method, route)).Update(took.Seconds())
+	p.metrics.GetOrCreateCounter(fmt.Sprintf(`portlease_http_requests_total{method=%q,route=%q,status="%d",code=%q}`, method, a.Route, a.Status, a.Code)).Inc()
+	p.metrics.GetOrCreateHistogram(fmt.Sprintf(`portlease_http_request_duration_seconds{method=%q,route=%q}`, method, a.Route)).Update(a.Took.Seconds())
 }
 
 // countJanitor counts what the janitor did and why.

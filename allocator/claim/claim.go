@@ -251,8 +251,8 @@ func (s *Service) unvacated(ctx context.Context, r ledger.Record[ledger.Claim]) 
 	return c, nil
 }
 
-// unavailable is an API server or AWS that did not do what was asked. The
-// outcome is unknown; every call may be repeated.
+// unavailable answers that the API server or AWS failed. The outcome is unknown;
+// every call may be repeated.
 func unavailable(err error) error {
-	return api.Errorf(api.Unavailable, "%v", err).WithRetryAfter(retrySoon)
+	return api.Errorf(api.Unavailable, "a call to the Kubernetes API or AWS failed; retry").WithRetryAfter(retrySoon).WithCause(err)
 }

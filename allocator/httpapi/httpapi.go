@@ -70,13 +70,24 @@ type Config struct {
 	Views      Views
 	Operations Operations
 	Callers    Callers
-	// Observe is told of every answer, for metrics. Route is a pattern.
-	Observe func(method, route string, status int, took time.Duration)
+	// Observe is told of every answer, for metrics.
+	Observe func(Answer)
 	// Routes mounts what belongs to the process rather than to this API (probes,
 	// metrics), path → handler, without authentication.
 	Routes map[string]http.Handler
 	Now    func() time.Time
 	Log    *slog.Logger
+}
+
+// Answer is what metrics learn of an answer.
+type Answer struct {
+	Method string
+	// Route is a pattern, such as /v1/pods/:namespace/:pod/claim.
+	Route  string
+	Status int
+	// Code is that of the problem; empty if the call succeeded.
+	Code api.Code
+	Took time.Duration
 }
 
 // New makes the handler.
@@ -118,8 +129,7 @@ func Starting(c Config) http.Handler {
 func (c Config) bare() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	e.HTTPErrorHandler = c.writeProblem
-	e.Use(name, c.observe, middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: c.panicked}))
+	e.Use(name, c.answer, middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: recovered, DisableErrorHandler: true}))
 	for path, h := range c.Routes {
 		e.GET(path, echo.WrapHandler(h))
 	}

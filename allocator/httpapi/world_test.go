@@ -59,10 +59,10 @@ func newWorld() *world {
 	}
 	w.config = httpapi.Config{
 		Claims: claims{w}, Views: views{w}, Operations: operations{w}, Callers: callers{w},
-		Observe: func(method, route string, status int, _ time.Duration) {
+		Observe: func(a httpapi.Answer) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.observed = append(w.observed, method+" "+route+" "+http.StatusText(status))
+			w.observed = append(w.observed, strings.TrimSpace(a.Method+" "+a.Route+" "+http.StatusText(a.Status)+" "+string(a.Code)))
 		},
 		Routes: map[string]http.Handler{"/livez": daemon.Probe(nil), "/readyz": daemon.Probe(nil), "/metrics": daemon.Metrics(metrics.NewSet())},
 		Now:    func() time.Time { return w.now }, Log: log,

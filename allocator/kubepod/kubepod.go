@@ -62,7 +62,7 @@ func (d *Door) Get(ctx context.Context, namespace, name string) (*ledger.Pod, er
 func (d *Door) Alive(ctx context.Context, c Caller) error {
 	pod, err := d.Get(ctx, c.Namespace, c.Pod)
 	if err != nil {
-		return api.Errorf(api.Unavailable, "%v", err).WithRetryAfter(retryAfter)
+		return unavailable(err)
 	}
 	if ledger.Gone(pod, c.PodUID) {
 		return api.Errorf(api.Forbidden, "pod %s/%s with UID %s is gone or has ended", c.Namespace, c.Pod, c.PodUID)
@@ -72,6 +72,10 @@ func (d *Door) Alive(ctx context.Context, c Caller) error {
 
 // retryAfter is when to ask again while the API server does not answer.
 const retryAfter = time.Second
+
+func unavailable(err error) error {
+	return api.Errorf(api.Unavailable, "a call to the Kubernetes API failed; retry").WithRetryAfter(retryAfter).WithCause(err)
+}
 
 // Caller is who a token belongs to.
 type Caller struct {
@@ -110,7 +114,7 @@ func (d *Door) review(ctx context.Context, token string, audiences []string) (Ca
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: audiences},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err).WithRetryAfter(retryAfter)
+		return Caller{}, unavailable(fmt.Errorf("reviewing the token: %w", err))
 	}
 	// An authenticator that knows no audiences answers none, which must not count
 	// (TokenReview API, status.audiences).
@@ -142,7 +146,7 @@ func (d *Door) Allowed(ctx context.Context, c Caller, verb string) error {
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return api.Errorf(api.Unavailable, "asking for the right to %s leases: %v", verb, err).WithRetryAfter(retryAfter)
+		return unavailable(fmt.Errorf("reviewing the right to %s leases: %w", verb, err))
 	}
 	if !r.Status.Allowed {
 		return api.Errorf(api.Forbidden, "%s may not %s leases in namespace %s: have it granted by a Role", c.User, verb, d.namespace)

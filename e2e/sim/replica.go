@@ -134,7 +134,7 @@ func (w *World) startReplica(name string) *replica {
 	})
 	r.handler = httpapi.New(httpapi.Config{
 		Claims: service, Views: desk, Operations: desk, Callers: callers{p, w.pods}, Now: r.clock.now, Log: log,
-		Observe: func(string, string, int, time.Duration) {},
+		Observe: func(httpapi.Answer) {},
 	})
 	complain := func(ctx context.Context, what string, err error) {
 		log.WarnContext(ctx, "housekeeping failed", "what", what, "err", err)

@@ -102,13 +102,24 @@ type Problem struct {
 	Detail string `json:"detail"`
 	// RetryAfter is sent as the Retry-After header, in whole seconds.
 	RetryAfter time.Duration `json:"-"`
+	// Cause is the error behind the problem, for the allocator's log only. It is
+	// never sent: it may name internals that callers must not see.
+	Cause error `json:"-"`
 }
 
 // ProblemType is the media type of a Problem.
 const ProblemType = "application/problem+json"
 
-// Error gives code and detail.
-func (p *Problem) Error() string { return fmt.Sprintf("%s: %s", p.Code, p.Detail) }
+// Error gives code and detail, and the cause on the side that knows it.
+func (p *Problem) Error() string {
+	if p.Cause != nil {
+		return fmt.Sprintf("%s: %s: %v", p.Code, p.Detail, p.Cause)
+	}
+	return fmt.Sprintf("%s: %s", p.Code, p.Detail)
+}
+
+// Unwrap gives the cause.
+func (p *Problem) Unwrap() error { return p.Cause }
 
 // Is matches any Problem of the same code, so that errors.Is(err, api.ErrLost)
 // works on both sides of the wire.
@@ -126,6 +137,13 @@ func Errorf(code Code, format string, args ...any) *Problem {
 func (p *Problem) WithRetryAfter(d time.Duration) *Problem {
 	q := *p
 	q.RetryAfter = d
+	return &q
+}
+
+// WithCause gives the same problem with the error behind it.
+func (p *Problem) WithCause(err error) *Problem {
+	q := *p
+	q.Cause = err
 	return &q
 }
 

@@ -138,6 +138,20 @@ func TestProblemOnTheWire(t *testing.T) {
 	}
 }
 
+func TestCauseIsInTheErrorButNotOnTheWire(t *testing.T) {
+	cause := errors.New("etcdserver: leader changed")
+	p := api.Errorf(api.Unavailable, "retry")
+	caused := p.WithCause(cause)
+	if p.Cause != nil || !errors.Is(caused, cause) || caused.Error() != "unavailable: retry: etcdserver: leader changed" {
+		t.Errorf("got %v of %v", caused, p)
+	}
+	got, err := json.Marshal(caused)
+	const want = `{"code":"unavailable","title":"Service Unavailable","status":503,"detail":"retry"}`
+	if err != nil || string(got) != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
+	}
+}
+
 func TestClaimPath(t *testing.T) {
 	if got := api.ClaimPath("games", "game-0"); got != "/v1/pods/games/game-0/claim" {
 		t.Errorf("got %s", got)
