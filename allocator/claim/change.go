@@ -5,42 +5,36 @@ import (
 	"errors"
 
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
 )
 
-// changePort lets decide change a port, and writes it if it did; when somebody else
-// wrote meanwhile, it is read and decided again. What decide refuses or leaves alone
-// is read before that counts: the record it begins with is the view's, which is good
-// for a write that succeeds and for nothing else. It tells whether it wrote. Besides
-// what decide answers, ledger.ErrAbsent and ledger.ErrUnreadable are handed on; every
-// other error is an *api.Problem.
+// changePort changes a port if decide does, and reports whether it was written.
+// ledger.ErrAbsent and ledger.ErrUnreadable are returned as they are.
 func (s *Service) changePort(ctx context.Context, lease string, decide func(*ledger.Port) error) (wrote bool, err error) {
-	port, viewed := s.Ports.Cached(lease)
-	for range rounds {
-		if !viewed {
-			port, err = s.Ports.Get(ctx, lease)
-			if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
-				return false, err
-			}
-			if err != nil {
-				return false, unavailable(err)
-			}
+	_, wrote, err = ledger.Change(ctx, s.Ports, lease, func(r ledger.Record[ledger.Port]) (ledger.Port, bool, error) {
+		next := r.Value
+		if err := decide(&next); err != nil || next == r.Value {
+			return r.Value, false, err
 		}
-		before := port.Value
-		err := decide(&port.Value)
-		if err == nil && port.Value != before {
-			port.Value.UpdatedAt = s.Now()
-			if _, err = s.Ports.Update(ctx, port); err == nil {
-				return true, nil
-			}
-			if !errors.Is(err, ledger.ErrConflict) {
-				return false, unavailable(err)
-			}
-		} else if !viewed {
-			return false, err
-		}
-		viewed = false
+		next.UpdatedAt = s.Now()
+		return next, true, nil
+	})
+	if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
+		return false, err
 	}
-	return false, errCrowded
+	return wrote, problem(err)
+}
+
+// problem turns an error of the ledger into what the agent is told. The outcome is
+// unknown unless the error is a problem already; every call may be repeated.
+func problem(err error) error {
+	switch _, decided := errors.AsType[*api.Problem](err); {
+	case err == nil, decided:
+		return err
+	case errors.Is(err, ledger.ErrContended):
+		return errCrowded
+	}
+	return unavailable(err)
 }
 
 // changeClaim lets decide change a claim that was read, and writes it if decide

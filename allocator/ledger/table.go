@@ -20,6 +20,10 @@ type Record[T any] struct {
 	Value     T
 }
 
+// Exists reports whether the record is in the table. One that is about to be
+// created has no version yet.
+func (r Record[T]) Exists() bool { return r.Version != "" }
+
 // Errors of a Table. Any other error means that the outcome is unknown: read
 // before acting again.
 var (
@@ -56,7 +60,7 @@ type Table[T any] interface {
 // Put writes a record that was read, or creates it if it was absent then: with
 // the zero Version that a failed Get or Cached leaves behind.
 func Put[T any](ctx context.Context, t Table[T], name string, r Record[T]) (Record[T], error) {
-	if r.Version == "" {
+	if !r.Exists() {
 		return t.Create(ctx, name, r.Value)
 	}
 	return t.Update(ctx, r)
