@@ -13,7 +13,7 @@ import (
 // always is what holds after every step, whatever is under way.
 func (j *judge) always() error {
 	s, changed := j.world.cloud.seen()
-	claims := j.world.claims.list()
+	claims := j.world.leases.Claims.List()
 	errs := append(j.broken, j.world.cloud.broken, j.checkTargets(claims, s))
 	j.broken = nil
 	if changed {
@@ -23,7 +23,7 @@ func (j *judge) always() error {
 		return errors.Join(errs...)
 	}
 	errs = append(errs, checkHolders(claims), j.checkAnnounced())
-	for _, p := range j.world.ports.list() {
+	for _, p := range j.world.leases.Ports.List() {
 		errs = append(errs, j.checkPort(p, s))
 	}
 	return errors.Join(errs...)
@@ -102,7 +102,7 @@ func (j *judge) checkAnnounced() error {
 			continue
 		}
 		for _, p := range c.Ports {
-			r, exists := j.world.ports.rows[p.Fence.Lease]
+			r, exists := j.world.leases.Ports.Row(p.Fence.Lease)
 			if !exists || !r.Value.HeldBy(ledger.ClaimName(a.pod.uid), p.Fence) {
 				return violated("S4", "agent %s announces port %s, which is %s", a.name, p.Fence.Lease, show(r.Value))
 			}

@@ -15,7 +15,7 @@ func (j *judge) settled() error {
 	s := j.world.cloud.emulator.Snapshot()
 	var errs []error
 	known := make(map[string]bool)
-	for _, r := range j.world.ports.list() {
+	for _, r := range j.world.leases.Ports.List() {
 		if r.Value.Holder != "" {
 			known[r.Value.TargetGroupARN], known[r.Value.ListenerARN] = true, true
 		}
@@ -65,7 +65,7 @@ func (j *judge) roomFor(n int, s elbemu.Snapshot) bool {
 		free := 0
 		for _, one := range j.world.pool.Ranges {
 			port := one.From
-			r, exists := j.world.ports.rows[ledger.PortName(ledger.LoadBalancerID(arn), port)]
+			r, exists := j.world.leases.Ports.Row(ledger.PortName(ledger.LoadBalancerID(arn), port))
 			taken := exists && r.Value.State != ledger.Free
 			for _, l := range s.Listeners {
 				taken = taken || l.LoadBalancerARN == arn && l.Port == port
@@ -85,7 +85,7 @@ func (j *judge) roomFor(n int, s elbemu.Snapshot) bool {
 func (j *judge) checkBinding(p *pod, s elbemu.Snapshot) error {
 	var errs []error
 	for _, one := range p.agent.board.says().Ports {
-		r := j.world.ports.rows[one.Fence.Lease]
+		r, _ := j.world.leases.Ports.Row(one.Fence.Lease)
 		if r.Value.State != ledger.Bound || !r.Value.HeldBy(ledger.ClaimName(p.uid), one.Fence) {
 			errs = append(errs, violated("L2", "pod %s/%s announces port %s, which is %s", p.name, p.uid, r.Name, show(r.Value)))
 		}
@@ -123,10 +123,10 @@ func leftOver(s elbemu.Snapshot, known map[string]bool) error {
 // empty is L1 once all pods are gone: no claim, no held port, nothing in AWS.
 func (j *judge) empty() error {
 	errs := []error{leftOver(j.world.cloud.emulator.Snapshot(), nil)}
-	for _, c := range j.world.claims.list() {
+	for _, c := range j.world.leases.Claims.List() {
 		errs = append(errs, violated("L1", "claim %s of %s is left over, %s", c.Name, c.Value.Pod, c.Value.State))
 	}
-	for _, p := range j.world.ports.list() {
+	for _, p := range j.world.leases.Ports.List() {
 		if p.Value.State != ledger.Free && (p.Value.State != ledger.Blocked || p.Value.Closed == "") {
 			errs = append(errs, violated("L1", "port %s is still %s for %s", p.Name, p.Value.State, p.Value.Pod))
 		}

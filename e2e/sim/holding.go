@@ -97,7 +97,7 @@ func (j *judge) takenBack(name string, before, now ledger.Port) error {
 	if !j.granted[f] || !j.world.pods.lives(before.Pod, before.PodUID) {
 		return nil
 	}
-	if c, exists := j.world.claims.rows[before.Holder]; exists && (j.released[c.UID] || j.conflicted[c.UID]) {
+	if c, exists := j.world.leases.Claims.Row(before.Holder); exists && (j.released[c.UID] || j.conflicted[c.UID]) {
 		return nil
 	}
 	return violated("S4", "it is taken back although pod %s/%s lives and did not release it", before.Pod, before.PodUID)

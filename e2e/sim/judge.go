@@ -48,7 +48,7 @@ func newJudge(w *World) *judge {
 		recorded: make(map[string][]string), licensed: make(map[string]bool), cooling: make(map[string]time.Time), reached: make(map[string]int),
 		pending: make(map[string]loss),
 	}
-	w.ports.watchers = append(w.ports.watchers, func(before, now *ledger.Record[ledger.Port]) {
+	w.leases.Ports.Watch(func(before, now *ledger.Record[ledger.Port]) {
 		if w.config.Losses {
 			j.license(now)
 			return
@@ -58,11 +58,11 @@ func newJudge(w *World) *judge {
 			j.broken = append(j.broken, fmt.Errorf("port %s went from %s to %s: %w", name, shownPort(before), shownPort(now), err))
 		}
 	})
-	w.balancers.watchers = append(w.balancers.watchers, func(_, _ *ledger.Record[ledger.Cordon]) {
+	w.leases.Cordons.Watch(func(_, _ *ledger.Record[ledger.Cordon]) {
 		j.settledAt = time.Now()
 		j.reached["load balancers cordoned or uncordoned"]++
 	})
-	w.claims.watchers = append(w.claims.watchers, func(before, now *ledger.Record[ledger.Claim]) {
+	w.leases.Claims.Watch(func(before, now *ledger.Record[ledger.Claim]) {
 		if err := j.claim(before, now); err != nil {
 			j.broken = append(j.broken, err)
 		}
@@ -152,7 +152,7 @@ func (j *judge) call(p *Process, params url.Values) error {
 	if !strings.HasPrefix(action, "Delete") || j.world.config.Losses {
 		return nil
 	}
-	for _, r := range j.world.ports.list() {
+	for _, r := range j.world.leases.Ports.List() {
 		if j.world.config.Damage && p.owner == r.Value.PodUID {
 			continue // it makes again what somebody has redirected
 		}
@@ -166,7 +166,7 @@ func (j *judge) call(p *Process, params url.Values) error {
 // holds tells whether a port is held by a claim that lists it and goes on. A
 // port that its claim has just moved away from is only not given back yet.
 func (j *judge) holds(p ledger.Record[ledger.Port]) bool {
-	c, exists := j.world.claims.rows[p.Value.Holder]
+	c, exists := j.world.leases.Claims.Row(p.Value.Holder)
 	f := p.Value.Fence(p.Name)
 	return exists && p.Value.HeldBy(c.Name, f) && c.Value.State != ledger.ClaimReleasing && c.Value.Lists(f)
 }

@@ -69,23 +69,23 @@ func (w *World) unblock() {
 
 // cordoned tells whether a load balancer is.
 func (w *World) cordoned(arn string) bool {
-	return w.balancers.rows[ledger.CordonName(ledger.LoadBalancerID(arn))].Value.Cordoned != ""
+	return w.leases.Cordons.Value(ledger.CordonName(ledger.LoadBalancerID(arn))).Cordoned != ""
 }
 
 // loseClaim and losePort are a person who deletes a Lease.
 func (w *World) loseClaim() {
-	one, ok := pick(w.cause, w.claims.list(), func(r ledger.Record[ledger.Claim]) string { return r.Name })
+	one, ok := pick(w.cause, w.leases.Claims.List(), func(r ledger.Record[ledger.Claim]) string { return r.Name })
 	// Nobody else knows the former address of a pod that has moved.
 	moves := slices.ContainsFunc(w.all, func(p *pod) bool { return p.uid == one.Value.PodUID && p.ip != one.Value.ConfirmedIP })
 	if ok && !moves && one.Value.PreviousIP == "" {
 		w.trace.add("-- somebody deletes %s", one.Name)
-		w.violate(w.claims.delete(one))
+		w.violate(w.leases.Claims.Delete(one))
 	}
 }
 
 func (w *World) losePort() {
-	if one, ok := pick(w.cause, w.ports.list(), func(r ledger.Record[ledger.Port]) string { return r.Name }); ok {
+	if one, ok := pick(w.cause, w.leases.Ports.List(), func(r ledger.Record[ledger.Port]) string { return r.Name }); ok {
 		w.trace.add("-- somebody deletes %s%s", one.Name, show(one.Value))
-		w.violate(w.ports.delete(one))
+		w.violate(w.leases.Ports.Delete(one))
 	}
 }

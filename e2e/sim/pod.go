@@ -235,7 +235,7 @@ func (w *World) newSandbox(p *pod) {
 	if p.leaving || p.agent == nil || p.agent.over() || len(w.free) == 0 {
 		return
 	}
-	if claim := w.claims.rows[ledger.ClaimName(p.uid)]; w.config.Losses && claim.Value.ConfirmedIP != p.ip {
+	if w.config.Losses && w.leases.Claims.Value(ledger.ClaimName(p.uid)).ConfirmedIP != p.ip {
 		return // if its claim is lost, nobody knows the address that it leaves
 	}
 	w.endProcesses(p)

@@ -13,7 +13,7 @@ var crashes = []string{"create", "delete by force", "lose node", "fail"}
 // gone notes that a pod is gone or terminal, and which ports wait for being free
 // from now on.
 func (w *World) gone(p *pod) {
-	for _, r := range w.ports.list() {
+	for _, r := range w.leases.Ports.List() {
 		if r.Value.PodUID == p.uid && r.Value.Held() {
 			w.judge.pending[r.Name] = loss{p.uid, time.Now()}
 		}

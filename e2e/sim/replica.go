@@ -47,18 +47,15 @@ const ledgerID = "cluster-uid/portlease"
 // replica is one running allocator.
 type replica struct {
 	*Process
-	world     *World
-	claims    *table[ledger.Claim]
-	ports     *table[ledger.Port]
-	balancers *table[ledger.Cordon]
-	budgets   *table[ledger.Budget]
-	pay       *pacer.Pacer
-	stock     *inventory.Inventory
-	observer  *janitor.Observer
-	janitor   *janitor.Janitor
-	handler   http.Handler
-	nudge     chan struct{}
-	leading   atomic.Bool
+	world    *World
+	tables   tables
+	pay      *pacer.Pacer
+	stock    *inventory.Inventory
+	observer *janitor.Observer
+	janitor  *janitor.Janitor
+	handler  http.Handler
+	nudge    chan struct{}
+	leading  atomic.Bool
 	// stuck is until when its watches tell nothing.
 	stuck time.Time
 	clock *clock
@@ -92,13 +89,12 @@ func (w *World) startReplica(name string) *replica {
 	own := luck(w.config.Seed, p.name)
 	r := &replica{Process: p, world: w, nudge: make(chan struct{}, 1), clock: newClock(own), luck: own}
 	lag := func() time.Duration { return max(r.lag(), time.Until(r.stuck)) }
-	r.claims, r.ports = newTable(p, w.claims, lag), newTable(p, w.ports, lag)
+	r.tables = newTables(p, w.leases, lag)
 	log := w.trace.logTo(p)
 	aws := elb.New(configuration(awsTransport{p, w.cloud}), nil)
-	r.balancers, r.budgets = newTable(p, w.balancers, lag), newTable(p, w.budgets, lag)
 	look := w.pods.look(p)
 	doors := Doors{
-		Claims: claimTable{r.claims}, Ports: r.ports, Cordons: r.balancers, JanitorPorts: r.ports, JanitorLook: look, JanitorAWS: aws,
+		Claims: r.tables.claims, Ports: r.tables.ports, Cordons: r.tables.cordons, JanitorPorts: r.tables.ports, JanitorLook: look, JanitorAWS: aws,
 		Monotonic: r.clock.now,
 	}
 	if w.config.Break != nil {
@@ -106,10 +102,10 @@ func (w *World) startReplica(name string) *replica {
 	}
 	r.observer = janitor.NewObserver(doors.Monotonic)
 	r.pay = pacer.New(pacer.Config{
-		Budgets: r.budgets, Claims: claimTable{r.claims}, Ports: r.ports, Limits: budget.Default, Now: r.clock.now,
+		Budgets: r.tables.budgets, Claims: r.tables.claims, Ports: r.tables.ports, Limits: budget.Default, Now: r.clock.now,
 		RenewEvery: renewEvery, Age: r.observer.Age, Log: log, Count: func(string, string) {},
 	})
-	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.ports, Cordons: doors.Cordons, Log: log}, []poolfile.Pool{w.pool})
+	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.tables.ports, Cordons: doors.Cordons, Log: log}, []poolfile.Pool{w.pool})
 	service := claim.New(claim.Config{
 		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.Ports, Pools: r.stock, GetPod: look,
 		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery, ReturnPatience: 30 * time.Second,
@@ -129,7 +125,7 @@ func (w *World) startReplica(name string) *replica {
 		Count: func(string, string) {},
 	})
 	desk := admin.New(admin.Config{
-		Claims: doors.Claims, Ports: doors.Ports, Cordons: r.balancers, Stock: r.stock,
+		Claims: doors.Claims, Ports: doors.Ports, Cordons: r.tables.cordons, Stock: r.stock,
 		Show: service.Show, GetPod: look, Now: r.clock.wall, Log: log,
 	})
 	r.handler = httpapi.New(httpapi.Config{
@@ -142,6 +138,12 @@ func (w *World) startReplica(name string) *replica {
 	go r.run(onThread(p.ctx, "house"), complain)
 	w.trace.add("-- replica %s starts", r.name)
 	return r
+}
+
+// kill ends the replica with its watches.
+func (r *replica) kill() {
+	r.Process.kill()
+	r.tables.close()
 }
 
 // lag is how late the next event of a watch comes.
@@ -186,7 +188,7 @@ func (r *replica) run(ctx context.Context, complain func(context.Context, string
 			audit = now.Add(auditEvery)
 		}
 		r.act(ctx, complain, "sweep incomplete", r.janitor.Sweep, func(context.Context) error {
-			r.observer.Observe(r.claims.CachedAll(), r.ports.CachedAll())
+			r.observer.Observe(r.tables.claims.CachedAll(), r.tables.ports.CachedAll())
 			return nil
 		})
 		// Go chooses at random among what is ready, and a run must not: a nudge

@@ -10,6 +10,7 @@ import (
 	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/poolfile"
+	"github.com/portlease/portlease/e2e/ledgermem"
 )
 
 // Config says what is simulated.
@@ -50,14 +51,11 @@ type World struct {
 	scheduler *Scheduler
 	judge     *judge
 
-	claims    *store[ledger.Claim]
-	ports     *store[ledger.Port]
-	balancers *store[ledger.Cordon]
-	budgets   *store[ledger.Budget]
-	pods      *pods
-	cloud     *cloud
-	pool      poolfile.Pool
-	file      file // what makes pool
+	leases *ledgermem.Ledger
+	pods   *pods
+	cloud  *cloud
+	pool   poolfile.Pool
+	file   file // what makes pool
 
 	replicas   []*replica     // those that run
 	agents     []*agent       // those that run, and those that ended
@@ -74,13 +72,10 @@ type World struct {
 func newWorld(c Config) (*World, error) {
 	w := &World{
 		config: c, cause: &cause{Rand: luck(c.Seed, "start")}, faults: newFaults(luck(c.Seed, "weather"), c.Without), trace: newTrace(),
-		pods: &pods{make(map[string]*ledger.Pod)}, starts: make(map[string]int), happened: make(map[string]int),
+		leases: ledgermem.New(), pods: &pods{make(map[string]*ledger.Pod)}, starts: make(map[string]int), happened: make(map[string]int),
 	}
 	w.faults.on = !c.Calm
 	w.scheduler = newScheduler(c.Seed, w.faults, w.trace)
-	var written revisions
-	w.claims, w.ports = newStore(&written, storedClaim), newStore(&written, storedPort)
-	w.balancers, w.budgets = newStore(&written, storedBalancer), newStore(&written, storedBudget)
 	var err error
 	if w.cloud, err = newCloud(luck(c.Seed, "cloud")); err != nil {
 		return nil, err
@@ -129,10 +124,7 @@ func (w *World) step() error {
 	now := time.Now()
 	for _, r := range w.replicas {
 		if r.resumedFrom() == nil {
-			r.claims.deliver(now)
-			r.ports.deliver(now)
-			r.balancers.deliver(now)
-			r.budgets.deliver(now)
+			r.tables.deliver(now)
 			r.pay.Observe()
 			r.takePools(now)
 		}

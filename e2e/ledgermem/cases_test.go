@@ -1,4 +1,4 @@
-package sim
+package ledgermem_test
 
 import (
 	"context"
@@ -13,19 +13,19 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// conformance is what the allocator relies on, as far as ledger.Table says it.
+// conformance is what the allocator relies on: the contract of ledger.Table.
 var conformance = []struct {
 	name string
 	run  func(*testing.T, tables)
 }{
-	{"what is read is what was written", func(t *testing.T, l tables) {
-		made(t, l.ports[0], "lb-30000")
+	{"a read returns what was written", func(t *testing.T, l tables) {
+		created(t, l.ports[0], "lb-30000")
 		port, err := l.ports[1].Get(t.Context(), "lb-30000")
 		expect(t, "get", err, nil)
 		want := aPort()
 		want.UpdatedAt = want.UpdatedAt.Truncate(time.Microsecond)
 		if at := port.Value.UpdatedAt; !at.Equal(want.UpdatedAt) {
-			t.Errorf("touched at %v, want %v", at, want.UpdatedAt)
+			t.Errorf("updated at %v, want %v", at, want.UpdatedAt)
 		}
 		port.Value.UpdatedAt = want.UpdatedAt
 		if port.Value != want || port.UID == "" || port.Version == "" || port.Name != "lb-30000" {
@@ -44,9 +44,9 @@ var conformance = []struct {
 	{"a cordon and the budget are read as they were written", func(t *testing.T, l tables) {
 		at := time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
 		name := ledger.CordonName("50dc6c495c0c9188")
-		made, err := l.balancers[0].Create(t.Context(), name, ledger.Cordon{LoadBalancerARN: "arn:lb/50dc6c495c0c9188", Cordoned: "alice: soon", UpdatedAt: at})
+		made, err := l.cordons[0].Create(t.Context(), name, ledger.Cordon{LoadBalancerARN: "arn:lb/50dc6c495c0c9188", Cordoned: "alice: soon", UpdatedAt: at})
 		expect(t, "cordon", err, nil)
-		read, err := l.balancers[1].Get(t.Context(), name)
+		read, err := l.cordons[1].Get(t.Context(), name)
 		expect(t, "get", err, nil)
 		if v := read.Value; v.LoadBalancerARN != "arn:lb/50dc6c495c0c9188" || v.Cordoned != "alice: soon" || !v.UpdatedAt.Equal(at.Truncate(time.Microsecond)) || read.Version != made.Version {
 			t.Errorf("read %+v", read)
@@ -54,19 +54,19 @@ var conformance = []struct {
 		state := budget.State{Counted: time.Minute + time.Nanosecond, Tokens: budget.Tokens{Mutating: 1.5, Registration: -2, All: 3}, Describes: 0.25, Open: []budget.Permit{{Who: "claim-u1", Cost: budget.Tokens{All: 1}, Repeats: 1}}}
 		_, err = l.budgets[0].Create(t.Context(), ledger.BudgetName, ledger.Budget{State: state, UpdatedAt: at})
 		expect(t, "create", err, nil)
-		money, err := l.budgets[1].Get(t.Context(), ledger.BudgetName)
+		kept, err := l.budgets[1].Get(t.Context(), ledger.BudgetName)
 		expect(t, "get", err, nil)
-		if !reflect.DeepEqual(money.Value.State, state) || !money.Value.UpdatedAt.Equal(at.Truncate(time.Microsecond)) {
-			t.Errorf("read %+v", money)
+		if !reflect.DeepEqual(kept.Value.State, state) || !kept.Value.UpdatedAt.Equal(at.Truncate(time.Microsecond)) {
+			t.Errorf("read %+v", kept)
 		}
-		eventually(t, "the other view has them", func() bool {
-			seen, ok := l.balancers[1].Cached(name)
-			_, paid := l.budgets[1].Cached(ledger.BudgetName)
-			return ok && paid && seen.Value.Cordoned == "alice: soon"
+		eventually(t, "the other cache has them", func() bool {
+			seen, ok := l.cordons[1].Cached(name)
+			_, known := l.budgets[1].Cached(ledger.BudgetName)
+			return ok && known && seen.Value.Cordoned == "alice: soon"
 		})
 	}},
 	{"of many concurrent updates of one version one succeeds", func(t *testing.T, l tables) {
-		r := made(t, l.ports[0], "lb-30000")
+		r := created(t, l.ports[0], "lb-30000")
 		won := make(chan error)
 		for n := range 8 {
 			go func() {
@@ -89,8 +89,8 @@ var conformance = []struct {
 			t.Errorf("%d of 8 succeeded", winners)
 		}
 	}},
-	{"when it was created stays, in whole seconds", func(t *testing.T, l tables) {
-		first := made(t, l.ports[0], "lb-30000")
+	{"the creation time is in whole seconds and never changes", func(t *testing.T, l tables) {
+		first := created(t, l.ports[0], "lb-30000")
 		if first.CreatedAt.IsZero() || !first.CreatedAt.Equal(first.CreatedAt.Truncate(time.Second)) {
 			t.Errorf("created at %v", first.CreatedAt)
 		}
@@ -104,21 +104,21 @@ var conformance = []struct {
 			t.Errorf("created at %v, and after an update at %v", first.CreatedAt, read.CreatedAt)
 		}
 	}},
-	{"what was made anew under a name is something else", func(t *testing.T, l tables) {
-		first := made(t, l.ports[0], "lb-30000")
+	{"a record created again under a name is another record", func(t *testing.T, l tables) {
+		first := created(t, l.ports[0], "lb-30000")
 		expect(t, "delete", deleteOf(l.ports[1], first), nil)
-		second := made(t, l.ports[1], "lb-30000")
+		second := created(t, l.ports[1], "lb-30000")
 		if second.UID == first.UID || second.Version == first.Version {
 			t.Errorf("%s@%s became %s@%s", first.UID, first.Version, second.UID, second.Version)
 		}
-		expect(t, "delete of what was before", deleteOf(l.ports[0], first), ledger.ErrConflict)
-		eventually(t, "the view has the new one", func() bool {
+		expect(t, "delete of the earlier record", deleteOf(l.ports[0], first), ledger.ErrConflict)
+		eventually(t, "the cache has the new one", func() bool {
 			r, ok := l.ports[0].Cached("lb-30000")
 			return ok && r.UID == second.UID
 		})
 	}},
-	{"a consistent read is never older than a view", func(t *testing.T, l tables) {
-		r := made(t, l.ports[0], "lb-30000")
+	{"a fresh read is never older than the cache", func(t *testing.T, l tables) {
+		r := created(t, l.ports[0], "lb-30000")
 		for range 5 {
 			var err error
 			r, err = l.ports[0].Update(t.Context(), changed(r))
@@ -131,17 +131,17 @@ var conformance = []struct {
 		}
 	}},
 	{"of two creates one succeeds", func(t *testing.T, l tables) {
-		made(t, l.ports[0], "lb-30000")
+		created(t, l.ports[0], "lb-30000")
 		_, err := l.ports[1].Create(t.Context(), "lb-30000", aPort())
 		expect(t, "the second create", err, ledger.ErrConflict)
 	}},
-	{"absent is absent", func(t *testing.T, l tables) {
+	{"an absent record is ErrAbsent to Get and success to Delete", func(t *testing.T, l tables) {
 		_, err := l.ports[0].Get(t.Context(), "lb-30000")
 		expect(t, "get", err, ledger.ErrAbsent)
 		expect(t, "delete", deleteOf(l.ports[0], ledger.Record[ledger.Port]{Name: "lb-30000", UID: "u", Version: "1"}), nil)
 	}},
 	{"of two updates of one version one succeeds", func(t *testing.T, l tables) {
-		first := made(t, l.ports[0], "lb-30000")
+		first := created(t, l.ports[0], "lb-30000")
 		second, err := l.ports[1].Update(t.Context(), changed(first))
 		expect(t, "the first update", err, nil)
 		if second.Version == first.Version || second.UID != first.UID {
@@ -150,8 +150,8 @@ var conformance = []struct {
 		_, err = l.ports[0].Update(t.Context(), changed(changed(first)))
 		expect(t, "the second update", err, ledger.ErrConflict)
 	}},
-	{"an update that changes nothing is no write", func(t *testing.T, l tables) {
-		first := made(t, l.ports[0], "lb-30000")
+	{"an update that changes nothing keeps the version", func(t *testing.T, l tables) {
+		first := created(t, l.ports[0], "lb-30000")
 		again, err := l.ports[0].Update(t.Context(), first)
 		expect(t, "update", err, nil)
 		if again.Version != first.Version {
@@ -161,32 +161,32 @@ var conformance = []struct {
 		expect(t, "update after that", err, nil)
 	}},
 	{"an update needs a version", func(t *testing.T, l tables) {
-		r := made(t, l.ports[0], "lb-30000")
+		r := created(t, l.ports[0], "lb-30000")
 		r.Version = ""
 		if _, err := l.ports[0].Update(t.Context(), changed(r)); err == nil {
 			t.Error("an update without a version succeeded")
 		}
 	}},
-	{"an update of what was deleted is a conflict", func(t *testing.T, l tables) {
-		r := made(t, l.ports[0], "lb-30000")
+	{"an update of a deleted record is a conflict", func(t *testing.T, l tables) {
+		r := created(t, l.ports[0], "lb-30000")
 		expect(t, "delete", deleteOf(l.ports[1], r), nil)
 		_, err := l.ports[0].Update(t.Context(), changed(r))
 		expect(t, "update", err, ledger.ErrConflict)
-		made(t, l.ports[1], "lb-30000")
+		created(t, l.ports[1], "lb-30000")
 		_, err = l.ports[0].Update(t.Context(), changed(r))
 		expect(t, "update of another of that name", err, ledger.ErrConflict)
 	}},
-	{"a deletion is of the version that was read", func(t *testing.T, l tables) {
-		first := made(t, l.ports[0], "lb-30000")
+	{"a deletion removes only the version that was read", func(t *testing.T, l tables) {
+		first := created(t, l.ports[0], "lb-30000")
 		second, err := l.ports[0].Update(t.Context(), changed(first))
 		expect(t, "update", err, nil)
 		expect(t, "delete of the old version", deleteOf(l.ports[1], first), ledger.ErrConflict)
 		expect(t, "delete", deleteOf(l.ports[1], second), nil)
 		expect(t, "delete again", deleteOf(l.ports[0], second), nil)
-		made(t, l.ports[0], "lb-30000")
+		created(t, l.ports[0], "lb-30000")
 		expect(t, "delete of another of that name", deleteOf(l.ports[1], second), ledger.ErrConflict)
 	}},
-	{"claims are found by their address", func(t *testing.T, l tables) {
+	{"claims are found by present and previous address", func(t *testing.T, l tables) {
 		last := ""
 		for name, ip := range map[string]string{"claim-u1": "10.0.0.1", "claim-u2": "10.0.0.2", "claim-u3": "10.0.0.1"} {
 			r, err := l.claims[0].Create(t.Context(), name, aClaim(ip))
@@ -217,34 +217,34 @@ var conformance = []struct {
 			t.Errorf("found %+v", found)
 		}
 	}},
-	{"a view has its own writes at once and those of others later", func(t *testing.T, l tables) {
-		made(t, l.ports[0], "lb-30001")
-		first := made(t, l.ports[0], "lb-30000")
+	{"a cache has its own writes at once and those of others later", func(t *testing.T, l tables) {
+		created(t, l.ports[0], "lb-30001")
+		first := created(t, l.ports[0], "lb-30000")
 		second, err := l.ports[0].Update(t.Context(), changed(first))
 		expect(t, "update", err, nil)
-		view := l.ports[0].CachedAll()
-		if len(view) != 2 || view[0].Name != "lb-30000" || view[0].Version != second.Version {
-			t.Errorf("the view is %+v", view)
+		cached := l.ports[0].CachedAll()
+		if len(cached) != 2 || cached[0].Name != "lb-30000" || cached[0].Version != second.Version {
+			t.Errorf("the cache is %+v", cached)
 		}
-		eventually(t, "the other view has them", func() bool {
+		eventually(t, "the other cache has them", func() bool {
 			return versionIn(l.ports[1].CachedAll(), "lb-30000") == second.Version && versionIn(l.ports[1].CachedAll(), "lb-30001") != ""
 		})
 	}},
-	{"a view has what was read", func(t *testing.T, l tables) {
-		r := made(t, l.ports[0], "lb-30000")
+	{"a cache has what was read", func(t *testing.T, l tables) {
+		r := created(t, l.ports[0], "lb-30000")
 		_, err := l.ports[1].Get(t.Context(), "lb-30000")
 		expect(t, "get", err, nil)
 		if got := versionIn(l.ports[1].CachedAll(), "lb-30000"); got != r.Version {
-			t.Errorf("the view has version %q, want %s", got, r.Version)
+			t.Errorf("the cache has version %q, want %s", got, r.Version)
 		}
 	}},
-	{"what was deleted does not come back into a view", func(t *testing.T, l tables) {
-		r := made(t, l.ports[0], "lb-30000")
+	{"a deleted record does not come back into a cache", func(t *testing.T, l tables) {
+		r := created(t, l.ports[0], "lb-30000")
 		expect(t, "delete", deleteOf(l.ports[0], r), nil)
-		marker := made(t, l.ports[1], "lb-30001") // events come in order
-		eventually(t, "both views have what came later", func() bool {
+		marker := created(t, l.ports[1], "lb-30001") // events come in order
+		eventually(t, "both caches have what came later", func() bool {
 			if slices.ContainsFunc(l.ports[0].CachedAll(), func(r ledger.Record[ledger.Port]) bool { return r.Name == "lb-30000" }) {
-				t.Error("the deleted record is in the view of who deleted it")
+				t.Error("the deleted record is in the cache of the process that deleted it")
 				return true
 			}
 			return versionIn(l.ports[0].CachedAll(), "lb-30001") == marker.Version && versionIn(l.ports[1].CachedAll(), "lb-30000") == ""

@@ -1,4 +1,4 @@
-package sim
+package ledgermem_test
 
 import (
 	"context"
@@ -17,20 +17,21 @@ import (
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/kubeapi"
+	"github.com/portlease/portlease/e2e/ledgermem"
 	"github.com/portlease/portlease/shared/api"
 )
 
 // tables are the ledger as two replicas have it.
 type tables struct {
-	claims    [2]ledger.Claims
-	ports     [2]ledger.Ports
-	balancers [2]ledger.Cordons
-	budgets   [2]ledger.Budgets
+	claims  [2]ledger.Claims
+	ports   [2]ledger.Ports
+	cordons [2]ledger.Cordons
+	budgets [2]ledger.Budgets
 }
 
-// TestTheLedgerInMemoryIsAsTheRealOne runs one table of cases against the ledger
-// of the simulation and against Leases on a real API server.
-func TestTheLedgerInMemoryIsAsTheRealOne(t *testing.T) {
+// TestLedgerInMemoryBehavesLikeLeases runs one table of cases against this package
+// and against the Leases of a real API server.
+func TestLedgerInMemoryBehavesLikeLeases(t *testing.T) {
 	kube, err := kubeapi.Start(t.Context(), kubeapi.Config{Progress: os.Stderr})
 	if err != nil {
 		t.Fatal(err)
@@ -67,49 +68,41 @@ func onLeases(t *testing.T, kube *kubeapi.API, run func(*testing.T, tables)) {
 			t.Fatal(err)
 		}
 		both.claims[i], both.ports[i] = leases.Claims(), leases.Ports()
-		both.balancers[i], both.budgets[i] = leases.Cordons(), leases.Budgets()
+		both.cordons[i], both.budgets[i] = leases.Cordons(), leases.Budgets()
 	}
 	run(t, both)
 }
 
-// inMemory runs a case in a bubble, with the scheduler at work beside it.
+// inMemory runs a case in a bubble, with caches that hear late.
 func inMemory(t *testing.T, run func(*testing.T, tables)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(1, 1))
-		calm := newFaults(r, nil)
-		calm.on = false
-		s := newScheduler(1, calm, newTrace())
-		var written revisions
-		claims, ports := newStore(&written, storedClaim), newStore(&written, storedPort)
-		balancers, budgets := newStore(&written, storedBalancer), newStore(&written, storedBudget)
+		random := rand.New(rand.NewPCG(1, 1))
+		lag := func() time.Duration { return time.Duration(random.IntN(500)) * time.Millisecond }
+		l := ledgermem.New()
 		var both tables
 		var deliver []func(time.Time)
 		for i := range both.claims {
-			p := newProcess(s, []string{"a", "b"}[i])
-			lag := func() time.Duration { return time.Duration(r.IntN(500)) * time.Millisecond }
-			c, q := newTable(p, claims, lag), newTable(p, ports, lag)
-			b, m := newTable(p, balancers, lag), newTable(p, budgets, lag)
-			both.claims[i], both.ports[i], both.balancers[i], both.budgets[i] = claimTable{c}, q, b, m
-			deliver = append(deliver, c.deliver, q.deliver, b.deliver, m.deliver)
+			claims, ports := ledgermem.NewClaimTable(l.Claims, ledgermem.Direct, lag), ledgermem.NewTable(l.Ports, ledgermem.Direct, lag)
+			cordons, budgets := ledgermem.NewTable(l.Cordons, ledgermem.Direct, lag), ledgermem.NewTable(l.Budgets, ledgermem.Direct, lag)
+			both.claims[i], both.ports[i], both.cordons[i], both.budgets[i] = claims, ports, cordons, budgets
+			deliver = append(deliver, claims.Deliver, ports.Deliver, cordons.Deliver, budgets.Deliver)
 		}
-		done := make(chan struct{})
 		go func() {
-			defer close(done)
-			run(t, both)
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-t.Context().Done():
+					return
+				case now := <-tick.C:
+					for _, d := range deliver {
+						d(now)
+					}
+				}
+			}
 		}()
-		for {
-			select {
-			case <-done:
-				return
-			default:
-			}
-			for _, d := range deliver {
-				d(time.Now())
-			}
-			s.after(10*time.Millisecond, func() {})
-			s.step()
-		}
+		run(t, both)
 	})
 }
 
@@ -132,8 +125,8 @@ func aClaim(ip string) ledger.Claim {
 	}
 }
 
-// made is a port lease that was just made.
-func made(t *testing.T, on ledger.Ports, name string) ledger.Record[ledger.Port] {
+// created creates a port lease.
+func created(t *testing.T, on ledger.Ports, name string) ledger.Record[ledger.Port] {
 	t.Helper()
 	r, err := on.Create(t.Context(), name, aPort())
 	if err != nil {
@@ -154,7 +147,7 @@ func expect(t *testing.T, what string, err, want error) {
 	}
 }
 
-// eventually polls, because how late a view is nobody promises.
+// eventually polls, because a cache may be stale for any time.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
@@ -170,12 +163,12 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-func versionIn(view []ledger.Record[ledger.Port], name string) string {
-	i := slices.IndexFunc(view, func(r ledger.Record[ledger.Port]) bool { return r.Name == name })
+func versionIn(cached []ledger.Record[ledger.Port], name string) string {
+	i := slices.IndexFunc(cached, func(r ledger.Record[ledger.Port]) bool { return r.Name == name })
 	if i < 0 {
 		return ""
 	}
-	return view[i].Version
+	return cached[i].Version
 }
 
 func sameClaim(a, b ledger.Claim) bool {

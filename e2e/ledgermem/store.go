@@ -1,0 +1,313 @@
+// Package ledgermem keeps a ledger in memory, for simulations and tests.
+//
+// A Store is one kind of record as the API server keeps it: a write is a
+// compare-and-swap on the version that was read. A Table is the way of one process
+// to a store. Its calls go through a Network, which may delay, lose or refuse
+// them, and its cache may be stale.
+//
+// The tests of this package hold it to the contract of ledger.Table, with the same
+// cases as the Leases of a real API server.
+package ledgermem
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// Ledger is all records of one installation.
+type Ledger struct {
+	Claims  *Store[ledger.Claim]
+	Ports   *Store[ledger.Port]
+	Cordons *Store[ledger.Cordon]
+	Budgets *Store[ledger.Budget]
+}
+
+// New makes an empty ledger.
+func New() *Ledger {
+	r := new(revisions)
+	return &Ledger{
+		Claims: newStore(r, storedClaim), Ports: newStore(r, storedPort),
+		Cordons: newStore(r, storedCordon), Budgets: newStore(r, storedBudget),
+	}
+}
+
+// revisions numbers the writes of all kinds, as etcd does.
+type revisions struct {
+	mu            sync.Mutex
+	last, objects int
+}
+
+func (r *revisions) next() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last++
+	return r.last
+}
+
+func (r *revisions) uid() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.objects++
+	return fmt.Sprintf("lease-uid-%d", r.objects)
+}
+
+// Store is one kind of record. Its methods may be called concurrently.
+type Store[T any] struct {
+	revisions *revisions
+	// stored returns a value as it is read back: it shares nothing with the one
+	// given, and its times are as precise as those of a Lease.
+	stored func(T) T
+
+	// writing is held during a write and until all watchers have heard of it.
+	writing  sync.Mutex
+	watchers []*watcher[T]
+
+	mu         sync.Mutex // guards all below
+	rows       map[string]ledger.Record[T]
+	unreadable map[string]bool
+	writes     int
+	// history is what each write replaced, in order.
+	history []replaced[T]
+	lists   int // by address so far
+}
+
+// watcher holds a function of its own, so that each can be removed.
+type watcher[T any] struct {
+	hear func(before, now *ledger.Record[T])
+}
+
+// replaced is what a row was until a revision; nil if there was none.
+type replaced[T any] struct {
+	name   string
+	until  int
+	before *ledger.Record[T]
+}
+
+func newStore[T any](r *revisions, stored func(T) T) *Store[T] {
+	return &Store[T]{revisions: r, stored: stored, rows: make(map[string]ledger.Record[T]), unreadable: make(map[string]bool)}
+}
+
+func storedPort(p ledger.Port) ledger.Port {
+	p.UpdatedAt = p.UpdatedAt.UTC().Truncate(time.Microsecond)
+	return p
+}
+
+func storedClaim(c ledger.Claim) ledger.Claim {
+	c.RenewedAt = c.RenewedAt.UTC().Truncate(time.Microsecond)
+	c.Duration = c.Duration.Truncate(time.Second)
+	c.Wanted, c.Ports = slices.Clone(c.Wanted), slices.Clone(c.Ports)
+	return c
+}
+
+func storedCordon(c ledger.Cordon) ledger.Cordon {
+	c.UpdatedAt = c.UpdatedAt.UTC().Truncate(time.Microsecond)
+	return c
+}
+
+func storedBudget(b ledger.Budget) ledger.Budget {
+	b.UpdatedAt = b.UpdatedAt.UTC().Truncate(time.Microsecond)
+	b.Open = slices.Clone(b.Open)
+	return b
+}
+
+// Watch calls hear with every later write, in order: what the row was before and
+// is now, nil for absent. hear may read the store and must not write to it. stop
+// ends that.
+func (s *Store[T]) Watch(hear func(before, now *ledger.Record[T])) (stop func()) {
+	w := &watcher[T]{hear}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.watchers = append(s.watchers, w)
+	return func() {
+		s.writing.Lock()
+		defer s.writing.Unlock()
+		s.watchers = slices.DeleteFunc(s.watchers, func(other *watcher[T]) bool { return other == w })
+	}
+}
+
+// Get is a consistent read, as ledger.Table has it.
+func (s *Store[T]) Get(name string) (ledger.Record[T], error) {
+	r, exists := s.Row(name)
+	switch {
+	case !exists:
+		return r, fmt.Errorf("%w: %s", ledger.ErrAbsent, name)
+	case s.isUnreadable(name):
+		return ledger.Record[T]{}, fmt.Errorf("%w: %s", ledger.ErrUnreadable, name)
+	}
+	return s.copied(r), nil
+}
+
+// Row returns a row as it is stored. Do not change what it points to.
+func (s *Store[T]) Row(name string) (ledger.Record[T], bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, exists := s.rows[name]
+	return r, exists
+}
+
+// Value is the value of a row; the zero value if there is none.
+func (s *Store[T]) Value(name string) T {
+	r, _ := s.Row(name)
+	return r.Value
+}
+
+// Create adds a record.
+func (s *Store[T]) Create(name string, value T) (ledger.Record[T], error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if _, exists := s.Row(name); exists {
+		return ledger.Record[T]{}, fmt.Errorf("creating lease %s: %w", name, ledger.ErrConflict)
+	}
+	return s.put(nil, ledger.Record[T]{Name: name, UID: s.revisions.uid(), CreatedAt: time.Now().UTC().Truncate(time.Second), Value: value}), nil
+}
+
+var (
+	errNoVersion = errors.New("no version was read")
+	// errDeleted is an update of a record that is absent: a conflict to the caller.
+	errDeleted = errors.New("it was deleted")
+)
+
+// Update writes a record that was read.
+func (s *Store[T]) Update(r ledger.Record[T]) (ledger.Record[T], error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if r.Version == "" || r.UID == "" {
+		return r, fmt.Errorf("updating lease %s: %w", r.Name, errNoVersion)
+	}
+	before, exists := s.Row(r.Name)
+	if !exists {
+		return r, fmt.Errorf("updating lease %s: %w: %w", r.Name, ledger.ErrConflict, errDeleted)
+	}
+	if before.UID != r.UID || before.Version != r.Version {
+		return r, fmt.Errorf("updating lease %s: %w", r.Name, ledger.ErrConflict)
+	}
+	if reflect.DeepEqual(s.stored(r.Value), before.Value) {
+		return s.copied(before), nil // the API server writes nothing when nothing changes
+	}
+	r.CreatedAt = before.CreatedAt
+	return s.put(&before, r), nil
+}
+
+// Change writes to a row whatever its version is, as somebody outside of the
+// processes does. It adds the row if there is none.
+func (s *Store[T]) Change(name string, change func(*T)) ledger.Record[T] {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	before, exists := s.Row(name)
+	now := s.copied(before)
+	change(&now.Value)
+	if exists {
+		return s.put(&before, now)
+	}
+	now.Name, now.UID, now.CreatedAt = name, s.revisions.uid(), time.Now().UTC().Truncate(time.Second)
+	return s.put(nil, now)
+}
+
+// Damage makes a row unreadable until it is written again.
+func (s *Store[T]) Damage(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unreadable[name] = true
+}
+
+func (s *Store[T]) isUnreadable(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unreadable[name]
+}
+
+// Writes is how many writes were carried out.
+func (s *Store[T]) Writes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writes
+}
+
+func (s *Store[T]) put(before *ledger.Record[T], r ledger.Record[T]) ledger.Record[T] {
+	r.Value = s.stored(r.Value)
+	revision := s.revisions.next()
+	r.Version = strconv.Itoa(revision)
+	s.written(r.Name, revision, before, &r)
+	return s.copied(r)
+}
+
+// written records one write and notifies the watchers.
+func (s *Store[T]) written(name string, revision int, before, now *ledger.Record[T]) {
+	s.mu.Lock()
+	s.writes++
+	delete(s.unreadable, name)
+	if now != nil {
+		s.rows[name] = *now
+	} else {
+		delete(s.rows, name)
+	}
+	s.history = append(s.history, replaced[T]{name, revision, before})
+	s.mu.Unlock()
+	for _, w := range s.watchers {
+		w.hear(before, now)
+	}
+}
+
+// Delete removes the version that was read; an absent record is success.
+func (s *Store[T]) Delete(r ledger.Record[T]) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	before, exists := s.Row(r.Name)
+	if !exists {
+		return nil
+	}
+	if before.UID != r.UID || before.Version != r.Version {
+		return fmt.Errorf("deleting lease %s: %w", r.Name, ledger.ErrConflict)
+	}
+	s.written(r.Name, s.revisions.next(), &before, nil)
+	return nil
+}
+
+// List returns all rows by name.
+func (s *Store[T]) List() []ledger.Record[T] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sorted(s.rows)
+}
+
+// listAt returns all rows as they were at a revision. The caller has the lock.
+func (s *Store[T]) listAt(revision int) []ledger.Record[T] {
+	rows := maps.Clone(s.rows)
+	for _, change := range slices.Backward(s.history) {
+		switch {
+		case change.until <= revision:
+			return s.sorted(rows)
+		case change.before == nil:
+			delete(rows, change.name)
+		default:
+			rows[change.name] = *change.before
+		}
+	}
+	return s.sorted(rows)
+}
+
+// copied returns a row that shares nothing with the stored one.
+func (s *Store[T]) copied(r ledger.Record[T]) ledger.Record[T] {
+	r.Value = s.stored(r.Value)
+	return r
+}
+
+func (s *Store[T]) sorted(rows map[string]ledger.Record[T]) []ledger.Record[T] {
+	all := make([]ledger.Record[T], 0, len(rows))
+	for _, r := range rows {
+		all = append(all, s.copied(r))
+	}
+	slices.SortFunc(all, byName)
+	return all
+}
+
+func byName[T any](a, b ledger.Record[T]) int { return cmp.Compare(a.Name, b.Name) }
