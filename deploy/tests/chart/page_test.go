@@ -16,17 +16,10 @@ import (
 	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
-// page is docs/install.md.
-func page(t *testing.T) string {
+// page is a file in docs.
+func page(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile("../../../docs/install.md")
-	must(t, err)
-	return string(text)
-}
-
-func readme(t *testing.T) string {
-	t.Helper()
-	text, err := os.ReadFile("../../../README.md")
+	text, err := os.ReadFile(filepath.Join("../../../docs", name))
 	must(t, err)
 	return string(text)
 }
@@ -48,7 +41,7 @@ func leaves(at string, value any, found map[string]bool) {
 func TestEveryValueIsOnThePage(t *testing.T) {
 	there := make(map[string]bool)
 	leaves("", values(t, filepath.Join(chart.Folder(), "values.yaml")), there)
-	_, table, _ := strings.Cut(page(t), "\n| value | |\n")
+	_, table, _ := strings.Cut(page(t, "install.md"), "\n| value | |\n")
 	covered := make(map[string]bool)
 	for row := range strings.Lines(table) {
 		cells := strings.SplitN(row, "|", 3)
@@ -77,7 +70,7 @@ func TestEveryValueIsOnThePage(t *testing.T) {
 // TestThePageNamesWhatIsThere holds names on the page against the code, and its
 // example against the chart.
 func TestThePageNamesWhatIsThere(t *testing.T) {
-	text := page(t)
+	text := page(t, "install.md")
 	for _, name := range []string{
 		"ConfigMap `" + kubetrust.ConfigMap + "`, key `" + kubetrust.Certificates + "`", "Lease `" + kubelease.HeldLease + "`",
 	} {
@@ -105,7 +98,7 @@ func TestThePageNamesWhatIsThere(t *testing.T) {
 // TestThePagesChecks holds the commands that look before and after the installation
 // against what is there.
 func TestThePagesChecks(t *testing.T) {
-	_, after, _ := strings.Cut(page(t), "go run ./allocator check ")
+	_, after, _ := strings.Cut(page(t, "install.md"), "go run ./allocator check ")
 	arguments, _, _ := strings.Cut(after, "\n")
 	c, err := allocator.Parse(strings.Fields(arguments), func(string) string { return "" }, io.Discard)
 	must(t, err)
@@ -118,9 +111,9 @@ func TestThePagesChecks(t *testing.T) {
 	}
 	image, err := os.ReadFile("../../../Dockerfile.allocator")
 	must(t, err)
-	for where, text := range map[string]string{"the page": page(t), "README": readme(t)} {
-		if !strings.Contains(text, "kubectl exec -n "+chart.Namespace+" deploy/portlease-allocator -- /allocator check") {
-			t.Errorf("%s does not say how to look in the pod", where)
+	for _, name := range []string{"install.md", "operations.md"} {
+		if !strings.Contains(page(t, name), "kubectl exec -n "+chart.Namespace+" deploy/portlease-allocator -- /allocator check") {
+			t.Errorf("docs/%s does not say how to check in the pod", name)
 		}
 	}
 	if !strings.Contains(string(image), `ENTRYPOINT ["/allocator"]`) {

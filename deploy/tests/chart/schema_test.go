@@ -83,13 +83,14 @@ func values(t *testing.T, path string) map[string]any {
 	return m
 }
 
-// TestWhatReadmeSaysOfPoolsIsAccepted by the schema, and then by the allocator as the
-// chart renders it: README's pool file has every key there is.
-func TestWhatReadmeSaysOfPoolsIsAccepted(t *testing.T) {
-	_, after, found := strings.Cut(readme(t), "```yaml\nbudget:")
+// TestSchemaAndAllocatorAcceptDocumentedPoolFile: the example on docs/pool-file.md has
+// every key there is. The schema accepts it, and so does the allocator as the chart
+// renders it.
+func TestSchemaAndAllocatorAcceptDocumentedPoolFile(t *testing.T) {
+	_, after, found := strings.Cut(page(t, "pool-file.md"), "```yaml\nbudget:")
 	file, _, ended := strings.Cut(after, "```")
 	if !found || !ended {
-		t.Fatal("README has no pool file")
+		t.Fatal("docs/pool-file.md has no example with every key")
 	}
 	path := filepath.Join(t.TempDir(), "values.yaml")
 	must(t, os.WriteFile(path, []byte("pools:\n  "+strings.ReplaceAll("budget:"+file, "\n", "\n  ")), 0o600))

@@ -1,0 +1,66 @@
+package docs_test
+
+import (
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// sources is the text of all Go files in a folder, without tests.
+func sources(t *testing.T, folder string) string {
+	t.Helper()
+	var all strings.Builder
+	if err := filepath.WalkDir(filepath.Join(root, folder), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			path, err = filepath.Rel(root, path)
+			all.WriteString(read(t, path))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all.String()
+}
+
+// TestOperationsPageListsEveryMetric that the code registers, with its labels.
+func TestOperationsPageListsEveryMetric(t *testing.T) {
+	registered := map[string]bool{}
+	label := regexp.MustCompile(`([a-z]+)=`)
+	for _, folder := range []string{"allocator", "agent"} {
+		for _, m := range regexp.MustCompile("[\"`(](portlease_[a-z_]+)(\\{[^}]*\\})?[\"`]").FindAllStringSubmatch(sources(t, folder), -1) {
+			var labels []string
+			for _, l := range label.FindAllStringSubmatch(m[2], -1) {
+				labels = append(labels, l[1])
+			}
+			name := m[1]
+			if len(labels) > 0 {
+				name += "{" + strings.Join(labels, ",") + "}"
+			}
+			registered[name] = true
+		}
+	}
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(portlease_[a-z_]+(\\{[a-z,]+\\})?)` \\|").FindAllStringSubmatch(read(t, "docs/operations.md"), -1) {
+		listed[m[1]] = true
+	}
+	agreeSets(t, "docs/operations.md", listed, registered)
+}
+
+// TestOperationsPageListsTheAllocatorsEvents holds the page's table against the
+// reasons that the janitor passes on.
+func TestOperationsPageListsTheAllocatorsEvents(t *testing.T) {
+	_, section, found := strings.Cut(read(t, "docs/operations.md"), "\n## Events of the allocator\n")
+	if !found {
+		t.Fatal("docs/operations.md has no section on the allocator's events")
+	}
+	listed, written := map[string]bool{}, map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Za-z]+)` \\|").FindAllStringSubmatch(section, -1) {
+		listed[m[1]] = true
+	}
+	for _, m := range regexp.MustCompile(`PodUID, "([A-Z][A-Za-z]+)"`).FindAllStringSubmatch(sources(t, "allocator/janitor"), -1) {
+		written[m[1]] = true
+	}
+	agreeSets(t, "docs/operations.md", listed, written)
+}
