@@ -2,10 +2,8 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -53,13 +51,7 @@ const preStopTimeout = 5 * time.Second
 func PreStop(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
 	var address string
 	s := daemon.NewSettings("portlease-agent prestop", "Tells the agent in this pod that the pod's termination has begun, so that it withdraws the announcement. For the preStop hook of the agent's container.", getenv)
-	s.String(&address, localFlag, localVariable, localDefault, "address that the agent listens on")
-	s.Check(localFlag, func() error {
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			return errors.New("give host:port, as in " + localDefault)
-		}
-		return nil
-	})
+	declareLocalAddress(s, &address, "address that the agent listens on")
 	if err := s.Parse(args, out); err != nil {
 		return err
 	}
