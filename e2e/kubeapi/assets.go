@@ -21,11 +21,10 @@ var (
 
 // Assets returns a folder that holds etcd and kube-apiserver.
 //
-// If KUBEBUILDER_ASSETS is set that is the folder, and one that lacks either
-// program is an error. Otherwise both, and kubectl, are built from their Go
-// modules into the user's cache folder, once for each Go version and version
-// of Kubernetes; processes that ask meanwhile wait for that one build. The
-// build takes minutes and tells progress, if not nil, how it is getting on.
+// KUBEBUILDER_ASSETS names the folder if it is set; it is an error if that folder
+// lacks either program. Otherwise Assets builds both, and kubectl, from their Go
+// modules into the user's cache folder; see [Program.Build]. The first build takes
+// minutes and reports to progress, if that is not nil.
 func Assets(ctx context.Context, progress io.Writer) (dir string, err error) {
 	if progress == nil {
 		progress = io.Discard
@@ -36,7 +35,7 @@ func Assets(ctx context.Context, progress io.Writer) (dir string, err error) {
 	return server.Build(ctx, progress)
 }
 
-// complete reports what a folder named by KUBEBUILDER_ASSETS lacks.
+// complete returns an error that names a program missing in the folder.
 func complete(dir string) error {
 	for _, program := range required {
 		_, err := exec.LookPath(filepath.Join(dir, program))
@@ -46,4 +45,47 @@ func complete(dir string) error {
 		}
 	}
 	return nil
+}
+
+// kubernetesVersion is the version that the programs report. Only Kubernetes' own
+// build scripts set it, so linkerFlags does too. A test compares it with the version
+// that the nested module requires.
+const kubernetesVersion = "v1.37.2"
+
+// server acts as each of programs, by the name of the link that it is called by.
+var server = Program{
+	Name:        "kubeapi",
+	Folder:      "e2e/kubeapi/server",
+	Flags:       []string{"-buildvcs=false", "-ldflags", linkerFlags()},
+	Binary:      "server",
+	Links:       programs,
+	Description: "etcd and kube-apiserver " + kubernetesVersion + " from their Go modules, once; this takes about 5 minutes",
+	Remedy:      "set " + assetsVariable,
+}
+
+// NodePrograms is all of Kubernetes that a cluster of one node needs: etcd,
+// kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy and
+// kubectl, each by a link of that name.
+var NodePrograms = Program{
+	Name:        "kubenode",
+	Folder:      server.Folder,
+	Package:     "./node",
+	Flags:       server.Flags,
+	Binary:      "node",
+	Links:       append([]string{"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"}, programs...),
+	Description: "a whole Kubernetes " + kubernetesVersion + " from its Go modules, once; this takes about 7 minutes",
+}
+
+func linkerFlags() string {
+	major, minor, _ := strings.Cut(strings.TrimPrefix(kubernetesVersion, "v"), ".")
+	minor, _, _ = strings.Cut(minor, ".")
+	flags := []string{"-s", "-w"}
+	for _, variables := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
+		flags = append(flags,
+			"-X", variables+".gitVersion="+kubernetesVersion,
+			"-X", variables+".gitMajor="+major,
+			"-X", variables+".gitMinor="+minor,
+			"-X", variables+".gitTreeState=clean")
+	}
+	return strings.Join(flags, " ")
 }

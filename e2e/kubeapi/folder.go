@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/portlease/portlease/e2e/kubeapi/flock"
+	"github.com/gofrs/flock"
 )
 
 const (
@@ -16,33 +16,32 @@ const (
 	folderLock   = "portlease.lock"
 )
 
-// folder is a temporary folder. If its process is killed before it can remove
-// it, the next one does: the lock inside it is held for as long as the process
-// lives.
+// folder is a temporary folder with a lock that its process holds for life. If the
+// process is killed before it removes the folder, the next process does.
 type folder struct {
 	path string
-	lock *os.File
+	lock *flock.Flock
 }
 
-// makeFolder makes an empty folder that no other user can enter, and removes
-// those of processes that are gone.
+// makeFolder makes an empty folder that no other user can enter. It also removes
+// the folders of processes that are gone.
 func makeFolder() (*folder, error) {
 	if err := removeAbandoned(); err != nil {
 		return nil, err
 	}
-	// Made under another name, so that no folder with the prefix is ever
-	// seen unlocked while its process lives.
+	// The folder gets its final name after it is locked, so that no other process
+	// takes it for an abandoned one.
 	unlocked, err := os.MkdirTemp("", "new-"+folderPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the API server: %w", err)
 	}
-	lock, err := flock.Try(filepath.Join(unlocked, folderLock), os.O_CREATE)
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(unlocked))
+	lock := flock.New(filepath.Join(unlocked, folderLock))
+	if _, err := lock.TryLock(); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking the folder for the API server: %w", err), os.RemoveAll(unlocked))
 	}
 	path := filepath.Join(filepath.Dir(unlocked), strings.TrimPrefix(filepath.Base(unlocked), "new-"))
 	if err := os.Rename(unlocked, path); err != nil {
-		return nil, errors.Join(fmt.Errorf("naming the folder for the API server: %w", err), lock.Close(), os.RemoveAll(unlocked))
+		return nil, errors.Join(fmt.Errorf("renaming the folder for the API server: %w", err), lock.Close(), os.RemoveAll(unlocked))
 	}
 	return &folder{path: path, lock: lock}, nil
 }
@@ -62,12 +61,13 @@ func removeAbandoned() error {
 		return fmt.Errorf("listing the folders of other API servers: %w", err)
 	}
 	for _, path := range locks {
-		lock, err := flock.Try(path, 0) // never into a folder that is being removed
-		if errors.Is(err, flock.ErrLocked) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			continue // in use, or removed by another process just now, or another user's
+		lock := flock.New(path, flock.SetFlag(os.O_RDONLY)) // never creates a file in a folder that is being removed
+		locked, err := lock.TryLock()
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || err == nil && !locked {
+			continue // removed by another process just now, or another user's, or in use
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("locking an abandoned folder: %w", err)
 		}
 		abandoned := folder{path: filepath.Dir(path), lock: lock}
 		if err := abandoned.remove(); err != nil {

@@ -30,8 +30,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
-
-	"github.com/portlease/portlease/e2e/kubeapi/pki"
 )
 
 // Config says how to start an API. The zero value is good for most tests.
@@ -100,7 +98,7 @@ func Start(ctx context.Context, config Config) (_ *API, err error) {
 	if a.port, err = reservePort(); err != nil {
 		return nil, err
 	}
-	authority, err := pki.NewAuthority()
+	authority, err := NewAuthority()
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +121,7 @@ func Start(ctx context.Context, config Config) (_ *API, err error) {
 }
 
 // connect makes the clients that the package itself uses.
-func (a *API) connect(authority *pki.Authority) error {
+func (a *API) connect(authority *Authority) error {
 	admin, err := authority.Client("admin", "system:masters")
 	if err != nil {
 		return err

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/portlease/portlease/e2e/kubeapi/pki"
 )
 
 // etcdSocket is a file, so that no other user of the machine can reach an etcd
@@ -49,7 +47,7 @@ func (a *API) startEtcd(ctx context.Context, program string) error {
 }
 
 // prepare writes the API server's files and decides its flags.
-func (a *API) prepare(authority *pki.Authority, config Config) error {
+func (a *API) prepare(authority *Authority, config Config) error {
 	keys, err := writeKeys(authority, a.folder.path)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/portlease/portlease/e2e/kubeapi/pki"
+	"github.com/portlease/portlease/e2e/kubeapi"
 )
 
 // kubeconfigs are those of the cluster, by user and group.
@@ -34,7 +34,7 @@ func (m *machine) issue() error {
 	if err := os.MkdirAll(m.file("pki"), 0o700); err != nil {
 		return fmt.Errorf("making the folder of certificates: %w", err)
 	}
-	authority, err := pki.NewAuthority()
+	authority, err := kubeapi.NewAuthority()
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (m *machine) issue() error {
 	if err != nil {
 		return fmt.Errorf("making the key of tokens: %w", err)
 	}
-	if files["tokens.key"], err = pki.KeyPEM(tokens); err != nil {
+	if files["tokens.key"], err = kubeapi.KeyPEM(tokens); err != nil {
 		return err
 	}
 	encode := base64.StdEncoding.EncodeToString

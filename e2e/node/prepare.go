@@ -13,7 +13,6 @@ import (
 
 	"github.com/portlease/portlease/deploy/tests/chart"
 	"github.com/portlease/portlease/e2e/kubeapi"
-	"github.com/portlease/portlease/e2e/kubeapi/nested"
 	"github.com/portlease/portlease/e2e/node/images"
 )
 
@@ -24,12 +23,12 @@ const (
 	pauseImage  = imagePrefix + "/pause:" + imageTag
 )
 
-var coreDNS = nested.Module{
-	Name:      "coredns",
-	Folder:    "e2e/node/coredns",
-	Flags:     []string{"-buildvcs=false", "-ldflags", "-s -w"},
-	Program:   "coredns",
-	Announced: "CoreDNS from its Go modules, once; this takes about 3 minutes",
+var coreDNS = kubeapi.Program{
+	Name:        "coredns",
+	Folder:      "e2e/node/coredns",
+	Flags:       []string{"-buildvcs=false", "-ldflags", "-s -w"},
+	Binary:      "coredns",
+	Description: "CoreDNS from its Go modules, once; this takes about 3 minutes",
 }
 
 // prepare builds or finds all programs and images, outside of any namespace. Images
@@ -54,7 +53,7 @@ func (p *plan) prepare(ctx context.Context, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p.CoreDNS = filepath.Join(folder, coreDNS.Program)
+	p.CoreDNS = filepath.Join(folder, coreDNS.Binary)
 	if p.Helm, err = chart.Program(ctx, progress); err != nil {
 		return err
 	}

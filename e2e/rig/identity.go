@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/portlease/portlease/e2e/kubeapi/pki"
+	"github.com/portlease/portlease/e2e/kubeapi"
 )
 
 // identity is the one certificate that every allocator replica of a rig serves
@@ -23,7 +23,7 @@ type identity struct {
 }
 
 func newIdentity(dir string, replicas []netip.Addr) (*identity, error) {
-	authority, err := pki.NewAuthority()
+	authority, err := kubeapi.NewAuthority()
 	if err != nil {
 		return nil, err
 	}

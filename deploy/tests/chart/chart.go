@@ -1,5 +1,5 @@
 // Package chart renders and installs deploy/chart with the real Helm, built from its
-// Go module. Helm keeps nothing outside of a folder that its caller gives it.
+// Go helm. Helm keeps nothing outside of a folder that its caller gives it.
 package chart
 
 import (
@@ -14,7 +14,7 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/portlease/portlease/e2e/kubeapi/nested"
+	"github.com/portlease/portlease/e2e/kubeapi"
 )
 
 // Release and Namespace are those that the golden files are rendered for.
@@ -23,13 +23,13 @@ const (
 	Namespace = "portlease"
 )
 
-var module = nested.Module{
-	Name:      "helm",
-	Folder:    "deploy/tests/chart/helm",
-	Package:   "helm.sh/helm/v4/cmd/helm",
-	Flags:     []string{"-buildvcs=false"},
-	Program:   "helm",
-	Announced: "Helm from its Go modules, once; this takes about 3 minutes",
+var helm = kubeapi.Program{
+	Name:        "helm",
+	Folder:      "deploy/tests/chart/helm",
+	Package:     "helm.sh/helm/v4/cmd/helm",
+	Flags:       []string{"-buildvcs=false"},
+	Binary:      "helm",
+	Description: "Helm from its Go modules, once; this takes about 3 minutes",
 }
 
 // Folder is the chart's, in the checkout that this file lies in.
@@ -47,14 +47,14 @@ type Helm struct {
 	kubeconfig string
 }
 
-// Program returns the path of Helm, which it builds first if it is not there; see
-// [nested.Module.Build].
+// Program returns the path of Helm, which it builds first if it is missing; see
+// [kubeapi.Program.Build].
 func Program(ctx context.Context, progress io.Writer) (string, error) {
-	dir, err := module.Build(ctx, progress)
+	dir, err := helm.Build(ctx, progress)
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, module.Program), nil
+	return filepath.Join(dir, helm.Binary), nil
 }
 
 // Build is [Program], to be run. home is an existing folder that Helm may write to,

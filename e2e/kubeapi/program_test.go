@@ -1,6 +1,7 @@
-package nested
+package kubeapi
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -10,10 +11,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// tiny is a module that the tests write.
-var tiny = Module{Name: "tiny", Program: "program", Links: []string{"other", "another"}, Announced: "something small"}
+// tiny is built from a module that the tests write.
+var tiny = Program{Name: "tiny", Binary: "program", Links: []string{"other", "another"}, Description: "something small"}
 
 func TestConcurrentCallersShareOneBuild(t *testing.T) {
 	cache := t.TempDir()
@@ -30,7 +32,7 @@ func TestConcurrentCallersShareOneBuild(t *testing.T) {
 	var all sync.WaitGroup
 	for range callers {
 		all.Go(func() {
-			dir, err := tiny.once(t.Context(), cache, "x", signalOnWrite(waiting), build)
+			dir, err := tiny.buildOnce(t.Context(), cache, "x", signalOnWrite(waiting), build)
 			if err != nil {
 				t.Error(err)
 				return
@@ -60,33 +62,66 @@ func TestFailedBuildLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	failure := errors.New("out of memory")
-	if _, err := tiny.once(t.Context(), cache, "x", io.Discard, func(string) error { return failure }); !errors.Is(err, failure) {
+	if _, err := tiny.buildOnce(t.Context(), cache, "x", io.Discard, func(string) error { return failure }); !errors.Is(err, failure) {
 		t.Fatalf("once: %v, want %v", err, failure)
 	}
 	if left, err := filepath.Glob(filepath.Join(cache, "*ing-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	dir, err := tiny.once(t.Context(), cache, "x", io.Discard, func(string) error { return nil })
+	dir, err := tiny.buildOnce(t.Context(), cache, "x", io.Discard, func(string) error { return nil })
 	if err != nil || dir != filepath.Join(cache, "tiny-x") {
 		t.Errorf("after a failed build: %q, %v", dir, err)
 	}
 }
 
+func TestWaitingForABuildEndsWithItsContext(t *testing.T) {
+	cache := t.TempDir()
+	building, finish := make(chan struct{}), make(chan struct{})
+	first := make(chan error, 1)
+	go func() {
+		_, err := tiny.buildOnce(t.Context(), cache, "x", io.Discard, func(string) error {
+			close(building)
+			<-finish
+			return nil
+		})
+		first <- err
+	}()
+	<-building
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	var progress strings.Builder
+	_, err := tiny.buildOnce(ctx, cache, "x", &progress, func(string) error { return errors.New("built twice") })
+	if told := strings.Count(progress.String(), "waiting"); !errors.Is(err, context.DeadlineExceeded) || told != 1 {
+		t.Errorf("second caller: %v, told to wait %d times, want %v, told once", err, told, context.DeadlineExceeded)
+	}
+	close(finish)
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := tiny.lock(t.Context(), filepath.Join(cache, "tiny.lock"), &progress)
+	if err != nil || strings.Count(progress.String(), "waiting") != 1 {
+		t.Fatalf("a free lock: %v, progress %q", err, progress.String())
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSourceIsFoundFromTheWorkingDirectory(t *testing.T) {
-	m := Module{Folder: "e2e/tools", Program: "linters", Instead: "go without"}
+	m := Program{Folder: "e2e/tools", Binary: "linters", Remedy: "go without"}
 	want, err := m.source()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(want)
-	got, err := m.above(".")
+	got, err := m.sourceAbove(".")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got != want {
 		t.Errorf("source %q, want %q", got, want)
 	}
-	if _, err := m.above(t.TempDir()); err == nil || !strings.Contains(err.Error(), "sources of linters") || !strings.Contains(err.Error(), m.Instead) {
+	if _, err := m.sourceAbove(t.TempDir()); err == nil || !strings.Contains(err.Error(), "sources of linters") || !strings.Contains(err.Error(), m.Remedy) {
 		t.Errorf("outside a checkout: %v, want an error that says what else there is to do", err)
 	}
 }
@@ -117,15 +152,15 @@ func TestCacheKeyFollowsTheSources(t *testing.T) {
 	flagged.Flags = []string{"-trimpath"}
 	elsewhere := tiny
 	elsewhere.Package = "example.com/other"
-	for _, m := range []Module{flagged, elsewhere} {
+	for _, m := range []Program{flagged, elsewhere} {
 		if key, err := m.key(source); err != nil || seen[key] != "" {
 			t.Errorf("%+v has the key of %+v, %v", m, tiny, err)
 		}
 	}
 }
 
-func TestBuild(t *testing.T) {
-	// What the caller builds with must not reach the nested module.
+func TestNestedModuleIsBuiltWithoutTheCallersEnvironment(t *testing.T) {
+	// The caller's flags and workspace must not reach the nested module.
 	t.Setenv("GOFLAGS", "-mod=vendor")
 	t.Setenv("GOWORK", filepath.Join(t.TempDir(), "go.work"))
 	source, dir := t.TempDir(), t.TempDir()
@@ -137,14 +172,14 @@ func TestBuild(t *testing.T) {
 	write("go.mod", "module tiny\n\ngo 1.26\n")
 	write("main.go", "package main\n\nfunc main() { undefined() }\n")
 	var progress strings.Builder
-	if err := tiny.build(t.Context(), source, dir, &progress); err == nil || !strings.Contains(err.Error(), "undefined: undefined") {
+	if err := tiny.buildIn(t.Context(), source, dir, &progress); err == nil || !strings.Contains(err.Error(), "undefined: undefined") {
 		t.Errorf("build: %v, want the compiler's words", err)
 	}
 	write("main.go", "package main\n\nfunc main() {}\n")
-	if err := tiny.build(t.Context(), source, dir, &progress); err != nil {
+	if err := tiny.buildIn(t.Context(), source, dir, &progress); err != nil {
 		t.Fatal(err)
 	}
-	for _, program := range append([]string{tiny.Program}, tiny.Links...) {
+	for _, program := range append([]string{tiny.Binary}, tiny.Links...) {
 		if output, err := exec.CommandContext(t.Context(), filepath.Join(dir, program)).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", program, err, output)
 		}
