@@ -29,7 +29,7 @@ func TestTwoHundredAtOnce(t *testing.T) {
 		for range fleet {
 			claims = append(claims, i.claim(1))
 		}
-		before := i.budgets.written()
+		before := i.ledger.Budgets.Writes()
 		i.budgets.flight = 10 * time.Millisecond
 		waits := make([]time.Duration, fleet)
 		var all sync.WaitGroup
@@ -37,7 +37,7 @@ func TestTwoHundredAtOnce(t *testing.T) {
 			all.Go(func() { waits[n] = i.bind(r, c) })
 		}
 		all.Wait()
-		if writes := i.budgets.written() - before; writes > 8 {
+		if writes := i.ledger.Budgets.Writes() - before; writes > 8 {
 			t.Errorf("%d writes", writes)
 		}
 		letGo, young := 0, 0
@@ -90,11 +90,11 @@ func TestReplicasServeAFleet(t *testing.T) {
 		limits := budget.Default()
 		least := (fleet*budget.CreateCost.Mutating - limits.Mutating.Burst) / limits.Mutating.PerSecond
 		took := time.Since(start).Seconds()
-		t.Logf("%d writes, %d conflicts, %d waits, %.1f s of %.1f", i.budgets.written(), i.count("write conflict"), i.count("create wait"), took, least)
+		t.Logf("%d writes, %d conflicts, %d waits, %.1f s of %.1f", i.ledger.Budgets.Writes(), i.count("write conflict"), i.count("create wait"), took, least)
 		if took < least-1 || took > least*1.05 {
 			t.Errorf("took %.1f s, the tokens come in %.1f", took, least)
 		}
-		if s := i.budgets.records[ledger.BudgetName].Value.State; len(s.Open) > 8 {
+		if s := i.ledger.Budgets.Value(ledger.BudgetName).State; len(s.Open) > 8 {
 			t.Errorf("%d permits are open: %+v", len(s.Open), s.Open)
 		}
 	})
@@ -113,11 +113,11 @@ func TestALostAnswerIsNotPaidTwice(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 		i.budgets.fault = nil
-		before := i.budgets.records[ledger.BudgetName].Value.Tokens.Mutating
+		before := i.ledger.Budgets.Value(ledger.BudgetName).Tokens.Mutating
 		if wait := i.bind(i.replica(), c); wait != 0 {
 			t.Errorf("it waits %v", wait)
 		}
-		if after := i.budgets.records[ledger.BudgetName].Value.Tokens.Mutating; after < before {
+		if after := i.ledger.Budgets.Value(ledger.BudgetName).Tokens.Mutating; after < before {
 			t.Errorf("it paid again: %v, then %v", before, after)
 		}
 		i.budgets.fault = func() (bool, error) { return false, lost }
@@ -153,12 +153,12 @@ func TestADeadHoldersTokensComeBack(t *testing.T) {
 						t.Fatalf("it waits %v", wait)
 					}
 				}
-				before := i.budgets.records[ledger.BudgetName].Value.Tokens.Mutating
+				before := i.ledger.Budgets.Value(ledger.BudgetName).Tokens.Mutating
 				c.end(i, claims[1])
 				if now, err := r.Unbind(t.Context(), "lb"); !now || err != nil {
 					t.Fatal(now, err)
 				}
-				got := i.budgets.records[ledger.BudgetName].Value.Tokens.Mutating - (before - budget.DeleteCost.Mutating)
+				got := i.ledger.Budgets.Value(ledger.BudgetName).Tokens.Mutating - (before - budget.DeleteCost.Mutating)
 				if got < c.back-1e-6 || got > c.back+1e-6 {
 					t.Errorf("%v tokens came back, want %v", got, c.back)
 				}
@@ -168,11 +168,7 @@ func TestADeadHoldersTokensComeBack(t *testing.T) {
 }
 
 func end(i *installation, c ledger.Record[ledger.Claim]) {
-	i.claims.mu.Lock()
-	defer i.claims.mu.Unlock()
-	r := i.claims.records[c.Name]
-	r.Value.State = ledger.ClaimReleasing
-	i.claims.records[c.Name] = r
+	i.ledger.Claims.Change(c.Name, func(c *ledger.Claim) { c.State = ledger.ClaimReleasing })
 }
 
 // TestDeadEldersAreNotWaitedFor: claims that did not change for two renewals.
@@ -333,9 +329,9 @@ func TestALostLeaseBeginsEmpty(t *testing.T) {
 		if wait := i.bind(r, i.claim(1)); wait != 0 {
 			t.Fatalf("it waits %v", wait)
 		}
-		i.budgets.mu.Lock()
-		delete(i.budgets.records, ledger.BudgetName)
-		i.budgets.mu.Unlock()
+		if err := remove(i.ledger.Budgets, ledger.BudgetName); err != nil {
+			t.Fatal(err)
+		}
 		r.Observe()
 		c := i.claim(1)
 		wait := i.bind(r, c)

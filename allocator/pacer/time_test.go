@@ -35,10 +35,10 @@ func TestWhoGivesUpFailsNobody(t *testing.T) {
 			}
 		})
 		time.Sleep(1500 * time.Millisecond) // of the bubble's clock
-		before := i.budgets.written()
+		before := i.ledger.Budgets.Writes()
 		cancel()
 		all.Wait()
-		if n := i.budgets.written() - before; n != 1 {
+		if n := i.ledger.Budgets.Writes() - before; n != 1 {
 			t.Errorf("%d writes for both", n)
 		}
 	})

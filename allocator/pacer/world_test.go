@@ -1,8 +1,6 @@
 package pacer_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -12,22 +10,15 @@ import (
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pacer"
+	"github.com/portlease/portlease/e2e/ledgermem"
 	"github.com/portlease/portlease/shared/api"
 )
-
-// claimTable adds what only claims have.
-type claimTable struct{ *table[ledger.Claim] }
-
-func (claimTable) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
-	return nil, errors.New("not asked for")
-}
 
 // installation is a ledger that several replicas share.
 type installation struct {
 	t       *testing.T
-	budgets *store[ledger.Budget]
-	claims  *store[ledger.Claim]
-	ports   *store[ledger.Port]
+	ledger  *ledgermem.Ledger
+	budgets network // to the budget; other calls are answered at once
 	made    int
 
 	mu     sync.Mutex
@@ -41,21 +32,22 @@ const (
 
 func newInstallation(t *testing.T) *installation {
 	t.Helper()
-	return &installation{t: t, budgets: newStore[ledger.Budget](), claims: newStore[ledger.Claim](), ports: newStore[ledger.Port](), counts: make(map[string]int)}
+	return &installation{t: t, ledger: ledgermem.New(), counts: make(map[string]int)}
 }
 
 // replica is one allocator's pacer.
 type replica struct {
 	*pacer.Pacer
-	budgets *table[ledger.Budget]
-	age     func(name, version string) time.Duration
+	age func(name, version string) time.Duration
 }
 
 func (i *installation) replica() *replica {
-	r := &replica{budgets: &table[ledger.Budget]{store: i.budgets}}
+	r := new(replica)
 	r.Pacer = pacer.New(pacer.Config{
-		Budgets: r.budgets, Claims: claimTable{&table[ledger.Claim]{store: i.claims}}, Ports: &table[ledger.Port]{store: i.ports},
-		Limits: budget.Default, Now: time.Now, RenewEvery: renewEvery,
+		Budgets: ledgermem.NewTable(i.ledger.Budgets, i.budgets.carry, nil),
+		Claims:  ledgermem.NewClaimTable(i.ledger.Claims, ledgermem.Direct, nil),
+		Ports:   ledgermem.NewTable(i.ledger.Ports, ledgermem.Direct, nil),
+		Limits:  budget.Default, Now: time.Now, RenewEvery: renewEvery,
 		Age: func(name, version string) time.Duration {
 			if r.age == nil {
 				return 0
@@ -70,9 +62,12 @@ func (i *installation) replica() *replica {
 		},
 	})
 	told := make(chan struct{}, 1)
-	i.budgets.mu.Lock()
-	i.budgets.watches = append(i.budgets.watches, told)
-	i.budgets.mu.Unlock()
+	i.ledger.Budgets.Watch(func(_, _ *ledger.Record[ledger.Budget]) {
+		select {
+		case told <- struct{}{}:
+		default:
+		}
+	})
 	go func() {
 		for {
 			select {
@@ -100,13 +95,13 @@ func (i *installation) claim(ports int) ledger.Record[ledger.Claim] {
 	for n := range ports {
 		f := api.Fence{Lease: fmt.Sprintf("lb-%d-%d", i.made, n), Epoch: "e", Generation: 1}
 		c.Ports = append(c.Ports, ledger.PlannedPort{ListenerPort: n + 1, Fence: f})
-		if _, err := (&table[ledger.Port]{store: i.ports}).Create(i.t.Context(), f.Lease, ledger.Port{
+		if _, err := i.ledger.Ports.Create(f.Lease, ledger.Port{
 			State: ledger.Claimed, Holder: name, Epoch: f.Epoch, Generation: 1,
 		}); err != nil {
 			i.t.Fatal(err)
 		}
 	}
-	r, err := (&table[ledger.Claim]{store: i.claims}).Create(i.t.Context(), name, c)
+	r, err := i.ledger.Claims.Create(name, c)
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -115,22 +110,16 @@ func (i *installation) claim(ports int) ledger.Record[ledger.Claim] {
 
 // portsOf are the records of a claim's plan.
 func (i *installation) portsOf(c ledger.Record[ledger.Claim]) (ports []ledger.Port) {
-	i.ports.mu.Lock()
-	defer i.ports.mu.Unlock()
 	for _, p := range c.Value.Ports {
-		ports = append(ports, i.ports.records[p.Fence.Lease].Value)
+		ports = append(ports, i.ledger.Ports.Value(p.Fence.Lease))
 	}
 	return ports
 }
 
 // change changes all ports of a claim.
 func (i *installation) change(c ledger.Record[ledger.Claim], change func(*ledger.Port)) {
-	i.ports.mu.Lock()
-	defer i.ports.mu.Unlock()
 	for _, p := range c.Value.Ports {
-		r := i.ports.records[p.Fence.Lease]
-		change(&r.Value)
-		i.ports.records[p.Fence.Lease] = r
+		i.ledger.Ports.Change(p.Fence.Lease, change)
 	}
 }
 
@@ -140,9 +129,9 @@ func (i *installation) bound(c ledger.Record[ledger.Claim]) {
 }
 
 func (i *installation) remove(c ledger.Record[ledger.Claim]) {
-	i.claims.mu.Lock()
-	defer i.claims.mu.Unlock()
-	delete(i.claims.records, c.Name)
+	if err := remove(i.ledger.Claims, c.Name); err != nil {
+		i.t.Error(err)
+	}
 }
 
 func (i *installation) count(what string) int {
