@@ -2,42 +2,43 @@ package budget
 
 import "time"
 
-// Clock is how one replica reckons the refill of one Lease.
+// Clock tells one replica how much refill a State does not count yet.
 //
 // State.Counted is how much time all replicas together have counted as refill
-// since the Lease was made, which is never more than has really passed. Whoever
-// has seen a State may count what its own clock adds since then; that alone would
-// be safe, and would lose at every change the time that the write and the view
-// of it took. So a replica remembers by how much Counted was ahead of its own
-// clock at best, and makes up for such losses, up to catchUp: more is lost for
-// good, because meanwhile a bucket may have been full, and what it could not hold
-// must not be counted later.
+// since the Lease was made. It is never more than the time that has really passed.
+// A replica that has seen a State may count the time that its own clock measures
+// since then. That alone is safe, but each change would lose the time that the
+// write took to reach this replica. So a Clock remembers the most by which Counted
+// was ahead of its own clock and makes up for such losses, up to maxCatchUp.
+// Larger losses are final: a bucket may have been full meanwhile, and time that it
+// could not hold must not be counted later.
 //
-// A replica whose clock is slow, stands still or was seen late counts too little
-// and thereby loses at most what was refilled since the change before. The zero
-// value has seen nothing. Times are readings of the replica's own monotonic
-// clock, from any zero point.
+// A replica whose clock is slow or stands still, or that sees changes late, counts
+// too little. It loses at most the refill since the previous change. The zero value
+// has seen nothing. All times are readings of the replica's own monotonic clock,
+// from any zero point.
 type Clock struct {
 	seen bool
-	// ahead is how far Counted is ahead of the replica's clock, at least.
+	// ahead is by how much Counted is ahead of the replica's clock, at least.
 	ahead time.Duration
 }
 
-// catchUp is less than slack, which keeps it below AWS's burst.
-const catchUp = slack / 2
+// maxCatchUp is less than slack, so that grants stay below AWS's burst.
+const maxCatchUp = slack / 2
 
-// Saw notes that a State was seen for the first time just then; by its writer, at
-// the time before it sent the write.
+// Saw records that a State was first seen now. A replica that wrote the State
+// passes the time before it sent the write.
 func (c *Clock) Saw(counted, now time.Duration) {
-	fresh := counted - now
+	ahead := counted - now
 	if !c.seen {
-		c.seen, c.ahead = true, fresh
+		c.seen, c.ahead = true, ahead
 		return
 	}
-	c.ahead = min(max(c.ahead, fresh), fresh+catchUp)
+	c.ahead = min(max(c.ahead, ahead), ahead+maxCatchUp)
 }
 
-// Elapsed is how much time was not counted yet in a State that was seen.
+// Elapsed returns the time that a State does not count yet. Saw must have been
+// called for that State.
 func (c *Clock) Elapsed(counted, now time.Duration) time.Duration {
 	if !c.seen {
 		return 0

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// TestNeverAboveTheBucket has clocks that are slow or stand still, views that are
-// seconds late, pauses, restarts, lost writes, lost answers, holders that die
-// after their first call, and all three classes at once.
-func TestNeverAboveTheBucket(t *testing.T) {
+// There are clocks that are slow or stand still, caches that are seconds stale, pauses,
+// restarts, lost writes, lost answers, agents that die after their first call, and all
+// three classes at once.
+func TestGrantsNeverExceedTheBuckets(t *testing.T) {
 	seeds(t, 12, func(t *testing.T, seed uint64) {
 		w := newWorld(seed)
 		for range 1 + w.rand.IntN(5) {
@@ -25,15 +25,15 @@ func TestNeverAboveTheBucket(t *testing.T) {
 		w.lose, w.flightTime = 0.1, w.upTo(2*time.Second)
 		w.limits = Default().Share(1 - w.rand.Float64()*0.6)
 		w.exhausted = w.rand.IntN(2) == 0
-		j := newJudge(burst(w.limits), w.limits.perSecond())
+		bucket := newExactBucket(burst(w.limits), w.limits.perSecond())
 		total := 0
-		w.taken = func(a *asker) {
+		w.taken = func(a *requester) {
 			total++
 			cost := a.cost
 			if a.dies { // after the call that leaves no trace, at worst
-				cost = firstCall
+				cost = unrecordedCost
 			}
-			j.call(w.now, cost)
+			bucket.call(w.now, cost)
 		}
 		w.run(2*time.Minute, func() {
 			switch w.rand.IntN(40) {
@@ -53,26 +53,26 @@ func TestNeverAboveTheBucket(t *testing.T) {
 				*w.nodes[0] = node{speed: 1, lag: w.nodes[0].lag, version: len(w.states) - 1}
 			}
 		})
-		if j.exceeded() {
-			t.Errorf("the bucket was down to %+v", j.worst)
+		if bucket.exceeded() {
+			t.Errorf("the bucket was down to %+v", bucket.worst)
 		}
 		if total < 40 {
-			t.Errorf("only %d were let go", total)
+			t.Errorf("only %d were granted", total)
 		}
 	})
 }
 
 func burst(l Limits) Tokens { return Tokens{l.Mutating.Burst, l.Registration.Burst, l.All.Burst} }
 
-// TestNeverAboveAWS makes each call some time after its permit, in any order, up
-// to slack later but for catchUp. That must fit into AWS's own bucket.
-func TestNeverAboveAWS(t *testing.T) {
+// Each call is made some time after its grant, in any order, up to slack minus
+// maxCatchUp later. The calls must still fit AWS's own buckets.
+func TestDelayedCallsNeverExceedAWSLimits(t *testing.T) {
 	seeds(t, 12, func(t *testing.T, seed uint64) {
 		w := newWorld(seed, right(3)...)
 		w.limits = Default()
-		j := newJudge(burst(w.limits), w.limits.perSecond())
+		bucket := newExactBucket(burst(w.limits), w.limits.perSecond())
 		var calls []call
-		w.paid = func(a *asker) { calls = append(calls, callsOf(a.cost, w.now, w.upTo)...) }
+		w.granted = func(a *requester) { calls = append(calls, callsOf(a.cost, w.now, w.upTo)...) }
 		w.run(2*time.Minute, func() {
 			if w.rand.IntN(100) == 0 {
 				w.add(w.rand.IntN(60), Create, CreateCost)
@@ -82,13 +82,13 @@ func TestNeverAboveAWS(t *testing.T) {
 				if c.at > w.now {
 					later = append(later, c)
 				} else {
-					j.call(w.now, c.cost)
+					bucket.call(w.now, c.cost)
 				}
 			}
 			calls = later
 		})
-		if j.exceeded() {
-			t.Errorf("AWS's bucket was down to %+v", j.worst)
+		if bucket.exceeded() {
+			t.Errorf("AWS's bucket was down to %+v", bucket.worst)
 		}
 	})
 }
@@ -107,16 +107,15 @@ func callsOf(cost Tokens, now time.Duration, upTo func(time.Duration) time.Durat
 		{cost.All - cost.Mutating - cost.Registration, Tokens{All: 1}},
 	} {
 		for range int(kind.n) {
-			calls = append(calls, call{now + upTo(slack-catchUp-step), kind.cost})
+			calls = append(calls, call{now + upTo(slack-maxCatchUp-step), kind.cost})
 		}
 	}
 	return calls
 }
 
-// TestWorkConserving has 300 creates wait from the start: all are let go in
-// little more than the time that the tokens take, on one replica or five, and the
-// oldest go first.
-func TestWorkConserving(t *testing.T) {
+// 300 creates wait from the start. All are granted in little more than the time that
+// refills their tokens, on one replica or five, and the oldest first.
+func TestRefilledTokensAreUsedAtOnce(t *testing.T) {
 	seeds(t, 10, func(t *testing.T, seed uint64) {
 		const creates = 300
 		w := newWorld(seed, right(1+int(seed%5))...)
@@ -124,32 +123,32 @@ func TestWorkConserving(t *testing.T) {
 		start := w.now
 		all := w.add(creates, Create, CreateCost)
 		last := start
-		w.paid = func(*asker) { last = w.now }
+		w.granted = func(*requester) { last = w.now }
 		w.run(start+5*time.Minute, func() {})
 		full := w.limits.Mutating
 		bound := (creates*CreateCost.Mutating - full.capacity()) / full.PerSecond
 		took := (last - start).Seconds()
 		t.Logf("%d writes, %d of them lost, took %.1f s of %.1f", len(w.states), w.lostWrites, took, bound)
 		if w.waiting(Create) > 0 || took > bound*1.02+1 {
-			t.Errorf("%d still wait, the others took %.1f s, the tokens come in %.1f s", w.waiting(Create), took, bound)
+			t.Errorf("%d still wait; the others took %.1f s, the tokens come in %.1f s", w.waiting(Create), took, bound)
 		}
 		overtaken := 0
 		for i, a := range all {
 			for _, younger := range all[i+1:] {
-				if younger.paidAt+2*time.Second < a.paidAt {
+				if younger.learnedAt+2*time.Second < a.learnedAt {
 					overtaken++
 				}
 			}
 		}
 		if overtaken > creates*creates/100 {
-			t.Errorf("%d times somebody was served over 2 s before somebody older", overtaken)
+			t.Errorf("%d times a create was granted over 2 s before an older one", overtaken)
 		}
 	})
 }
 
-// TestDeadEldersOnlyDelay: the oldest half never asks. The others wait for a full
-// bucket and then go at its pace.
-func TestDeadEldersOnlyDelay(t *testing.T) {
+// The older half never asks. The others wait for a full bucket and are then granted at
+// its pace.
+func TestOlderCreatesThatNeverComeOnlyDelay(t *testing.T) {
 	w := newWorld(1, right(2)...)
 	for _, a := range w.add(50, Create, CreateCost) {
 		a.due = time.Hour
@@ -158,28 +157,28 @@ func TestDeadEldersOnlyDelay(t *testing.T) {
 	w.run(2*time.Minute, func() {})
 	for _, a := range alive {
 		if !a.done {
-			t.Errorf("%s still waits", a.who)
+			t.Errorf("%s still waits", a.name)
 		}
 	}
-	if last := alive[len(alive)-1].paidAt; last > 70*time.Second {
+	if last := alive[len(alive)-1].learnedAt; last > 70*time.Second {
 		t.Errorf("the last had its tokens after %v", last)
 	}
 }
 
-// TestCreatesBeforeDeletesAndDeletesNotStarved keeps many of both waiting. The parts
-// are written down here: they are what is promised to those who wait for a port.
-func TestCreatesBeforeDeletesAndDeletesNotStarved(t *testing.T) {
+// Many of both are waiting. The shares are spelled out here because the documentation
+// promises them.
+func TestDeletesGetTheirShareWhileCreatesWait(t *testing.T) {
 	for name, c := range map[string]struct {
 		exhausted bool
 		part      float64
-	}{"exhausted": {true, 1. / 4}, "fed": {false, 1. / 16}} {
+	}{"exhausted": {true, 1. / 4}, "not exhausted": {false, 1. / 16}} {
 		t.Run(name, func(t *testing.T) {
 			seeds(t, 5, func(t *testing.T, seed uint64) {
 				w := newWorld(seed, right(3)...)
 				w.exhausted, w.hasty = c.exhausted, seed%2 == 0
 				w.lateness = time.Second // as sweeps are
 				paid := map[Class]float64{}
-				w.paid = func(a *asker) { paid[a.class] += a.cost.Mutating }
+				w.granted = func(a *requester) { paid[a.class] += a.cost.Mutating }
 				w.run(3*time.Minute, func() {
 					w.add(max(0, 20-w.waiting(Create)), Create, CreateCost)
 					w.add(max(0, 20-w.waiting(Delete)), Delete, DeleteCost)
@@ -197,8 +196,8 @@ func TestCreatesBeforeDeletesAndDeletesNotStarved(t *testing.T) {
 	}
 }
 
-// TestDeletesTakeWhatCreatesLeave: alone, they get everything.
-func TestDeletesTakeWhatCreatesLeave(t *testing.T) {
+// Without creates, deletes get all of the refill.
+func TestDeletesAloneGetAllTokens(t *testing.T) {
 	w := newWorld(1, right(2)...)
 	w.add(60, Delete, DeleteCost)
 	w.run(45*time.Second, func() {})
@@ -207,31 +206,29 @@ func TestDeletesTakeWhatCreatesLeave(t *testing.T) {
 	}
 }
 
-// TestLooksAreNotStarved has All as the tightest bucket and creates that want all
-// of it.
-func TestLooksAreNotStarved(t *testing.T) {
+// All is the tightest bucket, and creates want all of it.
+func TestDescribesGetTheirShareWhileCreatesWait(t *testing.T) {
 	seeds(t, 5, func(t *testing.T, seed uint64) {
 		w := newWorld(seed, right(3)...)
 		w.limits.All, w.hasty = Bucket{Burst: 10, PerSecond: 4}, seed%2 == 0
 		w.lateness = time.Second
 		paid := map[Class]float64{}
-		w.paid = func(a *asker) { paid[a.class] += a.cost.All }
+		w.granted = func(a *requester) { paid[a.class] += a.cost.All }
 		w.run(3*time.Minute, func() {
 			w.add(max(0, 20-w.waiting(Create)), Create, CreateCost)
 			w.add(max(0, 2-w.waiting(Describe)), Describe, DescribeCost)
 		})
 		part := paid[Describe] / (paid[Describe] + paid[Create])
-		if part < lookPart*0.8 || part > lookPart*2 {
-			t.Errorf("describes had %.3f of %v, want about %.3f", part, paid, lookPart)
+		if part < describeShare*0.8 || part > describeShare*2 {
+			t.Errorf("describes had %.3f of %v, want about %.3f", part, paid, describeShare)
 		}
 	})
 }
 
-// TestAWrongClockSlowsNobody lets one replica of three have a clock that stands
-// still or is slow. Each of their writes may lose what was refilled since the
-// change before; but it takes what the bucket holds already, so not many can
-// follow each other, and the others make up for it.
-func TestAWrongClockSlowsNobody(t *testing.T) {
+// One replica of three has a clock that is slow or stands still. Each of its writes may
+// lose the refill since the previous change. But its grants come out of what the bucket
+// holds already, so few can follow each other, and the other replicas make up for it.
+func TestSlowClockOnOneReplicaDoesNotSlowGrants(t *testing.T) {
 	for _, speed := range []float64{0, 0.1, 0.9} {
 		t.Run(fmt.Sprint(speed), func(t *testing.T) {
 			seeds(t, 3, func(t *testing.T, seed uint64) {
@@ -239,7 +236,7 @@ func TestAWrongClockSlowsNobody(t *testing.T) {
 				nodes[0].speed = speed
 				w := newWorld(seed, nodes...)
 				used := 0.
-				w.paid = func(a *asker) { used += a.cost.Mutating }
+				w.granted = func(a *requester) { used += a.cost.Mutating }
 				w.run(3*time.Minute, func() { w.add(max(0, 20-w.waiting(Create)), Create, CreateCost) })
 				t.Logf("%.0f tokens were used in 3 minutes", used)
 				if could := 180 * w.limits.Mutating.PerSecond; used < 0.9*could {
@@ -250,14 +247,14 @@ func TestAWrongClockSlowsNobody(t *testing.T) {
 	}
 }
 
-// TestALateViewLosesNothing has views that are late by up to catchUp.
-func TestALateViewLosesNothing(t *testing.T) {
+// The caches are stale by up to maxCatchUp.
+func TestStaleCachesLoseNoTokens(t *testing.T) {
 	w := newWorld(1, right(3)...)
 	for _, n := range w.nodes {
-		n.lag = catchUp
+		n.lag = maxCatchUp
 	}
 	used := 0.
-	w.paid = func(a *asker) { used += a.cost.Mutating }
+	w.granted = func(a *requester) { used += a.cost.Mutating }
 	w.run(3*time.Minute, func() { w.add(max(0, 30-w.waiting(Create)), Create, CreateCost) })
 	if could := 180 * w.limits.Mutating.PerSecond; used < 0.95*could {
 		t.Errorf("%.0f tokens of %.0f were used", used, could)

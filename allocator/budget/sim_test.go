@@ -11,64 +11,67 @@ import (
 // step is the grain of the simulation's true time.
 const step = 50 * time.Millisecond
 
-// judge is an exact token bucket over true time: AWS, as far as it is known.
-type judge struct {
+// exactBucket is a token bucket over true time. It stands for AWS.
+type exactBucket struct {
 	burst, perSecond, left Tokens
 	at                     time.Duration
 	worst                  Tokens // the lowest it ever was
 }
 
-func newJudge(burst, perSecond Tokens) *judge {
-	return &judge{burst: burst, perSecond: perSecond, left: burst, worst: burst}
+func newExactBucket(burst, perSecond Tokens) *exactBucket {
+	return &exactBucket{burst: burst, perSecond: perSecond, left: burst, worst: burst}
 }
 
-func (j *judge) call(now time.Duration, cost Tokens) {
-	j.left = j.left.Plus(j.perSecond.Times((now - j.at).Seconds())).atMost(j.burst).Minus(cost)
-	j.at = now
-	j.worst = j.worst.atMost(j.left)
+func (b *exactBucket) call(now time.Duration, cost Tokens) {
+	b.left = b.left.Plus(b.perSecond.Times((now - b.at).Seconds())).atMost(b.burst).Minus(cost)
+	b.at = now
+	b.worst = b.worst.atMost(b.left)
 }
 
-func (j *judge) exceeded() bool {
-	return j.worst.Mutating < -1e-3 || j.worst.Registration < -1e-3 || j.worst.All < -1e-3
+func (b *exactBucket) exceeded() bool {
+	return b.worst.Mutating < -1e-3 || b.worst.Registration < -1e-3 || b.worst.All < -1e-3
 }
 
-// node is a replica with a clock and a view of its own.
+// node is a replica with its own clock and cache.
 type node struct {
 	// speed of its clock: 1 is right, 0 stands still.
 	speed float64
-	// lag is how late its view may be at most.
+	// lag is how stale its cache may be at most.
 	lag         time.Duration
 	version     int
-	sense       Clock
+	clock       Clock
 	pausedUntil time.Duration
 }
 
 func (n *node) reads(now time.Duration) time.Duration { return time.Duration(float64(now) * n.speed) }
 
-// asker wants one thing, once.
-type asker struct {
-	who   string
+// requester wants one thing, once.
+type requester struct {
+	name  string
 	class Class
 	cost  Tokens
-	// due is when it asks next; done when its permit was used; fate what others
-	// see of it.
-	due, paidAt time.Duration
-	busy, done  bool
-	counted     bool
-	fate        Fate
-	dies        bool
+	// due is when it asks next, and learnedAt when it learned that it was granted.
+	due, learnedAt time.Duration
+	// busy is true while a write for it is in flight, and counted once such a write
+	// succeeded.
+	busy, counted bool
+	// done is true once its permit was used. outcome is what others see of the permit.
+	done    bool
+	outcome PermitOutcome
+	// dies is true if it makes only its first call.
+	dies bool
 }
 
-// flight is a write on its way.
+// flight is a write in flight.
 type flight struct {
 	by       *node
 	version  int
 	next     State
 	from, at time.Duration
-	ask      *asker
+	of       *requester
 }
 
-// world is a few replicas, who asks them, and AWS.
+// world is a few replicas, their requesters, and AWS.
 type world struct {
 	rand    *rand.Rand
 	limits  Limits
@@ -76,29 +79,30 @@ type world struct {
 	states  []State         // by version
 	commits []time.Duration // by version
 	nodes   []*node
-	askers  []*asker
-	// all has those that are done too.
-	all     map[string]*asker
+	// waits are the requesters that are not done, and all maps names to every requester.
+	waits   []*requester
+	all     map[string]*requester
 	flights []flight
-	// taken is told of each permit when its tokens are taken, paid when its asker
-	// has learned of it.
-	taken, paid func(a *asker)
-	// exhausted is what demand says.
+	// taken is called when a request's tokens are taken, and granted when its requester
+	// learns of it.
+	taken, granted func(q *requester)
+	// exhausted is put into Demand.
 	exhausted bool
-	// hasty creates ask all the time, whatever they are told, and the others every
+	// hasty makes creates ask all the time, whatever their hint, and the others every
 	// other second, as sweeps do.
 	hasty bool
-	// lateness is how much later than told askers come at most; lose is how often
-	// an answer is lost; flightTime is how long a write takes at most.
+	// lateness is by how much requesters may miss their hint, and flightTime how long
+	// a write may take.
 	lateness, flightTime time.Duration
-	lose                 float64
-	lostWrites           int
+	// lose is how often an answer is lost, 0 to 1.
+	lose       float64
+	lostWrites int
 }
 
 func newWorld(seed uint64, nodes ...*node) *world {
 	return &world{
-		rand: rand.New(rand.NewPCG(seed, 1)), all: make(map[string]*asker), limits: Default(), states: []State{{}}, commits: []time.Duration{0},
-		nodes: nodes, lateness: 200 * time.Millisecond, flightTime: 100 * time.Millisecond, taken: func(*asker) {}, paid: func(*asker) {},
+		rand: rand.New(rand.NewPCG(seed, 1)), all: make(map[string]*requester), limits: Default(), states: []State{{}}, commits: []time.Duration{0},
+		nodes: nodes, lateness: 200 * time.Millisecond, flightTime: 100 * time.Millisecond, taken: func(*requester) {}, granted: func(*requester) {},
 	}
 }
 
@@ -109,83 +113,83 @@ func (w *world) upTo(d time.Duration) time.Duration {
 	return time.Duration(w.rand.Int64N(int64(d)))
 }
 
-func (w *world) add(n int, class Class, cost Tokens) (added []*asker) {
+func (w *world) add(n int, class Class, cost Tokens) (added []*requester) {
 	for range n {
-		a := &asker{who: fmt.Sprintf("%s-%d", class, len(w.all)), class: class, cost: cost, due: w.now + w.upTo(time.Second)}
-		w.askers = append(w.askers, a)
-		w.all[a.who] = a
-		added = append(added, a)
+		q := &requester{name: fmt.Sprintf("%s-%d", class, len(w.all)), class: class, cost: cost, due: w.now + w.upTo(time.Second)}
+		w.waits = append(w.waits, q)
+		w.all[q.name] = q
+		added = append(added, q)
 	}
 	return added
 }
 
-// look updates a replica's view: to what the lag lets through, or all there is.
-func (w *world) look(n *node, fresh bool) {
+// refresh updates a replica's cache as far as its lag allows, or completely.
+func (w *world) refresh(n *node, fresh bool) {
 	newest := len(w.states) - 1
 	for !fresh && newest > n.version && w.commits[newest]+w.upTo(n.lag) > w.now {
 		newest--
 	}
-	if newest > n.version || !n.sense.seen {
+	if newest > n.version || !n.clock.seen {
 		n.version = newest
-		n.sense.Saw(w.states[newest].Counted, n.reads(w.now))
+		n.clock.Saw(w.states[newest].Counted, n.reads(w.now))
 	}
 }
 
-func (w *world) demand(s State, before *asker) (d Demand, ahead Tokens) {
+func (w *world) demand(s State, before *requester) (d Demand, older Tokens) {
 	d.Exhausted = w.exhausted
-	met := false
-	for _, a := range w.askers {
-		met = met || a == before
-		if a.done {
+	passed := false
+	for _, q := range w.waits {
+		passed = passed || q == before
+		if q.done {
 			continue
 		}
 		switch {
-		case a.class == Delete:
+		case q.class == Delete:
 			d.Deletes++
-		case a.class == Create && !s.HasPermit(a.who):
-			d.Creates = d.Creates.Plus(a.cost)
-			if !met {
-				ahead = ahead.Plus(a.cost)
+		case q.class == Create && !s.HasPermit(q.name):
+			d.Creates = d.Creates.Plus(q.cost)
+			if !passed {
+				older = older.Plus(q.cost)
 			}
 		}
 	}
-	return d, ahead
+	return d, older
 }
 
-func (w *world) fateOf(who string) Fate {
-	return w.all[who].fate
+func (w *world) outcomeOf(claim string) PermitOutcome {
+	return w.all[claim].outcome
 }
 
-func (w *world) ask(a *asker) {
+func (w *world) request(q *requester) {
 	n := w.nodes[w.rand.IntN(len(w.nodes))]
 	if n.pausedUntil > w.now {
-		a.due = w.now + time.Second
+		q.due = w.now + time.Second
 		return
 	}
-	w.look(n, false)
-	d, ahead := w.demand(w.states[n.version], a)
+	w.refresh(n, false)
+	d, older := w.demand(w.states[n.version], q)
 	s := w.states[n.version]
-	next, wait := Take(s, w.limits, n.sense.Elapsed(s.Counted, n.reads(w.now)), Ask{
-		Who: a.who, Class: a.class, Cost: a.cost, Ahead: ahead, Demand: d, Fate: w.fateOf,
+	next, wait := Take(s, w.limits, n.clock.Elapsed(s.Counted, n.reads(w.now)), Request{
+		Requester: q.name, Class: q.class, Cost: q.cost, Older: older, Demand: d, Outcome: w.outcomeOf,
 	})
 	if wait > 0 {
-		a.due = w.now + min(wait, 30*time.Second) + w.upTo(w.lateness)
-		if w.hasty && a.class == Create {
-			a.due = w.now
+		q.due = w.now + min(wait, 30*time.Second) + w.upTo(w.lateness)
+		if w.hasty && q.class == Create {
+			q.due = w.now
 		} else if w.hasty {
-			a.due = w.now + 2*time.Second
+			q.due = w.now + 2*time.Second
 		}
 		return
 	}
-	a.busy = true
+	q.busy = true
 	at := w.now + w.upTo(w.flightTime)
 	if w.rand.IntN(50) == 0 {
 		at += w.upTo(5 * time.Second)
 	}
-	w.flights = append(w.flights, flight{n, n.version, next, w.now, at, a})
+	w.flights = append(w.flights, flight{n, n.version, next, w.now, at, q})
 }
 
-// land ends the writes that are due.
+// land completes the writes that are due.
 func (w *world) land() {
 	flights := w.flights
 	w.flights = nil
@@ -194,30 +198,30 @@ func (w *world) land() {
 			w.flights = append(w.flights, f)
 			continue
 		}
-		f.ask.busy = false
+		f.of.busy = false
 		if f.version != len(w.states)-1 {
 			w.lostWrites++
-			w.look(f.by, true)
-			f.ask.due = w.now
+			w.refresh(f.by, true)
+			f.of.due = w.now
 			continue
 		}
 		w.states, w.commits = append(w.states, f.next), append(w.commits, w.now)
 		f.by.version = len(w.states) - 1
-		f.by.sense.Saw(f.next.Counted, f.by.reads(f.from))
-		if !f.ask.counted {
-			f.ask.counted = true
-			w.taken(f.ask)
+		f.by.clock.Saw(f.next.Counted, f.by.reads(f.from))
+		if !f.of.counted {
+			f.of.counted = true
+			w.taken(f.of)
 		}
-		if w.rand.Float64() < w.lose { // the asker does not learn of it
-			f.ask.due = w.now + time.Second + w.upTo(w.lateness)
+		if w.rand.Float64() < w.lose { // the requester does not learn of it
+			f.of.due = w.now + time.Second + w.upTo(w.lateness)
 			continue
 		}
-		a := f.ask
-		a.done, a.paidAt, a.fate = true, w.now, Spent
-		if a.dies {
-			a.fate = Gone
+		q := f.of
+		q.done, q.learnedAt, q.outcome = true, w.now, PermitUsed
+		if q.dies {
+			q.outcome = PermitAbandoned
 		}
-		w.paid(a)
+		w.granted(q)
 	}
 }
 
@@ -228,23 +232,23 @@ func (w *world) run(until time.Duration, each func()) {
 		each()
 		for _, n := range w.nodes {
 			if n.pausedUntil <= w.now {
-				w.look(n, false)
+				w.refresh(n, false)
 			}
 		}
-		w.askers = slices.DeleteFunc(w.askers, func(a *asker) bool { return a.done })
+		w.waits = slices.DeleteFunc(w.waits, func(q *requester) bool { return q.done })
 		w.rand.Shuffle(len(w.nodes), func(i, j int) { w.nodes[i], w.nodes[j] = w.nodes[j], w.nodes[i] })
-		for _, i := range w.rand.Perm(len(w.askers)) {
-			if a := w.askers[i]; !a.done && !a.busy && a.due <= w.now {
-				w.ask(a)
+		for _, i := range w.rand.Perm(len(w.waits)) {
+			if q := w.waits[i]; !q.done && !q.busy && q.due <= w.now {
+				w.request(q)
 			}
 		}
 	}
 }
 
-// waiting is how many of a class are not done.
+// waiting counts the requesters of a class that are not done.
 func (w *world) waiting(class Class) (n int) {
-	for _, a := range w.askers {
-		if a.class == class && !a.done {
+	for _, q := range w.waits {
+		if q.class == class && !q.done {
 			n++
 		}
 	}
@@ -258,7 +262,7 @@ func seeds(t *testing.T, n uint64, property func(t *testing.T, seed uint64)) {
 	}
 }
 
-// right are replicas whose clocks are right and whose views are late.
+// right returns replicas whose clocks are right and whose caches are stale.
 func right(n int) (nodes []*node) {
 	for range n {
 		nodes = append(nodes, &node{speed: 1, lag: 100 * time.Millisecond})

@@ -9,35 +9,35 @@ import (
 
 func full() State { return State{}.After(Default(), time.Minute, Demand{}) }
 
-func create(who string, ahead int) Ask {
-	return Ask{Who: who, Class: Create, Cost: CreateCost, Ahead: CreateCost.Times(float64(ahead)), Demand: Demand{Creates: CreateCost.Times(float64(ahead + 1))}}
+func create(claim string, older int) Request {
+	return Request{Requester: claim, Class: Create, Cost: CreateCost, Older: CreateCost.Times(float64(older)), Demand: Demand{Creates: CreateCost.Times(float64(older + 1))}}
 }
 
-// take must be let go.
-func take(t *testing.T, s State, elapsed time.Duration, ask Ask) State {
+// take takes a request that must be granted.
+func take(t *testing.T, s State, elapsed time.Duration, request Request) State {
 	t.Helper()
-	next, wait := Take(s, Default(), elapsed, ask)
+	next, wait := Take(s, Default(), elapsed, request)
 	if wait != 0 {
-		t.Fatalf("%s must wait %v at %+v", ask.Who, wait, s)
+		t.Fatalf("%s must wait %v at %+v", request.Requester, wait, s)
 	}
 	return next
 }
 
-func TestAFreshLeaseIsEmpty(t *testing.T) {
+func TestNewStateIsEmpty(t *testing.T) {
 	next, wait := Take(State{}, Default(), 0, create("a", 0))
 	if wait <= 0 || !reflect.DeepEqual(next, State{}) {
 		t.Errorf("waits %v at %+v", wait, next)
 	}
-	// The look reserve is filled first, so it may take a little longer than 2/3 s.
+	// The Describe reserve is filled first, so it may take a little longer than 2/3 s.
 	if wait > time.Second {
 		t.Errorf("hint is %v", wait)
 	}
 	take(t, State{}, wait, create("a", 0))
 }
 
-// TestHintIsWhenItsTurnComes: whoever comes when told is let go, even if all
-// elders have come before.
-func TestHintIsWhenItsTurnComes(t *testing.T) {
+// A create that comes again at its hint is granted, even if all older creates have
+// come before.
+func TestCreateIsGrantedAtItsHint(t *testing.T) {
 	s := State{}
 	var hints []time.Duration
 	for n := range 20 {
@@ -46,8 +46,8 @@ func TestHintIsWhenItsTurnComes(t *testing.T) {
 	}
 	at := time.Duration(0)
 	for n, hint := range hints {
-		ask := create(string(rune('a'+n)), 0)
-		s = take(t, s, hint-at, ask)
+		request := create(string(rune('a'+n)), 0)
+		s = take(t, s, hint-at, request)
 		at = hint
 	}
 	if last := hints[19]; last > 15*time.Second {
@@ -55,68 +55,67 @@ func TestHintIsWhenItsTurnComes(t *testing.T) {
 	}
 }
 
-func TestAPermitIsGivenAgainForNothing(t *testing.T) {
+func TestLostAnswerIsRepeatedWithoutPayingAgain(t *testing.T) {
 	s := take(t, full(), 0, create("a", 0))
 	left := s.Tokens
-	for range mostRepeats {
+	for range maxRepeats {
 		if s = take(t, s, 0, create("a", 0)); s.Tokens != left {
 			t.Fatalf("it paid again: %+v", s.Tokens)
 		}
 	}
-	if s = take(t, s, 0, create("a", 0)); s.Tokens == left || len(s.Open) != 1 {
-		t.Errorf("after %d repeats it still pays nothing: %+v", mostRepeats, s)
+	if s = take(t, s, 0, create("a", 0)); s.Tokens == left || len(s.Permits) != 1 {
+		t.Errorf("after %d repeats it still pays nothing: %+v", maxRepeats, s)
 	}
 }
 
-func TestASpentPermitIsPaidAnew(t *testing.T) {
+func TestUsedPermitIsPaidForAgain(t *testing.T) {
 	s := take(t, full(), 0, create("a", 0))
 	again := create("a", 0)
-	again.Fate = func(string) Fate { return Spent }
+	again.Outcome = func(string) PermitOutcome { return PermitUsed }
 	if next := take(t, s, 0, again); next.Tokens == s.Tokens {
 		t.Error("it pays nothing")
 	}
 	reported, changed := Throttled(s, Default(), 0, Demand{}, "a")
 	if !changed || reported.HasPermit("a") {
-		t.Errorf("after a report of throttling its permit is open: %+v", reported)
+		t.Errorf("after a report of throttling it still has a permit: %+v", reported)
 	}
 }
 
-// TestADeadHoldersTokensReturn, but for the call of which nobody could know; and
-// never above the bucket.
-func TestADeadHoldersTokensReturn(t *testing.T) {
+// The refund leaves out the call that leaves no record, and never overfills a bucket.
+func TestAbandonedPermitIsRefunded(t *testing.T) {
 	s := full()
-	for _, who := range []string{"a", "b", "c"} {
-		s = take(t, s, 0, create(who, 0))
+	for _, claim := range []string{"a", "b", "c"} {
+		s = take(t, s, 0, create(claim, 0))
 	}
-	ask := create("d", 0)
-	ask.Fate = func(who string) Fate {
-		if who == "b" {
-			return Gone
+	request := create("d", 0)
+	request.Outcome = func(claim string) PermitOutcome {
+		if claim == "b" {
+			return PermitAbandoned
 		}
-		return Pending
+		return PermitUnused
 	}
 	before := s.Tokens
-	s = take(t, s, 0, ask)
-	if want := before.Minus(CreateCost).Plus(CreateCost).Minus(firstCall); s.Tokens != want {
+	s = take(t, s, 0, request)
+	if want := before.Minus(CreateCost).Plus(CreateCost).Minus(unrecordedCost); s.Tokens != want {
 		t.Errorf("left %+v, want %+v", s.Tokens, want)
 	}
 	if s.HasPermit("b") || !s.HasPermit("a") || !s.HasPermit("d") {
-		t.Errorf("open are %+v", s.Open)
+		t.Errorf("the permits are %+v", s.Permits)
 	}
 	s = take(t, s, time.Minute, create("e", 0))
-	ask.Who, ask.Fate = "f", func(string) Fate { return Gone }
-	if s = take(t, s, time.Minute, ask); s.Tokens != Default().capacity().Minus(CreateCost) {
+	request.Requester, request.Outcome = "f", func(string) PermitOutcome { return PermitAbandoned }
+	if s = take(t, s, time.Minute, request); s.Tokens != Default().capacity().Minus(CreateCost) {
 		t.Errorf("left %+v", s.Tokens)
 	}
 }
 
-func TestOpenIsBounded(t *testing.T) {
+func TestPermitsAreBounded(t *testing.T) {
 	s := State{}
-	for n := range mostOpen + 10 {
+	for n := range maxPermits + 10 {
 		s = take(t, s, time.Minute, create(string(rune('A'+n)), 0))
 	}
-	if len(s.Open) != mostOpen || s.HasPermit("A") || !s.HasPermit(string(rune('A'+mostOpen+9))) {
-		t.Errorf("%d are open, the oldest %s", len(s.Open), s.Open[0].Who)
+	if len(s.Permits) != maxPermits || s.HasPermit("A") || !s.HasPermit(string(rune('A'+maxPermits+9))) {
+		t.Errorf("%d permits, the oldest of %s", len(s.Permits), s.Permits[0].Claim)
 	}
 	text, err := json.Marshal(s)
 	if err != nil || len(text) > 16<<10 {
@@ -128,9 +127,9 @@ func TestOpenIsBounded(t *testing.T) {
 	}
 }
 
-// TestMoreThanABucket is a pod of 50 ports: it is let go with a full bucket, and
-// the others wait until the debt is paid.
-func TestMoreThanABucket(t *testing.T) {
+// A pod of 50 ports costs more than a bucket holds. It is granted when the buckets are
+// full, and the others wait until the debt is paid.
+func TestCostAboveABucketIsGrantedOnceTheBucketsAreFull(t *testing.T) {
 	big := create("big", 0)
 	big.Cost = CreateCost.Times(50)
 	if _, wait := Take(State{}, Default(), time.Second, big); wait <= 0 {
@@ -144,25 +143,25 @@ func TestMoreThanABucket(t *testing.T) {
 	take(t, s, wait, create("a", 0))
 }
 
-func TestThrottledSlowsDownAndRecovers(t *testing.T) {
+func TestThrottlingCutsTheRefillAndItRecovers(t *testing.T) {
 	s, changed := Throttled(full(), Default(), 0, Demand{}, "")
-	if !changed || s.Tokens.Mutating != 0 || s.Speed() != keptByCut {
+	if !changed || s.Tokens.Mutating != 0 || s.Speed() != cutFactor {
 		t.Fatalf("after one report: %+v", s)
 	}
-	if _, changed := Throttled(s, Default(), cutPause-time.Second, Demand{}, ""); changed {
-		t.Error("it was cut twice for one throttling")
+	if _, changed := Throttled(s, Default(), minCutInterval-time.Second, Demand{}, ""); changed {
+		t.Error("it was cut twice within minCutInterval")
 	}
 	for range 20 {
-		s, _ = Throttled(s, Default(), cutPause, Demand{}, "")
+		s, _ = Throttled(s, Default(), minCutInterval, Demand{}, "")
 	}
-	if s.Speed() < 1-mostCut || s.Speed() > 1-mostCut+0.1 {
+	if s.Speed() < 1-maxCut || s.Speed() > 1-maxCut+0.1 {
 		t.Errorf("after many: %v", s.Speed())
 	}
 	slow := s.After(Default(), time.Second, Demand{})
 	if got := slow.Tokens.Mutating; got > 0.5 || got <= 0 {
 		t.Errorf("a second brings %v", got)
 	}
-	// In one go or in many, the same comes back.
+	// One long time refills as much as many short ones.
 	many := s
 	for range 600 {
 		many = many.After(Default(), 10*time.Millisecond, Demand{})
@@ -175,26 +174,26 @@ func TestThrottledSlowsDownAndRecovers(t *testing.T) {
 	}
 }
 
-// TestWhatAPersonWroteStopsNothing reads states that no program wrote.
-func TestWhatAPersonWroteStopsNothing(t *testing.T) {
+// The states are such as no program writes.
+func TestStateEditedByHandDoesNotStopGrants(t *testing.T) {
 	for name, s := range map[string]State{
 		"owes":      {Tokens: Tokens{-1e12, -1e12, -1e12}},
 		"too much":  {Tokens: Tokens{1e12, 1e12, 1e12}},
-		"cut":       {Cut: 5, Calm: -5},
+		"cut":       {Cut: 5, SinceCut: -5},
 		"sped up":   {Cut: -5},
-		"kept":      {Deletes: Tokens{1e12, 1e12, 1e12}, Describes: 1e12},
-		"kept less": {Deletes: Tokens{-1e12, -1e12, -1e12}, Describes: -1e12},
+		"kept":      {DeleteReserve: Tokens{1e12, 1e12, 1e12}, DescribeReserve: 1e12},
+		"kept less": {DeleteReserve: Tokens{-1e12, -1e12, -1e12}, DescribeReserve: -1e12},
 	} {
-		ask := create("a", 0)
-		ask.Demand.Deletes = 3
-		next, wait := Take(s, Default(), 3*time.Minute, ask)
+		request := create("a", 0)
+		request.Demand.Deletes = 3
+		next, wait := Take(s, Default(), 3*time.Minute, request)
 		if wait != 0 || next.Tokens.Mutating > 17 {
 			t.Errorf("%s: waits %v at %+v", name, wait, next)
 		}
 	}
 }
 
-func TestShare(t *testing.T) {
+func TestEveryClassIsGrantedAtAnyShare(t *testing.T) {
 	half := Default().Share(0.5)
 	if half.Mutating != (Bucket{10, 1.5}) || half.Registration != (Bucket{10, 2}) || half.All != (Bucket{20, 5}) {
 		t.Errorf("half is %+v", half)
@@ -203,61 +202,59 @@ func TestShare(t *testing.T) {
 		l := Default().Share(part)
 		s, hint := State{}, time.Duration(0)
 		for _, class := range []Class{Create, Delete, Describe, Create} {
-			ask := Ask{Who: string(class), Class: class, Cost: map[Class]Tokens{Create: CreateCost, Delete: DeleteCost, Describe: DescribeCost}[class]}
+			request := Request{Requester: string(class), Class: class, Cost: map[Class]Tokens{Create: CreateCost, Delete: DeleteCost, Describe: DescribeCost}[class]}
 			for tries := 0; ; tries++ {
-				next, wait := Take(s, l, hint, ask)
+				next, wait := Take(s, l, hint, request)
 				if wait == 0 {
 					s, hint = next, 0
 					break
 				}
 				if hint += wait; tries > 20 {
-					t.Fatalf("a share of %v lets no %s go", part, class)
+					t.Fatalf("a share of %v grants no %s", part, class)
 				}
 			}
 		}
 	}
 }
 
-// TestAClockMakesUpForLittle: what was lost long ago may not have fitted into the
-// bucket, and must not be counted when it has been emptied since.
-func TestAClockMakesUpForLittle(t *testing.T) {
+// Time lost long ago may not have fitted into the bucket, and must not be counted
+// after the bucket was emptied.
+func TestClockCatchesUpOnlyALittle(t *testing.T) {
 	var c Clock
 	if got := c.Elapsed(0, time.Hour); got != 0 {
-		t.Errorf("who has seen nothing counts %v", got)
+		t.Errorf("a clock that has seen nothing counts %v", got)
 	}
 	c.Saw(0, 0)
 	if got := c.Elapsed(0, 10*time.Second); got != 10*time.Second {
 		t.Errorf("after 10 s: %v", got)
 	}
-	c.Saw(9900*time.Millisecond, 10*time.Second) // a view that is 0.1 s late
+	c.Saw(9900*time.Millisecond, 10*time.Second) // seen 0.1 s late
 	if got := c.Elapsed(9900*time.Millisecond, 11*time.Second); got != 1100*time.Millisecond {
-		t.Errorf("a late view lost something: %v", got)
+		t.Errorf("a State seen late lost time: %v", got)
 	}
-	c.Saw(10*time.Second, time.Minute) // written by one whose clock stood still
-	if got := c.Elapsed(10*time.Second, time.Minute); got != catchUp {
-		t.Errorf("makes up for %v", got)
-	}
-}
-
-// TestWhatIsKeptMustBeThere: while a debt is paid off, what is kept for deletes is
-// only a promise.
-func TestWhatIsKeptMustBeThere(t *testing.T) {
-	s := State{Tokens: Tokens{-20, 0, 10}, Deletes: Tokens{4, 0, 4}}
-	ask := Ask{Class: Delete, Cost: DeleteCost, Demand: Demand{Deletes: 2}}
-	if _, wait := Take(s, Default(), 0, ask); wait == 0 {
-		t.Error("a delete was let go with a debt")
+	c.Saw(10*time.Second, time.Minute) // written by a replica whose clock stood still
+	if got := c.Elapsed(10*time.Second, time.Minute); got != maxCatchUp {
+		t.Errorf("it catches up by %v", got)
 	}
 }
 
-// TestIdleAsksTakeOnlyWhatNobodyMisses: of many at once one gets something, and the
-// others are told when.
-func TestIdleAsksTakeOnlyWhatNobodyMisses(t *testing.T) {
-	idle := Ask{Who: "a", Class: Delete, Cost: OpportunisticCost, Idle: true}
-	s := take(t, full(), 0, idle)
-	next, wait := Take(s, Default(), 0, idle)
+// While the buckets owe tokens, the delete reserve is only a promise.
+func TestReserveIsNotGrantedWhileTokensAreOwed(t *testing.T) {
+	s := State{Tokens: Tokens{-20, 0, 10}, DeleteReserve: Tokens{4, 0, 4}}
+	request := Request{Class: Delete, Cost: DeleteCost, Demand: Demand{Deletes: 2}}
+	if _, wait := Take(s, Default(), 0, request); wait == 0 {
+		t.Error("a delete was granted while tokens were owed")
+	}
+}
+
+// Of many at once one is granted, and the others get a hint.
+func TestOpportunisticRequestNeedsNearlyFullBucket(t *testing.T) {
+	opportunistic := Request{Requester: "a", Class: Delete, Cost: OpportunisticCost, Opportunistic: true}
+	s := take(t, full(), 0, opportunistic)
+	next, wait := Take(s, Default(), 0, opportunistic)
 	if wait <= 0 || !reflect.DeepEqual(next, s) {
 		t.Fatalf("the next waits %v at %+v", wait, next)
 	}
-	take(t, s, 0, Ask{Who: "lb-1", Class: Delete, Cost: DeleteCost})
-	take(t, s, wait, idle)
+	take(t, s, 0, Request{Requester: "lb-1", Class: Delete, Cost: DeleteCost})
+	take(t, s, wait, opportunistic)
 }

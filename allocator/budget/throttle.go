@@ -2,50 +2,50 @@ package budget
 
 import "time"
 
-// Throttling is nearly always the doing of others: what is paid for here fits.
-// So the refill is cut until it no longer happens, and creeps back, because
-// nobody says when the others are done.
+// Other users of the account cause nearly all throttling, because the calls granted
+// here fit the limits. So each report cuts the refill, until throttling stops. The
+// refill recovers slowly, because nothing tells when the other users are done.
 const (
-	// keptByCut is what each cut leaves of the refill.
-	keptByCut = 3. / 4
-	// mostCut leaves an eighth.
-	mostCut = 7. / 8
-	// cutPause is the least time between two cuts: reports of one throttling come
-	// from many agents and one after another.
-	cutPause = 5 * time.Second
-	// recovery is how much of the full refill comes back in a second.
-	recovery = 1. / 120
+	// cutFactor is what each cut leaves of the refill.
+	cutFactor = 3. / 4
+	// maxCut leaves an eighth of the refill.
+	maxCut = 7. / 8
+	// minCutInterval is the shortest time between two cuts. Many agents report the same
+	// throttling, one after another.
+	minCutInterval = 5 * time.Second
+	// recoveryPerSecond is how much of the full refill comes back in a second.
+	recoveryPerSecond = 1. / 120
 )
 
-// Throttled is the state after who reported that AWS refused calls as too many:
-// the permit of who, if any, was spent; and unless that happened a moment ago
-// already, the buckets are empty and the refill is cut. changed tells whether
+// Throttled returns the state after a report that AWS throttled calls. It closes the
+// permit of the claim that reported, if there is one. Unless the refill was cut a
+// moment ago, it also empties the buckets and cuts the refill. changed tells whether
 // there is anything to write.
-func Throttled(s State, l Limits, elapsed time.Duration, d Demand, who string) (next State, changed bool) {
+func Throttled(s State, l Limits, elapsed time.Duration, d Demand, claim string) (next State, changed bool) {
 	next = s.After(l, elapsed, d)
-	if at := s.find(who); at >= 0 {
-		next, changed = next.without(at), true
+	if i := s.findPermit(claim); i >= 0 {
+		next, changed = next.withoutPermit(i), true
 	}
-	if next.Calm < cutPause.Seconds() {
+	if next.SinceCut < minCutInterval.Seconds() {
 		if !changed {
 			return s, false
 		}
 		return next, true
 	}
 	next.Tokens = next.Tokens.atMost(Tokens{})
-	next.Deletes, next.Describes = Tokens{}, 0
-	next.Cut = min(1-(1-next.Cut)*keptByCut, mostCut)
-	next.Calm = 0
+	next.DeleteReserve, next.DescribeReserve = Tokens{}, 0
+	next.Cut = min(1-(1-next.Cut)*cutFactor, maxCut)
+	next.SinceCut = 0
 	return next, true
 }
 
-// uncut is for how many seconds of full refill a time counts that begins now:
-// the cut shrinks evenly while it lasts.
-func (s State) uncut(seconds float64) float64 {
-	cut := min(max(s.Cut, 0), mostCut)
-	lasts := min(seconds, cut/recovery)
-	return seconds - cut*lasts + recovery*lasts*lasts/2
+// refillSeconds is how many seconds of full refill the given time is worth. The cut
+// shrinks evenly during that time.
+func (s State) refillSeconds(seconds float64) float64 {
+	cut := min(max(s.Cut, 0), maxCut)
+	shrinks := min(seconds, cut/recoveryPerSecond)
+	return seconds - cut*shrinks + recoveryPerSecond*shrinks*shrinks/2
 }
 
-// Speed is the part of the refill that is used now.
+// Speed is the fraction of the refill that is used now.
 func (s State) Speed() float64 { return 1 - s.Cut }

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// TestWhatIsThereIsTakenOnce lets two replicas see the tokens for one deletion at the
-// same moment. Only one of them has its write go through.
-func TestWhatIsThereIsTakenOnce(t *testing.T) {
+// Two replicas see the tokens for one deletion at the same moment. Only one of their
+// writes succeeds.
+func TestTwoReplicasNeverTakeTheSameTokens(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		replicas := []*replica{i.replica(), i.replica()}
 		i.fill(replicas[0])
@@ -19,7 +19,7 @@ func TestWhatIsThereIsTakenOnce(t *testing.T) {
 			}
 			more = now
 		}
-		time.Sleep(250 * time.Millisecond) // of the bubble's clock
+		time.Sleep(250 * time.Millisecond) // in the bubble
 		i.budgets.flight = 20 * time.Millisecond
 		taken := make([]bool, len(replicas))
 		var all sync.WaitGroup

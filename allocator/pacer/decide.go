@@ -12,93 +12,88 @@ import (
 )
 
 const (
-	// writeTimeout bounds one decision, so that a hanging API server holds up those
-	// who come later no longer than this.
-	writeTimeout = 10 * time.Second
-	// rounds is how often a decision starts over after losing a compare-and-swap.
-	// All replicas write this one record, and a conflict means that one of them got
-	// through.
-	rounds = 50
+	// batchTimeout bounds one batch, so that an API server that hangs delays later
+	// requests no longer than this.
+	batchTimeout = 10 * time.Second
+	// maxAttempts is how often a batch is decided again after a conflict. All replicas
+	// write the same Lease, and each conflict means that one of them succeeded.
+	maxAttempts = 50
 )
 
-var errCrowded = errors.New("too many others write the AWS budget at this moment")
+var errTooManyConflicts = errors.New("too many replicas write the AWS budget at this moment")
 
-// decide answers all of a batch.
-func (p *Pacer) decide(batch []*ask) {
-	batch = slices.DeleteFunc(batch, func(a *ask) bool { return a.ctx.Err() != nil })
+// answer decides a batch and replies to its requests.
+func (p *Pacer) answer(batch []*request) {
+	batch = slices.DeleteFunc(batch, func(q *request) bool { return q.ctx.Err() != nil })
 	if len(batch) == 0 {
 		return
 	}
-	// One caller's being gone must not fail the others.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(batch[0].ctx), writeTimeout)
+	// A requester that gives up must not fail the others.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(batch[0].ctx), batchTimeout)
 	defer cancel()
-	waits, err := p.settle(ctx, batch)
-	for i, a := range batch {
+	err := p.decide(ctx, batch)
+	for _, q := range batch {
 		if err != nil {
-			p.Count(string(a.class), Failed)
-			a.answer <- answer{err: fmt.Errorf("asking the AWS budget: %w", err)}
+			p.Count(string(q.class), Failed)
+			q.reply <- reply{err: fmt.Errorf("reserving AWS calls: %w", err)}
 			continue
 		}
 		outcome := Granted
-		if waits[i] > 0 {
+		if q.wait > 0 {
 			outcome = Wait
 		}
-		p.Count(string(a.class), outcome)
-		a.answer <- answer{wait: waits[i]}
+		p.Count(string(q.class), outcome)
+		q.reply <- reply{wait: q.wait}
 	}
 }
 
-// settle decides on the newest version of the record and writes what changed.
-func (p *Pacer) settle(ctx context.Context, batch []*ask) ([]time.Duration, error) {
-	r, err := p.record(ctx)
-	for range rounds {
-		if err != nil {
-			return nil, err
+// decide decides a batch on the newest version of the budget and writes what
+// changed.
+func (p *Pacer) decide(ctx context.Context, batch []*request) error {
+	r, cached := p.Budgets.Cached(ledger.BudgetName)
+	for range maxAttempts {
+		if !cached {
+			var err error
+			if r, err = p.readOrCreate(ctx); err != nil {
+				return err
+			}
 		}
 		now := p.Now()
 		p.saw(r, now)
-		fates, err := p.fates(ctx, r.Value.State)
+		outcomes, err := p.permitOutcomes(ctx, r.Value.Permits)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		d := decision{Pacer: p, queue: p.line(batch), fates: fates, limits: p.Limits(), state: r.Value.State, elapsed: p.elapsed(r.Value.State, now)}
-		waits := d.run(batch)
+		d := decision{
+			Pacer: p, queue: p.buildQueue(batch), outcomes: outcomes, limits: p.Limits(),
+			state: r.Value.State, elapsed: p.elapsed(r.Value.State, now),
+		}
+		d.run(batch)
 		if !d.changed {
-			return waits, nil
+			return nil
 		}
 		r.Value.State, r.Value.UpdatedAt = d.state, now
 		written, err := p.Budgets.Update(ctx, r)
 		if err == nil {
 			p.wrote(written, now)
-			return waits, nil
+			return nil
 		}
 		if !errors.Is(err, ledger.ErrConflict) {
-			return nil, err
+			return err
 		}
 		p.Count("write", Conflict)
-		r, err = p.read(ctx)
-		if err != nil {
-			return nil, err
-		}
+		cached = false
 	}
-	return nil, errCrowded
+	return errTooManyConflicts
 }
 
-// record is the budget as it is in the view, or else as it is.
-func (p *Pacer) record(ctx context.Context) (ledger.Record[ledger.Budget], error) {
-	if r, ok := p.Budgets.Cached(ledger.BudgetName); ok {
-		return r, nil
-	}
-	return p.read(ctx)
-}
-
-// read reads the budget consistently and makes it if there is none. One that
-// cannot be read is begun anew, empty, like one that was lost.
-func (p *Pacer) read(ctx context.Context) (ledger.Record[ledger.Budget], error) {
-	for range rounds {
+// readOrCreate reads the newest budget. An absent or unreadable budget begins anew
+// with empty buckets.
+func (p *Pacer) readOrCreate(ctx context.Context) (ledger.Record[ledger.Budget], error) {
+	for range maxAttempts {
 		r, err := p.Budgets.Get(ctx, ledger.BudgetName)
 		if errors.Is(err, ledger.ErrUnreadable) {
-			p.Log.WarnContext(ctx, "AWS budget begun anew because its record cannot be read", "lease", ledger.BudgetName, "err", err)
+			p.Log.WarnContext(ctx, "AWS budget Lease is unreadable; starting with empty buckets", "lease", ledger.BudgetName, "err", err)
 			return r, nil
 		}
 		if !errors.Is(err, ledger.ErrAbsent) {
@@ -109,87 +104,78 @@ func (p *Pacer) read(ctx context.Context) (ledger.Record[ledger.Budget], error) 
 			return r, err
 		}
 	}
-	return ledger.Record[ledger.Budget]{}, errCrowded
+	return ledger.Record[ledger.Budget]{}, errTooManyConflicts
 }
 
-// decision is one pass over all who ask.
+// decision is one pass over a batch.
 type decision struct {
 	*Pacer
-	queue   line
-	fates   map[string]budget.Fate
-	limits  budget.Limits
-	state   budget.State
+	queue    queue
+	outcomes map[string]budget.PermitOutcome // by claim
+	limits   budget.Limits
+	state    budget.State
+	// elapsed is the time that state does not count yet.
 	elapsed time.Duration
+	// changed is true if state must be written.
 	changed bool
 }
 
-// run decides for each of a batch, in the order of the classes and, of creates,
-// of age; waits are in the order of the batch.
-func (d *decision) run(batch []*ask) []time.Duration {
-	waits := make(map[*ask]time.Duration)
-	for _, a := range batch {
-		if a.throttled > 0 {
-			d.report(a)
+// run decides every request of a batch in the order of the classes; creates are
+// decided oldest first.
+func (d *decision) run(batch []*request) {
+	for _, q := range batch {
+		if q.throttled > 0 {
+			d.reportThrottling(q)
 		}
 	}
 	demand := d.queue.demand(d.state)
-	var ahead budget.Tokens
+	var older budget.Tokens
 	for _, w := range d.queue.creates {
-		paid := d.state.HasPermit(w.who)
-		for _, a := range w.asks {
-			waits[a] = d.take(a, ahead, demand)
+		paid := d.state.HasPermit(w.claim)
+		for _, q := range w.requests {
+			d.take(q, older, demand)
 		}
-		if paid = paid || d.state.HasPermit(w.who); !paid {
-			ahead = ahead.Plus(w.cost)
+		if !paid && !d.state.HasPermit(w.claim) {
+			older = older.Plus(w.cost)
 		}
 	}
 	for _, class := range []budget.Class{budget.Delete, budget.Describe} {
 		demand = d.queue.demand(d.state)
-		for _, a := range batch {
-			if a.class == class {
-				waits[a] = d.take(a, budget.Tokens{}, demand)
+		for _, q := range batch {
+			if q.class == class {
+				d.take(q, budget.Tokens{}, demand)
 			}
 		}
 	}
-	ordered := make([]time.Duration, len(batch))
-	for i, a := range batch {
-		ordered[i] = waits[a]
-	}
-	return ordered
 }
 
-func (d *decision) take(a *ask, ahead budget.Tokens, demand budget.Demand) time.Duration {
-	next, wait := budget.Take(d.state, d.limits, d.elapsed, budget.Ask{
-		Who: a.who, Class: a.class, Cost: a.cost, Idle: a.idle, Ahead: ahead, Demand: demand,
-		Fate: func(who string) budget.Fate {
-			if who == a.who {
-				return fateOf(a.spent)
+// take takes the tokens of one request or sets its wait.
+func (d *decision) take(q *request, older budget.Tokens, demand budget.Demand) {
+	next, wait := budget.Take(d.state, d.limits, d.elapsed, budget.Request{
+		Requester: q.requester, Class: q.class, Cost: q.cost, Opportunistic: q.opportunistic, Older: older, Demand: demand,
+		Outcome: func(claim string) budget.PermitOutcome {
+			switch {
+			case claim != q.requester:
+				return d.outcomes[claim]
+			case q.permitUsed:
+				return budget.PermitUsed
 			}
-			if fate, known := d.fates[who]; known {
-				return fate
-			}
-			return budget.Pending
+			return budget.PermitUnused
 		},
 	})
+	q.wait = wait
 	if wait == 0 {
 		d.state, d.elapsed, d.changed = next, 0, true
 	}
-	return wait
 }
 
-func (d *decision) report(a *ask) {
-	next, changed := budget.Throttled(d.state, d.limits, d.elapsed, d.queue.demand(d.state), a.who)
-	if changed {
-		if next.Speed() < d.state.Speed() {
-			d.Log.WarnContext(a.ctx, "AWS throttles: everybody slows down", "who", a.who, "calls", a.throttled, "speed", next.Speed())
-		}
-		d.state, d.elapsed, d.changed = next, 0, true
+func (d *decision) reportThrottling(q *request) {
+	next, changed := budget.Throttled(d.state, d.limits, d.elapsed, d.queue.demand(d.state), q.requester)
+	if !changed {
+		return
 	}
-}
-
-func fateOf(spent bool) budget.Fate {
-	if spent {
-		return budget.Spent
+	if next.Speed() < d.state.Speed() {
+		d.Log.WarnContext(q.ctx, "AWS throttled calls; slowing down", "requester", q.requester, "calls", q.throttled, "speed", next.Speed())
 	}
-	return budget.Pending
+	d.state, d.elapsed, d.changed = next, 0, true
 }

@@ -1,8 +1,6 @@
 package pacer_test
 
 import (
-	"context"
-	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,15 +10,14 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// inBubble runs a test on a clock of its own.
+// inBubble runs a test with a synthetic clock.
 func inBubble(t *testing.T, test func(t *testing.T, i *installation)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { test(t, newInstallation(t)) })
 }
 
-// TestTwoHundredAtOnce is a fleet that asks one replica: few writes, as many let
-// go as the bucket holds, the oldest, and everybody else told when to come.
-func TestTwoHundredAtOnce(t *testing.T) {
+// A whole fleet asks one replica. The grants fit the bucket, and all others get a hint.
+func TestManyRequestsAtOnceAreDecidedInFewWritesOldestFirst(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		const fleet = 200
 		r := i.replica()
@@ -40,31 +37,30 @@ func TestTwoHundredAtOnce(t *testing.T) {
 		if writes := i.ledger.Budgets.Writes() - before; writes > 8 {
 			t.Errorf("%d writes", writes)
 		}
-		letGo, young := 0, 0
+		granted, young := 0, 0
 		for n, wait := range waits {
 			switch {
 			case wait == 0:
-				letGo++
+				granted++
 				if n > 10 {
 					young++
 				}
 			case wait > renewEvery:
-				t.Errorf("number %d was told to wait %v, longer than a renewal", n, wait)
+				t.Errorf("claim %d must wait %v, longer than a renewal interval", n, wait)
 			}
 		}
-		if letGo < 5 || letGo > 8 {
-			t.Errorf("%d were let go at once", letGo)
+		if granted < 5 || granted > 8 {
+			t.Errorf("%d were granted at once", granted)
 		}
-		// Whoever happens to ask first finds the bucket full, and nobody else asking.
+		// The very first request may be decided alone, before the older ones arrive.
 		if young > 1 {
-			t.Errorf("%d of those who came last were let go before others", young)
+			t.Errorf("%d of the youngest were granted before older ones", young)
 		}
 	})
 }
 
-// TestReplicasServeAFleet lets 90 agents come when they are told to, each time to
-// another of three replicas.
-func TestReplicasServeAFleet(t *testing.T) {
+// 90 agents come at their hints, each time to another of three replicas.
+func TestThreeReplicasBindAFleetAtTheRefillRate(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		const fleet = 90
 		replicas := []*replica{i.replica(), i.replica(), i.replica()}
@@ -78,7 +74,7 @@ func TestReplicasServeAFleet(t *testing.T) {
 				for try := 0; ; try++ {
 					wait := i.bind(replicas[(n+try)%len(replicas)], c)
 					if wait == 0 {
-						time.Sleep(time.Second) // of the bubble's clock: binding
+						time.Sleep(time.Second) // in the bubble: the agent binds
 						i.bound(c)
 						return
 					}
@@ -94,85 +90,14 @@ func TestReplicasServeAFleet(t *testing.T) {
 		if took < least-1 || took > least*1.05 {
 			t.Errorf("took %.1f s, the tokens come in %.1f", took, least)
 		}
-		if s := i.ledger.Budgets.Value(ledger.BudgetName).State; len(s.Open) > 8 {
-			t.Errorf("%d permits are open: %+v", len(s.Open), s.Open)
+		if s := i.ledger.Budgets.Value(ledger.BudgetName).State; len(s.Permits) > 8 {
+			t.Errorf("%d permits are unused: %+v", len(s.Permits), s.Permits)
 		}
 	})
 }
 
-// TestALostAnswerIsNotPaidTwice: the write went through, its writer was told
-// otherwise.
-func TestALostAnswerIsNotPaidTwice(t *testing.T) {
-	inBubble(t, func(t *testing.T, i *installation) {
-		r := i.replica()
-		i.fill(r)
-		c := i.claim(1)
-		lost := errors.New("connection reset")
-		i.budgets.fault = func() (bool, error) { return true, lost }
-		if _, err := r.Bind(t.Context(), c, i.portsOf(c), 0); !errors.Is(err, lost) {
-			t.Fatalf("got %v", err)
-		}
-		i.budgets.fault = nil
-		before := i.ledger.Budgets.Value(ledger.BudgetName).Tokens.Mutating
-		if wait := i.bind(i.replica(), c); wait != 0 {
-			t.Errorf("it waits %v", wait)
-		}
-		if after := i.ledger.Budgets.Value(ledger.BudgetName).Tokens.Mutating; after < before {
-			t.Errorf("it paid again: %v, then %v", before, after)
-		}
-		i.budgets.fault = func() (bool, error) { return false, lost }
-		if now, err := r.Unbind(t.Context(), "lb-1"); now || !errors.Is(err, lost) {
-			t.Errorf("an unbind of unknown outcome: %v, %v", now, err)
-		}
-	})
-}
-
-// TestADeadHoldersTokensComeBack, if a consistent read says so and nothing was
-// recorded of it.
-func TestADeadHoldersTokensComeBack(t *testing.T) {
-	for name, c := range map[string]struct {
-		end  func(*installation, ledger.Record[ledger.Claim])
-		back float64
-	}{
-		"claim gone":   {func(i *installation, c ledger.Record[ledger.Claim]) { i.remove(c) }, 1},
-		"claim ending": {func(i *installation, c ledger.Record[ledger.Claim]) { end(i, c) }, 1},
-		"target group recorded, then ending": {func(i *installation, c ledger.Record[ledger.Claim]) {
-			i.change(c, func(p *ledger.Port) { p.TargetGroupARN = "tg" })
-			end(i, c)
-		}, 0},
-		"alive": {func(*installation, ledger.Record[ledger.Claim]) {}, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, i *installation) {
-				r := i.replica()
-				i.fill(r)
-				var claims []ledger.Record[ledger.Claim]
-				for range 3 {
-					claims = append(claims, i.claim(1))
-					if wait := i.bind(r, claims[len(claims)-1]); wait != 0 {
-						t.Fatalf("it waits %v", wait)
-					}
-				}
-				before := i.ledger.Budgets.Value(ledger.BudgetName).Tokens.Mutating
-				c.end(i, claims[1])
-				if now, err := r.Unbind(t.Context(), "lb"); !now || err != nil {
-					t.Fatal(now, err)
-				}
-				got := i.ledger.Budgets.Value(ledger.BudgetName).Tokens.Mutating - (before - budget.DeleteCost.Mutating)
-				if got < c.back-1e-6 || got > c.back+1e-6 {
-					t.Errorf("%v tokens came back, want %v", got, c.back)
-				}
-			})
-		})
-	}
-}
-
-func end(i *installation, c ledger.Record[ledger.Claim]) {
-	i.ledger.Claims.Change(c.Name, func(c *ledger.Claim) { c.State = ledger.ClaimReleasing })
-}
-
-// TestDeadEldersAreNotWaitedFor: claims that did not change for two renewals.
-func TestDeadEldersAreNotWaitedFor(t *testing.T) {
+// A silent claim did not change for two renewal intervals.
+func TestSilentClaimsLoseTheirPlaceInTheQueue(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		i.fill(r)
@@ -180,27 +105,27 @@ func TestDeadEldersAreNotWaitedFor(t *testing.T) {
 			i.claim(1)
 		}
 		c := i.claim(1)
-		// The bucket is not full, else anybody would be let go.
+		// A full bucket would grant any request.
 		if now, err := r.Unbind(t.Context(), "lb"); !now || err != nil {
 			t.Fatal(now, err)
 		}
 		if wait := i.bind(r, c); wait == 0 {
-			t.Error("it did not wait for its elders")
+			t.Error("it did not wait for older claims")
 		}
 		r.age = func(string, string) time.Duration { return 2 * renewEvery }
 		if wait := i.bind(r, c); wait != 0 {
-			t.Errorf("it waits %v for the dead", wait)
+			t.Errorf("it waits %v for silent claims", wait)
 		}
 	})
 }
 
-func TestCosts(t *testing.T) {
+func TestBindCostDependsOnThePorts(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		i.fill(r)
 		cost := func(c ledger.Record[ledger.Claim]) budget.Tokens {
 			t.Helper()
-			time.Sleep(time.Minute) // of the bubble's clock: the buckets are full
+			time.Sleep(time.Minute) // in the bubble: the buckets are full
 			before, _ := r.Left()
 			if wait := i.bind(r, c); wait != 0 {
 				t.Fatalf("it waits %v", wait)
@@ -220,8 +145,7 @@ func TestCosts(t *testing.T) {
 	})
 }
 
-// TestOpportunisticCosts: an agent's unbinding two ports, and deregistering them before.
-func TestOpportunisticCosts(t *testing.T) {
+func TestOpportunisticCostIncludesConfirmationAndDeregistration(t *testing.T) {
 	for deregister, want := range map[bool]budget.Tokens{
 		false: {Mutating: 6, All: 16},
 		true:  {Mutating: 6, Registration: 2, All: 18},
@@ -240,59 +164,7 @@ func TestOpportunisticCosts(t *testing.T) {
 	}
 }
 
-func TestWaitForDescribesWaitsForItsTokens(t *testing.T) {
-	inBubble(t, func(t *testing.T, i *installation) {
-		r := i.replica()
-		start := time.Now()
-		if err := r.WaitForDescribes(t.Context(), 30); err != nil {
-			t.Fatal(err)
-		}
-		if took := time.Since(start); took < 2900*time.Millisecond || took > 6*time.Second {
-			t.Errorf("30 calls of an empty bucket took %v", took)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := r.WaitForDescribes(ctx, 100); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
-		}
-	})
-}
-
-// TestReserveDescribes: what is asked for without waiting is paid from the same bucket, a
-// few calls at a time, and who comes too early learns when to come again.
-func TestReserveDescribes(t *testing.T) {
-	inBubble(t, func(t *testing.T, i *installation) {
-		r := i.replica()
-		i.fill(r)
-		before, _ := r.Left()
-		if paid, wait, err := r.ReserveDescribes(t.Context(), 3); paid != 3 || wait != 0 || err != nil {
-			t.Fatalf("paid %d, wait %v, %v", paid, wait, err)
-		}
-		if after, _ := r.Left(); before.Tokens.All-after.Tokens.All != 3 {
-			t.Errorf("it cost %v", before.Tokens.Minus(after.Tokens))
-		}
-		if paid, _, err := r.ReserveDescribes(t.Context(), 100); paid != r.Limits().DescribesAtOnce() || err != nil {
-			t.Errorf("of 100 calls it paid %d, %v", paid, err)
-		}
-		for range 100 {
-			paid, wait, err := r.ReserveDescribes(t.Context(), 1)
-			if err != nil || (paid == 0) != (wait > 0) {
-				t.Fatalf("paid %d, wait %v, %v", paid, wait, err)
-			}
-			if paid > 0 {
-				continue
-			}
-			time.Sleep(wait) // of the bubble's clock
-			if paid, wait, err = r.ReserveDescribes(t.Context(), 1); paid != 1 {
-				t.Errorf("after the wait it paid %d and wants %v more, %v", paid, wait, err)
-			}
-			return
-		}
-		t.Error("a hundred calls at once were paid for")
-	})
-}
-
-func TestThrottledSlowsEverybodyDown(t *testing.T) {
+func TestThrottlingReportSlowsAllReplicas(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		i.fill(r)
@@ -306,12 +178,12 @@ func TestThrottledSlowsEverybodyDown(t *testing.T) {
 		if !ok || left.Speed() >= 1 || left.Tokens.Mutating != 0 {
 			t.Errorf("left are %+v", left)
 		}
-		time.Sleep(10 * time.Second) // of the bubble's clock
+		time.Sleep(10 * time.Second) // in the bubble
 		c := i.claim(1)
 		if wait := i.bind(r, c); wait != 0 {
 			t.Fatalf("it waits %v", wait)
 		}
-		// The agent was throttled: what it had is spent, and it pays anew.
+		// The agent was throttled, so its permit is used and it pays again.
 		before, _ := r.Left()
 		wait, err := r.Bind(t.Context(), c, i.portsOf(c), 1)
 		after, _ := r.Left()
@@ -321,8 +193,7 @@ func TestThrottledSlowsEverybodyDown(t *testing.T) {
 	})
 }
 
-// TestALostLeaseBeginsEmpty deletes it under the replicas.
-func TestALostLeaseBeginsEmpty(t *testing.T) {
+func TestLostBudgetLeaseStartsWithEmptyBuckets(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		i.fill(r)
@@ -336,9 +207,9 @@ func TestALostLeaseBeginsEmpty(t *testing.T) {
 		c := i.claim(1)
 		wait := i.bind(r, c)
 		if wait == 0 {
-			t.Error("an empty bucket let it go")
+			t.Error("an empty bucket granted it")
 		}
-		time.Sleep(wait) // of the bubble's clock
+		time.Sleep(wait) // in the bubble
 		if wait := i.bind(r, c); wait != 0 {
 			t.Errorf("it still waits %v", wait)
 		}

@@ -11,16 +11,15 @@ import (
 	"github.com/portlease/portlease/allocator/budget"
 )
 
-// TestWhoGivesUpFailsNobody ends the context of the one in whose name the write
-// is made, while it is on its way.
-func TestWhoGivesUpFailsNobody(t *testing.T) {
+// The first request of a batch is canceled while the batch is written.
+func TestRequestThatGivesUpDoesNotFailTheOthers(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		i.fill(r)
 		i.budgets.flight = time.Second
 		var all sync.WaitGroup
 		first, one, two := i.claim(1), i.claim(1), i.claim(1)
-		all.Go(func() { i.bind(r, first) }) // holds up the others, who are decided together
+		all.Go(func() { i.bind(r, first) }) // delays the others, which become one batch
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
 		all.Go(func() {
@@ -34,7 +33,7 @@ func TestWhoGivesUpFailsNobody(t *testing.T) {
 				t.Errorf("it waits %v", wait)
 			}
 		})
-		time.Sleep(1500 * time.Millisecond) // of the bubble's clock
+		time.Sleep(1500 * time.Millisecond) // in the bubble
 		before := i.ledger.Budgets.Writes()
 		cancel()
 		all.Wait()
@@ -44,9 +43,7 @@ func TestWhoGivesUpFailsNobody(t *testing.T) {
 	})
 }
 
-// TestTimeIsCountedOnce: of all who are decided together only the first brings the
-// time that has passed.
-func TestTimeIsCountedOnce(t *testing.T) {
+func TestElapsedTimeIsCountedOncePerBatch(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		i.fill(r)
@@ -59,10 +56,10 @@ func TestTimeIsCountedOnce(t *testing.T) {
 		start := time.Now()
 		i.budgets.flight = 2 * time.Second
 		var mu sync.Mutex
-		letGo := 0
+		granted := 0
 		var all sync.WaitGroup
 		all.Go(func() {
-			if err := r.WaitForDescribes(t.Context(), 1); err != nil { // holds up the others
+			if err := r.WaitForDescribes(t.Context(), 1); err != nil { // delays the others
 				t.Error(err)
 			}
 		})
@@ -73,21 +70,21 @@ func TestTimeIsCountedOnce(t *testing.T) {
 				if i.bind(r, c) == 0 {
 					mu.Lock()
 					defer mu.Unlock()
-					letGo++
+					granted++
 				}
 			})
 		}
 		all.Wait()
 		most := (left.Tokens.Mutating + time.Since(start).Seconds()*budget.Default().Mutating.PerSecond) / budget.CreateCost.Mutating
-		if letGo == 0 || float64(letGo) > most {
-			t.Errorf("%d were let go, there were tokens for %.1f", letGo, most)
+		if granted == 0 || float64(granted) > most {
+			t.Errorf("%d were granted, there were tokens for %.1f", granted, most)
 		}
 	})
 }
 
-// TestSlowWritesLoseNothing has an API server that takes a second for each write:
-// its writer counts from before it sent it.
-func TestSlowWritesLoseNothing(t *testing.T) {
+// The API server takes a second for each write. A writer counts the time from before it
+// sent the write.
+func TestSlowWritesLoseNoRefill(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		i.fill(r)
@@ -106,7 +103,7 @@ func TestSlowWritesLoseNothing(t *testing.T) {
 			calls += 20
 		}
 		if most := time.Since(start).Seconds() * budget.Default().All.PerSecond; float64(calls) < 0.9*most {
-			t.Errorf("%d calls were paid for, there were tokens for %.0f", calls, most)
+			t.Errorf("%d calls were granted, there were tokens for %.0f", calls, most)
 		}
 	})
 }

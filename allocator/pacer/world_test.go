@@ -35,7 +35,7 @@ func newInstallation(t *testing.T) *installation {
 	return &installation{t: t, ledger: ledgermem.New(), counts: make(map[string]int)}
 }
 
-// replica is one allocator's pacer.
+// replica is the pacer of one replica.
 type replica struct {
 	*pacer.Pacer
 	age func(name, version string) time.Duration
@@ -61,10 +61,10 @@ func (i *installation) replica() *replica {
 			i.counts[class+" "+outcome]++
 		},
 	})
-	told := make(chan struct{}, 1)
+	changed := make(chan struct{}, 1)
 	i.ledger.Budgets.Watch(func(_, _ *ledger.Record[ledger.Budget]) {
 		select {
-		case told <- struct{}{}:
+		case changed <- struct{}{}:
 		default:
 		}
 	})
@@ -73,7 +73,7 @@ func (i *installation) replica() *replica {
 			select {
 			case <-i.t.Context().Done():
 				return
-			case <-told:
+			case <-changed:
 			}
 			select {
 			case <-i.t.Context().Done():
@@ -86,7 +86,7 @@ func (i *installation) replica() *replica {
 	return r
 }
 
-// claim makes a granted claim of some ports, of which nothing is in AWS.
+// claim makes a granted claim whose ports have no bindings.
 func (i *installation) claim(ports int) ledger.Record[ledger.Claim] {
 	i.t.Helper()
 	i.made++
@@ -108,7 +108,7 @@ func (i *installation) claim(ports int) ledger.Record[ledger.Claim] {
 	return r
 }
 
-// portsOf are the records of a claim's plan.
+// portsOf returns the port records of a claim's plan.
 func (i *installation) portsOf(c ledger.Record[ledger.Claim]) (ports []ledger.Port) {
 	for _, p := range c.Value.Ports {
 		ports = append(ports, i.ledger.Ports.Value(p.Fence.Lease))
@@ -116,14 +116,14 @@ func (i *installation) portsOf(c ledger.Record[ledger.Claim]) (ports []ledger.Po
 	return ports
 }
 
-// change changes all ports of a claim.
+// change applies a change to all ports of a claim.
 func (i *installation) change(c ledger.Record[ledger.Claim], change func(*ledger.Port)) {
 	for _, p := range c.Value.Ports {
 		i.ledger.Ports.Change(p.Fence.Lease, change)
 	}
 }
 
-// bound is a claim whose ports have their target groups and listeners.
+// bound records the target groups and listeners of all ports of a claim.
 func (i *installation) bound(c ledger.Record[ledger.Claim]) {
 	i.change(c, func(p *ledger.Port) { p.State, p.TargetGroupARN, p.ListenerARN = ledger.Bound, "tg", "listener" })
 }
@@ -140,7 +140,7 @@ func (i *installation) count(what string) int {
 	return i.counts[what]
 }
 
-// bind must not fail.
+// bind calls Bind, which must not fail.
 func (i *installation) bind(r *replica, c ledger.Record[ledger.Claim]) time.Duration {
 	i.t.Helper()
 	wait, err := r.Bind(i.t.Context(), c, i.portsOf(c), 0)
@@ -150,11 +150,11 @@ func (i *installation) bind(r *replica, c ledger.Record[ledger.Claim]) time.Dura
 	return wait
 }
 
-// fill makes the budget's Lease and lets its buckets fill.
+// fill creates the budget's Lease and waits until its buckets are full.
 func (i *installation) fill(r *replica) {
 	i.t.Helper()
 	if err := r.WaitForDescribes(i.t.Context(), 1); err != nil {
 		i.t.Fatal(err)
 	}
-	time.Sleep(time.Minute) // of the bubble's clock
+	time.Sleep(time.Minute) // in the bubble
 }

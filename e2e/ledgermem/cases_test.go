@@ -51,7 +51,7 @@ var conformance = []struct {
 		if v := read.Value; v.LoadBalancerARN != "arn:lb/50dc6c495c0c9188" || v.Cordoned != "alice: soon" || !v.UpdatedAt.Equal(at.Truncate(time.Microsecond)) || read.Version != made.Version {
 			t.Errorf("read %+v", read)
 		}
-		state := budget.State{Counted: time.Minute + time.Nanosecond, Tokens: budget.Tokens{Mutating: 1.5, Registration: -2, All: 3}, Describes: 0.25, Open: []budget.Permit{{Who: "claim-u1", Cost: budget.Tokens{All: 1}, Repeats: 1}}}
+		state := budget.State{Counted: time.Minute + time.Nanosecond, Tokens: budget.Tokens{Mutating: 1.5, Registration: -2, All: 3}, DescribeReserve: 0.25, Permits: []budget.Permit{{Claim: "claim-u1", Cost: budget.Tokens{All: 1}, Repeats: 1}}}
 		_, err = l.budgets[0].Create(t.Context(), ledger.BudgetName, ledger.Budget{State: state, UpdatedAt: at})
 		expect(t, "create", err, nil)
 		kept, err := l.budgets[1].Get(t.Context(), ledger.BudgetName)

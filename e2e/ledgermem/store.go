@@ -115,7 +115,7 @@ func storedCordon(c ledger.Cordon) ledger.Cordon {
 
 func storedBudget(b ledger.Budget) ledger.Budget {
 	b.UpdatedAt = b.UpdatedAt.UTC().Truncate(time.Microsecond)
-	b.Open = slices.Clone(b.Open)
+	b.Permits = slices.Clone(b.Permits)
 	return b
 }
 

@@ -13,10 +13,10 @@ import (
 type network struct {
 	// flight is how long each call takes.
 	flight time.Duration
-	// answer is how much later the writer learns of its write than watchers could.
+	// answer is how long the answer to a write takes after watchers were notified.
 	answer time.Duration
-	// fault, if set, decides before each write whether it is carried out, and what
-	// the writer is told then.
+	// fault, if set, decides for each write whether it is applied and what error the
+	// writer gets.
 	fault func() (apply bool, err error)
 }
 
@@ -29,7 +29,7 @@ func (n *network) carry(ctx context.Context, c ledgermem.Call, apply func() erro
 	if !c.Write() {
 		return apply()
 	}
-	defer time.Sleep(n.answer) // of the bubble's clock
+	defer time.Sleep(n.answer) // in the bubble
 	if n.fault == nil {
 		return apply()
 	}
@@ -43,7 +43,7 @@ func (n *network) carry(ctx context.Context, c ledgermem.Call, apply func() erro
 	return err
 }
 
-// remove deletes a record as somebody else does.
+// remove deletes a record behind the back of the replicas.
 func remove[T any](s *ledgermem.Store[T], name string) error {
 	r, _ := s.Row(name)
 	return s.Delete(ledger.Record[T]{Name: name, UID: r.UID, Version: r.Version})

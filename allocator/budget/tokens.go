@@ -1,0 +1,77 @@
+package budget
+
+// Tokens is one number of calls for each bucket: what is left, what something
+// costs, or what a second refills.
+type Tokens struct {
+	Mutating     float64 `json:"mutating,omitempty"`
+	Registration float64 `json:"registration,omitempty"`
+	All          float64 `json:"all,omitempty"`
+}
+
+// Costs, in calls.
+var (
+	// CreateCost is for CreateTargetGroup, RegisterTargets, CreateListener, and
+	// reading the tags of what they made.
+	CreateCost = Tokens{Mutating: 2, Registration: 1, All: 4}
+	// AttributesCost is for ModifyTargetGroupAttributes, on top of CreateCost.
+	AttributesCost = Tokens{Mutating: 1, All: 1}
+	// CheckCost is for comparing a bound port with AWS after its agent restarted: its
+	// targets, the listeners of its load balancer, and their tags.
+	CheckCost = Tokens{All: 3}
+	// DeleteCost is for DeleteListener, DeleteTargetGroup and the Describe calls before
+	// them.
+	DeleteCost = Tokens{Mutating: 2, All: 4}
+	// OpportunisticCost is DeleteCost for an agent, plus one more DeleteTargetGroup and
+	// its Describe calls, with which the janitor confirms the deletion.
+	OpportunisticCost = Tokens{Mutating: 3, All: 8}
+	// DeregisterCost is for DeregisterTargets.
+	DeregisterCost = Tokens{Registration: 1, All: 1}
+	// DescribeCost is for one Describe call.
+	DescribeCost = Tokens{All: 1}
+)
+
+// Plus adds bucket by bucket.
+func (t Tokens) Plus(u Tokens) Tokens {
+	return t.combine(u, func(a, b float64) float64 { return a + b })
+}
+
+// Minus subtracts bucket by bucket.
+func (t Tokens) Minus(u Tokens) Tokens {
+	return t.combine(u, func(a, b float64) float64 { return a - b })
+}
+
+// Times multiplies every bucket by a factor.
+func (t Tokens) Times(factor float64) Tokens {
+	return Tokens{t.Mutating * factor, t.Registration * factor, t.All * factor}
+}
+
+func (t Tokens) atMost(u Tokens) Tokens {
+	return t.combine(u, func(a, b float64) float64 { return min(a, b) })
+}
+
+func (t Tokens) atLeast(u Tokens) Tokens {
+	return t.combine(u, func(a, b float64) float64 { return max(a, b) })
+}
+
+func (t Tokens) combine(u Tokens, f func(a, b float64) float64) Tokens {
+	return Tokens{f(t.Mutating, u.Mutating), f(t.Registration, u.Registration), f(t.All, u.All)}
+}
+
+// buckets lists the numbers in a fixed order, to loop over several Tokens at once.
+func (t Tokens) buckets() [3]float64 { return [3]float64{t.Mutating, t.Registration, t.All} }
+
+// epsilon allows for rounding: a third refilled three times counts as one.
+const epsilon = 1e-6
+
+func enough(have, need float64) bool { return have >= need-epsilon }
+
+// covers reports whether t has at least need in every bucket that cost touches.
+func (t Tokens) covers(need, cost Tokens) bool {
+	have, needed := t.buckets(), need.buckets()
+	for i, c := range cost.buckets() {
+		if c != 0 && !enough(have[i], needed[i]) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,69 @@
+package pacer
+
+import (
+	"context"
+	"errors"
+
+	"github.com/portlease/portlease/allocator/budget"
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// permitOutcomes looks up in the ledger what became of the permits, by claim.
+func (p *Pacer) permitOutcomes(ctx context.Context, permits []budget.Permit) (map[string]budget.PermitOutcome, error) {
+	outcomes := make(map[string]budget.PermitOutcome, len(permits))
+	for _, permit := range permits {
+		outcome, err := p.permitOutcome(ctx, permit.Claim)
+		if err != nil {
+			return nil, err
+		}
+		outcomes[permit.Claim] = outcome
+	}
+	return outcomes, nil
+}
+
+// permitOutcome starts from the cache. A permit is abandoned only if fresh reads say
+// so, because that refunds tokens.
+func (p *Pacer) permitOutcome(ctx context.Context, claim string) (budget.PermitOutcome, error) {
+	r, seen := p.Claims.Cached(claim)
+	if !seen || r.Value.State == ledger.ClaimReleasing {
+		var err error
+		r, err = p.Claims.Get(ctx, claim)
+		switch {
+		case errors.Is(err, ledger.ErrAbsent):
+			return budget.PermitAbandoned, nil
+		case errors.Is(err, ledger.ErrUnreadable):
+			return budget.PermitUnused, nil
+		case err != nil:
+			return budget.PermitUnused, err
+		}
+	}
+	releasing := r.Value.State == ledger.ClaimReleasing
+	recorded, err := p.recordedTargetGroups(ctx, r.Value.Ports, releasing)
+	switch {
+	case err != nil:
+		return budget.PermitUnused, err
+	case releasing && recorded == 0:
+		return budget.PermitAbandoned, nil
+	case releasing, recorded == len(r.Value.Ports):
+		return budget.PermitUsed, nil
+	}
+	return budget.PermitUnused, nil
+}
+
+// recordedTargetGroups counts the planned ports that have a target group recorded
+// for this very holding. A later holding has none of this permit's calls to show.
+func (p *Pacer) recordedTargetGroups(ctx context.Context, plan []ledger.PlannedPort, fresh bool) (recorded int, err error) {
+	for _, planned := range plan {
+		port, _ := p.Ports.Cached(planned.Fence.Lease)
+		if fresh {
+			port, err = p.Ports.Get(ctx, planned.Fence.Lease)
+			if err != nil && !errors.Is(err, ledger.ErrAbsent) && !errors.Is(err, ledger.ErrUnreadable) {
+				return 0, err
+			}
+		}
+		if port.Value.Fence(planned.Fence.Lease) == planned.Fence && port.Value.TargetGroupARN != "" {
+			recorded++
+		}
+	}
+	return recorded, nil
+}

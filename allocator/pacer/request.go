@@ -1,0 +1,136 @@
+package pacer
+
+import (
+	"context"
+	"time"
+
+	"github.com/portlease/portlease/allocator/budget"
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// throttlingReport is the class of a request that reserves nothing.
+const throttlingReport budget.Class = "report"
+
+// request is one caller that waits for a reply.
+type request struct {
+	ctx   context.Context
+	class budget.Class
+	// requester is a claim lease or port lease; empty for the allocator itself.
+	requester string
+	// createdAt puts creates in order.
+	createdAt time.Time
+	cost      budget.Tokens
+	// opportunistic requests are granted only while the buckets are nearly full.
+	opportunistic bool
+	// throttled is how many calls AWS has throttled since the requester's last report.
+	throttled int
+	// permitUsed is true if the requester has used the permit it got before.
+	permitUsed bool
+
+	// wait is the decision: 0 if the request is granted.
+	wait  time.Duration
+	reply chan reply
+}
+
+type reply struct {
+	wait time.Duration
+	err  error
+}
+
+// Bind reserves the calls that bind a claim's ports. ports are the records of the
+// claim's plan, in its order. If wait is 0 they are granted: bind now. Otherwise ask
+// again after that time, and renew the claim meanwhile, or it loses its place in the
+// queue. throttled is how many of the agent's calls AWS has throttled since its last
+// report.
+func (p *Pacer) Bind(ctx context.Context, claim ledger.Record[ledger.Claim], ports []ledger.Port, throttled int) (wait time.Duration, err error) {
+	q := &request{class: budget.Create, requester: claim.Name, createdAt: claim.CreatedAt, throttled: throttled}
+	q.permitUsed = true
+	for i, planned := range claim.Value.Ports {
+		var port ledger.Port
+		if i < len(ports) {
+			port = ports[i]
+		}
+		if port.State == ledger.Bound {
+			q.cost = q.cost.Plus(budget.CheckCost)
+			continue
+		}
+		q.cost = q.cost.Plus(createCost(planned))
+		q.permitUsed = q.permitUsed && port.TargetGroupARN != ""
+	}
+	wait, err = p.do(ctx, q)
+	return min(wait, p.RenewEvery), err
+}
+
+func createCost(p ledger.PlannedPort) budget.Tokens {
+	if len(p.Attributes) > 0 {
+		return budget.CreateCost.Plus(budget.AttributesCost)
+	}
+	return budget.CreateCost
+}
+
+// Unbind reserves the calls that delete a port's binding. If granted is false, ask
+// again with the next sweep. Each attempt needs a reservation of its own.
+func (p *Pacer) Unbind(ctx context.Context, portLease string) (granted bool, err error) {
+	wait, err := p.do(ctx, &request{class: budget.Delete, requester: portLease, cost: budget.DeleteCost})
+	return err == nil && wait == 0, err
+}
+
+// TryOpportunistic reserves the calls with which an agent deletes its bindings and
+// the janitor confirms that, and with which the agent deregisters its targets before
+// if it wants to. The janitor alone needs fewer calls, so this is granted only while
+// the budget is full. When many pods stop together, their ports are free sooner
+// without the agents.
+func (p *Pacer) TryOpportunistic(ctx context.Context, claim string, bindings int, deregister bool) (granted bool, err error) {
+	cost := budget.OpportunisticCost
+	if deregister {
+		cost = cost.Plus(budget.DeregisterCost)
+	}
+	wait, err := p.do(ctx, &request{class: budget.Delete, opportunistic: true, requester: claim, cost: cost.Times(float64(bindings))})
+	return err == nil && wait == 0, err
+}
+
+// maxDescribeWait bounds the time between two attempts of WaitForDescribes.
+const maxDescribeWait = time.Second
+
+// WaitForDescribes waits until the given number of Describe calls is granted, or ctx
+// ends.
+func (p *Pacer) WaitForDescribes(ctx context.Context, calls int) error {
+	for calls > 0 {
+		granted, wait, err := p.ReserveDescribes(ctx, calls)
+		if err != nil {
+			return err
+		}
+		if granted > 0 {
+			calls -= granted
+			continue
+		}
+		timer := time.NewTimer(min(wait, maxDescribeWait))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+	}
+	return nil
+}
+
+// ReserveDescribes reserves up to the given number of Describe calls. granted calls
+// may be made now. If granted is 0, ask again after wait.
+func (p *Pacer) ReserveDescribes(ctx context.Context, calls int) (granted int, wait time.Duration, err error) {
+	n := min(calls, p.Limits().MaxDescribes())
+	wait, err = p.do(ctx, &request{class: budget.Describe, cost: budget.DescribeCost.Times(float64(n))})
+	if err != nil || wait > 0 {
+		return 0, wait, err
+	}
+	return n, 0, nil
+}
+
+// Throttled reports calls that AWS has throttled, so that all replicas slow down.
+func (p *Pacer) Throttled(ctx context.Context, calls int) error {
+	if calls <= 0 {
+		return nil
+	}
+	_, err := p.do(ctx, &request{class: throttlingReport, throttled: calls})
+	return err
+}
