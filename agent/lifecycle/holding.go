@@ -20,7 +20,7 @@ type holding struct {
 	// announced is whether players are told the endpoint, and stale whether the
 	// claim has moved since.
 	announced, stale bool
-	// vacated is Addresses of the claim when its former address was deregistered.
+	// vacated is AddressChanges of the claim when its former address was deregistered.
 	vacated int
 	// podTold is whether the pod's annotations say what claim says.
 	podTold bool

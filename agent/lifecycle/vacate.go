@@ -18,7 +18,7 @@ func (a *Agent) vacate(ctx context.Context, h *holding) error {
 			return fmt.Errorf("vacating %s on port %d: %w", former, p.ListenerPort, err)
 		}
 	}
-	h.vacated = h.claim.Addresses
+	h.vacated = h.claim.AddressChanges
 	a.Log.InfoContext(ctx, "former address deregistered", "podIP", former, "lease", leases(h.claim))
 	return a.claim(ctx, h)
 }

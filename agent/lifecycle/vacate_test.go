@@ -25,8 +25,8 @@ func (l *ledger) address(r api.ClaimRequest) {
 			c.PreviousIP = ""
 		}
 		c.PodIP = r.PodIP
-		c.Addresses++
-	case c.PreviousIP != "" && c.Addresses == r.PreviousIPDeregistered:
+		c.AddressChanges++
+	case c.PreviousIP != "" && c.AddressChanges == r.PreviousIPDeregistered:
 		if l.targets(c.PreviousIP) {
 			l.t.Errorf("%s is reported vacated and is a target", c.PreviousIP)
 		}

@@ -49,7 +49,7 @@ func (d *Service) close(ctx context.Context, loadBalancerID string, port int, wh
 		case err != nil:
 			return api.PortView{}, unavailable(err)
 		}
-		r.Value.Closed, r.Value.UpdatedAt = closed, d.config.Now()
+		r.Value.BlockedBy, r.Value.UpdatedAt = closed, d.config.Now()
 		r.Value = r.Value.Reconsidered()
 		r, err = ledger.Put(ctx, d.config.Ports, name, r)
 		if err == nil {

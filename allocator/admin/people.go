@@ -13,9 +13,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -53,12 +53,12 @@ func (d *Service) Pools(context.Context) (api.PoolList, error) {
 	}
 	states := d.config.Stock.States()
 	for _, name := range d.config.Stock.Names() {
-		pool, _ := d.config.Stock.Pool(name)
+		from, _ := d.config.Stock.Pool(name)
 		p := api.PoolView{
-			Name: name, Placement: string(pool.Terms.Placement), Namespaces: pool.Terms.Namespaces, Protocols: []string{},
-			LoadBalancers: []api.LoadBalancerView{}, Ports: d.count(pool, ports), Waiting: waiting[name],
+			Name: name, Placement: string(from.Terms.Placement), Namespaces: from.Terms.Namespaces, Protocols: []string{},
+			LoadBalancers: []api.LoadBalancerView{}, Ports: d.count(from, ports), Waiting: waiting[name],
 		}
-		for _, protocol := range pool.Terms.Protocols {
+		for _, protocol := range from.Terms.Protocols {
 			p.Protocols = append(p.Protocols, string(protocol))
 		}
 		for _, s := range states {
@@ -94,11 +94,11 @@ func (d *Service) claimedFrom(pool string, ports []ledger.Record[ledger.Port]) b
 }
 
 // count counts a pool's ports by state, on load balancers that are in use.
-func (d *Service) count(pool claim.Pool, ports map[string][]ledger.Record[ledger.Port]) map[string]int {
+func (d *Service) count(from pool.Pool, ports map[string][]ledger.Record[ledger.Port]) map[string]int {
 	n := map[string]int{"total": 0, "available": 0}
-	for _, lb := range pool.LoadBalancers {
-		taken := maps.Clone(lb.Seen)
-		listeners := maps.Clone(lb.Seen)
+	for _, lb := range from.LoadBalancers {
+		taken := maps.Clone(lb.Occupied)
+		listeners := maps.Clone(lb.Occupied)
 		for _, r := range ports[lb.ARN] {
 			if r.Value.Held() {
 				listeners[r.Value.ListenerPort] = true
@@ -121,7 +121,7 @@ func (d *Service) count(pool claim.Pool, ports map[string][]ledger.Record[ledger
 				}
 			}
 		}
-		if lb.Closed == "" {
+		if lb.Cordoned == "" {
 			n["available"] += max(0, min(free, lb.Limit-len(listeners)))
 		}
 	}
@@ -196,7 +196,7 @@ func portView(r ledger.Record[ledger.Port]) api.PortView {
 	p := r.Value
 	return api.PortView{
 		Lease: r.Name, LoadBalancerARN: p.LoadBalancerARN, ListenerPort: p.ListenerPort, State: string(p.State), Generation: p.Generation,
-		Closed: p.Closed, Foreign: p.Foreign, Namespace: p.Namespace, Pod: p.Pod, PodUID: p.PodUID,
+		BlockedBy: p.BlockedBy, Foreign: p.Foreign, Namespace: p.Namespace, Pod: p.Pod, PodUID: p.PodUID,
 		TargetGroupARN: p.TargetGroupARN, ListenerARN: p.ListenerARN, ChangedAt: p.UpdatedAt,
 	}
 }

@@ -235,7 +235,7 @@ func (w *auditWorld) record(pod string, balancer, port int, p ledger.Port) {
 		}
 		_, err := w.claims.Create(w.Context(), p.Holder, ledger.Claim{
 			Namespace: "games", Pod: pod, PodUID: p.PodUID, PodIP: podIP, ConfirmedIP: podIP, Pool: "default", State: state, Duration: claimDuration,
-			Wanted: []api.Port{{Name: "game", Protocol: api.UDP, TargetPort: 7777}}, LoadBalancer: api.LoadBalancer{ARN: w.balancers[balancer]},
+			Requested: []api.Port{{Name: "game", Protocol: api.UDP, TargetPort: 7777}}, LoadBalancer: api.LoadBalancer{ARN: w.balancers[balancer]},
 			Ports: []ledger.PlannedPort{{ListenerPort: port, Fence: f}}, RenewedAt: w.now,
 		})
 		w.must(err)

@@ -93,7 +93,7 @@ func TestAHoldingOutlivesAnOlderRecord(t *testing.T) {
 	}{
 		{"a generation ago, free", ledger.Port{State: ledger.Free, Epoch: "former", Generation: 4}},
 		{"never held, free", ledger.Port{State: ledger.Free}},
-		{"never held, blocked by a person", ledger.Port{State: ledger.Blocked, Closed: "alice: flood"}},
+		{"never held, blocked by a person", ledger.Port{State: ledger.Blocked, BlockedBy: "alice: flood"}},
 	} {
 		for _, claimToo := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, claim lost %v", test.name, claimToo), func(t *testing.T) {
@@ -119,8 +119,8 @@ func TestAHoldingOutlivesAnOlderRecord(t *testing.T) {
 				}
 				w.keeps(c, want)
 				port := w.ports.rows[lease].Value
-				if port.Closed != older.Closed {
-					t.Errorf("it is closed by %q, was by %q", port.Closed, older.Closed)
+				if port.BlockedBy != older.BlockedBy {
+					t.Errorf("it is closed by %q, was by %q", port.BlockedBy, older.BlockedBy)
 				}
 				if claimToo && (port.TargetGroupARN != c.Ports[0].TargetGroupARN || port.ListenerARN != c.Ports[0].ListenerARN) {
 					t.Errorf("its binding is forgotten: %+v", port)

@@ -113,12 +113,12 @@ func TestAPlannedPortThatCannotBeHadIsPlannedAnew(t *testing.T) {
 		"closed, and the view shows it open": func(w *ledgerWorld, lease string) {
 			row := w.ports.rows[lease]
 			w.ports.behind = map[string]ledger.Record[ledger.Port]{lease: row}
-			row.Value.Closed, row.Value.State = "a person", ledger.Blocked
+			row.Value.BlockedBy, row.Value.State = "a person", ledger.Blocked
 			w.ports.write(row)
 		},
 		"closed but free": func(w *ledgerWorld, lease string) {
 			row := w.ports.rows[lease]
-			row.Value.Closed = "a person"
+			row.Value.BlockedBy = "a person"
 			w.ports.write(row)
 		},
 	} {

@@ -32,30 +32,30 @@ type cloud struct {
 	// read are the load balancers of the pool that were read from AWS.
 	read      []string
 	closed    string // why there are no new claims on any of them
-	listeners map[int]claim.Listener
-	proofs    map[string]claim.Proof
+	listeners map[int]pool.Listener
+	proofs    map[string]pool.Owner
 }
 
 func (c *cloud) Names() []string { return []string{"default"} }
 
-func (c *cloud) Pool(string) (claim.Pool, bool) {
-	pool := claim.Pool{Name: "default", Terms: claim.Terms{Protocols: []api.Protocol{api.TCP}, Cooldown: time.Minute}, Unread: !slices.Contains(c.read, firstLB)}
+func (c *cloud) Pool(string) (pool.Pool, bool) {
+	found := pool.Pool{Name: "default", Terms: pool.Terms{Protocols: []api.Protocol{api.TCP}, Cooldown: time.Minute}, Unread: !slices.Contains(c.read, firstLB)}
 	for _, arn := range c.read {
-		lb := claim.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Closed: c.closed, Seen: make(map[int]bool), Limit: 50}
+		lb := pool.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Cordoned: c.closed, Occupied: make(map[int]bool), Limit: 50}
 		for port := range c.listeners {
-			lb.Seen[port] = arn == firstLB
+			lb.Occupied[port] = arn == firstLB
 		}
-		maps.DeleteFunc(lb.Seen, func(_ int, there bool) bool { return !there })
-		pool.LoadBalancers = append(pool.LoadBalancers, lb)
+		maps.DeleteFunc(lb.Occupied, func(_ int, there bool) bool { return !there })
+		found.LoadBalancers = append(found.LoadBalancers, lb)
 	}
-	return pool, true
+	return found, true
 }
 
-func (c *cloud) Inspect(context.Context, string) (claim.Inspection, error) {
-	return claim.Inspection{Listeners: c.listeners, Limit: 50}, nil
+func (c *cloud) Inspect(context.Context, string) (pool.Inspection, error) {
+	return pool.Inspection{Listeners: c.listeners, Limit: 50}, nil
 }
 
-func (c *cloud) Proof(_ context.Context, listenerARN string) (claim.Proof, error) {
+func (c *cloud) ListenerOwner(_ context.Context, listenerARN string) (pool.Owner, error) {
 	return c.proofs[listenerARN], nil
 }
 
@@ -97,7 +97,7 @@ func (c *cloud) DeleteTargetGroup(_ context.Context, arn string) error {
 // foreign puts somebody else's listener on a port.
 func (c *cloud) foreign(port int) {
 	arn := strings.Replace(firstLB, ":loadbalancer/", ":listener/", 1) + fmt.Sprintf("/%016x", 0xf0000+port)
-	c.listeners[port] = claim.Listener{ARN: arn, TargetGroupARNs: []string{"somebody else's"}}
+	c.listeners[port] = pool.Listener{ARN: arn, TargetGroupARNs: []string{"somebody else's"}}
 }
 
 // plenty is an AWS budget that always suffices.
@@ -139,7 +139,7 @@ func newLedgerWorld(t *testing.T, size int) *ledgerWorld {
 		T: t, claims: claimTable{newLedgerTable[ledger.Claim]()}, ports: newLedgerTable[ledger.Port](), pods: make(map[string]*ledger.Pod), now: time.Now(),
 		cloud: &cloud{
 			ranges: []pool.Range{{From: listenerPort, To: listenerPort + size - 1}}, read: []string{firstLB},
-			listeners: make(map[int]claim.Listener), proofs: make(map[string]claim.Proof),
+			listeners: make(map[int]pool.Listener), proofs: make(map[string]pool.Owner),
 		},
 	}
 	now, log, epochs := func() time.Time { return w.now }, slog.New(slog.DiscardHandler), 0
@@ -211,8 +211,8 @@ func (w *ledgerWorld) bind(pod, ip string, names ...string) api.Claim {
 		p, id := &c.Ports[i], fmt.Sprintf("/%016x", c.Ports[i].ListenerPort)
 		p.TargetGroupARN = targetGroupARN(*p)
 		p.ListenerARN = strings.Replace(firstLB, ":loadbalancer/", ":listener/", 1) + id
-		w.cloud.listeners[p.ListenerPort] = claim.Listener{ARN: p.ListenerARN, TargetGroupARNs: []string{p.TargetGroupARN}}
-		w.cloud.proofs[p.ListenerARN] = claim.Proof{PodUID: c.PodUID, Fence: p.Fence}
+		w.cloud.listeners[p.ListenerPort] = pool.Listener{ARN: p.ListenerARN, TargetGroupARNs: []string{p.TargetGroupARN}}
+		w.cloud.proofs[p.ListenerARN] = pool.Owner{PodUID: c.PodUID, Fence: p.Fence}
 		if err := errors.Join(
 			w.service.TargetGroup(w.Context(), holderOf(pod), api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: p.TargetGroupARN}),
 			w.service.Bound(w.Context(), holderOf(pod), api.BoundRequest{ClaimUID: c.UID, Fence: p.Fence, ListenerARN: p.ListenerARN}),
@@ -227,7 +227,7 @@ func (w *ledgerWorld) bind(pod, ip string, names ...string) api.Claim {
 func (w *ledgerWorld) move(pod, ip string) error {
 	c, err := w.claim(pod, ip)
 	if err == nil && c.PreviousIP != "" {
-		_, err = w.vacated(pod, ip, c.Addresses)
+		_, err = w.vacated(pod, ip, c.AddressChanges)
 	}
 	return err
 }

@@ -6,9 +6,9 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
@@ -117,7 +117,7 @@ func (bare) LoadBalancers(context.Context, ...string) ([]elb.LoadBalancer, error
 // balancer from one of which nobody knows yet: exhausted would blame the pool file.
 func TestNobodyIsToldExhaustedBeforeTagsWereLookedFor(t *testing.T) {
 	tagged := func(value string) []poolfile.Pool {
-		return []poolfile.Pool{{Name: "default", Terms: claim.Terms{Protocols: []api.Protocol{api.TCP}}, Tags: map[string]string{"games": value}}}
+		return []poolfile.Pool{{Name: "default", Terms: pool.Terms{Protocols: []api.Protocol{api.TCP}}, Tags: map[string]string{"games": value}}}
 	}
 	w := newLedgerWorld(t, 1)
 	stock := inventory.New(inventory.Config{

@@ -56,9 +56,9 @@ func TestAFormerAddressIsKeptUntilItIsVacated(t *testing.T) {
 	w.unvacated(c, err, ipA)
 	w.waits("heir")
 
-	w.settled(w.vacated("mover", ipB, c.Addresses))
-	w.settled(w.vacated("mover", ipB, c.Addresses)) // the answer was lost
-	w.settled(w.claim("mover", ipB))                // and the agent killed
+	w.settled(w.vacated("mover", ipB, c.AddressChanges))
+	w.settled(w.vacated("mover", ipB, c.AddressChanges)) // the answer was lost
+	w.settled(w.claim("mover", ipB))                     // and the agent killed
 	w.settled(w.claim("heir", ipA))
 	if r := w.claimLease("mover").Value; r.PodIP != ipB || r.PreviousIP != "" {
 		t.Errorf("the ledger has %s and %s", r.PodIP, r.PreviousIP)
@@ -99,16 +99,16 @@ func TestAnAddressComesBackAfterItWasVacated(t *testing.T) {
 	w.bind("mover", ipA)
 	first, err := w.claim("mover", ipB)
 	w.unvacated(first, err, ipA)
-	w.settled(w.vacated("mover", ipB, first.Addresses))
+	w.settled(w.vacated("mover", ipB, first.AddressChanges))
 	back, err := w.claim("mover", ipA)
 	w.unvacated(back, err, ipB)
-	w.settled(w.vacated("mover", ipA, back.Addresses))
+	w.settled(w.vacated("mover", ipA, back.AddressChanges))
 	again, err := w.claim("mover", ipB)
 	w.unvacated(again, err, ipA)
-	late, err := w.vacated("mover", ipB, first.Addresses)
+	late, err := w.vacated("mover", ipB, first.AddressChanges)
 	w.unvacated(late, err, ipA)
 	w.waits("heir")
-	w.settled(w.vacated("mover", ipB, again.Addresses))
+	w.settled(w.vacated("mover", ipB, again.AddressChanges))
 	w.settled(w.claim("heir", ipA))
 }
 
@@ -123,7 +123,7 @@ func TestAnAddressThatWasNeverATargetIsNotKept(t *testing.T) {
 	w.unvacated(c, err, ipA)
 	w.settled(w.claim("other", ipB))
 	w.waits("heir")
-	w.settled(w.vacated("mover", ipC, c.Addresses))
+	w.settled(w.vacated("mover", ipC, c.AddressChanges))
 	w.settled(w.claim("heir", ipA))
 
 	w.cloud.ranges[0].To = listenerPort // none is left
@@ -146,9 +146,9 @@ func TestPodsThatExchangeAddresses(t *testing.T) {
 	w.unvacated(one, err, ipA)
 	two, err := w.claim("two", ipA)
 	w.unvacated(two, err, ipB)
-	_, err = w.vacated("one", ipB, one.Addresses)
+	_, err = w.vacated("one", ipB, one.AddressChanges)
 	w.refused(err, api.Pending)
-	w.settled(w.vacated("two", ipA, two.Addresses))
+	w.settled(w.vacated("two", ipA, two.AddressChanges))
 	w.settled(w.claim("one", ipB))
 }
 

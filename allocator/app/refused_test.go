@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -266,12 +266,12 @@ func TestAdoptionTakesProof(t *testing.T) {
 	}{
 		{"all as presented", func(*ledgerWorld, api.ClaimedPort) {}, ""},
 		{"a listener of another pod", func(w *ledgerWorld, p api.ClaimedPort) {
-			w.cloud.proofs[p.ListenerARN] = claim.Proof{PodUID: "uid-b", Fence: p.Fence}
+			w.cloud.proofs[p.ListenerARN] = pool.Owner{PodUID: "uid-b", Fence: p.Fence}
 		}, api.Lost},
 		{"a listener of another generation", func(w *ledgerWorld, p api.ClaimedPort) {
 			f := p.Fence
 			f.Generation++
-			w.cloud.proofs[p.ListenerARN] = claim.Proof{PodUID: "uid-a", Fence: f}
+			w.cloud.proofs[p.ListenerARN] = pool.Owner{PodUID: "uid-a", Fence: f}
 		}, api.Lost},
 		{"a listener of nobody's", func(w *ledgerWorld, p api.ClaimedPort) { delete(w.cloud.proofs, p.ListenerARN) }, api.Lost},
 		{"a listener that forwards elsewhere", func(w *ledgerWorld, p api.ClaimedPort) { w.cloud.foreign(p.ListenerPort) }, api.Lost},

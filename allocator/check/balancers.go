@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/inventory"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -64,9 +64,9 @@ func (r *Report) capacity(stock *inventory.Inventory, games map[string]map[int]b
 	ports := make(map[string]int) // of each load balancer, in all pools
 	for _, name := range stock.Names() {
 		what := "ports of pool " + name
-		pool, _ := stock.Pool(name)
+		from, _ := stock.Pool(name)
 		listed, usable, used := 0, 0, 0
-		for _, lb := range pool.LoadBalancers {
+		for _, lb := range from.LoadBalancers {
 			l, u, g := portsOf(lb, games[lb.ARN])
 			listed, usable, used = listed+l, usable+u, used+g
 			ports[lb.ARN] += u + g
@@ -107,7 +107,7 @@ func (r *Report) targets(ports map[string]int, limit int) {
 
 // portsOf is how many ports a pool lists on a load balancer, how many of them it
 // could hand out, and how many games have listeners on.
-func portsOf(lb claim.LoadBalancer, games map[int]bool) (listed, usable, used int) {
+func portsOf(lb pool.LoadBalancer, games map[int]bool) (listed, usable, used int) {
 	free := 0
 	for _, within := range lb.Ranges {
 		for port := within.From; port <= within.To; port++ {
@@ -115,12 +115,12 @@ func portsOf(lb claim.LoadBalancer, games map[int]bool) (listed, usable, used in
 			switch {
 			case games[port]:
 				used++
-			case !lb.Seen[port]:
+			case !lb.Occupied[port]:
 				free++
 			}
 		}
 	}
-	return listed, max(0, min(free, lb.Limit-len(lb.Seen))), used
+	return listed, max(0, min(free, lb.Limit-len(lb.Occupied))), used
 }
 
 // targetGroups compares the account's quota with a target group for each port; a

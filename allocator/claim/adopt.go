@@ -68,7 +68,7 @@ func (s *Service) presented(h Holder, req api.RenewRequest) (ledger.Claim, error
 		return c, errNotAdopted
 	}
 	from, _ := s.Pools.Pool(req.Pool)
-	at := slices.IndexFunc(from.LoadBalancers, func(lb LoadBalancer) bool {
+	at := slices.IndexFunc(from.LoadBalancers, func(lb pool.LoadBalancer) bool {
 		return ledger.PortName(ledger.LoadBalancerID(lb.ARN), req.Ports[0].ListenerPort) == req.Ports[0].Fence.Lease
 	})
 	if at < 0 {
@@ -85,12 +85,12 @@ func (s *Service) presented(h Holder, req api.RenewRequest) (ledger.Claim, error
 		if p.HealthCheck.Port != 0 {
 			c.HealthPort = p.HealthCheck.Port
 		}
-		c.Wanted = append(c.Wanted, p.Port)
+		c.Requested = append(c.Requested, p.Port)
 		c.Ports = append(c.Ports, ledger.PlannedPort{
 			ListenerPort: p.ListenerPort, Fence: p.Fence, HealthCheck: p.HealthCheck, Attributes: p.Attributes, Cooldown: from.Terms.Cooldown,
 		})
 	}
-	if err := api.ValidatePorts(c.Wanted); err != nil {
+	if err := api.ValidatePorts(c.Requested); err != nil {
 		return c, api.Errorf(api.Invalid, "%v", err)
 	}
 	return c, nil
@@ -102,7 +102,7 @@ func (s *Service) prove(ctx context.Context, h Holder, p ledger.Port, f api.Fenc
 	if !targetGroupOf(p, s.TargetGroupName(s.Ledger, f), p.TargetGroupARN) || !listenerOf(p, p.ListenerARN) {
 		return errNotAdopted
 	}
-	proof, err := s.Pools.Proof(ctx, p.ListenerARN)
+	owner, err := s.Pools.ListenerOwner(ctx, p.ListenerARN)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -110,7 +110,7 @@ func (s *Service) prove(ctx context.Context, h Holder, p ledger.Port, f api.Fenc
 	if err != nil {
 		return unavailable(err)
 	}
-	if proof.PodUID != h.UID || proof.Fence != f || !slices.Equal(sight.Listeners[p.ListenerPort].TargetGroupARNs, []string{p.TargetGroupARN}) {
+	if owner.PodUID != h.UID || owner.Fence != f || !sight.Forwards(p.ListenerPort, p.TargetGroupARN) {
 		return errNotAdopted
 	}
 	port, err := s.Ports.Get(ctx, f.Lease)

@@ -126,8 +126,8 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 	if err != nil {
 		return c, created, err
 	}
-	if !slices.Equal(r.Value.Wanted, req.Ports) || r.Value.Pool != req.Pool {
-		return c, created, api.Errorf(api.Invalid, "this pod already claims %v of pool %s; ports of a pod cannot change: replace the pod", r.Value.Wanted, r.Value.Pool)
+	if !slices.Equal(r.Value.Requested, req.Ports) || r.Value.Pool != req.Pool {
+		return c, created, api.Errorf(api.Invalid, "this pod already claims %v of pool %s; ports of a pod cannot change: replace the pod", r.Value.Requested, r.Value.Pool)
 	}
 	if r, err = s.prolong(ctx, r, req.PodIP, req.PreviousIPDeregistered); err != nil {
 		return c, created, err
@@ -194,7 +194,7 @@ func (s *Service) open(ctx context.Context, h Holder, req api.ClaimRequest) (r l
 		}
 		r, err = s.Claims.Create(ctx, name, ledger.Claim{
 			Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID, PodIP: req.PodIP, Pool: req.Pool,
-			State: ledger.Waiting, Wanted: req.Ports, HealthPort: req.HealthPort,
+			State: ledger.Waiting, Requested: req.Ports, HealthPort: req.HealthPort,
 			Duration: s.Duration, RenewedAt: s.Now(),
 		})
 		if err == nil {
@@ -210,11 +210,11 @@ func (s *Service) open(ctx context.Context, h Holder, req api.ClaimRequest) (r l
 
 // admit refuses a new claim that the pool does not allow.
 func (s *Service) admit(h Holder, req api.ClaimRequest) error {
-	pool, known := s.Pools.Pool(req.Pool)
+	from, known := s.Pools.Pool(req.Pool)
 	if !known {
 		return s.unknownPool(req.Pool)
 	}
-	return pool.admit(h, req.Ports)
+	return from.Admit(h.Namespace, req.Ports)
 }
 
 // prolong records the address of the pod, which changes when its sandbox was
@@ -228,7 +228,7 @@ func (s *Service) prolong(ctx context.Context, r ledger.Record[ledger.Claim], ip
 			return false, nil
 		case v.PodIP != ip:
 			*v = v.MovedTo(ip)
-		case v.PreviousIP != "" && v.Addresses == vacated:
+		case v.PreviousIP != "" && v.AddressChanges == vacated:
 			v.PreviousIP = ""
 		case s.Age(r.Name, r.Version) < s.RenewEvery:
 			return false, nil

@@ -39,7 +39,7 @@ func (s *Service) ReportCollision(ctx context.Context, h Holder, req api.Collisi
 	if err != nil {
 		return api.Claim{}, unavailable(err)
 	}
-	if reason, foreign := sight.refuses(port.Value); reason != "" {
+	if reason, foreign := sight.Obstacle(port.Value.ListenerPort, port.Value.TargetGroupARN); reason != "" {
 		if err := s.blocked(ctx, r.Name, req.Fence, foreign); err != nil {
 			return api.Claim{}, err
 		}
@@ -79,19 +79,4 @@ func (s *Service) blocked(ctx context.Context, claim string, f api.Fence, listen
 		return nil // nobody is granted it from that
 	}
 	return err
-}
-
-// refuses says why no listener of this holding can be made, and the ARN of the
-// one that is in the way if it is that; empty if one can, or is there.
-func (t Inspection) refuses(p ledger.Port) (reason, listener string) {
-	found, exists := t.Listeners[p.ListenerPort]
-	switch {
-	case t.Gone:
-		return "the load balancer is gone", ""
-	case exists && (len(found.TargetGroupARNs) != 1 || found.TargetGroupARNs[0] != p.TargetGroupARN):
-		return "somebody else's listener is on the port", found.ARN
-	case !exists && t.Limit > 0 && len(t.Listeners) >= t.Limit:
-		return "the load balancer has as many listeners as it may", ""
-	}
-	return "", ""
 }

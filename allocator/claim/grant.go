@@ -46,7 +46,7 @@ func (s *Service) again(ctx context.Context, before ledger.Record[ledger.Claim])
 		return r, api.Errorf(api.Pending, "the claim was released meanwhile; ask again").WithRetryAfter(retrySoon)
 	case err != nil:
 		return r, unavailable(err)
-	case r.UID == before.UID && r.Value.Addresses == before.Value.Addresses && before.Value.ConfirmedIP != "":
+	case r.UID == before.UID && r.Value.AddressChanges == before.Value.AddressChanges && before.Value.ConfirmedIP != "":
 		r.Value.ConfirmedIP = before.Value.ConfirmedIP
 	}
 	return r, nil
@@ -132,7 +132,7 @@ func (s *Service) restore(ctx context.Context, f api.Fence, holding ledger.Port)
 		case err != nil:
 			return port.Value, err
 		case nobodys(port.Value, f):
-			holding.Closed = port.Value.Closed
+			holding.BlockedBy = port.Value.BlockedBy
 			port.Value = holding
 			port, err = s.Ports.Update(ctx, port)
 		default:

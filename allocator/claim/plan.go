@@ -43,8 +43,8 @@ func (s *Service) plan(r ledger.Record[ledger.Claim], ports portView, exclude ma
 	if !c.Planned {
 		c = s.remembered(r, from, ports)
 	}
-	wish := pool.Wish{Ports: len(c.Wanted), Seed: c.PodUID, Placement: from.Terms.Placement, Elders: s.elders(r, ports)}
-	kept := make([]*ledger.PlannedPort, len(c.Wanted))
+	wish := pool.Request{Ports: len(c.Requested), Seed: c.PodUID, Placement: from.Terms.Placement, Older: s.elders(r, ports)}
+	kept := make([]*ledger.PlannedPort, len(c.Requested))
 	// The view may be late and show a port that is kept as free.
 	used := maps.Clone(exclude)
 	for i, p := range c.Ports {
@@ -54,11 +54,11 @@ func (s *Service) plan(r ledger.Record[ledger.Claim], ports portView, exclude ma
 			wish.Ports--
 		}
 	}
-	if wish.Ports < len(c.Wanted) {
+	if wish.Ports < len(c.Requested) {
 		// Who has a part comes before all who have nothing.
 		rest := wish
-		rest.Elders = nil
-		same := slices.DeleteFunc(slices.Clone(from.LoadBalancers), func(lb LoadBalancer) bool { return lb.ARN != c.LoadBalancer.ARN })
+		rest.Older = nil
+		same := slices.DeleteFunc(slices.Clone(from.LoadBalancers), func(lb pool.LoadBalancer) bool { return lb.ARN != c.LoadBalancer.ARN })
 		choice, err := pool.Choose(s.candidates(from, same, ports, c, used), rest)
 		if err == nil {
 			return s.planned(c, from, same[0].LoadBalancer, kept, choice.Ports, ports), nil
@@ -67,8 +67,8 @@ func (s *Service) plan(r ledger.Record[ledger.Claim], ports portView, exclude ma
 			return s.planned(c, from, c.LoadBalancer, kept, nil, ports), nil
 		}
 	}
-	wish.Ports = len(c.Wanted)
-	open := slices.DeleteFunc(slices.Clone(from.LoadBalancers), func(lb LoadBalancer) bool { return lb.Closed != "" })
+	wish.Ports = len(c.Requested)
+	open := slices.DeleteFunc(slices.Clone(from.LoadBalancers), func(lb pool.LoadBalancer) bool { return lb.Cordoned != "" })
 	choice, err := pool.Choose(s.candidates(from, open, ports, c, exclude), wish)
 	if err != nil && from.Unread {
 		return c, unread(from)
@@ -76,20 +76,20 @@ func (s *Service) plan(r ledger.Record[ledger.Claim], ports portView, exclude ma
 	if err != nil {
 		return c, err
 	}
-	i := slices.IndexFunc(open, func(lb LoadBalancer) bool { return lb.ARN == choice.ARN })
-	return s.planned(c, from, open[i].LoadBalancer, make([]*ledger.PlannedPort, len(c.Wanted)), choice.Ports, ports), nil
+	i := slices.IndexFunc(open, func(lb pool.LoadBalancer) bool { return lb.ARN == choice.ARN })
+	return s.planned(c, from, open[i].LoadBalancer, make([]*ledger.PlannedPort, len(c.Requested)), choice.Ports, ports), nil
 }
 
 // unread is for a pool of which nobody can say yet what it has.
-func unread(from Pool) error {
+func unread(from pool.Pool) error {
 	return api.Errorf(api.Pending, "the load balancers of pool %s are not all read from AWS yet: %s", from.Name, strings.Join(from.LeftOut, ", ")).WithRetryAfter(retrySoon)
 }
 
 // holdsElsewhere tells whether a claim has ports on a load balancer that the pool
 // does not show.
-func (s *Service) holdsElsewhere(r ledger.Record[ledger.Claim], from Pool, ports portView) bool {
+func (s *Service) holdsElsewhere(r ledger.Record[ledger.Claim], from pool.Pool, ports portView) bool {
 	shown := func(arn string) bool {
-		return slices.ContainsFunc(from.LoadBalancers, func(lb LoadBalancer) bool { return lb.ARN == arn })
+		return slices.ContainsFunc(from.LoadBalancers, func(lb pool.LoadBalancer) bool { return lb.ARN == arn })
 	}
 	if len(r.Value.Ports) > 0 && !shown(r.Value.LoadBalancer.ARN) {
 		return true
@@ -100,7 +100,7 @@ func (s *Service) holdsElsewhere(r ledger.Record[ledger.Claim], from Pool, ports
 }
 
 // planned fills the gaps of a plan with the chosen listener ports.
-func (s *Service) planned(c ledger.Claim, from Pool, lb api.LoadBalancer, kept []*ledger.PlannedPort, chosen []int, ports portView) ledger.Claim {
+func (s *Service) planned(c ledger.Claim, from pool.Pool, lb api.LoadBalancer, kept []*ledger.PlannedPort, chosen []int, ports portView) ledger.Claim {
 	c.LoadBalancer = lb
 	c.State = ledger.Waiting
 	c.Ports = nil
@@ -117,7 +117,7 @@ func (s *Service) planned(c ledger.Claim, from Pool, lb api.LoadBalancer, kept [
 			f.Epoch = s.NewEpoch()
 		}
 		c.Ports = append(c.Ports, ledger.PlannedPort{
-			ListenerPort: chosen[0], Fence: f, HealthCheck: from.Terms.healthCheck(c, c.Wanted[i]),
+			ListenerPort: chosen[0], Fence: f, HealthCheck: from.Terms.HealthCheckOf(c.Requested[i], c.HealthPort),
 			Attributes: from.Terms.Attributes, Cooldown: from.Terms.Cooldown,
 		})
 		chosen = chosen[1:]
@@ -129,23 +129,23 @@ func (s *Service) planned(c ledger.Claim, from Pool, lb api.LoadBalancer, kept [
 // behind: somebody deleted that lease while the agent was restarting, and the
 // pod is to keep its address. Not one that somebody else listens on: that was
 // given up on purpose, by a replica that ended before it was done.
-func (s *Service) remembered(r ledger.Record[ledger.Claim], from Pool, ports portView) ledger.Claim {
+func (s *Service) remembered(r ledger.Record[ledger.Claim], from pool.Pool, ports portView) ledger.Claim {
 	c := r.Value
-	found := make([]ledger.PlannedPort, len(c.Wanted))
+	found := make([]ledger.PlannedPort, len(c.Requested))
 	for i := range ports.all {
 		p := &ports.all[i]
 		v := &p.Value
 		if v.Holder != r.Name || v.State != ledger.Claimed && v.State != ledger.Bound || v.Foreign != "" {
 			continue
 		}
-		wanted := slices.IndexFunc(c.Wanted, func(w api.Port) bool { return w.Name == v.PortName })
-		at := slices.IndexFunc(from.LoadBalancers, func(lb LoadBalancer) bool { return lb.ARN == v.LoadBalancerARN })
+		wanted := slices.IndexFunc(c.Requested, func(w api.Port) bool { return w.Name == v.PortName })
+		at := slices.IndexFunc(from.LoadBalancers, func(lb pool.LoadBalancer) bool { return lb.ARN == v.LoadBalancerARN })
 		if wanted < 0 || at < 0 || c.LoadBalancer.ARN != "" && c.LoadBalancer.ARN != v.LoadBalancerARN {
 			continue
 		}
 		c.LoadBalancer = from.LoadBalancers[at].LoadBalancer
 		found[wanted] = ledger.PlannedPort{
-			ListenerPort: v.ListenerPort, Fence: v.Fence(p.Name), HealthCheck: from.Terms.healthCheck(c, c.Wanted[wanted]),
+			ListenerPort: v.ListenerPort, Fence: v.Fence(p.Name), HealthCheck: from.Terms.HealthCheckOf(c.Requested[wanted], c.HealthPort),
 			Attributes: from.Terms.Attributes, Cooldown: from.Terms.Cooldown,
 		}
 	}
@@ -173,7 +173,7 @@ func (s *Service) elders(r ledger.Record[ledger.Claim], ports portView) []int {
 	slices.SortFunc(waiting, older)
 	wants := make([]int, len(waiting))
 	for i, o := range waiting {
-		wants[i] = len(o.Value.Wanted)
+		wants[i] = len(o.Value.Requested)
 	}
 	return wants
 }
@@ -189,7 +189,7 @@ func older(a, b ledger.Record[ledger.Claim]) int {
 }
 
 // candidates says which ports of the load balancers may be chosen for a claim.
-func (s *Service) candidates(from Pool, lbs []LoadBalancer, ports portView, c ledger.Claim, exclude map[string]bool) []pool.LoadBalancer {
+func (s *Service) candidates(from pool.Pool, lbs []pool.LoadBalancer, ports portView, c ledger.Claim, exclude map[string]bool) []pool.Candidate {
 	// By name, because a record that cannot be read tells nothing else.
 	byLoadBalancer := make(map[string]map[int]*ledger.Record[ledger.Port])
 	excluded := make(map[string]map[int]bool)
@@ -199,14 +199,14 @@ func (s *Service) candidates(from Pool, lbs []LoadBalancer, ports portView, c le
 	for name := range exclude {
 		note(excluded, name, true)
 	}
-	var out []pool.LoadBalancer
+	var out []pool.Candidate
 	for _, lb := range lbs {
-		p := pool.LoadBalancer{
+		p := pool.Candidate{
 			ARN: lb.ARN, Ranges: lb.Ranges, Limit: lb.Limit,
-			Taken: make(map[int]bool), Preferred: make(map[int]bool), Spared: make(map[int]bool),
+			Taken: make(map[int]bool), Preferred: make(map[int]bool), Avoided: make(map[int]bool),
 		}
 		listeners := make(map[int]bool)
-		for port := range lb.Seen {
+		for port := range lb.Occupied {
 			p.Taken[port], listeners[port] = true, true
 		}
 		for port, r := range byLoadBalancer[ledger.LoadBalancerID(lb.ARN)] {
@@ -218,7 +218,7 @@ func (s *Service) candidates(from Pool, lbs []LoadBalancer, ports portView, c le
 			case own:
 				p.Preferred[port] = true
 			case v.Pod != "" && s.Age(r.Name, r.Version) < from.Terms.Sticky:
-				p.Spared[port] = true
+				p.Avoided[port] = true
 			}
 			if v.Held() || v.Foreign != "" {
 				listeners[port] = true
@@ -246,7 +246,7 @@ func note[V any](into map[string]map[int]V, name string, v V) {
 // open tells whether a port may be taken by a claim: it is free, or it cools
 // down from this very namespace/pod, whose players may well come back to it.
 func open(p ledger.Port, c ledger.Claim) bool {
-	if p.Closed != "" || p.Foreign != "" {
+	if p.BlockedBy != "" || p.Foreign != "" {
 		return false
 	}
 	switch p.State {
@@ -271,8 +271,8 @@ func (s *Service) returning(c ledger.Claim, ports portView) (listenerPort int, f
 		r := &ports.all[i]
 		v := &r.Value
 		if v.State == ledger.Releasing && v.Namespace == c.Namespace && v.Pod == c.Pod && v.PodUID != c.PodUID &&
-			s.Age(r.Name, r.Version) < s.ReturnPatience && slices.ContainsFunc(from.LoadBalancers, func(lb LoadBalancer) bool {
-			return lb.ARN == v.LoadBalancerARN && lb.Closed == ""
+			s.Age(r.Name, r.Version) < s.ReturnPatience && slices.ContainsFunc(from.LoadBalancers, func(lb pool.LoadBalancer) bool {
+			return lb.ARN == v.LoadBalancerARN && lb.Cordoned == ""
 		}) {
 			return v.ListenerPort, true
 		}

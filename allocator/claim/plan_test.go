@@ -29,7 +29,7 @@ func TestOpen(t *testing.T) {
 		{"blocked", own, ledger.Blocked, "", "", false, false},
 		{"unreadable", own, "", "", "", false, false},
 	} {
-		test.port.State, test.port.Closed, test.port.Foreign = test.state, test.closed, test.foreign
+		test.port.State, test.port.BlockedBy, test.port.Foreign = test.state, test.closed, test.foreign
 		if got := open(test.port, c); got != test.want {
 			t.Errorf("%s: %v for the pod that had it", test.name, got)
 		}
@@ -40,32 +40,6 @@ func TestOpen(t *testing.T) {
 			if got := open(test.port, other); got != test.wantForOthers {
 				t.Errorf("%s: %v for %s/%s", test.name, got, other.Namespace, other.Pod)
 			}
-		}
-	}
-}
-
-func TestInspectionRefuses(t *testing.T) {
-	p := ledger.Port{ListenerPort: 30000, TargetGroupARN: "ours"}
-	listeners := func(port int, forwards ...string) map[int]Listener {
-		return map[int]Listener{port: {ARN: "listener", TargetGroupARNs: forwards}}
-	}
-	for _, test := range []struct {
-		name           string
-		sight          Inspection
-		refused, inWay bool
-	}{
-		{"nothing there", Inspection{Limit: 1}, false, false},
-		{"our own listener", Inspection{Listeners: listeners(30000, "ours"), Limit: 1}, false, false},
-		{"somebody else's", Inspection{Listeners: listeners(30000, "theirs"), Limit: 50}, true, true},
-		{"somebody else's that forwards to ours as well", Inspection{Listeners: listeners(30000, "ours", "theirs"), Limit: 50}, true, true},
-		{"one that forwards nowhere", Inspection{Listeners: listeners(30000), Limit: 50}, true, true},
-		{"full", Inspection{Listeners: listeners(1, "a"), Limit: 1}, true, false},
-		{"limit not read yet", Inspection{Listeners: listeners(1, "a")}, false, false},
-		{"room for one", Inspection{Listeners: listeners(1, "a"), Limit: 2}, false, false},
-		{"gone", Inspection{Gone: true, Limit: 50}, true, false},
-	} {
-		if reason, listener := test.sight.refuses(p); (reason != "") != test.refused || (listener != "") != test.inWay {
-			t.Errorf("%s: %q, %q", test.name, reason, listener)
 		}
 	}
 }

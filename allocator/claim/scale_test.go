@@ -26,21 +26,21 @@ func (s still[T]) OfPodIP(context.Context, string, string) ([]ledger.Record[T], 
 
 type fixed struct {
 	Pools
-	from Pool
+	from pool.Pool
 }
 
-func (f fixed) Pool(string) (Pool, bool) { return f.from, true }
+func (f fixed) Pool(string) (pool.Pool, bool) { return f.from, true }
 
 // BenchmarkPlan chooses the last free port of pools of two sizes. What it takes
 // grows with the ports that are looked through in memory, and with nothing else.
 func BenchmarkPlan(b *testing.B) {
 	for _, loadBalancers := range []int{6, 60} {
 		b.Run(fmt.Sprintf("%d ports", loadBalancers*50), func(b *testing.B) {
-			from := Pool{Name: "default", Terms: Terms{Protocols: []api.Protocol{api.UDP}, Placement: pool.Spread, Sticky: time.Minute}}
+			from := pool.Pool{Name: "default", Terms: pool.Terms{Protocols: []api.Protocol{api.UDP}, Placement: pool.Spread, Sticky: time.Minute}}
 			var claims []ledger.Record[ledger.Claim]
 			var ports []ledger.Record[ledger.Port]
 			for n := range loadBalancers {
-				lb := LoadBalancer{Ranges: []pool.Range{{From: 30000, To: 30049}}, Limit: 50}
+				lb := pool.LoadBalancer{Ranges: []pool.Range{{From: 30000, To: 30049}}, Limit: 50}
 				lb.ARN = fmt.Sprintf("arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/net/games/%016x", n)
 				from.LoadBalancers = append(from.LoadBalancers, lb)
 				for port := 30000; port < 30050; port++ {
@@ -60,7 +60,7 @@ func BenchmarkPlan(b *testing.B) {
 				Age: func(string, string) time.Duration { return 0 }, NewEpoch: func() string { return "e" }, RenewEvery: time.Second,
 			})
 			r := ledger.Record[ledger.Claim]{Name: "claim-new", Value: ledger.Claim{
-				PodUID: "new", Pool: from.Name, State: ledger.Waiting, Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}},
+				PodUID: "new", Pool: from.Name, State: ledger.Waiting, Requested: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}},
 			}}
 			for b.Loop() {
 				if next, err := s.plan(r, s.viewPorts(), nil); err != nil || len(next.Ports) != 1 {
@@ -75,15 +75,15 @@ func BenchmarkPlan(b *testing.B) {
 // cordoned and emptier.
 func TestNothingIsPlannedOnAClosedLoadBalancer(t *testing.T) {
 	ranges := []pool.Range{{From: 30000, To: 30009}}
-	open := LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: "open"}, Ranges: ranges, Limit: 50, Seen: map[int]bool{443: true}}
-	closed := LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: "closed"}, Closed: "cordoned by alice: soon", Ranges: ranges, Limit: 50}
-	plan := func(lbs ...LoadBalancer) (ledger.Claim, error) {
+	open := pool.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: "open"}, Ranges: ranges, Limit: 50, Occupied: map[int]bool{443: true}}
+	closed := pool.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: "closed"}, Cordoned: "cordoned by alice: soon", Ranges: ranges, Limit: 50}
+	plan := func(lbs ...pool.LoadBalancer) (ledger.Claim, error) {
 		s := New(Config{
-			Claims: still[ledger.Claim]{}, Ports: still[ledger.Port]{}, Pools: fixed{from: Pool{Name: "default", LoadBalancers: lbs}},
+			Claims: still[ledger.Claim]{}, Ports: still[ledger.Port]{}, Pools: fixed{from: pool.Pool{Name: "default", LoadBalancers: lbs}},
 			Age: func(string, string) time.Duration { return 0 }, NewEpoch: func() string { return "e" }, RenewEvery: time.Second,
 		})
 		return s.plan(ledger.Record[ledger.Claim]{Name: "claim-new", Value: ledger.Claim{
-			PodUID: "new", Pool: "default", State: ledger.Waiting, Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}},
+			PodUID: "new", Pool: "default", State: ledger.Waiting, Requested: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}},
 		}}, s.viewPorts(), nil)
 	}
 	if c, err := plan(closed, open); err != nil || c.LoadBalancer.ARN != "open" {

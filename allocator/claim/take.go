@@ -100,6 +100,6 @@ func (s *Service) held(r ledger.Record[ledger.Claim], i int) ledger.Port {
 		LoadBalancerARN: r.Value.LoadBalancer.ARN, ListenerPort: p.ListenerPort, State: ledger.Claimed,
 		Holder: r.Name, Epoch: p.Fence.Epoch, Generation: p.Fence.Generation,
 		Namespace: r.Value.Namespace, Pod: r.Value.Pod, PodUID: r.Value.PodUID,
-		PortName: r.Value.Wanted[i].Name, CooldownTime: p.Cooldown, UpdatedAt: s.Now(),
+		PortName: r.Value.Requested[i].Name, CooldownTime: p.Cooldown, UpdatedAt: s.Now(),
 	}
 }

@@ -39,7 +39,7 @@ func (s *Service) wire(r ledger.Record[ledger.Claim], ports []ledger.Port) api.C
 	v := r.Value
 	c := api.Claim{
 		UID: r.UID, Ledger: s.Ledger, Namespace: v.Namespace, Pod: v.Pod, PodUID: v.PodUID,
-		PodIP: v.PodIP, PreviousIP: v.PreviousIP, Addresses: v.Addresses, Pool: v.Pool,
+		PodIP: v.PodIP, PreviousIP: v.PreviousIP, AddressChanges: v.AddressChanges, Pool: v.Pool,
 		LoadBalancer: v.LoadBalancer, Ports: []api.ClaimedPort{}, DurationSeconds: v.Duration.Seconds(), RenewSeconds: s.RenewEvery.Seconds(),
 	}
 	for i, port := range ports {
@@ -52,7 +52,7 @@ func (s *Service) wire(r ledger.Record[ledger.Claim], ports []ledger.Port) api.C
 func (s *Service) claimed(c ledger.Claim, i int, port ledger.Port) api.ClaimedPort {
 	p := c.Ports[i]
 	return api.ClaimedPort{
-		Port: c.Wanted[i], ListenerPort: p.ListenerPort, Fence: p.Fence,
+		Port: c.Requested[i], ListenerPort: p.ListenerPort, Fence: p.Fence,
 		TargetGroupName: s.TargetGroupName(s.Ledger, p.Fence), HealthCheck: p.HealthCheck, Attributes: p.Attributes,
 		TargetGroupARN: port.TargetGroupARN, ListenerARN: port.ListenerARN,
 	}

@@ -54,7 +54,7 @@
         [p.name, lb.id, lb.host, condition(lb), lb.held, lb.listeners, lb.listenerLimit])));
     table('ports', ['Port', 'State', 'Holder', 'Generation', 'Since', 'Remark'],
       ports.map((p) => [p.lease, p.state, p.pod && p.namespace + '/' + p.pod, p.generation, p.changedAt,
-        [p.closed, p.foreign && 'foreign listener ' + p.foreign].filter(Boolean).join('; ')]));
+        [p.blockedBy, p.foreign && 'foreign listener ' + p.foreign].filter(Boolean).join('; ')]));
     find('shown').hidden = false;
   };
 

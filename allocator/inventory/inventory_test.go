@@ -210,7 +210,7 @@ func TestExchangedPools(t *testing.T) {
 	shows(t, i, "p", nil, map[string]string{next: "not read from AWS yet"})
 	read(t, i)
 	shows(t, i, "p", []string{next}, nil)
-	if p, _ := i.Pool("p"); p.LoadBalancers[0].Closed != "cordoned by alice: soon" {
+	if p, _ := i.Pool("p"); p.LoadBalancers[0].Cordoned != "cordoned by alice: soon" {
 		t.Errorf("it is %+v", p.LoadBalancers[0])
 	}
 	listed, err := i.List(t.Context())
@@ -297,11 +297,11 @@ func TestTheLedgerKnowsItsListeners(t *testing.T) {
 		a.ports[name] = c.listed
 		read(t, i)
 		a.ports[name] = c.now
-		if p, _ := i.Pool("p"); p.LoadBalancers[0].Seen[5] != c.seen {
+		if p, _ := i.Pool("p"); p.LoadBalancers[0].Occupied[5] != c.seen {
 			t.Errorf("%s: port 5 counts as seen: %v", what, !c.seen)
 		}
 		delete(a.ports, name)
-		if p, _ := i.Pool("p"); !p.LoadBalancers[0].Seen[5] {
+		if p, _ := i.Pool("p"); !p.LoadBalancers[0].Occupied[5] {
 			t.Errorf("%s: port 5 does not count as seen after its record was lost", what)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
@@ -26,46 +25,46 @@ func (i *Inventory) Names() []string {
 
 // Pool implements claim.Pools. A load balancer whose listeners have not been
 // listed yet is left out, because any of its ports may be taken.
-func (i *Inventory) Pool(name string) (claim.Pool, bool) {
+func (i *Inventory) Pool(name string) (pool.Pool, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	at := slices.IndexFunc(i.pools, func(p poolfile.Pool) bool { return p.Name == name })
 	if at < 0 {
-		return claim.Pool{}, false
+		return pool.Pool{}, false
 	}
 	p := i.pools[at]
-	pool := claim.Pool{Name: name, Terms: p.Terms}
+	found := pool.Pool{Name: name, Terms: p.Terms}
 	if _, looked := i.selected[name]; len(p.Tags) > 0 && !looked {
-		pool.Unread = true
-		pool.LeftOut = append(pool.LeftOut, "those that its tags select ("+notRead+")")
+		found.Unread = true
+		found.LeftOut = append(found.LeftOut, "those that its tags select ("+notRead+")")
 	}
 	vpc := i.vpcLocked(p)
 	for _, arn := range i.membersLocked(p) {
 		if reason := i.leftOutLocked(at, arn, vpc); reason != "" {
-			pool.LeftOut = append(pool.LeftOut, fmt.Sprintf("%s (%s)", arn, reason))
-			pool.Unread = pool.Unread || reason == notRead
+			found.LeftOut = append(found.LeftOut, fmt.Sprintf("%s (%s)", arn, reason))
+			found.Unread = found.Unread || reason == notRead
 			continue
 		}
 		known := i.known[arn]
-		lb := claim.LoadBalancer{
+		lb := pool.LoadBalancer{
 			LoadBalancer: api.LoadBalancer{ARN: arn, Host: known.Host, VPC: known.VPC, Addresses: known.Addresses},
-			Closed:       i.cordoned(arn), Ranges: p.Ranges, Limit: i.limit, Seen: make(map[int]bool),
+			Cordoned:     i.cordoned(arn), Ranges: p.Ranges, Limit: i.limit, Occupied: make(map[int]bool),
 		}
 		for _, l := range known.listeners {
 			if !i.inLedger(known, l) {
-				lb.Seen[l.Port] = true
+				lb.Occupied[l.Port] = true
 			}
 		}
-		pool.LoadBalancers = append(pool.LoadBalancers, lb)
+		found.LoadBalancers = append(found.LoadBalancers, lb)
 	}
-	return pool, true
+	return found, true
 }
 
 const notRead = "not read from AWS yet"
 
 // leftOutLocked says why a member of a pool cannot be used; empty if it can.
-func (i *Inventory) leftOutLocked(pool int, arn, vpc string) string {
-	p, known := i.pools[pool], i.known[arn]
+func (i *Inventory) leftOutLocked(at int, arn, vpc string) string {
+	p, known := i.pools[at], i.known[arn]
 	switch {
 	case known == nil || known.unfit == "" && known.listeners == nil:
 		return notRead
@@ -75,7 +74,7 @@ func (i *Inventory) leftOutLocked(pool int, arn, vpc string) string {
 		// Targets are addresses of pods, and those are in one VPC.
 		return fmt.Sprintf("it is in VPC %s and the pool in %s: use one pool for each VPC, or correct the pool's vpc", known.VPC, vpc)
 	}
-	for _, other := range i.pools[:pool] {
+	for _, other := range i.pools[:at] {
 		if !slices.Contains(i.membersLocked(other), arn) {
 			continue
 		}
@@ -122,37 +121,37 @@ func (i *Inventory) Offers(arn string, port int) bool {
 }
 
 // Inspect implements claim.Pools.
-func (i *Inventory) Inspect(ctx context.Context, arn string) (claim.Inspection, error) {
+func (i *Inventory) Inspect(ctx context.Context, arn string) (pool.Inspection, error) {
 	listeners, err := i.Listeners(ctx, arn)
 	if err != nil {
-		return claim.Inspection{}, err
+		return pool.Inspection{}, err
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	sight := claim.Inspection{Listeners: make(map[int]claim.Listener, len(listeners)), Limit: i.limit}
+	sight := pool.Inspection{Listeners: make(map[int]pool.Listener, len(listeners)), Limit: i.limit}
 	if known := i.known[arn]; known != nil {
 		sight.Gone = known.gone
 	}
 	for _, l := range listeners {
-		sight.Listeners[l.Port] = claim.Listener{ARN: l.ARN, TargetGroupARNs: l.TargetGroupARNs}
+		sight.Listeners[l.Port] = pool.Listener{ARN: l.ARN, TargetGroupARNs: l.TargetGroupARNs}
 	}
 	return sight, nil
 }
 
-// Proof implements claim.Pools.
-func (i *Inventory) Proof(ctx context.Context, listenerARN string) (claim.Proof, error) {
+// ListenerOwner implements claim.Pools.
+func (i *Inventory) ListenerOwner(ctx context.Context, listenerARN string) (pool.Owner, error) {
 	if listenerARN == "" {
-		return claim.Proof{}, nil
+		return pool.Owner{}, nil
 	}
 	all, err := i.AWS.Tags(ctx, listenerARN)
 	if err != nil {
-		return claim.Proof{}, fmt.Errorf("reading the tags of %s: %w", listenerARN, err)
+		return pool.Owner{}, fmt.Errorf("reading the tags of %s: %w", listenerARN, err)
 	}
 	tags, ours := elb.ReadTags(all[listenerARN])
 	if !ours || tags.Ledger != i.Ledger {
-		return claim.Proof{}, nil
+		return pool.Owner{}, nil
 	}
-	return claim.Proof{PodUID: tags.PodUID, Fence: tags.Fence()}, nil
+	return pool.Owner{PodUID: tags.PodUID, Fence: tags.Fence()}, nil
 }
 
 // State is one load balancer as the inventory knows it, for people and metrics.

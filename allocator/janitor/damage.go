@@ -39,11 +39,11 @@ func Damage(p ledger.Port, c ledger.Claim, listeners []elb.Listener, groups map[
 
 // wanted is what the holder asked for with this port.
 func wanted(p ledger.Port, c ledger.Claim) (w api.Port, ok bool) {
-	i := slices.IndexFunc(c.Wanted, func(w api.Port) bool { return w.Name == p.PortName })
+	i := slices.IndexFunc(c.Requested, func(w api.Port) bool { return w.Name == p.PortName })
 	if i < 0 {
 		return w, false
 	}
-	return c.Wanted[i], true
+	return c.Requested[i], true
 }
 
 // DamagedTargets is Damage of what a bound port forwards to, by the claim of its

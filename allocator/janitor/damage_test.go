@@ -16,7 +16,7 @@ import (
 
 var (
 	boundPort = ledger.Port{State: ledger.Bound, ListenerPort: 30000, PortName: "game", ListenerARN: "listener-1", TargetGroupARN: "group-1"}
-	holder    = ledger.Claim{PodIP: "10.0.0.1", ConfirmedIP: "10.0.0.1", Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}}
+	holder    = ledger.Claim{PodIP: "10.0.0.1", ConfirmedIP: "10.0.0.1", Requested: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}}
 )
 
 func TestDamage(t *testing.T) {

@@ -43,7 +43,7 @@ func TestDamageThatStaysHoldsNoLooksUp(t *testing.T) {
 	const many = 9
 	holding := claimIn(ledger.Granted)
 	holding.Value.PodIP, holding.Value.ConfirmedIP = "10.0.0.1", "10.0.0.1"
-	holding.Value.Wanted = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}
+	holding.Value.Requested = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}
 	ports := &still{}
 	aws := untargeted{looked: make(map[string]bool)}
 	for n := range many {

@@ -76,16 +76,16 @@ type twoPorts struct{}
 
 var games = api.LoadBalancer{ARN: "arn:aws:elasticloadbalancing:eu-central-1:1:loadbalancer/net/games/0123456789abcdef", Host: "games", VPC: "vpc"}
 
-func (twoPorts) Pool(name string) (claim.Pool, bool) {
-	return claim.Pool{Name: name, LoadBalancers: []claim.LoadBalancer{{
+func (twoPorts) Pool(name string) (pool.Pool, bool) {
+	return pool.Pool{Name: name, LoadBalancers: []pool.LoadBalancer{{
 		LoadBalancer: games, Ranges: []pool.Range{{From: 30000, To: 30001}}, Limit: 50,
-	}}, Terms: claim.Terms{Protocols: []api.Protocol{api.TCP}}}, true
+	}}, Terms: pool.Terms{Protocols: []api.Protocol{api.TCP}}}, true
 }
 
 func (twoPorts) Names() []string { return []string{"default"} }
 
-func (twoPorts) Inspect(context.Context, string) (claim.Inspection, error) {
-	return claim.Inspection{}, nil
+func (twoPorts) Inspect(context.Context, string) (pool.Inspection, error) {
+	return pool.Inspection{}, nil
 }
 
 func (twoPorts) Bind(context.Context, ledger.Record[ledger.Claim], []ledger.Port, int) (time.Duration, error) {
@@ -100,7 +100,7 @@ func (twoPorts) TryOpportunistic(context.Context, string, int, bool) (bool, erro
 
 func (twoPorts) Throttled(context.Context, int) error { return nil }
 
-func (twoPorts) Proof(context.Context, string) (claim.Proof, error) { return claim.Proof{}, nil }
+func (twoPorts) ListenerOwner(context.Context, string) (pool.Owner, error) { return pool.Owner{}, nil }
 
 // TestAnUnreadablePortIsNotGrantedAndInNobodysWay has pods claim both ports of a
 // pool, one of which cannot be read or has lost its label: the first pod gets

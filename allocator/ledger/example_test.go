@@ -19,11 +19,11 @@ func ExampleChange() {
 
 	r, wrote, err := ledger.Change(ctx, ports, lease, func(r ledger.Record[ledger.Port]) (ledger.Port, bool, error) {
 		next := r.Value
-		next.Closed = "alice: flood"
+		next.BlockedBy = "alice: flood"
 		next = next.Reconsidered()
 		return next, next != r.Value, nil
 	})
-	fmt.Println(r.Value.State, r.Value.Closed, wrote, err)
+	fmt.Println(r.Value.State, r.Value.BlockedBy, wrote, err)
 
 	_, _, err = ledger.Change(ctx, ports, "no-such-port", func(r ledger.Record[ledger.Port]) (ledger.Port, bool, error) {
 		return r.Value, true, nil

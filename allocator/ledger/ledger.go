@@ -64,8 +64,8 @@ type Port struct {
 	Agent AgentPart `json:"agent,omitempty"`
 	// CooldownTime is how long the port stays unused after this holding.
 	CooldownTime time.Duration `json:"cooldown,omitempty"`
-	// Closed says who closed the port to new holders and why; empty if nobody did.
-	Closed string `json:"closed,omitempty"`
+	// BlockedBy says which admin blocked the port and why; empty if none did.
+	BlockedBy string `json:"blockedBy,omitempty"`
 	// Foreign is the ARN of a listener on the port that is not this ledger's.
 	Foreign string `json:"foreign,omitempty"`
 	// UpdatedAt is for people and makes every write a change; no decision
@@ -118,7 +118,7 @@ func (p Port) BeginRelease(agent AgentPart) Port {
 // Rest gives the state of a port that nobody holds and that has cooled down.
 func (p Port) Rest() Port {
 	p.State = Free
-	if p.Closed != "" || p.Foreign != "" {
+	if p.BlockedBy != "" || p.Foreign != "" {
 		p.State = Blocked
 	}
 	return p
@@ -161,16 +161,16 @@ type Claim struct {
 	// PreviousIP is an address that the pod had before and that may still be a target
 	// of its target groups. It is recorded until the agent has said that it is not.
 	PreviousIP string `json:"previousIP,omitempty"`
-	// Addresses is how often the pod's address has changed. It tells apart what
+	// AddressChanges is how often the pod's address has changed. It tells apart what
 	// agents say of former addresses.
-	Addresses int        `json:"addresses,omitempty"`
-	Pool      string     `json:"pool"`
-	State     ClaimState `json:"state"`
+	AddressChanges int        `json:"addressChanges,omitempty"`
+	Pool           string     `json:"pool"`
+	State          ClaimState `json:"state"`
 	// Agent is the part of the pod's agent once the claim ends; its ports get it
 	// with their release.
 	Agent AgentPart `json:"agent,omitempty"`
-	// Wanted is what the pod asked for; the order is the pod's.
-	Wanted     []api.Port `json:"wanted"`
+	// Requested is what the pod asked for, in its order.
+	Requested  []api.Port `json:"requested"`
 	HealthPort int        `json:"healthPort,omitempty"`
 	// LoadBalancer and Ports are the plan. A plan is written before any of its
 	// ports is taken, and a taken port that no plan lists is given back.
@@ -187,7 +187,7 @@ type Claim struct {
 	RenewedAt time.Time `json:"-"`
 }
 
-// PlannedPort is one port of a plan, in the order of Claim.Wanted.
+// PlannedPort is one port of a plan, in the order of Claim.Requested.
 type PlannedPort struct {
 	ListenerPort int `json:"listenerPort"`
 	// Fence is the one the port has once it is taken for this plan.
@@ -238,7 +238,7 @@ func (c Claim) MovedTo(ip string) Claim {
 		c.PreviousIP = ""
 	}
 	c.PodIP, c.ConfirmedIP = ip, ""
-	c.Addresses++
+	c.AddressChanges++
 	return c
 }
 

@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/portlease/portlease/allocator/budget"
-	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
@@ -56,7 +55,7 @@ type Pool struct {
 	VPC string
 	// Ranges of listener ports, without the excluded ones, lowest first.
 	Ranges []pool.Range
-	Terms  claim.Terms
+	Terms  pool.Terms
 }
 
 // file is the YAML. Every field is documented in the README.
@@ -214,8 +213,8 @@ func (w written) ranges() ([]pool.Range, error) {
 	return left, nil
 }
 
-func (w written) terms() (claim.Terms, error) {
-	t := claim.Terms{
+func (w written) terms() (pool.Terms, error) {
+	t := pool.Terms{
 		Namespaces: w.Namespaces, Protocols: w.Protocols, Placement: pool.Spread,
 		Cooldown: DefaultCooldown, Sticky: DefaultSticky, Attributes: w.TargetGroupAttributes,
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/allocator/budget"
-	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/api"
@@ -48,7 +47,7 @@ func pools(text string) []byte {
 
 func TestParse(t *testing.T) {
 	got, err := poolfile.Parse(pools(goodPools))
-	plain := claim.Terms{
+	plain := pool.Terms{
 		Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: pool.Spread, Cooldown: 2 * time.Minute, Sticky: 10 * time.Minute,
 		HealthCheck: api.HealthCheck{IntervalSeconds: 10, TimeoutSeconds: 5, HealthyThreshold: 2, UnhealthyThreshold: 2},
 	}
@@ -57,7 +56,7 @@ func TestParse(t *testing.T) {
 		{
 			Name: "tcp", LoadBalancers: []string{arn(1)}, Tags: map[string]string{"pool": "tcp"}, VPC: "vpc-1",
 			Ranges: []pool.Range{{From: 40000, To: 40001}, {From: 40003, To: 40004}, {From: 40008, To: 40009}},
-			Terms: claim.Terms{
+			Terms: pool.Terms{
 				Namespaces: []string{"games"}, Protocols: []api.Protocol{api.TCP}, Placement: pool.Pack, Cooldown: 0, Sticky: time.Hour,
 				HealthCheck: api.HealthCheck{IntervalSeconds: 5, TimeoutSeconds: 2, HealthyThreshold: 3, UnhealthyThreshold: 10},
 				Attributes:  map[string]string{"deregistration_delay.timeout_seconds": "30"},

@@ -118,7 +118,7 @@ func aPort() ledger.Port {
 func aClaim(ip string) ledger.Claim {
 	return ledger.Claim{
 		Namespace: "games", Pod: "game-0", PodUID: "u1", PodIP: ip, Pool: "default", State: ledger.Granted,
-		Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, HealthPort: 9901,
+		Requested: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, HealthPort: 9901,
 		LoadBalancer: api.LoadBalancer{ARN: "arn:lb", Host: "host", VPC: "vpc"},
 		Ports:        []ledger.PlannedPort{{ListenerPort: 30000, Fence: api.Fence{Lease: "lb-30000", Epoch: "e1", Generation: 7}, HealthCheck: api.HealthCheck{Protocol: "TCP", IntervalSeconds: 10}}},
 		Duration:     90 * time.Second, RenewedAt: time.Date(2026, 1, 2, 3, 4, 5, 987654321, time.UTC),

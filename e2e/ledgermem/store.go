@@ -104,7 +104,7 @@ func storedPort(p ledger.Port) ledger.Port {
 func storedClaim(c ledger.Claim) ledger.Claim {
 	c.RenewedAt = c.RenewedAt.UTC().Truncate(time.Microsecond)
 	c.Duration = c.Duration.Truncate(time.Second)
-	c.Wanted, c.Ports = slices.Clone(c.Wanted), slices.Clone(c.Ports)
+	c.Requested, c.Ports = slices.Clone(c.Requested), slices.Clone(c.Ports)
 	return c
 }
 

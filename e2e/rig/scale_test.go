@@ -108,7 +108,7 @@ func hold(ctx context.Context, leases *kubelease.Leases, arn string, port int) e
 	f := api.Fence{Lease: lease, Epoch: "e", Generation: 1}
 	if _, err := leases.Claims().Create(ctx, ledger.ClaimName(uid), ledger.Claim{
 		Namespace: "games", Pod: uid, PodUID: uid, PodIP: "10.0.0.1", Pool: "default", State: ledger.Granted, Duration: time.Hour,
-		Wanted: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, LoadBalancer: api.LoadBalancer{ARN: arn},
+		Requested: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, LoadBalancer: api.LoadBalancer{ARN: arn},
 		Ports: []ledger.PlannedPort{{ListenerPort: port, Fence: f}}, RenewedAt: time.Now(),
 	}); err != nil {
 		return fmt.Errorf("filling the ledger: %w", err)

@@ -221,7 +221,7 @@ func TestPeopleCloseAPort(t *testing.T) {
 		t.Helper()
 		must(t, rig.Eventually(ctx, fmt.Sprintf("port %d to be %s", port, want), func() error {
 			p, err := r.Port(ctx, ledger.PortName(id, port))
-			if err == nil && (p.Value.State != want || (p.Value.Closed != "") != closed) {
+			if err == nil && (p.Value.State != want || (p.Value.BlockedBy != "") != closed) {
 				err = fmt.Errorf("it is %+v", p.Value)
 			}
 			return err

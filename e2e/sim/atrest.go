@@ -127,7 +127,7 @@ func (j *judge) empty() error {
 		errs = append(errs, violated("L1", "claim %s of %s is left over, %s", c.Name, c.Value.Pod, c.Value.State))
 	}
 	for _, p := range j.world.leases.Ports.List() {
-		if p.Value.State != ledger.Free && (p.Value.State != ledger.Blocked || p.Value.Closed == "") {
+		if p.Value.State != ledger.Free && (p.Value.State != ledger.Blocked || p.Value.BlockedBy == "") {
 			errs = append(errs, violated("L1", "port %s is still %s for %s", p.Name, p.Value.State, p.Value.Pod))
 		}
 	}

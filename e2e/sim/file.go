@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/api"
@@ -49,7 +48,7 @@ func (w *World) makePool(r *rand.Rand) error {
 func (f file) pool() poolfile.Pool {
 	p := poolfile.Pool{
 		Name: "default",
-		Terms: claim.Terms{
+		Terms: pool.Terms{
 			Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: pool.Spread, Cooldown: cooldown, Sticky: sticky,
 			HealthCheck: api.HealthCheck{IntervalSeconds: 10, TimeoutSeconds: 5, HealthyThreshold: 2, UnhealthyThreshold: 2},
 		},

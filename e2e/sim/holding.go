@@ -117,8 +117,8 @@ func (j *judge) newHolder(name string, before, now ledger.Port) error {
 	if before.State != ledger.Free && !comesBack {
 		return violated("S2", "a new holder before the port was free")
 	}
-	if before.Closed != "" {
-		return violated("closed", "it is closed by %s", before.Closed)
+	if before.BlockedBy != "" {
+		return violated("closed", "it is closed by %s", before.BlockedBy)
 	}
 	return errors.Join(j.offered(now), j.gone(name, now))
 }

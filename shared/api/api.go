@@ -79,7 +79,7 @@ type ClaimRequest struct {
 	// Throttled is how many calls AWS refused as too many since the last report,
 	// so that the allocator slows everybody down.
 	Throttled int `json:"throttled,omitempty"`
-	// PreviousIPDeregistered is Addresses of the claim whose PreviousIP the agent has deregistered
+	// PreviousIPDeregistered is AddressChanges of the claim whose PreviousIP the agent has deregistered
 	// from the target groups of all its ports.
 	PreviousIPDeregistered int `json:"previousIPDeregistered,omitempty"`
 }
@@ -103,11 +103,11 @@ type Claim struct {
 	// The agent binds nothing before it has deregistered it and said so: PUT with
 	// PreviousIPDeregistered. Until then nobody else can have that address.
 	PreviousIP string `json:"previousIP,omitempty"`
-	// Addresses is how often the pod's address has changed.
-	Addresses    int           `json:"addresses,omitempty"`
-	Pool         string        `json:"pool"`
-	LoadBalancer LoadBalancer  `json:"loadBalancer"`
-	Ports        []ClaimedPort `json:"ports"`
+	// AddressChanges is how often the pod's address has changed.
+	AddressChanges int           `json:"addressChanges,omitempty"`
+	Pool           string        `json:"pool"`
+	LoadBalancer   LoadBalancer  `json:"loadBalancer"`
+	Ports          []ClaimedPort `json:"ports"`
 	// DurationSeconds is how long the claim lasts without a renewal.
 	DurationSeconds float64 `json:"durationSeconds"`
 	// RenewSeconds is how often the agent renews (it adds jitter).

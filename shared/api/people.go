@@ -94,9 +94,9 @@ type PortView struct {
 	// State is free, claimed, bound, releasing, cooldown or blocked.
 	State      string `json:"state"`
 	Generation int    `json:"generation"`
-	// Closed says who closed the port and why; a held port is blocked once it is
+	// BlockedBy says who blocked the port and why; a held port is blocked once it is
 	// given back.
-	Closed string `json:"closed,omitempty"`
+	BlockedBy string `json:"blockedBy,omitempty"`
 	// Foreign is the ARN of somebody else's listener on the port.
 	Foreign        string    `json:"foreign,omitempty"`
 	Namespace      string    `json:"namespace,omitempty"`

@@ -16,7 +16,7 @@ const highest = 40
 
 // randomPool is small enough that every case comes up: overlapping ranges,
 // nothing free, limits passed, ports taken outside the ranges.
-func randomPool(r *rand.Rand) []pool.LoadBalancer {
+func randomPool(r *rand.Rand) []pool.Candidate {
 	some := func(share int) map[int]bool {
 		m := make(map[int]bool)
 		for p := 1; p <= highest; p++ {
@@ -26,9 +26,9 @@ func randomPool(r *rand.Rand) []pool.LoadBalancer {
 		}
 		return m
 	}
-	var all []pool.LoadBalancer
+	var all []pool.Candidate
 	for i := range r.IntN(4) {
-		lb := pool.LoadBalancer{
+		lb := pool.Candidate{
 			ARN: fmt.Sprintf("arn-%d", i), Taken: some(r.IntN(101)), Preferred: some(r.IntN(20)),
 			Listeners: r.IntN(12), Limit: r.IntN(16),
 		}
@@ -42,7 +42,7 @@ func randomPool(r *rand.Rand) []pool.LoadBalancer {
 }
 
 // open are the ports of a load balancer that may be chosen, counted plainly.
-func open(lb pool.LoadBalancer) (free, preferred int) {
+func open(lb pool.Candidate) (free, preferred int) {
 	for p := 1; p <= highest; p++ {
 		if lb.Taken[p] || !slices.ContainsFunc(lb.Ranges, func(r pool.Range) bool { return r.Contains(p) }) {
 			continue
@@ -60,8 +60,8 @@ func TestChooseOnRandomPools(t *testing.T) {
 	for seed := range uint64(3000) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		all, n := randomPool(r), 1+r.IntN(4)
-		choice, err := pool.Choose(all, wish(n, fmt.Sprint(seed)))
-		fits := slices.ContainsFunc(all, func(lb pool.LoadBalancer) bool {
+		choice, err := pool.Choose(all, request(n, fmt.Sprint(seed)))
+		fits := slices.ContainsFunc(all, func(lb pool.Candidate) bool {
 			free, _ := open(lb)
 			return free >= n && lb.Listeners+n <= lb.Limit
 		})
@@ -79,12 +79,12 @@ func TestChooseOnRandomPools(t *testing.T) {
 		if wrong := judge(all, n, choice); wrong != "" {
 			t.Fatalf("seed %d: %s: %v of %+v", seed, wrong, choice, all)
 		}
-		again, err := pool.Choose(all, wish(n, fmt.Sprint(seed)))
+		again, err := pool.Choose(all, request(n, fmt.Sprint(seed)))
 		if err != nil || again.ARN != choice.ARN || !slices.Equal(again.Ports, choice.Ports) {
 			t.Fatalf("seed %d: chose %v, then %v, %v", seed, choice, again, err)
 		}
 		slices.Reverse(all)
-		if again, err := pool.Choose(all, wish(n, fmt.Sprint(seed))); err != nil || again.ARN != choice.ARN || !slices.Equal(again.Ports, choice.Ports) {
+		if again, err := pool.Choose(all, request(n, fmt.Sprint(seed))); err != nil || again.ARN != choice.ARN || !slices.Equal(again.Ports, choice.Ports) {
 			t.Fatalf("seed %d: chose %v, in another order of load balancers %v, %v", seed, choice, again, err)
 		}
 	}
@@ -94,8 +94,8 @@ func TestChooseOnRandomPools(t *testing.T) {
 }
 
 // judge says what is wrong with a choice; empty if nothing.
-func judge(all []pool.LoadBalancer, n int, c pool.Choice) string {
-	i := slices.IndexFunc(all, func(lb pool.LoadBalancer) bool { return lb.ARN == c.ARN })
+func judge(all []pool.Candidate, n int, c pool.Choice) string {
+	i := slices.IndexFunc(all, func(lb pool.Candidate) bool { return lb.ARN == c.ARN })
 	if i < 0 {
 		return "unknown load balancer"
 	}
@@ -138,12 +138,12 @@ func judge(all []pool.LoadBalancer, n int, c pool.Choice) string {
 
 func TestDifferentSeedsSpread(t *testing.T) {
 	fifty := []pool.Range{{From: 30000, To: 30049}}
-	all := []pool.LoadBalancer{{ARN: "a", Ranges: fifty, Limit: 50}, {ARN: "b", Ranges: fifty, Limit: 50}}
+	all := []pool.Candidate{{ARN: "a", Ranges: fifty, Limit: 50}, {ARN: "b", Ranges: fifty, Limit: 50}}
 	const pods = 2000
 	first := make(map[int]int)
 	on := make(map[string]int)
 	for i := range pods {
-		c, err := pool.Choose(all, wish(2, fmt.Sprintf("pod-%d", i)))
+		c, err := pool.Choose(all, request(2, fmt.Sprintf("pod-%d", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,9 +162,9 @@ func TestDifferentSeedsSpread(t *testing.T) {
 // TestRoundsOfFullPods is a pool that is claimed to the last port, one pod after
 // another: nobody gets a port twice, and the end comes exactly when none is left.
 func TestRoundsOfFullPods(t *testing.T) {
-	lb := pool.LoadBalancer{ARN: "a", Ranges: []pool.Range{{From: 100, To: 119}}, Taken: map[int]bool{}, Limit: 50}
+	lb := pool.Candidate{ARN: "a", Ranges: []pool.Range{{From: 100, To: 119}}, Taken: map[int]bool{}, Limit: 50}
 	for i := range 20 {
-		c, err := pool.Choose([]pool.LoadBalancer{lb}, wish(1, fmt.Sprint(i)))
+		c, err := pool.Choose([]pool.Candidate{lb}, request(1, fmt.Sprint(i)))
 		if err != nil {
 			t.Fatalf("after %d ports: %v", i, err)
 		}
@@ -174,7 +174,7 @@ func TestRoundsOfFullPods(t *testing.T) {
 		lb.Taken[c.Ports[0]] = true
 		lb.Listeners++
 	}
-	if c, err := pool.Choose([]pool.LoadBalancer{lb}, wish(1, "late")); !errors.Is(err, pool.ErrExhausted) {
+	if c, err := pool.Choose([]pool.Candidate{lb}, request(1, "late")); !errors.Is(err, pool.ErrExhausted) {
 		t.Errorf("got %v, %v", c, err)
 	}
 }

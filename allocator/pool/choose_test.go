@@ -81,48 +81,48 @@ func ports(list ...int) map[int]bool {
 	return m
 }
 
-// wish is a plain one.
-func wish(n int, seed string) pool.Wish { return pool.Wish{Ports: n, Seed: seed} }
+// request is one without placement and older claims.
+func request(n int, seed string) pool.Request { return pool.Request{Ports: n, Seed: seed} }
 
 func TestChoose(t *testing.T) {
 	ten := []pool.Range{{From: 1, To: 10}}
 	for _, test := range []struct {
 		name string
-		of   []pool.LoadBalancer
+		of   []pool.Candidate
 		n    int
 		arn  string // empty: exhausted
 		want []int  // nil: whatever
 	}{
 		{"no load balancer", nil, 1, "", nil},
-		{"the only port", []pool.LoadBalancer{{ARN: "a", Ranges: []pool.Range{{From: 7, To: 7}}, Limit: 50}}, 1, "a", []int{7}},
-		{"the only free port", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Taken: ports(1, 2, 3, 4, 5, 6, 7, 9, 10), Limit: 50}}, 1, "a", []int{8}},
-		{"all taken", []pool.LoadBalancer{{ARN: "a", Ranges: []pool.Range{{From: 1, To: 2}}, Taken: ports(1, 2), Limit: 50}}, 1, "", nil},
-		{"exactly enough room", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, 2, "a", nil},
-		{"one too few rooms", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 49, Limit: 50}}, 2, "", nil},
-		{"over the limit already", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 60, Limit: 50}}, 1, "", nil},
-		{"never across load balancers", []pool.LoadBalancer{
+		{"the only port", []pool.Candidate{{ARN: "a", Ranges: []pool.Range{{From: 7, To: 7}}, Limit: 50}}, 1, "a", []int{7}},
+		{"the only free port", []pool.Candidate{{ARN: "a", Ranges: ten, Taken: ports(1, 2, 3, 4, 5, 6, 7, 9, 10), Limit: 50}}, 1, "a", []int{8}},
+		{"all taken", []pool.Candidate{{ARN: "a", Ranges: []pool.Range{{From: 1, To: 2}}, Taken: ports(1, 2), Limit: 50}}, 1, "", nil},
+		{"exactly enough room", []pool.Candidate{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, 2, "a", nil},
+		{"one too few rooms", []pool.Candidate{{ARN: "a", Ranges: ten, Listeners: 49, Limit: 50}}, 2, "", nil},
+		{"over the limit already", []pool.Candidate{{ARN: "a", Ranges: ten, Listeners: 60, Limit: 50}}, 1, "", nil},
+		{"never across load balancers", []pool.Candidate{
 			{ARN: "a", Ranges: []pool.Range{{From: 1, To: 1}}, Limit: 50}, {ARN: "b", Ranges: []pool.Range{{From: 1, To: 1}}, Limit: 50},
 		}, 2, "", nil},
-		{"one port in two ranges is one", []pool.LoadBalancer{{ARN: "a", Ranges: []pool.Range{{From: 5, To: 5}, {From: 5, To: 5}}, Limit: 50}}, 2, "", nil},
-		{"fewest listeners", []pool.LoadBalancer{
+		{"one port in two ranges is one", []pool.Candidate{{ARN: "a", Ranges: []pool.Range{{From: 5, To: 5}, {From: 5, To: 5}}, Limit: 50}}, 2, "", nil},
+		{"fewest listeners", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 2, Limit: 50}, {ARN: "c", Ranges: ten, Listeners: 4, Limit: 50},
 		}, 1, "b", nil},
-		{"preferred port before others", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Preferred: ports(4), Limit: 50}}, 1, "a", []int{4}},
-		{"preferred port before fewer listeners", []pool.LoadBalancer{
+		{"preferred port before others", []pool.Candidate{{ARN: "a", Ranges: ten, Preferred: ports(4), Limit: 50}}, 1, "a", []int{4}},
+		{"preferred port before fewer listeners", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 40, Limit: 50, Preferred: ports(9)}, {ARN: "b", Ranges: ten, Limit: 50},
 		}, 1, "a", []int{9}},
-		{"more preferred ports before fewer", []pool.LoadBalancer{
+		{"more preferred ports before fewer", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Limit: 50, Preferred: ports(9)}, {ARN: "b", Ranges: ten, Listeners: 5, Limit: 50, Preferred: ports(2, 3)},
 		}, 2, "b", nil},
-		{"preferred port that is taken", []pool.LoadBalancer{
+		{"preferred port that is taken", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 9, Limit: 50, Preferred: ports(9), Taken: ports(9)}, {ARN: "b", Ranges: ten, Limit: 50},
 		}, 1, "b", nil},
-		{"preferred port outside the ranges", []pool.LoadBalancer{
+		{"preferred port outside the ranges", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 9, Limit: 50, Preferred: ports(99)}, {ARN: "b", Ranges: ten, Limit: 50},
 		}, 1, "b", nil},
-		{"nothing wanted, nothing given", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, 0, "a", []int{}},
+		{"nothing wanted, nothing given", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, 0, "a", []int{}},
 	} {
-		got, err := pool.Choose(test.of, wish(test.n, "seed"))
+		got, err := pool.Choose(test.of, request(test.n, "seed"))
 		switch {
 		case test.arn == "" && !errors.Is(err, pool.ErrExhausted):
 			t.Errorf("%s: got %v, %v; want exhausted", test.name, got, err)
@@ -138,7 +138,7 @@ func TestChoose(t *testing.T) {
 func TestChooseBySomeoneElsesPast(t *testing.T) {
 	ten := []pool.Range{{From: 1, To: 10}}
 	all := ports(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
-	spared := func(except ...int) map[int]bool {
+	avoided := func(except ...int) map[int]bool {
 		m := ports(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 		for _, p := range except {
 			delete(m, p)
@@ -146,42 +146,42 @@ func TestChooseBySomeoneElsesPast(t *testing.T) {
 		return m
 	}
 	for _, test := range []struct {
-		name string
-		of   []pool.LoadBalancer
-		wish pool.Wish
-		arn  string // empty: exhausted
-		want []int  // nil: whatever
+		name    string
+		of      []pool.Candidate
+		request pool.Request
+		arn     string // empty: exhausted
+		want    []int  // nil: whatever
 	}{
-		{"another's port is left while one is free", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Spared: spared(6), Limit: 50}}, pool.Wish{Ports: 1}, "a", []int{6}},
-		{"another's port rather than none", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Spared: all, Taken: spared(3), Limit: 50}}, pool.Wish{Ports: 1}, "a", []int{3}},
-		{"a fuller load balancer before another's port", []pool.LoadBalancer{
-			{ARN: "a", Ranges: ten, Spared: all, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 40, Limit: 50},
-		}, pool.Wish{Ports: 1}, "b", nil},
-		{"the own port before everything", []pool.LoadBalancer{
-			{ARN: "a", Ranges: ten, Spared: spared(4), Preferred: ports(4), Listeners: 40, Limit: 50}, {ARN: "b", Ranges: ten, Limit: 50},
-		}, pool.Wish{Ports: 1}, "a", []int{4}},
-		{"packed", []pool.LoadBalancer{
+		{"another's port is left while one is free", []pool.Candidate{{ARN: "a", Ranges: ten, Avoided: avoided(6), Limit: 50}}, pool.Request{Ports: 1}, "a", []int{6}},
+		{"another's port rather than none", []pool.Candidate{{ARN: "a", Ranges: ten, Avoided: all, Taken: avoided(3), Limit: 50}}, pool.Request{Ports: 1}, "a", []int{3}},
+		{"a fuller load balancer before another's port", []pool.Candidate{
+			{ARN: "a", Ranges: ten, Avoided: all, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 40, Limit: 50},
+		}, pool.Request{Ports: 1}, "b", nil},
+		{"the own port before everything", []pool.Candidate{
+			{ARN: "a", Ranges: ten, Avoided: avoided(4), Preferred: ports(4), Listeners: 40, Limit: 50}, {ARN: "b", Ranges: ten, Limit: 50},
+		}, pool.Request{Ports: 1}, "a", []int{4}},
+		{"packed", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 40, Limit: 50}, {ARN: "c", Ranges: ten, Listeners: 50, Limit: 50},
-		}, pool.Wish{Ports: 1, Placement: pool.Pack}, "b", nil},
-		{"packed, and none has room but the emptiest", []pool.LoadBalancer{
+		}, pool.Request{Ports: 1, Placement: pool.Pack}, "b", nil},
+		{"packed, and none has room but the emptiest", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 49, Limit: 50},
-		}, pool.Wish{Ports: 2, Placement: pool.Pack}, "a", nil},
-		{"elders leave one", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Wish{Ports: 1, Elders: []int{4, 3, 2}}, "a", nil},
-		{"elders leave none", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Wish{Ports: 1, Elders: []int{4, 3, 3}}, "", nil},
-		{"elders leave too few", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Wish{Ports: 2, Elders: []int{9}}, "", nil},
-		{"elders count against the limit", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, pool.Wish{Ports: 1, Elders: []int{2}}, "", nil},
-		{"elders who want more than there is wait in nobody's way", []pool.LoadBalancer{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Wish{Ports: 1, Elders: []int{11}}, "a", nil},
-		{"elders go where there is most room", []pool.LoadBalancer{
+		}, pool.Request{Ports: 2, Placement: pool.Pack}, "a", nil},
+		{"elders leave one", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{4, 3, 2}}, "a", nil},
+		{"elders leave none", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{4, 3, 3}}, "", nil},
+		{"elders leave too few", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 2, Older: []int{9}}, "", nil},
+		{"elders count against the limit", []pool.Candidate{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, pool.Request{Ports: 1, Older: []int{2}}, "", nil},
+		{"elders who want more than there is wait in nobody's way", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{11}}, "a", nil},
+		{"elders go where there is most room", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 8, Limit: 10}, {ARN: "b", Ranges: ten, Listeners: 1, Limit: 10},
-		}, pool.Wish{Ports: 1, Elders: []int{3, 3, 3}}, "a", nil},
+		}, pool.Request{Ports: 1, Older: []int{3, 3, 3}}, "a", nil},
 	} {
-		got, err := pool.Choose(test.of, test.wish)
+		got, err := pool.Choose(test.of, test.request)
 		switch {
 		case test.arn == "" && !errors.Is(err, pool.ErrExhausted):
 			t.Errorf("%s: got %v, %v; want exhausted", test.name, got, err)
 		case test.arn == "":
-		case err != nil || got.ARN != test.arn || len(got.Ports) != test.wish.Ports:
-			t.Errorf("%s: got %v, %v; want %d of %s", test.name, got, err, test.wish.Ports, test.arn)
+		case err != nil || got.ARN != test.arn || len(got.Ports) != test.request.Ports:
+			t.Errorf("%s: got %v, %v; want %d of %s", test.name, got, err, test.request.Ports, test.arn)
 		case test.want != nil && !slices.Equal(got.Ports, test.want):
 			t.Errorf("%s: got %v, want %v", test.name, got.Ports, test.want)
 		}

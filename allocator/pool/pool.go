@@ -1,0 +1,117 @@
+// Package pool holds what may be handed out, and chooses listener ports from it.
+//
+// It is pure: it takes what is known and returns a choice. A wrong choice is
+// cheap, because it becomes true only by compare-and-swap in the ledger. Two pods
+// that choose the same port are not, so replicas and pods spread over the free
+// ports instead of all reaching for the lowest.
+package pool
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/portlease/portlease/shared/api"
+)
+
+// Pool is a named set of load balancers and listener ports, as it is known now.
+type Pool struct {
+	Name          string
+	Terms         Terms
+	LoadBalancers []LoadBalancer
+	// LeftOut names each load balancer that cannot be used now, with the reason.
+	LeftOut []string
+	// Unread reports that one of those is left out only because this process has
+	// not read it from AWS yet. What the pool has is unknown until then.
+	Unread bool
+}
+
+// LoadBalancer is one load balancer that can be used.
+type LoadBalancer struct {
+	api.LoadBalancer
+	// Cordoned says who keeps new claims off it and why; empty if nobody does.
+	Cordoned string
+	Ranges   []Range
+	// Occupied has every listener port that the last AWS listing showed, whoever
+	// made it, except those that the ledger knows better. None of them is granted.
+	Occupied map[int]bool
+	// Limit is how many listeners it may have.
+	Limit int
+}
+
+// Find returns the pool's load balancer with that ARN.
+func (p Pool) Find(arn string) (LoadBalancer, bool) {
+	i := slices.IndexFunc(p.LoadBalancers, func(lb LoadBalancer) bool { return lb.ARN == arn })
+	if i < 0 {
+		return LoadBalancer{}, false
+	}
+	return p.LoadBalancers[i], true
+}
+
+// Schedulable returns the load balancers that take new claims.
+func (p Pool) Schedulable() []LoadBalancer {
+	return slices.DeleteFunc(slices.Clone(p.LoadBalancers), func(lb LoadBalancer) bool { return lb.Cordoned != "" })
+}
+
+// Terms are the conditions of a pool's claims.
+type Terms struct {
+	// Namespaces whose pods may claim; empty allows all.
+	Namespaces []string
+	Protocols  []api.Protocol
+	Placement  Placement
+	// Cooldown is how long a freed port stays unused.
+	Cooldown time.Duration
+	// Sticky is how long a freed port is kept for its last pod to come back, as
+	// long as other ports are free.
+	Sticky time.Duration
+	// HealthCheck has interval, timeout and thresholds. HealthCheckOf adds the rest.
+	HealthCheck api.HealthCheck
+	// Attributes of target groups that differ from AWS's defaults.
+	Attributes map[string]string
+}
+
+// Admit refuses a new claim that the terms do not allow. Existing claims keep
+// their ports when terms change.
+func (p Pool) Admit(namespace string, ports []api.Port) error {
+	if len(p.Terms.Namespaces) > 0 && !slices.Contains(p.Terms.Namespaces, namespace) {
+		return api.Errorf(api.Forbidden, "pool %s does not admit namespace %s: add the namespace to the pool, or claim from another pool", p.Name, namespace)
+	}
+	for _, port := range ports {
+		if !slices.Contains(p.Terms.Protocols, port.Protocol) {
+			return api.Errorf(api.Invalid, "pool %s has no %s (port %s): its protocols are %s", p.Name, port.Protocol, port.Name, join(p.Terms.Protocols))
+		}
+	}
+	return nil
+}
+
+func join(protocols []api.Protocol) string {
+	var all []string
+	for _, p := range protocols {
+		all = append(all, string(p))
+	}
+	return strings.Join(all, ", ")
+}
+
+// HealthCheckOf returns the health check of a target group. AWS checks the target
+// port over TCP; a port that speaks only UDP is checked over HTTP at its agent.
+func (t Terms) HealthCheckOf(p api.Port, agentPort int) api.HealthCheck {
+	h := t.HealthCheck
+	h.Protocol = "TCP"
+	if p.Protocol == api.UDP {
+		h.Protocol, h.Port, h.Path = "HTTP", agentPort, api.HealthPath
+	}
+	return h
+}
+
+// WhyNone lists the load balancers that take no new claims, with the reasons; empty
+// if all of them do.
+func (p Pool) WhyNone() string {
+	var reasons []string
+	for _, lb := range p.LoadBalancers {
+		if lb.Cordoned != "" {
+			reasons = append(reasons, fmt.Sprintf("%s (%s)", lb.ARN, lb.Cordoned))
+		}
+	}
+	return strings.Join(append(reasons, p.LeftOut...), ", ")
+}
