@@ -1,3 +1,3 @@
-// Package pages holds what the pages in docs say against the code: names, fields
-// and examples. It has tests only.
+// Package docs has tests that compare the pages in this folder with the code: names,
+// fields, tables and examples.
 package docs

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -32,20 +33,20 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// example is the page's one block of a language.
+// example returns the only block of a language on docs/handing-over.md.
 func example(t *testing.T, language string) string {
 	t.Helper()
 	blocks := strings.Split(page(t), "\n```"+language+"\n")
 	if len(blocks) != 2 {
-		t.Fatalf("the page has %d examples in %s", len(blocks)-1, language)
+		t.Fatalf("docs/handing-over.md has %d examples in %s, want 1", len(blocks)-1, language)
 	}
 	text, _, _ := strings.Cut(blocks[1], "\n```\n")
 	return text + "\n"
 }
 
-// play runs a program with a folder as a game finds it, and gives what it
-// prints.
-func play(t *testing.T, name string, args ...string) string {
+// runInGame runs a program with the agent's files in PORTLEASE_DIR, as a game does,
+// and returns its output.
+func runInGame(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), name, args...)
 	command.Env = append(os.Environ(), "PORTLEASE_DIR="+handOver(t))
@@ -56,29 +57,30 @@ func play(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-func TestTheShellExampleRuns(t *testing.T) {
+func TestShellExamplePrintsEndpoint(t *testing.T) {
 	want := "players reach this game at games.example:30007, its chat at games.example:30008\n" +
 		"the same without sourcing: games.example:30007, chat on 30008\n"
-	if got := play(t, "sh", "-euc", example(t, "sh")); got != want {
-		t.Errorf("it prints %q, want %q", got, want)
+	if got := runInGame(t, "sh", "-euc", example(t, "sh")); got != want {
+		t.Errorf("got output %q, want %q", got, want)
 	}
 }
 
-func TestTheGoExampleRuns(t *testing.T) {
+func TestGoExamplePrintsPorts(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "main.go")
 	if err := os.WriteFile(program, []byte(example(t, "go")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(t.Context(), "gofmt", "-l", program).CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("it is not formatted: %s, %v", out, err)
+		t.Errorf("the Go example is not formatted: %s, %v", out, err)
 	}
-	if got, want := play(t, "go", "run", program), "game: games.example port 30007 over UDP\nchat: games.example port 30008 over TCP\n"; got != want {
-		t.Errorf("it prints %q, want %q", got, want)
+	if got, want := runInGame(t, "go", "run", program), "game: games.example port 30007 over UDP\nchat: games.example port 30008 over TCP\n"; got != want {
+		t.Errorf("got output %q, want %q", got, want)
 	}
 }
 
-// TestTheManifestIsTaken applies it and looks at what the API server has kept.
-func TestTheManifestIsTaken(t *testing.T) {
+// TestAPIServerAcceptsManifest applies the page's manifest, and compares what the API
+// server has stored with the agent's settings and files.
+func TestAPIServerAcceptsManifest(t *testing.T) {
 	namespace, err := cluster.Namespace(t.Context(), "pages")
 	if err != nil {
 		t.Fatal(err)
@@ -103,16 +105,16 @@ func TestTheManifestIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	if g := pod.Spec.ReadinessGates; len(g) != 1 || g[0].ConditionType != ownpod.ConditionReachable {
-		t.Errorf("the readiness gates are %v", g)
+		t.Errorf("got readiness gates %v, want %s", g, ownpod.ConditionReachable)
 	}
 	settings, game := settingsOf(t, pod.Spec.InitContainers[0]), pod.Spec.Containers[0]
 	ports, err := api.ParsePorts(pod.Annotations["portlease.dev/ports"])
 	if err != nil || len(ports) != len(claim.Ports) {
-		t.Fatalf("the ports are %v, %v", ports, err)
+		t.Fatalf("got ports %v, %v, want %v", ports, err, claim.Ports)
 	}
 	for i, p := range ports {
 		if p != claim.Ports[i].Port || int(game.Ports[i].ContainerPort) != p.TargetPort || string(game.Ports[i].Protocol) != string(p.Protocol) {
-			t.Errorf("port %d is %+v, the game's %+v", i, p, game.Ports[i])
+			t.Errorf("port %d: the annotation has %+v, the container %+v", i, p, game.Ports[i])
 		}
 	}
 	known := variables(t, handOver(t))
@@ -122,17 +124,31 @@ func TestTheManifestIsTaken(t *testing.T) {
 			!slices.ContainsFunc(pod.Spec.InitContainers[0].VolumeMounts, func(m corev1.VolumeMount) bool {
 				return m.Name == ref.VolumeName && m.MountPath == settings["PORTLEASE_DIR"]
 			}) {
-			t.Errorf("the game has %s from %+v", v.Name, ref)
+			t.Errorf("the agent does not write what %s refers to: %+v", v.Name, ref)
 		}
 	}
 	if len(game.Env) == 0 {
-		t.Error("the game has no variables")
+		t.Error("the game's container has no variables")
 	}
 }
 
-// settingsOf are an agent's settings, by default or by its environment. One that
-// the agent does not know is an error.
+// settingsOf returns the settings of an agent's container: its variables, and the
+// defaults of the rest. A variable that the agent does not know is an error.
 func settingsOf(t *testing.T, c corev1.Container) map[string]string {
+	t.Helper()
+	settings := agentDefaults(t)
+	for _, v := range c.Env {
+		if settings[v.Name] == "" {
+			t.Errorf("the agent does not know %s", v.Name)
+		}
+		settings[v.Name] = v.Value
+	}
+	return settings
+}
+
+// agentDefaults maps the variable of each setting of the agent to its default, "-" if
+// it has none.
+func agentDefaults(t *testing.T) map[string]string {
 	t.Helper()
 	var help strings.Builder
 	if _, err := agent.Parse([]string{"--help"}, func(string) string { return "" }, io.Writer(&help)); !errors.Is(err, daemon.ErrHelp) {
@@ -144,11 +160,17 @@ func settingsOf(t *testing.T, c corev1.Container) map[string]string {
 			settings[words[1]] = words[2]
 		}
 	}
-	for _, v := range c.Env {
-		if settings[v.Name] == "" {
-			t.Errorf("the agent does not know %s", v.Name)
-		}
-		settings[v.Name] = v.Value
-	}
 	return settings
+}
+
+// TestAgentPageListsEverySetting with its default.
+func TestAgentPageListsEverySetting(t *testing.T) {
+	listed, settings := map[string]bool{}, map[string]bool{}
+	for variable, value := range agentDefaults(t) {
+		settings[variable+" "+value] = true
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(PORTLEASE_[A-Z_]+)` \\| `?([^ `]+)`? \\|").FindAllStringSubmatch(read(t, "docs/agent.md"), -1) {
+		listed[m[1]+" "+m[2]] = true
+	}
+	agreeSets(t, "docs/agent.md", listed, settings)
 }

@@ -24,7 +24,7 @@ import (
 // root is the module's folder, seen from this one.
 const root = ".."
 
-// page is docs/handing-over.md.
+// page returns docs/handing-over.md.
 func page(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "docs/handing-over.md"))
@@ -36,16 +36,16 @@ func page(t *testing.T) string {
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
-// table gives what the first column of the table with that heading names.
+// table returns the names in the first column of the table with that heading.
 func table(t *testing.T, heading string) []string {
 	t.Helper()
 	_, rest, found := strings.Cut(page(t), "\n| "+heading+" |")
 	if !found {
-		t.Fatalf("the page has no table of each %s", heading)
+		t.Fatalf("docs/handing-over.md has no table with the heading %q", heading)
 	}
 	var names []string
 	for i, line := range strings.Split(rest, "\n") {
-		if i < 2 { // what is left of the heading, and the rule under it
+		if i < 2 { // the rest of the heading, and the rule under it
 			continue
 		}
 		if !strings.HasPrefix(line, "| ") {
@@ -59,14 +59,14 @@ func table(t *testing.T, heading string) []string {
 	return names
 }
 
-// agree holds a table to name what there is, and nothing else.
+// agree fails unless the table with that heading lists exactly what there is.
 func agree(t *testing.T, heading string, there []string) {
 	t.Helper()
 	named := table(t, heading)
 	slices.Sort(named)
 	slices.Sort(there)
 	if !slices.Equal(named, there) {
-		t.Errorf("of each %s the page names\n%q, and there are\n%q", heading, named, there)
+		t.Errorf("table %q of docs/handing-over.md lists\n%q, want\n%q", heading, named, there)
 	}
 }
 
@@ -79,7 +79,7 @@ var claim = api.Claim{
 	},
 }
 
-// handOver gives a folder as a game finds it.
+// handOver returns a folder with the files that the agent writes for the game.
 func handOver(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -89,8 +89,8 @@ func handOver(t *testing.T) string {
 	return dir
 }
 
-// ofAnyPort turns the names of this claim's ports into the page's placeholder;
-// those of both ports become one.
+// ofAnyPort replaces the names of this claim's ports with the page's placeholder, and
+// merges the entries of both ports.
 func ofAnyPort(names []string, placeholder string, ports ...string) []string {
 	var general []string
 	for _, name := range names {
@@ -105,7 +105,7 @@ func ofAnyPort(names []string, placeholder string, ports ...string) []string {
 	return slices.Compact(general)
 }
 
-func TestThePageHasTheFiles(t *testing.T) {
+func TestHandingOverPageListsFiles(t *testing.T) {
 	dir := handOver(t)
 	var files []string
 	if err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -120,7 +120,7 @@ func TestThePageHasTheFiles(t *testing.T) {
 	agree(t, "file", ofAnyPort(files, "<name>", "game", "chat"))
 }
 
-// variables are the names in the file env.
+// variables returns the names in the file env.
 func variables(t *testing.T, dir string) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, announce.FileEnv))
@@ -135,14 +135,14 @@ func variables(t *testing.T, dir string) []string {
 	return names
 }
 
-func TestThePageHasTheVariables(t *testing.T) {
+func TestHandingOverPageListsVariables(t *testing.T) {
 	agree(t, "variable", ofAnyPort(variables(t, handOver(t)), "<NAME>", "GAME", "CHAT"))
 }
 
-func TestThePageHasTheFields(t *testing.T) {
+func TestHandingOverPageListsFields(t *testing.T) {
 	agree(t, "field", fieldsOf(reflect.TypeFor[announce.Document](), ""))
 	if !strings.Contains(page(t), fmt.Sprintf("\n| `version` | %d |", announce.Version)) {
-		t.Errorf("the page does not say that the version is %d", announce.Version)
+		t.Errorf("docs/handing-over.md does not say that the version is %d", announce.Version)
 	}
 }
 
@@ -158,7 +158,7 @@ func fieldsOf(typ reflect.Type, prefix string) []string {
 	return names
 }
 
-// constants are the string constants of agent/ownpod whose names begin so.
+// constants returns the values of agent/ownpod's string constants with that prefix.
 func constants(t *testing.T, prefix string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, "agent/ownpod/*.go"))
@@ -189,17 +189,17 @@ func constants(t *testing.T, prefix string) []string {
 	return values
 }
 
-func TestThePageHasWhatIsOnThePod(t *testing.T) {
+func TestHandingOverPageListsAnnotationsAndCondition(t *testing.T) {
 	agree(t, "annotation", constants(t, "Annotation"))
 	agree(t, "condition", constants(t, "Condition"))
 }
 
-func TestThePageHasTheCalls(t *testing.T) {
+func TestHandingOverPageListsLocalCalls(t *testing.T) {
 	agree(t, "call", []string{
 		http.MethodGet + " " + announce.PathEndpoint,
 		"POST " + app.PathReady, "POST " + app.PathNotReady, "POST " + app.PathDrained, "POST " + app.PathPreStop,
 	})
 	if !strings.Contains(page(t), "`"+api.HealthPath+"`") {
-		t.Errorf("the page does not name %s", api.HealthPath)
+		t.Errorf("docs/handing-over.md does not name %s", api.HealthPath)
 	}
 }

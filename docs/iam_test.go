@@ -12,9 +12,9 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu/iam"
 )
 
-// TestIAMPageNamesEveryStatement: docs/iam.md explains each statement of
-// deploy/iam, and none that is not there; and it names every placeholder.
-func TestIAMPageNamesEveryStatement(t *testing.T) {
+// TestIAMPageExplainsEveryStatement: docs/iam.md explains each statement of deploy/iam
+// and no other, and it names every file and placeholder.
+func TestIAMPageExplainsEveryStatement(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "docs/iam.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -37,13 +37,13 @@ func TestIAMPageNamesEveryStatement(t *testing.T) {
 		for _, use := range p.Uses() {
 			there[use.Sid] = true
 			if !explained[use.Sid] && !strings.Contains(page, "`"+use.Sid+"`") {
-				t.Errorf("the page does not explain %s of %s", use.Sid, file)
+				t.Errorf("docs/iam.md does not explain statement %s of %s", use.Sid, file)
 			}
 		}
 	}
 	for sid := range explained {
 		if !there[sid] {
-			t.Errorf("the page explains %s, which no file has", sid)
+			t.Errorf("docs/iam.md explains statement %s, which no policy has", sid)
 		}
 	}
 	files, err := filepath.Glob(filepath.Join(root, "deploy/iam/*.json"))
@@ -56,12 +56,12 @@ func TestIAMPageNamesEveryStatement(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !strings.Contains(page, "`"+filepath.Base(name)+"`") {
-			t.Errorf("the page does not name %s", name)
+			t.Errorf("docs/iam.md does not name %s", name)
 		}
 		open := regexp.MustCompile(`<[a-z-]+>`).FindAllString(string(policy), -1)
 		for _, one := range slices.Compact(slices.Sorted(slices.Values(open))) {
 			if !strings.Contains(page, "`"+one+"`") {
-				t.Errorf("the page does not name %s", one)
+				t.Errorf("docs/iam.md does not name the placeholder %s", one)
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package docs_test
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -22,15 +21,15 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// blocks are the two of docs/sidecar.md that a pod gets by hand: the agent and its
-// volumes, with their comments.
+// blocks are the two YAML blocks of docs/sidecar.md that are added by hand: the agent
+// and its volumes, with their comments.
 func blocks(t *testing.T) (found []string) {
 	t.Helper()
 	_, rest, _ := strings.Cut(read(t, "docs/sidecar.md"), "\n## By hand\n")
 	for _, part := range strings.Split(rest, "\n```yaml\n")[1:3] {
 		block, _, _ := strings.Cut(part, "```\n")
 		if !strings.HasPrefix(block, "- name: portlease") {
-			t.Fatalf("this is no block:\n%s", block)
+			t.Fatalf("docs/sidecar.md, By hand: this is not the block of the agent or its volumes:\n%s", block)
 		}
 		found = append(found, block)
 	}
@@ -39,9 +38,9 @@ func blocks(t *testing.T) (found []string) {
 
 var lineStart = regexp.MustCompile(`(?m)^`)
 
-// TestTheBlockIsTheSameEverywhere compares comments too: whoever changes one, changes
-// all.
-func TestTheBlockIsTheSameEverywhere(t *testing.T) {
+// TestAgentBlockIsTheSameInPagesAndExamples compares comments, too, so that a change in
+// one place is made in all.
+func TestAgentBlockIsTheSameInPagesAndExamples(t *testing.T) {
 	manifests, err := filepath.Glob(filepath.Join(root, "examples/*/*.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -62,18 +61,18 @@ func TestTheBlockIsTheSameEverywhere(t *testing.T) {
 				return "\n" + strings.TrimRight(lineStart.ReplaceAllString(block, strings.Repeat(" ", spaces)), " ")
 			}
 			if !strings.Contains(text, in(2)) && !strings.Contains(text, in(6)) {
-				t.Errorf("%s does not have this block of docs/sidecar.md:\n%s", path, block)
+				t.Errorf("%s lacks this block of docs/sidecar.md:\n%s", path, block)
 			}
 		}
 	}
 	if seen < 5 {
-		t.Errorf("only %d of %d have the block by hand", seen, len(manifests))
+		t.Errorf("only %d of %d manifests have the block by hand", seen, len(manifests))
 	}
 }
 
-// TestTheExamplesAreTaken applies them all: the API server refuses fields that it
-// does not know.
-func TestTheExamplesAreTaken(t *testing.T) {
+// TestAPIServerAcceptsExamples applies every example: the API server refuses unknown
+// fields.
+func TestAPIServerAcceptsExamples(t *testing.T) {
 	namespace, err := cluster.Namespace(t.Context(), "examples")
 	if err != nil {
 		t.Fatal(err)
@@ -98,37 +97,39 @@ func TestTheExamplesAreTaken(t *testing.T) {
 
 var annotation = regexp.MustCompile(`portlease\.dev/[a-z]+`)
 
-// TestThePageHasTheAnnotations holds its first table to those that the chart reads.
-func TestThePageHasTheAnnotations(t *testing.T) {
+// TestSidecarPageListsAnnotations compares the page's table with the annotations that
+// the chart reads.
+func TestSidecarPageListsAnnotations(t *testing.T) {
 	_, rest, _ := strings.Cut(read(t, "docs/sidecar.md"), "\n| annotation | says |\n")
 	table, _, _ := strings.Cut(rest, "\n\n")
-	named := map[string]bool{"portlease.dev/inject": true} // a label
+	listed := map[string]bool{"portlease.dev/inject": true} // a label
 	for line := range strings.Lines(table) {
-		named[annotation.FindString(line)] = true
+		listed[annotation.FindString(line)] = true
 	}
-	delete(named, "") // the rule under the heading
+	delete(listed, "") // the rule under the heading
 	there := make(map[string]bool)
 	for _, path := range []string{"_agent.tpl", "injection.yaml"} {
 		for _, name := range annotation.FindAllString(read(t, "deploy/chart/templates/"+path), -1) {
 			there[name] = true
 		}
 	}
-	if !maps.Equal(named, there) {
-		t.Errorf("the page names %v, the chart reads %v", named, there)
-	}
+	agreeSets(t, "docs/sidecar.md", listed, there)
 }
 
-// TestThePageKnowsHowLongAFleetWaits reckons by the bucket that is the tightest.
-func TestThePageKnowsHowLongAFleetWaits(t *testing.T) {
+// TestSidecarPageSaysHowLongAFleetWaits computes the page's table from the bucket that
+// limits binding.
+func TestSidecarPageSaysHowLongAFleetWaits(t *testing.T) {
 	limits := budget.Default().Mutating
 	minutes := func(ports, calls float64) int {
 		seconds := (1000*ports*calls - limits.Burst) / limits.PerSecond
 		return int((time.Duration(seconds) * time.Second).Round(time.Minute).Minutes())
 	}
 	plain := budget.CreateCost.Mutating
-	dear := plain + budget.AttributesCost.Mutating
-	want := fmt.Sprintf("after %d minutes, or %d; with two ports each, after %d, or %d.", minutes(1, plain), minutes(1, dear), minutes(2, plain), minutes(2, dear))
-	if !strings.Contains(strings.Join(strings.Fields(read(t, "docs/sidecar.md")), " "), want) {
-		t.Errorf("the page does not say %q", want)
+	withAttributes := plain + budget.AttributesCost.Mutating
+	for ports, name := range map[float64]string{1: "1 port", 2: "2 ports"} {
+		want := fmt.Sprintf("\n| %s | %d minutes | %d minutes |\n", name, minutes(ports, plain), minutes(ports, withAttributes))
+		if !strings.Contains(read(t, "docs/sidecar.md"), want) {
+			t.Errorf("docs/sidecar.md does not have the row %q", want)
+		}
 	}
 }

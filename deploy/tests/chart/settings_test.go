@@ -55,6 +55,9 @@ func TestEverySettingIsInTheSchema(t *testing.T) {
 		if want := "PORTLEASE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")); variables[flag] != want {
 			t.Errorf("the variable of %s is %s, and the chart sets %s", flag, variables[flag], want)
 		}
+		if !strings.Contains(page(t, "install.md"), "\n| `"+flag+"` |") {
+			t.Errorf("docs/install.md does not list the setting %s", flag)
+		}
 	}
 	slices.Sort(known)
 	if listed := slices.Sorted(maps.Keys(variables)); !slices.Equal(known, listed) {

@@ -159,9 +159,9 @@ func holds(t *testing.T, kind string, a account) {
 	}
 	placeholder := regexp.MustCompile(`<[a-z-]+>`)
 	for name, want := range map[string]struct{ namespace, account, policy string }{
-		"portlease-one-allocator":            {"portlease", "portlease-allocator", "TakeBack"},
-		"portlease-one-agent-games-game":     {"games", "game", "MakeTargetGroup"},
-		"portlease-one-agent-lobby-game-1.x": {"lobby", "game-1.x", "MakeTargetGroup"},
+		"portlease-one-allocator":            {"portlease", "portlease-allocator", "DeleteOwn"},
+		"portlease-one-agent-games-game":     {"games", "game", "CreateTargetGroup"},
+		"portlease-one-agent-lobby-game-1.x": {"lobby", "game-1.x", "CreateTargetGroup"},
 	} {
 		r, exists := a.Roles[name]
 		if !exists || len(r.Policies) != 1 {
@@ -170,7 +170,7 @@ func holds(t *testing.T, kind string, a account) {
 		if _, err := iam.Parse([]byte(r.Policies["portlease"])); err != nil || !strings.Contains(r.Policies["portlease"], want.policy) || !strings.Contains(r.Policies["portlease"], ledger) {
 			t.Errorf("%s has %s: %v", name, r.Policies["portlease"], err)
 		}
-		if strings.Contains(r.Policies["portlease"], "aws:PrincipalTag") != (kind == "pod-identity" && want.policy != "TakeBack") {
+		if strings.Contains(r.Policies["portlease"], "aws:PrincipalTag") != (kind == "pod-identity" && want.policy != "DeleteOwn") {
 			t.Errorf("%s of %s has %s", name, kind, r.Policies["portlease"])
 		}
 		var trust struct{ Statement []map[string]any }
