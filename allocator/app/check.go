@@ -9,9 +9,9 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/allocator/check"
 	"github.com/portlease/portlease/allocator/kubelease"
-	"github.com/portlease/portlease/allocator/kubepod"
 	"github.com/portlease/portlease/allocator/kubetrust"
 	"github.com/portlease/portlease/allocator/trust"
 	"github.com/portlease/portlease/shared/elb"
@@ -40,9 +40,9 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	if err != nil {
 		r.Add("Kubernetes", check.Wrong, err.Error())
 	} else {
-		door := kubepod.New(kube, c.Namespace)
+		rights := check.RequiredRights(c.Namespace, c.TLSSecret, c.trusting())
 		ledger := func(ctx context.Context) (string, error) { return kubelease.ID(ctx, kube, c.Namespace) }
-		id = r.Kubernetes(ctx, ledger, door, door.Rights(c.TLSSecret, c.trusting()))
+		id = r.Kubernetes(ctx, ledger, auth.Kubernetes{Client: kube}, rights)
 	}
 	if err := doors.openAWS(ctx); err != nil {
 		r.Add("AWS", check.Wrong, err.Error())

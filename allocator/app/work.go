@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/portlease/portlease/allocator/admin"
+	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/httpapi"
@@ -54,7 +55,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	pay.Observe()
 	aws := paced{client, pay}
 	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Cordons: leases.Cordons(), Log: p.log}, file.Pools)
-	pods := kubepod.New(p.kube, p.Namespace)
+	pods := kubepod.New(p.kube)
 	nudge := make(chan struct{}, 1)
 	service := claim.New(claim.Config{
 		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, GetPod: pods.Get,
@@ -76,8 +77,9 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	}
 	p.measure(leases, desk, pay)
 	p.leases.Store(leases)
+	kubeAuth := auth.Kubernetes{Client: p.kube, Namespace: p.Namespace, GetPod: pods.Get}
 	handler := httpapi.New(httpapi.Config{
-		Claims: service, Views: desk, Operations: desk, Callers: pods, Observe: p.observe,
+		Claims: service, Views: desk, Operations: desk, Auth: auth.New(kubeAuth, time.Now), Observe: p.observe,
 		Routes: p.probes(), Now: time.Now, Log: p.log,
 	})
 	p.api.Store(&handler)

@@ -3,17 +3,17 @@ package check
 import (
 	"context"
 
-	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/allocator/auth"
 )
 
 // Kubernetes is what is asked of the API server.
 type Kubernetes interface {
-	Has(ctx context.Context, r kubepod.Right) (bool, error)
+	Has(ctx context.Context, r auth.Right) (bool, error)
 }
 
 // Kubernetes asks for the ledger's id and for every one of rights. The id is empty
 // if it cannot be read.
-func (r *Report) Kubernetes(ctx context.Context, ledger func(context.Context) (string, error), kube Kubernetes, rights []kubepod.Right) (id string) {
+func (r *Report) Kubernetes(ctx context.Context, ledger func(context.Context) (string, error), kube Kubernetes, rights []auth.Right) (id string) {
 	id, err := ledger(ctx)
 	r.judge("ledger", id, err)
 	for _, right := range rights {
@@ -33,7 +33,7 @@ func (r *Report) Kubernetes(ctx context.Context, ledger func(context.Context) (s
 
 // grantedBy is the command that grants a right, with the values of the chart that
 // matter.
-func grantedBy(right kubepod.Right) string {
+func grantedBy(right auth.Right) string {
 	switch right.Resource {
 	case "configmaps":
 		return "helm upgrade with each of trust-namespaces in games"

@@ -31,8 +31,9 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/portlease/portlease/allocator/app"
+	"github.com/portlease/portlease/allocator/auth"
+	"github.com/portlease/portlease/allocator/check"
 	"github.com/portlease/portlease/allocator/kubelease"
-	"github.com/portlease/portlease/allocator/kubepod"
 	"github.com/portlease/portlease/deploy/tests/policies"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/e2e/kubeapi"
@@ -70,7 +71,7 @@ func (p *place) admin() *elbv2.Client {
 	return elbv2.NewFromConfig(c)
 }
 
-func newPlace(t *testing.T, without kubepod.Right, change func(*elbemu.Config)) *place {
+func newPlace(t *testing.T, without auth.Right, change func(*elbemu.Config)) *place {
 	t.Helper()
 	p := &place{t: t, dir: t.TempDir()}
 	var err error
@@ -115,17 +116,17 @@ const secret = "portlease-tls"
 
 // needed are the rights of an allocator that keeps its certificates itself. Their
 // namespaces are "own" and "games"; in gives them those of a place.
-func needed() []kubepod.Right {
-	return kubepod.New(nil, "own").Rights(secret, []string{"own", "games"})
+func needed() []auth.Right {
+	return check.RequiredRights("own", secret, []string{"own", "games"})
 }
 
-func (p *place) in(r kubepod.Right) kubepod.Right {
+func (p *place) in(r auth.Right) auth.Right {
 	r.Namespace = map[string]string{"own": p.namespace, "games": p.games}[r.Namespace]
 	return r
 }
 
 // serviceAccount has the rights that are needed, but for one.
-func (p *place) serviceAccount(without kubepod.Right) *rest.Config {
+func (p *place) serviceAccount(without auth.Right) *rest.Config {
 	p.t.Helper()
 	config, err := cluster.ServiceAccount(p.t.Context(), p.namespace, "portlease-allocator")
 	must(p.t, err)

@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/portlease/portlease/allocator/app"
-	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -29,7 +29,7 @@ import (
 // TestAllInOrder: where everything is right nothing is said to be wrong, and what
 // cannot be looked at is named.
 func TestAllInOrder(t *testing.T) {
-	p := newPlace(t, kubepod.Right{}, nil)
+	p := newPlace(t, auth.Right{}, nil)
 	before := p.emulator.Snapshot()
 	rows, failed := p.check()
 	if failed {
@@ -180,7 +180,7 @@ func TestEachRow(t *testing.T) {
 	faults["no right to attributes"] = fault{change: func(p *place) { p.restrict("DescribeLoadBalancerAttributes") }, want: row{"wrong", "AWS: load balancers", "DescribeLoadBalancerAttributes"}, fails: true}
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
-			p := newPlace(t, kubepod.Right{}, f.emulator)
+			p := newPlace(t, auth.Right{}, f.emulator)
 			if f.change != nil {
 				f.change(p)
 			}
@@ -199,7 +199,7 @@ func TestEachRow(t *testing.T) {
 
 // TestCutOff: a table that cannot be printed is an error of its own.
 func TestCutOff(t *testing.T) {
-	p := newPlace(t, kubepod.Right{}, nil)
+	p := newPlace(t, auth.Right{}, nil)
 	broken, reader := io.Pipe()
 	must(t, broken.Close())
 	if err := app.Check(context.Background(), p.config, app.Doors{Kube: p.kube, AWS: &p.aws}, reader); err == nil || errors.Is(err, app.ErrCheck) {
@@ -209,7 +209,7 @@ func TestCutOff(t *testing.T) {
 
 // TestLimitsThatAWSDoesNotName are not checked, and keep nobody from installing.
 func TestLimitsThatAWSDoesNotName(t *testing.T) {
-	p := newPlace(t, kubepod.Right{}, nil)
+	p := newPlace(t, auth.Right{}, nil)
 	named := regexp.MustCompile(`<member><Name>target[a-z-]*</Name><Max>[0-9]*</Max></member>`)
 	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := httptest.NewRecorder()

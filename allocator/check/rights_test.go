@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/portlease/portlease/allocator/app"
-	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
@@ -58,7 +58,7 @@ func TestAskedForIsWhatTheChartGrants(t *testing.T) {
 			must(t, err)
 			settings, err := chart.Settings(string(text))
 			must(t, err)
-			p := newPlace(t, kubepod.Right{}, nil)
+			p := newPlace(t, auth.Right{}, nil)
 			files := p.config
 			p.config, err = app.Parse(nil, func(name string) string { return settings[name] }, io.Discard)
 			must(t, err)
@@ -116,7 +116,7 @@ func rightsOf(rule rbacv1.PolicyRule, namespace string) (rights []string) {
 		for _, resource := range rule.Resources {
 			for _, verb := range rule.Verbs {
 				for _, name := range names {
-					rights = append(rights, kubepod.Right{Verb: verb, Group: group, Resource: resource, Name: name, Namespace: namespace}.String())
+					rights = append(rights, auth.Right{Verb: verb, Group: group, Resource: resource, Name: name, Namespace: namespace}.String())
 				}
 			}
 		}

@@ -9,31 +9,30 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// Limits of what is done at one time.
 const (
-	// maxInFlight is how many requests are worked on. Each is a few calls to the API
-	// server one after the other, so this many use what its client allows; more
-	// would only wait there, where nobody can send them away.
+	// maxInFlight is how many requests run at once. Each is a few calls to the API
+	// server one after the other, so this many use what its client allows. More would
+	// only queue in that client.
 	maxInFlight = 256
-	// maxQueued is how many more wait their turn, for queueTime at most: a fleet
-	// that starts at once is smoothed, and a flood costs no more memory than this.
+	// maxQueued is how many more wait, for queueTime at most. That smooths a fleet's
+	// start and bounds the memory that a flood costs.
 	maxQueued = 1024
 	queueTime = 2 * time.Second
 )
 
-var errBusy = api.Errorf(api.Unavailable, "the allocator has too much to do at this moment; ask again").WithRetryAfter(time.Second)
+var errBusy = api.Errorf(api.Unavailable, "the allocator is overloaded; retry").WithRetryAfter(time.Second)
 
-// admission bounds the requests in flight. Probes and metrics are exempt: a busy
-// allocator is not a dead one, and its figures are wanted most then.
+// admission bounds the requests in flight. Probes and metrics are exempt: an
+// overloaded allocator is not dead, and its metrics are needed most then.
 type admission struct {
 	exempt map[string]http.Handler
-	// inside has one element for every request that was let in or waits, working
-	// one for every request that is worked on.
-	inside, working chan struct{}
+	// admitted has one element for every request that runs or waits, running one for
+	// every request that runs.
+	admitted, running chan struct{}
 }
 
 func newAdmission(exempt map[string]http.Handler) *admission {
-	return &admission{exempt: exempt, inside: make(chan struct{}, maxInFlight+maxQueued), working: make(chan struct{}, maxInFlight)}
+	return &admission{exempt: exempt, admitted: make(chan struct{}, maxInFlight+maxQueued), running: make(chan struct{}, maxInFlight)}
 }
 
 func (a *admission) admit(next echo.HandlerFunc) echo.HandlerFunc {
@@ -42,32 +41,32 @@ func (a *admission) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(x)
 		}
 		select {
-		case a.inside <- struct{}{}:
-			defer func() { <-a.inside }()
+		case a.admitted <- struct{}{}:
+			defer func() { <-a.admitted }()
 		default:
 			return errBusy
 		}
-		if err := a.enter(x); err != nil {
+		if err := a.wait(x); err != nil {
 			return err
 		}
-		defer func() { <-a.working }()
+		defer func() { <-a.running }()
 		return next(x)
 	}
 }
 
-// enter waits for a place to work.
-func (a *admission) enter(x echo.Context) error {
+// wait waits until the request may run.
+func (a *admission) wait(x echo.Context) error {
 	select {
-	case a.working <- struct{}{}:
+	case a.running <- struct{}{}:
 		return nil
 	default:
 	}
-	patience := time.NewTimer(queueTime)
-	defer patience.Stop()
+	timeout := time.NewTimer(queueTime)
+	defer timeout.Stop()
 	select {
-	case a.working <- struct{}{}:
+	case a.running <- struct{}{}:
 		return nil
-	case <-patience.C:
+	case <-timeout.C:
 		return errBusy
 	case <-x.Request().Context().Done():
 		return errBusy // the caller went away

@@ -13,9 +13,8 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestAFloodIsSentAwayAndProbesAreNot fills the allocator with calls that do not
-// end.
-func TestAFloodIsSentAwayAndProbesAreNot(t *testing.T) {
+// TestOverloadIsRefusedAndProbesAreNot fills the allocator with calls that do not end.
+func TestOverloadIsRefusedAndProbesAreNot(t *testing.T) {
 	const working, queued = 256, 1024
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -49,28 +48,28 @@ func TestAFloodIsSentAwayAndProbesAreNot(t *testing.T) {
 		start := time.Now()
 		call("one-more")
 		if took := time.Since(start); answered(http.StatusServiceUnavailable) != 1 || took > 0 {
-			t.Errorf("one more was not sent away at once, but after %v", took)
+			t.Errorf("one more was not refused at once, but after %v", took)
 		}
 		if out := w.ask(t, "GET", "/livez", "", http.NoBody); out.Code != http.StatusOK {
 			t.Errorf("the probe: %d", out.Code)
 		}
-		// One place comes free: somebody in the queue gets it.
+		// One place comes free: a queued call gets it.
 		free <- struct{}{}
 		synctest.Wait()
 		if answered(http.StatusNoContent) != 1 || answered(http.StatusServiceUnavailable) != 1 {
-			t.Errorf("after one has ended: %d fine, %d sent away", answered(http.StatusNoContent), answered(http.StatusServiceUnavailable))
+			t.Errorf("after one has ended: %d fine, %d refused", answered(http.StatusNoContent), answered(http.StatusServiceUnavailable))
 		}
-		time.Sleep(2 * time.Second) // fake, and just as long as the queue has patience
+		time.Sleep(2 * time.Second) // fake, and just as long as a call may queue
 		synctest.Wait()
 		if got := answered(http.StatusServiceUnavailable); got != 1+queued-1 {
-			t.Errorf("after the queue's time %d were sent away", got)
+			t.Errorf("after the queue's time %d were refused", got)
 		}
 		close(free)
 		wait.Wait()
 		if got := answered(http.StatusNoContent); got != working+1 {
 			t.Errorf("%d were served", got)
 		}
-		if out := w.ask(t, "GET", api.PathPools, "person", http.NoBody); out.Code != http.StatusOK {
+		if out := w.ask(t, "GET", api.PathPools, "admin", http.NoBody); out.Code != http.StatusOK {
 			t.Errorf("after the flood: %d %s", out.Code, out.Body)
 		}
 	})
@@ -78,8 +77,7 @@ func TestAFloodIsSentAwayAndProbesAreNot(t *testing.T) {
 
 func podNumber(n int) string { return fmt.Sprintf("game-%d", 1000+n) }
 
-// TestWhoGoesAwayInTheQueueLeavesIt: its place is for those who still wait.
-func TestWhoGoesAwayInTheQueueLeavesIt(t *testing.T) {
+func TestCallerThatGoesAwayLeavesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		free := make(chan struct{})
@@ -94,7 +92,7 @@ func TestWhoGoesAwayInTheQueueLeavesIt(t *testing.T) {
 			r := httptest.NewRequestWithContext(ctx, "DELETE", path, http.NoBody)
 			r.Header.Set("Authorization", "Bearer game-0")
 			out := w.serve(t, r)
-			problem(t, "who went away", out, api.Unavailable)
+			problem(t, "the caller that went away", out, api.Unavailable)
 			if out.Header().Get("Retry-After") != "1" {
 				t.Errorf("Retry-After is %q", out.Header().Get("Retry-After"))
 			}
@@ -105,7 +103,7 @@ func TestWhoGoesAwayInTheQueueLeavesIt(t *testing.T) {
 		close(free)
 		wait.Wait()
 		if w.reviews["game-0"] != 0 {
-			t.Error("a call was made for nobody")
+			t.Error("a call was made for a caller that went away")
 		}
 	})
 }

@@ -43,7 +43,7 @@ func TestCauseOfAnUnavailableIsLoggedAndNeverSent(t *testing.T) {
 	}{
 		{"POST", path + api.CallRelease, "game-0", api.ReleaseRequest{ClaimUID: "c"}},
 		{"POST", path + api.CallRenew, "game-0", api.RenewRequest{ClaimUID: "c", PodIP: "10.0.0.1"}},
-		{"GET", path, "person", nil},
+		{"GET", path, "admin", nil},
 	} {
 		w.log.Reset()
 		out := w.ask(t, call.method, call.path, call.token, body(t, call.body))

@@ -34,7 +34,7 @@ func bodies() []struct {
 		all = append(all, struct {
 			method, path, token string
 			body                any
-		}{"POST", at, "person", api.ReasonRequest{Reason: "scanned by somebody"}})
+		}{"POST", at, "admin", api.ReasonRequest{Reason: "scanned by somebody"}})
 	}
 	return all
 }
@@ -105,7 +105,7 @@ func FuzzRequests(f *testing.F) {
 		"/v1/loadbalancers/lb/cordon?x=%00", "//v1/pools", "/v1/pods/../../pools", "/openapi.json",
 	} {
 		f.Add("GET", at, "Bearer game-0", "id")
-		f.Add("POST", at, "Bearer person", "")
+		f.Add("POST", at, "Bearer admin", "")
 	}
 	f.Add("0", "/v1/ports//", "", "")
 	f.Add("GeT", "/", "", "")

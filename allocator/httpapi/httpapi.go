@@ -1,8 +1,9 @@
-// Package httpapi serves the allocator's HTTP API, version 1, for pods and
-// people. It is the only package that knows echo.
+// Package httpapi serves the allocator's HTTP API, version 1, for pods and admins.
+// It is the only package that knows echo.
 //
-// A handler is a few lines: reading a body, proving the caller, turning an error
-// into a problem document, logging and counting exist once, around all of them.
+// A handler is a few lines. Authenticating the caller, decoding the body, and turning
+// an error into a problem document, a log line and a metric exist once, around all of
+// them.
 package httpapi
 
 import (
@@ -15,16 +16,16 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
+	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/allocator/claim"
-	"github.com/portlease/portlease/allocator/kubepod"
 	"github.com/portlease/portlease/shared/api"
 )
 
-// requestTimeout bounds what is done for one request, from its admission on.
+// requestTimeout bounds one request, from its admission on.
 const requestTimeout = 20 * time.Second
 
-// Claims are the calls of pods. Errors that are an *api.Problem go to the caller
-// as they are; any other is logged and answered as internal.
+// Claims are the calls of pods. An *api.Problem is sent to the caller without its
+// cause; any other error is answered as internal.
 type Claims interface {
 	Claim(ctx context.Context, h claim.Holder, req api.ClaimRequest) (c api.Claim, created bool, err error)
 	TargetGroup(ctx context.Context, h claim.Holder, req api.TargetGroupRequest) error
@@ -35,7 +36,7 @@ type Claims interface {
 	Finish(ctx context.Context, h claim.Holder, claimUID string, gone []string) error
 }
 
-// Views are what people look at.
+// Views are what admins see.
 type Views interface {
 	Pools(ctx context.Context) (api.PoolList, error)
 	Ports(ctx context.Context) (api.PortList, error)
@@ -44,24 +45,14 @@ type Views interface {
 	ClaimOf(ctx context.Context, namespace, pod string) (api.Claim, error)
 }
 
-// Operations are what people do. who is the user that the API server knows the
-// caller by; he has been found to have the right. Each may be repeated, and
-// answers what stands afterwards; api.NotFound for what is of no pool.
+// Operations are what admins change. The user is known to the API server and has been
+// authorized. Each call is idempotent and answers with the resulting state, or
+// api.NotFound for a port or load balancer of no pool.
 type Operations interface {
-	Block(ctx context.Context, who, loadBalancerID string, port int, reason string) (api.PortView, error)
-	Unblock(ctx context.Context, who, loadBalancerID string, port int) (api.PortView, error)
-	Cordon(ctx context.Context, who, loadBalancerID, reason string) (api.LoadBalancerView, error)
-	Uncordon(ctx context.Context, who, loadBalancerID string) (api.LoadBalancerView, error)
-}
-
-// Callers proves who calls.
-type Callers interface {
-	ReviewPod(ctx context.Context, token string) (kubepod.Caller, error)
-	ReviewPerson(ctx context.Context, token string) (kubepod.Caller, error)
-	// Alive is a consistent look; api.Forbidden if that very pod is gone or has
-	// ended.
-	Alive(ctx context.Context, c kubepod.Caller) error
-	Allowed(ctx context.Context, c kubepod.Caller, verb string) error
+	Block(ctx context.Context, user, loadBalancerID string, port int, reason string) (api.PortView, error)
+	Unblock(ctx context.Context, user, loadBalancerID string, port int) (api.PortView, error)
+	Cordon(ctx context.Context, user, loadBalancerID, reason string) (api.LoadBalancerView, error)
+	Uncordon(ctx context.Context, user, loadBalancerID string) (api.LoadBalancerView, error)
 }
 
 // Config is what the API needs; all of it is required.
@@ -69,11 +60,11 @@ type Config struct {
 	Claims     Claims
 	Views      Views
 	Operations Operations
-	Callers    Callers
+	Auth       *auth.Authenticator
 	// Observe is told of every answer, for metrics.
 	Observe func(Answer)
-	// Routes mounts what belongs to the process rather than to this API (probes,
-	// metrics), path → handler, without authentication.
+	// Routes are the process's own (probes, metrics), path → handler. They need no
+	// authentication.
 	Routes map[string]http.Handler
 	Now    func() time.Time
 	Log    *slog.Logger
@@ -95,17 +86,17 @@ func New(c Config) http.Handler { return c.router() }
 
 func (c Config) router() *echo.Echo {
 	e := c.bare()
-	e.Use(whole, newAdmission(c.Routes).admit, middleware.ContextTimeout(requestTimeout))
-	prove := newProver(c.Callers, c.Now)
-	c.pods(e, prove)
-	c.people(e, prove)
-	c.open(e)
+	e.Use(rejectEmptySegments, newAdmission(c.Routes).admit, middleware.ContextTimeout(requestTimeout))
+	access := newAccess(c.Auth, c.Now)
+	c.pods(e, access)
+	c.admin(e, access)
+	c.public(e)
 	return e
 }
 
-// whole sends away paths with an empty segment. The router takes some of them
-// for a call with an empty parameter, and they name nothing.
-func whole(next echo.HandlerFunc) echo.HandlerFunc {
+// rejectEmptySegments answers 404 for paths such as /v1/ports//1, which the router
+// would take for a call with an empty parameter.
+func rejectEmptySegments(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(x echo.Context) error {
 		if strings.Contains(echo.GetPath(x.Request()), "//") {
 			return echo.ErrNotFound
@@ -114,22 +105,22 @@ func whole(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// Starting makes the handler of a process that has not read the ledger yet: its
-// own routes are there, and every call is to come again. It needs no more than
-// Observe, Routes, Now and Log.
+// Starting makes the handler of a process that has not read the ledger yet: it serves
+// Routes, and answers every call with unavailable. It needs no more than Observe,
+// Routes, Now and Log.
 func Starting(c Config) http.Handler {
 	e := c.bare()
 	e.Any("/*", func(echo.Context) error {
-		return api.Errorf(api.Unavailable, "the ledger has not been read yet; ask again").WithRetryAfter(time.Second)
+		return api.Errorf(api.Unavailable, "the allocator is starting and has not read the ledger yet; retry").WithRetryAfter(time.Second)
 	})
 	return e
 }
 
-// bare has what is around every answer, and the process's own routes.
+// bare makes a router with the middleware around every answer, and Routes.
 func (c Config) bare() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	e.Use(name, c.answer, middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: recovered, DisableErrorHandler: true}))
+	e.Use(assignRequestID, c.answer, middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: recovered, DisableErrorHandler: true}))
 	for path, h := range c.Routes {
 		e.GET(path, echo.WrapHandler(h))
 	}

@@ -68,9 +68,9 @@ func TestCallsOfPods(t *testing.T) {
 	}
 }
 
-// TestErrorsGoOutAsProblems lets every call of pods and people fail in each way
+// TestErrorsAreAnsweredAsProblems lets every call of pods and admins fail in each way
 // there is.
-func TestErrorsGoOutAsProblems(t *testing.T) {
+func TestErrorsAreAnsweredAsProblems(t *testing.T) {
 	w := newWorld()
 	for _, test := range []struct {
 		err   error
@@ -96,7 +96,7 @@ func TestErrorsGoOutAsProblems(t *testing.T) {
 		}...) {
 			token := "game-0"
 			if call.method == "GET" {
-				token = "person"
+				token = "admin"
 			}
 			what := fmt.Sprintf("%s %s failing with %v", call.method, call.path, test.err)
 			out := w.ask(t, call.method, call.path, token, body(t, call.body))
@@ -118,7 +118,7 @@ func TestErrorsGoOutAsProblems(t *testing.T) {
 	}
 }
 
-func TestAPanicIsAProblemAndLeavesItsTraceInTheLog(t *testing.T) {
+func TestPanicIsAnsweredAsInternalAndItsStackIsLogged(t *testing.T) {
 	w := newWorld()
 	w.do = func(context.Context) error { panic("secret of the house") }
 	out := w.ask(t, "PUT", path, "game-0", body(t, calls[0].body))
@@ -135,7 +135,7 @@ func TestAPanicIsAProblemAndLeavesItsTraceInTheLog(t *testing.T) {
 	}
 }
 
-func TestACallThatTakesTooLongIsToldToComeAgain(t *testing.T) {
+func TestSlowCallIsAnsweredUnavailableAfterTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.do = func(ctx context.Context) error {
@@ -151,7 +151,7 @@ func TestACallThatTakesTooLongIsToldToComeAgain(t *testing.T) {
 	})
 }
 
-func TestWhatTheAPIDoesNotHave(t *testing.T) {
+func TestUnknownPathsAndMethods(t *testing.T) {
 	w := newWorld()
 	for _, test := range []struct {
 		method, path string
@@ -161,14 +161,14 @@ func TestWhatTheAPIDoesNotHave(t *testing.T) {
 		{"POST", path + "/nonsense", api.NotFound}, {"GET", "/v1/pods/games/claim", api.NotFound},
 		{"POST", path, api.MethodNotAllowed}, {"GET", path + api.CallRenew, api.MethodNotAllowed}, {"DELETE", api.PathPools, api.MethodNotAllowed}, {"POST", "/", api.MethodNotAllowed}, {"GET", "/v1/ports//1", api.NotFound}, {"GET", "/v1/pods//game-0/claim", api.NotFound}, {"GET", "//v1/pools", api.NotFound}, {"HEAD", "/", api.MethodNotAllowed},
 	} {
-		problem(t, test.method+" "+test.path, w.ask(t, test.method, test.path, "person", http.NoBody), test.code)
+		problem(t, test.method+" "+test.path, w.ask(t, test.method, test.path, "admin", http.NoBody), test.code)
 	}
 	if out := w.ask(t, "GET", "/livez", "", http.NoBody); out.Code != http.StatusOK {
 		t.Errorf("/livez: %d", out.Code)
 	}
 }
 
-func TestBodiesAreReadWholeAndStrictly(t *testing.T) {
+func TestBodiesAreDecodedStrictly(t *testing.T) {
 	const limit = 64 << 10
 	padded := func(size int) string {
 		open, end := `{"claimUID":"`, `"}`

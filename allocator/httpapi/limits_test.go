@@ -17,11 +17,11 @@ func (w *world) from(t *testing.T, address, method, path, token string) *httptes
 	r := newRequest(t, method, path)
 	r.RemoteAddr = address
 	r.Header.Set("Authorization", "Bearer "+token)
-	r.Header.Set("X-Forwarded-For", fmt.Sprintf("10.1.2.%d", len(w.observed)%250)) // what a caller says of itself counts for nothing
+	r.Header.Set("X-Forwarded-For", fmt.Sprintf("10.1.2.%d", len(w.observed)%250)) // headers of the caller are ignored
 	return w.serve(t, r)
 }
 
-func TestACallerKeepsToItsBudget(t *testing.T) {
+func TestEachCallerHasItsOwnRateLimit(t *testing.T) {
 	for _, test := range []struct {
 		method, path, token string
 		ok                  int
@@ -33,7 +33,7 @@ func TestACallerKeepsToItsBudget(t *testing.T) {
 		{"DELETE", path, "game-0", http.StatusNoContent, 2*api.MaxPorts + 20, 5, func(w *world, t *testing.T) int {
 			return w.ask(t, "DELETE", api.ClaimPath("games", "game-1"), "game-1", http.NoBody).Code - http.StatusNoContent
 		}},
-		{"GET", api.PathPools, "person", http.StatusOK, 10 * api.MaxPorts, 50, func(w *world, t *testing.T) int {
+		{"GET", api.PathPools, "admin", http.StatusOK, 10 * api.MaxPorts, 50, func(w *world, t *testing.T) int {
 			return w.ask(t, "GET", api.PathPools, "somebody", http.NoBody).Code - http.StatusForbidden
 		}},
 	} {
@@ -69,8 +69,7 @@ func TestACallerKeepsToItsBudget(t *testing.T) {
 	}
 }
 
-// TestCallsForOthersCount: a pod that is broken in this way is limited as well.
-func TestCallsForOthersCount(t *testing.T) {
+func TestForbiddenCallsCountToo(t *testing.T) {
 	w := newWorld()
 	for range 2*api.MaxPorts + 20 {
 		problem(t, "another's claim", w.ask(t, "DELETE", api.ClaimPath("games", "game-1"), "game-0", http.NoBody), api.Forbidden)
@@ -78,8 +77,8 @@ func TestCallsForOthersCount(t *testing.T) {
 	problem(t, "too often", w.ask(t, "DELETE", api.ClaimPath("games", "game-1"), "game-0", http.NoBody), api.RateLimited)
 }
 
-// TestGuessingIsLimitedByAddress: before a call to the API server is spent.
-func TestGuessingIsLimitedByAddress(t *testing.T) {
+// TestRejectedTokensAreLimitedByAddress, before they cost a call to the API server.
+func TestRejectedTokensAreLimitedByAddress(t *testing.T) {
 	w := newWorld()
 	const here, there = "10.0.0.1:1234", "[fd00::1]:1234"
 	good := func(n int) string { return fmt.Sprintf("game-%d", n) }
@@ -99,7 +98,7 @@ func TestGuessingIsLimitedByAddress(t *testing.T) {
 	problem(t, "a guess too many", w.from(t, here, "DELETE", path, "bad-last"), api.RateLimited)
 	problem(t, "a token never seen before from there", w.from(t, here, "DELETE", path, good(1)), api.RateLimited)
 	if len(w.reviews) != asked {
-		t.Error("the API server was asked for a stranger who is to wait")
+		t.Error("the API server was asked for a caller that has to wait")
 	}
 	w.now = w.now.Add(time.Millisecond)
 	problem(t, "one guess more after its time", w.from(t, here, "DELETE", path, "bad-later"), api.Unauthenticated)
@@ -122,8 +121,7 @@ func TestGuessingIsLimitedByAddress(t *testing.T) {
 	}
 }
 
-// TestAFleetBehindOneAddressIsNotLimited, however often it calls.
-func TestAFleetBehindOneAddressIsNotLimited(t *testing.T) {
+func TestFleetBehindOneAddressIsNotLimited(t *testing.T) {
 	w := newWorld()
 	for round := range 3 {
 		for n := range 1000 {
@@ -135,8 +133,7 @@ func TestAFleetBehindOneAddressIsNotLimited(t *testing.T) {
 	}
 }
 
-// TestAnAPIServerThatIsAwayIsNobodysGuess: its silence uses up no budget.
-func TestAnAPIServerThatIsAwayIsNobodysGuess(t *testing.T) {
+func TestFailingAPIServerDoesNotUseUpTheRateLimit(t *testing.T) {
 	w := newWorld()
 	w.refuse = api.Errorf(api.Unavailable, "away")
 	for n := range 300 {
@@ -146,9 +143,9 @@ func TestAnAPIServerThatIsAwayIsNobodysGuess(t *testing.T) {
 	w.finish(t, "game-0")
 }
 
-// TestATokenThatIsRevokedIsAStrangers: what was good once passes only as long as
-// it is.
-func TestATokenThatIsRevokedIsAStrangers(t *testing.T) {
+// TestRevokedTokenCountsAsRejected: a token that was valid before skips the limit of
+// its address only as long as it is valid.
+func TestRevokedTokenCountsAsRejected(t *testing.T) {
 	w := newWorld()
 	const here = "10.0.0.1:1234"
 	if out := w.from(t, here, "DELETE", path, "game-0"); out.Code != http.StatusNoContent {
@@ -165,13 +162,13 @@ func TestATokenThatIsRevokedIsAStrangers(t *testing.T) {
 	}
 	problem(t, "not known any more", w.from(t, here, "DELETE", path, "game-0"), api.RateLimited)
 	if w.reviews["game-0"] != 2 {
-		t.Error("the API server was asked for a stranger who is to wait")
+		t.Error("the API server was asked for a caller that has to wait")
 	}
 }
 
-// TestTheAddressOfACall is what the API server would report of a pod that calls from
-// there; what a caller says of itself counts for nothing.
-func TestTheAddressOfACall(t *testing.T) {
+// TestHolderHasTheAddressOfTheConnection, as the API server would report a pod's.
+// Headers of the caller are ignored.
+func TestHolderHasTheAddressOfTheConnection(t *testing.T) {
 	for remote, want := range map[string]string{
 		"10.0.0.1:1234": "10.0.0.1", "[::ffff:10.0.0.1]:1234": "10.0.0.1", "[2001:db8:0::1]:1234": "2001:db8::1", "[fe80::1%eth0]:1": "fe80::1", "@": "",
 	} {

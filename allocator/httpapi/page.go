@@ -16,8 +16,7 @@ import (
 	"github.com/portlease/portlease/shared/api/openapi"
 )
 
-// The parts of the status page: what is inline, so that the page is one answer,
-// is in files of its own, so that it can be read.
+// The parts of the status page, which is served as one document.
 var (
 	//go:embed page.html
 	pageHTML string
@@ -27,14 +26,13 @@ var (
 	pageScript string
 )
 
-// pageRefresh is how often an open page reads again; personBudget is several
-// times what that takes.
+// pageRefresh is how often an open page reloads; adminRateLimit is several times what
+// that takes.
 const pageRefresh = 5 * time.Second
 
-// open mounts what anybody may see: the document, and a page for people that
-// holds nothing. A browser has no token to send, so the page asks for one and
-// makes the calls of the API with it, which decide what that person sees.
-func (c Config) open(e *echo.Echo) {
+// public mounts what needs no token: the OpenAPI document, and the status page, which
+// holds no data. The page asks for a token and makes the calls of the API with it.
+func (c Config) public(e *echo.Echo) {
 	page, policy := statusPage()
 	e.GET("/", func(x echo.Context) error {
 		header := x.Response().Header()
@@ -47,16 +45,16 @@ func (c Config) open(e *echo.Echo) {
 	})
 }
 
-// statusPage gives the page and the policy that lets a browser run this very
-// script and style, speak to this very allocator, and nothing else.
+// statusPage gives the page, and the content security policy that lets a browser run
+// exactly its script and style, call this allocator, and nothing else.
 func statusPage() (page []byte, policy string) {
 	var out bytes.Buffer
 	err := template.Must(template.New("page").Parse(pageHTML)).Execute(&out, map[string]any{
-		"Style": template.CSS(pageStyle), "Script": template.JS(pageScript), //nolint:gosec // both are our own
+		"Style": template.CSS(pageStyle), "Script": template.JS(pageScript), //nolint:gosec // both are embedded
 		"Pools": api.PathPools, "Ports": api.PathPorts, "Refresh": pageRefresh.Milliseconds(),
 	})
 	if err != nil {
-		panic(err) // it is the same for every process: the tests have seen it work
+		panic(err) // the template and its values are constants
 	}
 	return out.Bytes(), strings.Join([]string{
 		"default-src 'none'", "script-src " + hashOf(pageScript), "style-src " + hashOf(pageStyle), "connect-src 'self'",

@@ -1,12 +1,12 @@
 'use strict';
 (() => {
-  const find = (id) => document.getElementById(id);
+  const byID = (id) => document.getElementById(id);
   const { pools: poolsPath, ports: portsPath, refresh } = document.body.dataset;
   const states = ['free', 'claimed', 'bound', 'releasing', 'cooldown', 'blocked', 'available', 'total'];
   let token = '';
   let timer = 0;
 
-  // Everything is put in as text: names and reasons are other people's words.
+  // All values are inserted as text, never as HTML: names and reasons come from others.
   const cell = (tag, value) => {
     const made = document.createElement(tag);
     made.textContent = value ?? '';
@@ -21,23 +21,23 @@
   const table = (id, names, rows) => {
     const head = row('th', names);
     for (const name of head.children) name.scope = 'col';
-    find(id).tHead.replaceChildren(head);
-    find(id).tBodies[0].replaceChildren(...rows.map((values) => row('td', values)));
+    byID(id).tHead.replaceChildren(head);
+    byID(id).tBodies[0].replaceChildren(...rows.map((values) => row('td', values)));
   };
-  const say = (text, alarm) => {
-    const state = find('state');
-    state.setAttribute('role', alarm ? 'alert' : 'status');
-    if (state.textContent !== text) state.textContent = text;
+  const setStatus = (text, isError) => {
+    const status = byID('status');
+    status.setAttribute('role', isError ? 'alert' : 'status');
+    if (status.textContent !== text) status.textContent = text;
   };
 
-  const ask = async (path) => {
-    const answer = await fetch(path, {
+  const get = async (path) => {
+    const response = await fetch(path, {
       headers: { Authorization: 'Bearer ' + token }, cache: 'no-store', credentials: 'omit', redirect: 'error',
     });
-    const body = await answer.json();
-    if (answer.ok) return body;
+    const body = await response.json();
+    if (response.ok) return body;
     const problem = new Error(body.detail);
-    problem.refused = answer.status === 401 || answer.status === 403;
+    problem.rejected = response.status === 401 || response.status === 403;
     throw problem;
   };
 
@@ -49,45 +49,50 @@
   const show = (pools, ports) => {
     table('pools', ['Pool', 'Placement', 'Protocols', 'Waiting claims', ...states],
       pools.map((p) => [p.name, p.placement, p.protocols.join(', '), p.waiting, ...states.map((s) => p.ports[s] ?? 0)]));
-    table('balancers', ['Pool', 'Load balancer', 'Host', 'Condition', 'Held', 'Listeners', 'Limit'],
+    table('load-balancers', ['Pool', 'Load balancer', 'Host', 'Condition', 'Held', 'Listeners', 'Limit'],
       pools.flatMap((p) => p.loadBalancers.map((lb) =>
         [p.name, lb.id, lb.host, condition(lb), lb.held, lb.listeners, lb.listenerLimit])));
-    table('ports', ['Port', 'State', 'Holder', 'Generation', 'Since', 'Remark'],
+    table('ports', ['Port', 'State', 'Holder', 'Generation', 'Changed', 'Notes'],
       ports.map((p) => [p.lease, p.state, p.pod && p.namespace + '/' + p.pod, p.generation, p.changedAt,
+<<<<<<< HEAD
         [p.blockedBy, p.foreign && 'foreign listener ' + p.foreign].filter(Boolean).join('; ')]));
     find('shown').hidden = false;
+=======
+        [p.closed, p.foreign && 'foreign listener ' + p.foreign].filter(Boolean).join('; ')]));
+    byID('content').hidden = false;
+>>>>>>> c296e13 (auth: token reviews, rights and their cache in one package; httpapi in plain English)
   };
 
-  const forget = () => {
+  const clear = () => {
     token = '';
-    find('shown').hidden = true;
-    for (const id of ['pools', 'balancers', 'ports']) find(id).tBodies[0].replaceChildren();
+    byID('content').hidden = true;
+    for (const id of ['pools', 'load-balancers', 'ports']) byID(id).tBodies[0].replaceChildren();
   };
 
-  const read = async () => {
+  const load = async () => {
     clearTimeout(timer);
-    const asked = token;
-    if (asked === '') return;
+    const used = token;
+    if (used === '') return;
     try {
-      const [pools, ports] = await Promise.all([ask(poolsPath), ask(portsPath)]);
-      if (asked !== token) return;
+      const [pools, ports] = await Promise.all([get(poolsPath), get(portsPath)]);
+      if (used !== token) return;
       show(pools.pools, ports.ports);
-      say('As one replica sees it now.');
+      setStatus('Live, as one replica sees it.');
     } catch (problem) {
-      if (asked !== token) return;
-      if (problem.refused) forget();
-      say(problem.message, true);
+      if (used !== token) return;
+      if (problem.rejected) clear();
+      setStatus(problem.message, true);
     }
-    if (token !== '' && !document.hidden) timer = setTimeout(read, Number(refresh));
+    if (token !== '' && !document.hidden) timer = setTimeout(load, Number(refresh));
   };
 
-  find('ask').addEventListener('submit', (event) => {
+  byID('token-form').addEventListener('submit', (event) => {
     event.preventDefault();
-    forget();
-    token = find('token').value.trim();
-    find('token').value = '';
-    say('Reading…');
-    read();
+    clear();
+    token = byID('token').value.trim();
+    byID('token').value = '';
+    setStatus('Loading…');
+    load();
   });
-  document.addEventListener('visibilitychange', () => { if (!document.hidden) read(); });
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) load(); });
 })();

@@ -12,50 +12,48 @@ import (
 
 // pods mounts the calls that a pod makes for itself.
 //
-// Whether the pod still exists is asked where something is granted, not at every
-// call: a look is a read of its own, and renewals of 3,000 pods would be a hundred
-// of them a second.
-//   - PUT, and a renewal that adopts, look in package claim, which needs more of
-//     the pod than that it exists.
-//   - targetgroup (the license to create a listener) and conflict (another port)
-//     look here.
-//   - A renewal of a pod that is gone prolongs its claim only while its token is
-//     believed: podReviewFor here, and some ten seconds in the API server's own
-//     memory of tokens, which end with their pod. That delays its reclaim by
-//     as much if its agent lives on, and grants nothing.
-//   - bound, release and DELETE of a pod that is gone tell the ledger what is in
-//     AWS, and give back. That is welcome from whoever held the port.
-func (c Config) pods(e *echo.Echo, prove *prover) {
+// Only calls that grant something check that the pod still exists. The check is a
+// read of its own: for the renewals of 3,000 pods it would be a hundred a second.
+//   - PUT, and a renewal that adopts: package claim checks, because it needs more of
+//     the pod.
+//   - targetgroup (the license to create a listener) and collision (another port):
+//     checked here.
+//   - renew of a pod that is gone extends its claim only while its token passes:
+//     auth caches the review for half a minute, the API server for some ten seconds.
+//     That delays the reclaim by as much, and grants nothing.
+//   - bound, release and DELETE of a pod that is gone report what is in AWS, or give
+//     ports back. Both are welcome from any former holder.
+func (c Config) pods(e *echo.Echo, access *access) {
 	g := e.Group("/v1/pods/:namespace/:pod/claim")
-	g.PUT("", serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.ClaimRequest) (int, any, error) {
+	g.PUT("", asPod(access.pod, func(ctx context.Context, h claim.Holder, req api.ClaimRequest) (int, any, error) {
 		got, created, err := c.Claims.Claim(ctx, h, req)
 		if created {
 			return http.StatusCreated, completeClaim(got), err
 		}
 		return http.StatusOK, completeClaim(got), err
 	}))
-	g.POST(api.CallTargetGroup, serve(prove.living, func(ctx context.Context, h claim.Holder, req api.TargetGroupRequest) (int, any, error) {
+	g.POST(api.CallTargetGroup, asPod(access.livePod, func(ctx context.Context, h claim.Holder, req api.TargetGroupRequest) (int, any, error) {
 		return http.StatusNoContent, nil, c.Claims.TargetGroup(ctx, h, req)
 	}))
-	g.POST(api.CallBound, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.BoundRequest) (int, any, error) {
+	g.POST(api.CallBound, asPod(access.pod, func(ctx context.Context, h claim.Holder, req api.BoundRequest) (int, any, error) {
 		return http.StatusNoContent, nil, c.Claims.Bound(ctx, h, req)
 	}))
-	g.POST(api.CallRenew, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.RenewRequest) (int, any, error) {
+	g.POST(api.CallRenew, asPod(access.pod, func(ctx context.Context, h claim.Holder, req api.RenewRequest) (int, any, error) {
 		got, err := c.Claims.Renew(ctx, h, req)
 		got.Claim = completeClaim(got.Claim)
 		return http.StatusOK, got, err
 	}))
-	g.POST(api.CallCollision, serve(prove.living, func(ctx context.Context, h claim.Holder, req api.CollisionRequest) (int, any, error) {
+	g.POST(api.CallCollision, asPod(access.livePod, func(ctx context.Context, h claim.Holder, req api.CollisionRequest) (int, any, error) {
 		got, err := c.Claims.ReportCollision(ctx, h, req)
 		return http.StatusOK, completeClaim(got), err
 	}))
-	g.POST(api.CallRelease, serve(prove.pod, func(ctx context.Context, h claim.Holder, req api.ReleaseRequest) (int, any, error) {
+	g.POST(api.CallRelease, asPod(access.pod, func(ctx context.Context, h claim.Holder, req api.ReleaseRequest) (int, any, error) {
 		got, err := c.Claims.Release(ctx, h, req)
 		got.Ports = orEmpty(got.Ports)
 		return http.StatusOK, got, err
 	}))
 	g.DELETE("", func(x echo.Context) error {
-		h, err := prove.pod(x)
+		h, err := access.pod(x)
 		if err != nil {
 			return err
 		}
@@ -67,11 +65,11 @@ func (c Config) pods(e *echo.Echo, prove *prover) {
 	})
 }
 
-// serve makes a handler of a call: it proves the caller, reads the body whole
-// and strictly, and writes the answer.
-func serve[Request any](prove func(echo.Context) (claim.Holder, error), call func(context.Context, claim.Holder, Request) (int, any, error)) echo.HandlerFunc {
+// asPod makes a handler of a call: it authenticates the pod, decodes the body
+// strictly, and writes the answer.
+func asPod[Request any](authenticate func(echo.Context) (claim.Holder, error), call func(context.Context, claim.Holder, Request) (int, any, error)) echo.HandlerFunc {
 	return func(x echo.Context) error {
-		h, err := prove(x)
+		h, err := authenticate(x)
 		if err != nil {
 			return err
 		}

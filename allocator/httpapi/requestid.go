@@ -11,16 +11,16 @@ import (
 	"github.com/portlease/portlease/shared/daemon"
 )
 
-// harmless is an id that can go into a log and a header as it is.
-var harmless = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+// safeID matches an ID that can go into a log and a header unchanged.
+var safeID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// name gives every request an id, the caller's own if it may pass: it is in the
-// answer, and in every line that is logged with the request's context, also by
-// what is behind this package. It sets what all answers have in their header.
-func name(next echo.HandlerFunc) echo.HandlerFunc {
+// assignRequestID gives every request an ID, the caller's own if that is safe. The ID
+// is in the answer and in every line that is logged with the request's context, also
+// by other packages. It also sets the headers that all answers have.
+func assignRequestID(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(x echo.Context) error {
 		id := x.Request().Header.Get(api.HeaderRequestID)
-		if !harmless.MatchString(id) {
+		if !safeID.MatchString(id) {
 			id = rand.Text()
 		}
 		header := x.Response().Header()

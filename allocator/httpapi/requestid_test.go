@@ -13,13 +13,13 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-func TestEveryAnswerIsNamed(t *testing.T) {
+func TestEveryAnswerHasARequestID(t *testing.T) {
 	w := newWorld()
 	made := regexp.MustCompile(`^[A-Z0-9]{26}$`)
 	seen := make(map[string]bool)
 	for _, at := range []struct{ method, path, token string }{
 		{"DELETE", path, "game-0"}, {"DELETE", path, ""}, {"PUT", path, "game-0"}, {"GET", "/nowhere", ""}, {"PATCH", path, ""},
-		{"GET", "/livez", ""}, {"GET", api.PathPools, "person"}, {"GET", api.PathPools, "stranger"},
+		{"GET", "/livez", ""}, {"GET", api.PathPools, "admin"}, {"GET", api.PathPools, "another"},
 	} {
 		for given, taken := range map[string]bool{
 			"": false, "abc": true, "A-1_b.c": true, strings.Repeat("x", 64): true,
@@ -45,8 +45,8 @@ func TestEveryAnswerIsNamed(t *testing.T) {
 	}
 }
 
-// TestEveryLineOfARequestIsNamed: also those that are written behind this API.
-func TestEveryLineOfARequestIsNamed(t *testing.T) {
+// TestEveryLogLineOfARequestHasItsID, also lines of other packages.
+func TestEveryLogLineOfARequestHasItsID(t *testing.T) {
 	w := newWorld()
 	w.do = func(ctx context.Context) error {
 		w.config.Log.InfoContext(ctx, "port claimed")
@@ -69,8 +69,7 @@ func TestEveryLineOfARequestIsNamed(t *testing.T) {
 	}
 }
 
-// TestStarting is what a process answers that has not read the ledger yet.
-func TestStarting(t *testing.T) {
+func TestStartingProcessAnswersUnavailable(t *testing.T) {
 	w := newWorld()
 	w.Handler = httpapi.Starting(httpapi.Config{Observe: w.config.Observe, Routes: w.config.Routes, Now: w.config.Now, Log: w.config.Log})
 	for _, at := range []struct{ method, path string }{{"PUT", path}, {"GET", api.PathPools}, {"GET", "/"}, {"POST", path + api.CallRenew}, {"DELETE", path}} {

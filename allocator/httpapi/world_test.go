@@ -15,9 +15,9 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/httpapi"
-	"github.com/portlease/portlease/allocator/kubepod"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/api/contract"
 	"github.com/portlease/portlease/shared/daemon"
@@ -35,13 +35,11 @@ type world struct {
 	reviews  map[string]int
 	observed []string
 	rights   []string
-	// looks are the pods that were looked at; gone is one that is not there.
-	looks []string
-	gone  string
+	// checked are the pods whose life was checked; gone is one that is not there.
+	checked []string
+	gone    string
 	// refuse is what reviewing any token fails with.
 	refuse error
-	// reviewing holds reviews up until it is closed; nil does not.
-	reviewing chan struct{}
 
 	// got is what the last call of a pod was given.
 	got any
@@ -58,7 +56,7 @@ func newWorld() *world {
 		panic(err)
 	}
 	w.config = httpapi.Config{
-		Claims: claims{w}, Views: views{w}, Operations: operations{w}, Callers: callers{w},
+		Claims: claims{w}, Views: views{w}, Operations: operations{w}, Auth: auth.New(callers{w}, func() time.Time { return w.now }),
 		Observe: func(a httpapi.Answer) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -72,53 +70,47 @@ func newWorld() *world {
 }
 
 // callers know tokens of the form "pod" or "pod.payload.signature" for pod
-// games/<pod>, and "person". Those that begin with "bad" are no good.
+// games/<pod>, and "admin". Those that begin
+// with "bad" are rejected.
 type callers struct{ *world }
 
-func (c callers) review(ctx context.Context, token string) (name string, err error) {
+func (c callers) review(token string) (name string, err error) {
 	c.mu.Lock()
 	c.reviews[token]++
-	refuse, wait := c.refuse, c.reviewing
+	refuse := c.refuse
 	c.mu.Unlock()
-	if wait != nil {
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
-	}
 	if strings.HasPrefix(token, "bad") {
-		return "", api.Errorf(api.Unauthenticated, "%s is no good", token)
+		return "", api.Errorf(api.Unauthenticated, "%s is not valid", token)
 	}
 	name, _, _ = strings.Cut(token, ".")
 	return name, refuse
 }
 
-func (c callers) ReviewPod(ctx context.Context, token string) (kubepod.Caller, error) {
-	pod, err := c.review(ctx, token)
-	return kubepod.Caller{Namespace: "games", Pod: pod, PodUID: "uid-" + pod}, err
+func (c callers) ReviewPod(_ context.Context, token string) (auth.Caller, error) {
+	pod, err := c.review(token)
+	return auth.Caller{Namespace: "games", Pod: pod, PodUID: "uid-" + pod}, err
 }
 
-func (c callers) ReviewPerson(ctx context.Context, token string) (kubepod.Caller, error) {
-	user, err := c.review(ctx, token)
-	return kubepod.Caller{User: user}, err
+func (c callers) ReviewAdmin(_ context.Context, token string) (auth.Caller, error) {
+	user, err := c.review(token)
+	return auth.Caller{User: user}, err
 }
 
-func (c callers) Alive(_ context.Context, who kubepod.Caller) error {
+func (c callers) CheckAlive(_ context.Context, who auth.Caller) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.looks = append(c.looks, who.Pod)
+	c.checked = append(c.checked, who.Pod)
 	if who.Pod == c.gone {
 		return api.Errorf(api.Forbidden, "pod %s with UID %s is gone", who.Pod, who.PodUID)
 	}
 	return nil
 }
 
-func (c callers) Allowed(_ context.Context, who kubepod.Caller, verb string) error {
+func (c callers) Authorize(_ context.Context, who auth.Caller, verb string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rights = append(c.rights, who.User+" "+verb)
-	if who.User != "person" {
+	if who.User != "admin" {
 		return api.Errorf(api.Forbidden, "%s may not %s leases", who.User, verb)
 	}
 	return nil

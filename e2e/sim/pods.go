@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/api"
 )
@@ -40,31 +40,31 @@ func (p *pods) look(process *Process) func(ctx context.Context, namespace, pod s
 // token is what the kubelet gives a pod.
 func token(pod, uid string) string { return pod + "/" + uid }
 
-// callers implements httpapi.Callers: a token is good as long as its pod is
+// callers implements auth.Reviewer: a token is good as long as its pod is
 // there.
 type callers struct {
 	process *Process
 	pods    *pods
 }
 
-// ReviewPod implements httpapi.Callers.
-func (c callers) ReviewPod(ctx context.Context, token string) (kubepod.Caller, error) {
+// ReviewPod implements auth.Reviewer.
+func (c callers) ReviewPod(ctx context.Context, token string) (auth.Caller, error) {
 	name, uid, _ := strings.Cut(token, "/")
 	valid, err := ask(ctx, c.process, kindPod, "review token of "+name, func() (bool, error) {
 		found := c.pods.find(name)
 		return found != nil && found.UID == uid, nil
 	})
 	if err != nil {
-		return kubepod.Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
+		return auth.Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
 	}
 	if !valid {
-		return kubepod.Caller{}, api.Errorf(api.Unauthenticated, "the token of pod %s is not valid any more", name)
+		return auth.Caller{}, api.Errorf(api.Unauthenticated, "the token of pod %s is not valid any more", name)
 	}
-	return kubepod.Caller{Namespace: namespace, Pod: name, PodUID: uid}, nil
+	return auth.Caller{Namespace: namespace, Pod: name, PodUID: uid}, nil
 }
 
-// Alive implements httpapi.Callers.
-func (c callers) Alive(ctx context.Context, who kubepod.Caller) error {
+// CheckAlive implements auth.Reviewer.
+func (c callers) CheckAlive(ctx context.Context, who auth.Caller) error {
 	found, err := c.pods.look(c.process)(ctx, who.Namespace, who.Pod)
 	if err != nil {
 		return api.Errorf(api.Unavailable, "looking at the pod: %v", err)
@@ -75,20 +75,20 @@ func (c callers) Alive(ctx context.Context, who kubepod.Caller) error {
 	return nil
 }
 
-// ReviewPerson implements httpapi.Callers: a person's token is the name.
-func (c callers) ReviewPerson(ctx context.Context, token string) (kubepod.Caller, error) {
+// ReviewAdmin implements auth.Reviewer: a person's token is the name.
+func (c callers) ReviewAdmin(ctx context.Context, token string) (auth.Caller, error) {
 	known, err := ask(ctx, c.process, kindPod, "review token of "+token, func() (bool, error) { return token == person, nil })
 	if err != nil {
-		return kubepod.Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
+		return auth.Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
 	}
 	if !known {
-		return kubepod.Caller{}, api.Errorf(api.Unauthenticated, "nobody is called %s", token)
+		return auth.Caller{}, api.Errorf(api.Unauthenticated, "nobody is called %s", token)
 	}
-	return kubepod.Caller{User: token}, nil
+	return auth.Caller{User: token}, nil
 }
 
-// Allowed implements httpapi.Callers: people may do everything.
-func (c callers) Allowed(ctx context.Context, who kubepod.Caller, verb string) error {
+// Authorize implements auth.Reviewer: people may do everything.
+func (c callers) Authorize(ctx context.Context, who auth.Caller, verb string) error {
 	_, err := ask(ctx, c.process, kindPod, "may "+who.User+" "+verb, func() (struct{}, error) { return struct{}{}, nil })
 	if err != nil {
 		return api.Errorf(api.Unavailable, "asking for a right: %v", err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/allocator/admin"
+	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/httpapi"
@@ -129,7 +130,7 @@ func (w *World) startReplica(name string) *replica {
 		Show: service.Show, GetPod: look, Now: r.clock.wall, Log: log,
 	})
 	r.handler = httpapi.New(httpapi.Config{
-		Claims: service, Views: desk, Operations: desk, Callers: callers{p, w.pods}, Now: r.clock.now, Log: log,
+		Claims: service, Views: desk, Operations: desk, Auth: auth.New(callers{p, w.pods}, r.clock.now), Now: r.clock.now, Log: log,
 		Observe: func(httpapi.Answer) {},
 	})
 	complain := func(ctx context.Context, what string, err error) {

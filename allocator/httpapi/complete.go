@@ -2,8 +2,7 @@ package httpapi
 
 import "github.com/portlease/portlease/shared/api"
 
-// A list in an answer is a list, even without anything in it: Go's nil slices
-// would become null, which not every reader takes for empty.
+// Empty lists are sent as [], because not every client takes null for empty.
 
 func orEmpty[T any](list []T) []T {
 	if list == nil {

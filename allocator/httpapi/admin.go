@@ -11,27 +11,26 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// Rights of people: verbs on Leases in the allocator's namespace. Whoever may
-// see Leases may see what is made of them, and whoever may change them may close
-// a port, because he could do so with kubectl.
+// Rights of admins: verbs on Leases in the allocator's namespace. A user who may see
+// or change Leases with kubectl may see or change ports here.
 const (
 	verbList   = "list"
 	verbGet    = "get"
 	verbUpdate = "update"
 )
 
-// people mounts what people and tools see and do.
-func (c Config) people(e *echo.Echo, prove *prover) {
-	e.GET(api.PathPools, c.person(prove, verbList, func(ctx context.Context, _ string, _ echo.Context) (any, error) {
+// admin mounts the calls of admins.
+func (c Config) admin(e *echo.Echo, access *access) {
+	e.GET(api.PathPools, asAdmin(access, verbList, func(ctx context.Context, _ string, _ echo.Context) (any, error) {
 		list, err := c.Views.Pools(ctx)
 		return completePools(list), err
 	}))
-	e.GET(api.PathPorts, c.person(prove, verbList, func(ctx context.Context, _ string, _ echo.Context) (any, error) {
+	e.GET(api.PathPorts, asAdmin(access, verbList, func(ctx context.Context, _ string, _ echo.Context) (any, error) {
 		list, err := c.Views.Ports(ctx)
 		list.Ports = orEmpty(list.Ports)
 		return list, err
 	}))
-	e.GET(api.ClaimPath(":namespace", ":pod"), c.person(prove, verbGet, func(ctx context.Context, _ string, x echo.Context) (any, error) {
+	e.GET(api.ClaimPath(":namespace", ":pod"), asAdmin(access, verbGet, func(ctx context.Context, _ string, x echo.Context) (any, error) {
 		namespace, pod, err := podOf(x)
 		if err != nil {
 			return nil, err
@@ -40,14 +39,14 @@ func (c Config) people(e *echo.Echo, prove *prover) {
 		return completeClaim(claim), err
 	}))
 	const port, loadBalancer = api.PathPorts + "/:loadBalancer/:port", api.PathLoadBalancers + "/:loadBalancer"
-	e.GET(port, c.person(prove, verbGet, func(ctx context.Context, _ string, x echo.Context) (any, error) {
+	e.GET(port, asAdmin(access, verbGet, func(ctx context.Context, _ string, x echo.Context) (any, error) {
 		id, number, err := portOf(x)
 		if err != nil {
 			return nil, err
 		}
 		return c.Views.Port(ctx, id, number)
 	}))
-	e.POST(port+api.CallBlock, c.person(prove, verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
+	e.POST(port+api.CallBlock, asAdmin(access, verbUpdate, func(ctx context.Context, user string, x echo.Context) (any, error) {
 		id, number, err := portOf(x)
 		if err != nil {
 			return nil, err
@@ -56,16 +55,16 @@ func (c Config) people(e *echo.Echo, prove *prover) {
 		if err != nil {
 			return nil, err
 		}
-		return c.Operations.Block(ctx, who, id, number, reason)
+		return c.Operations.Block(ctx, user, id, number, reason)
 	}))
-	e.POST(port+api.CallUnblock, c.person(prove, verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
+	e.POST(port+api.CallUnblock, asAdmin(access, verbUpdate, func(ctx context.Context, user string, x echo.Context) (any, error) {
 		id, number, err := portOf(x)
 		if err != nil {
 			return nil, err
 		}
-		return c.Operations.Unblock(ctx, who, id, number)
+		return c.Operations.Unblock(ctx, user, id, number)
 	}))
-	e.POST(loadBalancer+api.CallCordon, c.person(prove, verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
+	e.POST(loadBalancer+api.CallCordon, asAdmin(access, verbUpdate, func(ctx context.Context, user string, x echo.Context) (any, error) {
 		id, err := loadBalancerOf(x)
 		if err != nil {
 			return nil, err
@@ -74,30 +73,26 @@ func (c Config) people(e *echo.Echo, prove *prover) {
 		if err != nil {
 			return nil, err
 		}
-		return c.Operations.Cordon(ctx, who, id, reason)
+		return c.Operations.Cordon(ctx, user, id, reason)
 	}))
-	e.POST(loadBalancer+api.CallUncordon, c.person(prove, verbUpdate, func(ctx context.Context, who string, x echo.Context) (any, error) {
+	e.POST(loadBalancer+api.CallUncordon, asAdmin(access, verbUpdate, func(ctx context.Context, user string, x echo.Context) (any, error) {
 		id, err := loadBalancerOf(x)
 		if err != nil {
 			return nil, err
 		}
-		return c.Operations.Uncordon(ctx, who, id)
+		return c.Operations.Uncordon(ctx, user, id)
 	}))
 }
 
-// person makes a handler of a call: it proves who calls, asks for the right, and
-// writes the answer. who is the name that the API server knows the caller by.
-func (c Config) person(prove *prover, verb string, call func(ctx context.Context, who string, x echo.Context) (any, error)) echo.HandlerFunc {
+// asAdmin makes a handler of a call: it authenticates the admin, checks the right, and
+// writes the answer. user is the name that the API server knows the caller by.
+func asAdmin(access *access, verb string, call func(ctx context.Context, user string, x echo.Context) (any, error)) echo.HandlerFunc {
 	return func(x echo.Context) error {
-		ctx := x.Request().Context()
-		who, err := prove.person(x)
+		user, err := access.admin(x, verb)
 		if err != nil {
 			return err
 		}
-		if err := c.Callers.Allowed(ctx, who, verb); err != nil {
-			return err
-		}
-		v, err := call(ctx, who.User, x)
+		v, err := call(x.Request().Context(), user, x)
 		if err != nil {
 			return err
 		}
@@ -105,8 +100,8 @@ func (c Config) person(prove *prover, verb string, call func(ctx context.Context
 	}
 }
 
-// What a path may name. Anything else could never exist, and must not reach an
-// API server that would wonder about it.
+// The names that a path may hold. Nothing else can exist, so it is refused before it
+// reaches the API server.
 var (
 	loadBalancerID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 	namespaceName  = regexp.MustCompile(`^[0-9a-z-]{1,63}$`)
@@ -116,7 +111,7 @@ var (
 func loadBalancerOf(x echo.Context) (string, error) {
 	id := x.Param("loadBalancer")
 	if !loadBalancerID.MatchString(id) {
-		return "", api.Errorf(api.Malformed, "load balancer %q is not an id: use the last part of its ARN", id)
+		return "", api.Errorf(api.Malformed, "load balancer %q is not an ID: use the last part of its ARN", id)
 	}
 	return id, nil
 }
@@ -135,7 +130,7 @@ func portOf(x echo.Context) (id string, port int, err error) {
 func podOf(x echo.Context) (namespace, pod string, err error) {
 	namespace, pod = x.Param("namespace"), x.Param("pod")
 	if !namespaceName.MatchString(namespace) || !podName.MatchString(pod) {
-		return "", "", api.Errorf(api.Malformed, "%q/%q cannot be a pod: use its namespace and name", namespace, pod)
+		return "", "", api.Errorf(api.Malformed, "%q/%q is not a pod: use its namespace and name", namespace, pod)
 	}
 	return namespace, pod, nil
 }

@@ -1,0 +1,41 @@
+package check
+
+import (
+	"slices"
+
+	"github.com/portlease/portlease/allocator/auth"
+	"github.com/portlease/portlease/allocator/kubetrust"
+)
+
+// RequiredRights are all rights that the allocator needs, exactly those that the
+// chart grants. secret is the one where the replicas keep their certificates, empty
+// if they keep none. trustNamespaces are where the ConfigMap for callers is kept.
+func RequiredRights(namespace, secret string, trustNamespaces []string) []auth.Right {
+	rights := []auth.Right{
+		{Verb: "get", Resource: "pods"},
+		{Verb: "create", Resource: "events"},
+		{Verb: "create", Group: "authentication.k8s.io", Resource: "tokenreviews"},
+		{Verb: "create", Group: "authorization.k8s.io", Resource: "subjectaccessreviews"},
+		{Verb: "get", Resource: "namespaces", Name: "kube-system"},
+	}
+	for _, verb := range []string{"get", "list", "watch", "create", "update", "delete"} {
+		rights = append(rights, auth.Right{Verb: verb, Group: "coordination.k8s.io", Resource: "leases", Namespace: namespace})
+	}
+	if secret != "" {
+		rights = slices.Concat(rights, keepOne("secrets", secret, namespace))
+	}
+	for _, n := range trustNamespaces {
+		rights = slices.Concat(rights, keepOne("configmaps", kubetrust.ConfigMap, n))
+	}
+	return rights
+}
+
+// keepOne are the rights to create, read and update one object. RBAC cannot limit
+// create to a name.
+func keepOne(resource, name, namespace string) []auth.Right {
+	return []auth.Right{
+		{Verb: "create", Resource: resource, Namespace: namespace},
+		{Verb: "get", Resource: resource, Name: name, Namespace: namespace},
+		{Verb: "update", Resource: resource, Name: name, Namespace: namespace},
+	}
+}

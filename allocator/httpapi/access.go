@@ -1,0 +1,115 @@
+package httpapi
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/portlease/portlease/allocator/auth"
+	"github.com/portlease/portlease/allocator/claim"
+	"github.com/portlease/portlease/shared/api"
+)
+
+// access authenticates callers and holds each to its rate limit.
+type access struct {
+	authenticator *auth.Authenticator
+	// Pods and admins are limited by their authenticated identity, unauthenticated
+	// callers by their address.
+	pods, admins, unauthenticated *limiter
+}
+
+func newAccess(authenticator *auth.Authenticator, now func() time.Time) *access {
+	return &access{
+		authenticator: authenticator,
+		pods:          newLimiter(podRateLimit, now), admins: newLimiter(adminRateLimit, now), unauthenticated: newLimiter(unauthenticatedRateLimit, now),
+	}
+}
+
+// pod authenticates the pod of the path.
+func (a *access) pod(x echo.Context) (claim.Holder, error) {
+	c, err := a.authenticate(x, a.authenticator.Pod)
+	if err != nil {
+		return claim.Holder{}, err
+	}
+	if err := a.pods.take(c.PodUID); err != nil {
+		return claim.Holder{}, err
+	}
+	if c.Namespace != x.Param("namespace") || c.Pod != x.Param("pod") {
+		return claim.Holder{}, api.Errorf(api.Forbidden, "the token is pod %s/%s's: a pod can only act for itself", c.Namespace, c.Pod)
+	}
+	return claim.Holder{Namespace: c.Namespace, Pod: c.Pod, UID: c.PodUID, Address: podAddress(x.Request().RemoteAddr)}, nil
+}
+
+// livePod is pod, and checks that the pod exists at this moment: its token may have
+// been reviewed before it was deleted.
+func (a *access) livePod(x echo.Context) (claim.Holder, error) {
+	h, err := a.pod(x)
+	if err != nil {
+		return h, err
+	}
+	return h, a.authenticator.CheckAlive(x.Request().Context(), auth.Caller{Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID})
+}
+
+// admin authenticates an admin and checks that they may do verb on Leases. It gives
+// the name that the API server knows them by.
+func (a *access) admin(x echo.Context, verb string) (user string, err error) {
+	c, err := a.authenticate(x, a.authenticator.Admin)
+	if err != nil {
+		return "", err
+	}
+	if err := a.admins.take(c.User); err != nil {
+		return "", err
+	}
+	return c.User, a.authenticator.Authorize(x.Request().Context(), c, verb)
+}
+
+// authenticate checks the token of a request. An address with too many rejected
+// tokens has to wait, before it costs another call to the API server. Concurrent
+// reviews of one address may overrun the limit: they are counted only once rejected.
+func (a *access) authenticate(x echo.Context, check func(ctx context.Context, token string, admit func() error) (auth.Caller, error)) (auth.Caller, error) {
+	token, err := bearerToken(x)
+	if err != nil {
+		return auth.Caller{}, err
+	}
+	address := peerAddress(x)
+	c, err := check(x.Request().Context(), token, func() error { return a.unauthenticated.check(address) })
+	if auth.Rejected(err) {
+		if err := a.unauthenticated.take(address); err != nil {
+			return c, err
+		}
+	}
+	return c, err
+}
+
+// podAddress is the peer's address as the API server would write a pod's. Behind a
+// proxy it is the proxy's, and no pod's.
+func podAddress(remote string) string {
+	peer, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return ""
+	}
+	return peer.Addr().Unmap().WithZone("").String()
+}
+
+// peerAddress is where the connection comes from. Headers such as X-Forwarded-For are
+// ignored: a caller could put any number of addresses there.
+func peerAddress(x echo.Context) string {
+	host, _, err := net.SplitHostPort(x.Request().RemoteAddr)
+	if err != nil {
+		return x.Request().RemoteAddr
+	}
+	return host
+}
+
+// bearerToken reads the token of the Authorization header.
+func bearerToken(x echo.Context) (string, error) {
+	scheme, token, ok := strings.Cut(x.Request().Header.Get(echo.HeaderAuthorization), " ")
+	if !ok || !strings.EqualFold(scheme, "bearer") || token == "" {
+		return "", api.Errorf(api.Unauthenticated, "no bearer token: send Authorization: Bearer with a Kubernetes token")
+	}
+	return token, nil
+}
