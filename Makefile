@@ -26,7 +26,7 @@ help: ## show this help
 
 .PHONY: demo
 demo: ## run the main job here, no AWS, no cluster; HOLD=1 stays up
-	@go run ./e2e/load/demo $(if $(HOLD),-hold)
+	@go run ./e2e/load demo $(if $(HOLD),-hold)
 
 .PHONY: test
 test: assets ## run all tests on a real API server and emulated load balancers
@@ -41,7 +41,6 @@ test: assets ## run all tests on a real API server and emulated load balancers
 .PHONY: assets
 assets: # etcd, kube-apiserver and Helm, built once outside of any test's time limit
 	@go run ./e2e/kubeapi/assets >/dev/null
-	@go run ./deploy/tests/chart/program >/dev/null
 
 .PHONY: build
 build: ## build both programs into bin/
@@ -62,25 +61,25 @@ sim: ## run the deterministic simulation; SEEDS=n, SEED=n KEEP=n,n to replay, CO
 
 .PHONY: fleet
 fleet: assets ## start N (300) pods at once against AWS's rate limits; SPEED=n (2)
-	@go run ./e2e/load/fleet -pods $(N) -speed $(SPEED)
+	@go run ./e2e/load fleet -pods $(N) -speed $(SPEED)
 
 .PHONY: fleet-stop
 fleet-stop: N = 50
 fleet-stop: SPEED = 1
 fleet-stop: assets ## stop N (50) bound pods at once against AWS's rate limits; SPEED=n (1)
-	@go run ./e2e/load/fleet -stop -pods $(N) -speed $(SPEED)
+	@go run ./e2e/load fleet-stop -pods $(N) -speed $(SPEED)
 
 .PHONY: linearize
 linearize: assets ## check ROUNDS (100) histories of concurrent claims; SEED=n
-	@go run ./e2e/load/linearize -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
+	@go run ./e2e/load linearize -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
 
 .PHONY: soak
 soak: assets ## let agents and allocators live and die for FOR (10m); SEED=n
-	@go run ./e2e/load/soak -for $(FOR) $(if $(SEED),-seed $(SEED))
+	@go run ./e2e/load soak -for $(FOR) $(if $(SEED),-seed $(SEED))
 
 .PHONY: bench-agent
 bench-agent: assets ## measure what an agent costs while it holds; AGENTS=n CALLERS=n
-	@go run ./e2e/load/bench/agent -agents $(AGENTS) -callers $(CALLERS)
+	@go run ./e2e/load bench-agent -agents $(AGENTS) -callers $(CALLERS)
 
 .PHONY: e2e-node
 e2e-node: ## install on a real cluster of one node and play its stories; needs root; ONLY=part of a name, HOLD=1
@@ -88,7 +87,7 @@ e2e-node: ## install on a real cluster of one node and play its stories; needs r
 
 .PHONY: crashtable
 crashtable: assets ## spoil every call of an agent's life in every way; ONLY=part of a name
-	@go run ./e2e/load/crashtable $(if $(ONLY),-only "$(ONLY)")
+	@go run ./e2e/load crashtable $(if $(ONLY),-only "$(ONLY)")
 
 .PHONY: mutants
 mutants: assets ## put deliberate bugs in, one by one, and show what notices each; ONLY=part of a name

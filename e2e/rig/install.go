@@ -40,7 +40,7 @@ func (r *Rig) install(ctx context.Context) error {
 
 // ChartObjects are those of the chart that a rig applies.
 func ChartObjects() ([]chart.Object, error) {
-	text, err := os.ReadFile(filepath.Join(root(), "e2e", "chart", "testdata", "plain.golden.yaml"))
+	text, err := os.ReadFile(filepath.Join(root(), "deploy", "tests", "chart", "testdata", "plain.golden.yaml"))
 	if err != nil {
 		return nil, fmt.Errorf("reading the chart's golden file: %w", err)
 	}

@@ -1,4 +1,4 @@
-package main
+package crashtable
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/e2e/kubeapi"
+	"github.com/portlease/portlease/e2e/load/scenario"
 	"github.com/portlease/portlease/e2e/rig"
 )
 
@@ -121,23 +122,10 @@ func (s *stage) renewed(ctx context.Context, w *watch, p phase, times int) error
 
 const pollEvery = 500 * time.Millisecond
 
-// until asks until there is no error, and gives up with ctx.
+// until asks until there is no error, and gives up when ctx ends.
 func until(ctx context.Context, what string, ask func() error) error {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	var last error
-	for {
-		err := ask()
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil || last == nil {
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w; the last time: %w", what, context.Cause(ctx), last)
-		case <-tick.C:
-		}
+	if err := scenario.Poll(ctx, pollEvery, ask); err != nil {
+		return fmt.Errorf("waiting for %s: %w; the last attempt: %w", what, context.Cause(ctx), err)
 	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -11,11 +11,13 @@ import (
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/kubeapi"
+	"github.com/portlease/portlease/e2e/load/scenario"
 	"github.com/portlease/portlease/e2e/rig"
 )
 
 // story is what happens in the demo and how often each thing did.
 type story struct {
+	*scenario.Stage
 	*rig.Rig
 	games []*game
 
@@ -49,7 +51,7 @@ func (s *story) bind(ctx context.Context) error {
 		s.games = append(s.games, &game{ports: "game=8080/TCP", port: 8080, programs: []string{"tcp-echo"}, networks: []string{"tcp"}, Pod: &rig.Pod{Name: fmt.Sprintf("tcp-echo-%d", n)}})
 	}
 	s.games = append(s.games, &game{ports: "game=7777/TCP_UDP", port: 7777, programs: []string{"udp-echo", "tcp-echo"}, networks: []string{"udp", "tcp"}, Pod: &rig.Pod{Name: "both-echo-0"}})
-	say("starting %d game-server pods: three speak UDP, two TCP, one both on one port", len(s.games))
+	s.Say("starting %d game-server pods: three speak UDP, two TCP, one both on one port", len(s.games))
 	for _, g := range s.games {
 		pod, err := s.NewPod(ctx, g.Name, g.ports)
 		if err != nil {
@@ -80,7 +82,7 @@ func (s *story) bind(ctx context.Context) error {
 
 // play dials every endpoint as a player does, through the load balancer.
 func (s *story) play(ctx context.Context) error {
-	say("dialling each endpoint through its load balancer")
+	s.Say("dialling each endpoint through its load balancer")
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "POD\tSPEAKS\tENDPOINT\tANSWER")
 	for _, g := range s.games {
@@ -99,7 +101,7 @@ func (s *story) play(ctx context.Context) error {
 // release ends one pod as Kubernetes does.
 func (s *story) release(ctx context.Context) error {
 	g := s.games[0]
-	say("ending %s by SIGTERM: its agent gives %s back (cooldown %v here, two minutes in production)", g.Name, g.endpoint, cooldown)
+	s.Say("ending %s by SIGTERM: its agent gives %s back (cooldown %v here, two minutes in production)", g.Name, g.endpoint, cooldown)
 	if err := s.comesBack(ctx, g, g.Terminate); err != nil {
 		return err
 	}
@@ -110,7 +112,7 @@ func (s *story) release(ctx context.Context) error {
 // reclaim kills one pod: nobody of it can say goodbye.
 func (s *story) reclaim(ctx context.Context) error {
 	g := s.games[1]
-	say("crashing %s by SIGKILL and deleting its pod: the janitor takes %s back (claims last %v here, two minutes in production)", g.Name, g.endpoint, claimDuration)
+	s.Say("crashing %s by SIGKILL and deleting its pod: the janitor takes %s back (claims last %v here, two minutes in production)", g.Name, g.endpoint, claimDuration)
 	if err := s.comesBack(ctx, g, g.Crash); err != nil {
 		return err
 	}
@@ -141,7 +143,7 @@ func (s *story) comesBack(ctx context.Context, g *game, end func(context.Context
 	if err := s.CheckGone(ctx, g.Pod); err != nil {
 		return err
 	}
-	say("%s is free again after %v", g.endpoint, time.Since(began).Round(100*time.Millisecond))
+	s.Say("%s is free again after %v", g.endpoint, time.Since(began).Round(100*time.Millisecond))
 	return nil
 }
 
@@ -174,17 +176,17 @@ func (s *story) hold(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("\nStill up. Talk to a game:")
+	fmt.Fprintln(s.Out, "\nStill up. Talk to a game:")
 	for _, g := range s.games[2:] {
 		host, port := split(g.endpoint)
 		flags := map[string]string{"udp": "-u "}[g.networks[0]]
-		fmt.Printf("  echo hello | nc %s-w 1 %s %s    # %s\n", flags, host, port, g.Name)
+		fmt.Fprintf(s.Out, "  echo hello | nc %s-w 1 %s %s    # %s\n", flags, host, port, g.Name)
 	}
 	kubectl := fmt.Sprintf("%s --kubeconfig %s", filepath.Join(assets, "kubectl"), kubeconfig)
-	fmt.Printf("to Kubernetes (the ledger, and what the agents announced):\n  %s -n %s get leases -L portlease.dev/state\n  %s -n %s get pods -o yaml\n", kubectl, s.Namespace, kubectl, s.Games)
-	fmt.Printf("to the emulated load balancers:\n  AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws --region us-east-1 --endpoint-url %s elbv2 describe-target-groups\n", *s.AWS().BaseEndpoint)
-	fmt.Printf("to the allocator:\n  curl -sk -H 'Authorization: Bearer %s' %s/v1/ports\nCtrl-C ends it all.\n", token, s.Replicas[0].URL())
+	fmt.Fprintf(s.Out, "to Kubernetes (the ledger, and what the agents announced):\n  %s -n %s get leases -L portlease.dev/state\n  %s -n %s get pods -o yaml\n", kubectl, s.Namespace, kubectl, s.Games)
+	fmt.Fprintf(s.Out, "to the emulated load balancers:\n  AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws --region us-east-1 --endpoint-url %s elbv2 describe-target-groups\n", *s.AWS().BaseEndpoint)
+	fmt.Fprintf(s.Out, "to the allocator:\n  curl -sk -H 'Authorization: Bearer %s' %s/v1/ports\nCtrl-C ends it all.\n", token, s.Replicas[0].URL())
 	<-ctx.Done()
-	fmt.Println("\nstopping")
+	fmt.Fprintln(s.Out, "\nstopping")
 	return nil
 }

@@ -1,10 +1,9 @@
-package main
+package fleet
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/portlease/portlease/e2e/elbemu"
-	"github.com/portlease/portlease/e2e/kubeapi"
+	"github.com/portlease/portlease/e2e/load/scenario"
 	"github.com/portlease/portlease/e2e/rig"
 )
 
@@ -28,8 +27,8 @@ type fleet struct {
 	// grace is how long a pod has to stop, at AWS's speed; 0 if none is to stop.
 	grace time.Duration
 	logs  string
-	out   io.Writer
 
+	*scenario.Stage
 	*rig.Rig
 	all []*rig.Pod
 }
@@ -44,11 +43,9 @@ const (
 	pollEvery = 250 * time.Millisecond
 )
 
-func (f *fleet) say(format string, args ...any) { fmt.Fprintf(f.out, "- "+format+"\n", args...) }
-
 // config is the installation with all of the allocator's times as much faster as
 // the buckets.
-func (f *fleet) config(kube *kubeapi.API) rig.Config {
+func (f *fleet) config() rig.Config {
 	faster := func(d time.Duration) time.Duration { return time.Duration(float64(d) / f.speed) }
 	published := elbemu.PublishedBuckets()
 	limit := func(b elbemu.Bucket) string {
@@ -57,7 +54,7 @@ func (f *fleet) config(kube *kubeapi.API) rig.Config {
 	began := time.Now()
 	return rig.Config{
 		// Who does not stop in time is killed, which takes a process.
-		Kube: kube, Replicas: replicas, InProcess: f.grace == 0,
+		Kube: f.Kube, Replicas: replicas, InProcess: f.grace == 0,
 		LoadBalancers: (f.pods + listenersEach - 1) / listenersEach, Alone: true, ListenerPorts: fmt.Sprintf("30000-%d", 30000+listenersEach-1),
 		ClaimDuration: max(faster(2*time.Minute).Round(time.Second), 3*time.Second), RenewEvery: faster(30 * time.Second),
 		SweepEvery: faster(2 * time.Second), AuditEvery: faster(30 * time.Second),
@@ -69,19 +66,19 @@ func (f *fleet) config(kube *kubeapi.API) rig.Config {
 			c.Buckets = &published
 			c.Now = func() time.Time { return began.Add(time.Duration(float64(time.Since(began)) * f.speed)) }
 		},
-		Output: f.out, Progress: f.out,
+		Output: f.Out, Progress: f.Progress,
 	}
 }
 
 // start starts the system and makes the pods, and waits until all buckets are
 // full, AWS's and those of the budget.
-func (f *fleet) start(ctx context.Context, kube *kubeapi.API) (err error) {
-	c := f.config(kube)
-	f.say("starting %d emulated load balancers and %d allocators", c.LoadBalancers, replicas)
+func (f *fleet) start(ctx context.Context) (err error) {
+	c := f.config()
+	f.Say("starting %d emulated load balancers and %d allocators", c.LoadBalancers, replicas)
 	if f.Rig, err = rig.New(ctx, c); err != nil {
 		return err
 	}
-	f.say("making %d pods", f.pods)
+	f.Say("making %d pods", f.pods)
 	if err = f.gather(ctx); err == nil {
 		err = f.waitFull(ctx)
 	}
@@ -107,7 +104,7 @@ func (f *fleet) gather(ctx context.Context) error {
 // waitFull waits until nothing comes into the mutating bucket any more. AWS's own
 // is never emptier than what the budget knows of it.
 func (f *fleet) waitFull(ctx context.Context) error {
-	f.say("waiting until the buckets are full")
+	f.Say("waiting until the buckets are full")
 	before := -1.
 	return rig.Eventually(ctx, "full buckets", func() error {
 		page, err := f.Replicas[0].Metrics(ctx)
@@ -129,7 +126,7 @@ func (f *fleet) waitFull(ctx context.Context) error {
 
 // bind starts all agents at once and waits until the last pod is bound.
 func (f *fleet) bind(ctx context.Context) (result, error) {
-	f.say("starting %d agents; the tokens alone take %.0f s, which are %.0f s here", f.pods, f.bound(), f.bound()/f.speed)
+	f.Say("starting %d agents; the tokens alone take %.0f s, which are %.0f s here", f.pods, f.bound(), f.bound()/f.speed)
 	r := newResult(f)
 	r.before = f.Emulator.CallCounts()
 	var first atomic.Pointer[time.Time]
@@ -167,11 +164,9 @@ func (f *fleet) bound() float64 {
 	return max((2*float64(f.pods)-b.Capacity)/b.PerSecond, 1)
 }
 
-// waitBound gives when the last pod was bound and had its endpoint.
+// waitBound returns the time at which the last pod had its endpoint.
 func (f *fleet) waitBound(ctx context.Context) (last time.Time, err error) {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
+	err = scenario.Poll(ctx, pollEvery, func() error {
 		waiting := 0
 		for _, p := range f.all {
 			file, err := os.Stat(filepath.Join(p.Shared(), "endpoint"))
@@ -183,15 +178,12 @@ func (f *fleet) waitBound(ctx context.Context) (last time.Time, err error) {
 				last = at
 			}
 		}
-		if waiting == 0 {
-			return last, nil
+		if waiting > 0 {
+			return fmt.Errorf("%d pods are not bound", waiting)
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return last, fmt.Errorf("%d pods are not bound: %w", waiting, context.Cause(ctx))
-		}
-	}
+		return nil
+	})
+	return last, err
 }
 
 // dump writes the logs of all parts.
@@ -201,7 +193,7 @@ func (f *fleet) dump() {
 	}
 	file, err := os.Create(f.logs)
 	if err != nil {
-		f.say("%v", err)
+		f.Say("%v", err)
 		return
 	}
 	defer file.Close() //nolint:errcheck // logs are for people

@@ -1,4 +1,4 @@
-package main
+package fleet
 
 import (
 	"context"
@@ -8,24 +8,18 @@ import (
 
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/e2e/kubeapi"
-	"github.com/portlease/portlease/e2e/rig"
+	"github.com/portlease/portlease/e2e/load/scenario"
 )
 
 var kube *kubeapi.API
 
-func TestMain(m *testing.M) {
-	os.Exit(kubeapi.Main(kubeapi.Config{}, func(k *kubeapi.API) int {
-		kube = k
-		defer rig.RemovePrograms() //nolint:errcheck // only a cache
-		return m.Run()
-	}))
-}
+func TestMain(m *testing.M) { os.Exit(scenario.RunTests(m, &kube)) }
 
 // TestASmallFleet is bound with hardly a throttled call, however slow this machine
 // is, and leaves nothing behind.
 func TestASmallFleet(t *testing.T) {
-	f := fleet{pods: 24, speed: 3, out: t.Output()}
-	if err := f.start(t.Context(), kube); err != nil {
+	f := fleet{pods: 24, speed: 3, Stage: &scenario.Stage{Kube: kube, Out: t.Output(), Progress: t.Output()}}
+	if err := f.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -1,4 +1,4 @@
-package main
+package fleet
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/portlease/portlease/e2e/load/scenario"
 	"github.com/portlease/portlease/e2e/rig"
 )
 
@@ -17,7 +18,7 @@ func (f *fleet) stop(ctx context.Context) (result, error) {
 	if err := f.waitFull(ctx); err != nil {
 		return r, err
 	}
-	f.say("stopping %d pods together; the tokens alone take %.1f s of their %v, which are %.1f s here", f.pods, f.bound(), f.grace, f.bound()/f.speed)
+	f.Say("stopping %d pods together; the tokens alone take %.1f s of their %v, which are %.1f s here", f.pods, f.bound(), f.grace, f.bound()/f.speed)
 	r.before = f.Emulator.CallCounts()
 	began := time.Now()
 	patience, cancel := context.WithTimeout(ctx, time.Duration((3*f.bound()/f.speed+60)*float64(time.Second)))
@@ -58,23 +59,17 @@ func (f *fleet) stopPod(ctx context.Context, p *rig.Pod) (killed bool, err error
 	return err != nil, p.Crash(ctx)
 }
 
-// waitReleased gives when nothing was left in AWS and every port was free, but for
-// its cooldown.
+// waitReleased returns the time at which nothing was left in AWS and every port was
+// free or cooling down.
 func (f *fleet) waitReleased(ctx context.Context) (last time.Time, err error) {
-	tick := time.NewTicker(pollEvery / 2)
-	defer tick.Stop()
-	for {
+	err = scenario.Poll(ctx, pollEvery/2, func() error {
 		last = time.Now()
-		err := f.released(ctx)
-		if err == nil {
-			return last, nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return last, fmt.Errorf("not all is released: %w; the last time: %w", context.Cause(ctx), err)
-		}
+		return f.released(ctx)
+	})
+	if err != nil {
+		err = fmt.Errorf("not everything is released: %w", err)
 	}
+	return last, err
 }
 
 // released is nil once no port is held and nothing is left in AWS.

@@ -1,4 +1,4 @@
-package main
+package linearize
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/e2e/load/linearize/spec"
+	"github.com/portlease/portlease/e2e/load/scenario"
 	"github.com/portlease/portlease/e2e/rig"
 	"github.com/portlease/portlease/shared/api"
 )
@@ -74,7 +75,7 @@ func (a *actor) begin(ctx context.Context) {
 	for range 3 {
 		switch a.until(ctx, a.put) {
 		case spec.Exhausted, spec.Releasing:
-			pause(ctx, time.Duration(20+a.rng.IntN(60))*time.Millisecond)
+			scenario.Wait(ctx, time.Duration(20+a.rng.IntN(60))*time.Millisecond)
 		default:
 			return
 		}
@@ -99,7 +100,7 @@ func (a *actor) until(ctx context.Context, call func(ctx context.Context, replic
 		if ctx.Err() != nil {
 			return outcome
 		}
-		pause(ctx, time.Duration(10+a.rng.IntN(40))*time.Millisecond)
+		scenario.Wait(ctx, time.Duration(10+a.rng.IntN(40))*time.Millisecond)
 		replica = (replica + 1) % len(a.round.rig.Replicas)
 	}
 	return outcome
@@ -230,17 +231,7 @@ func (a *actor) finish(ctx context.Context) {
 			continue
 		}
 		if a.until(ctx, a.put) != spec.Done {
-			pause(ctx, time.Duration(20+a.rng.IntN(40))*time.Millisecond)
+			scenario.Wait(ctx, time.Duration(20+a.rng.IntN(40))*time.Millisecond)
 		}
-	}
-}
-
-// pause waits as a pod that was told to come again does.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package linearize
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/e2e/load/linearize/spec"
+	"github.com/portlease/portlease/e2e/load/scenario"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -54,14 +55,14 @@ func (c *course) play(ctx context.Context, number int) (spec.History, error) {
 	r.moods = r.source(len(r.actors) + 1)
 	r.began = time.Now()
 	storm, over := context.WithCancel(ctx)
-	var weather sync.WaitGroup
+	var failing sync.WaitGroup
 	if !r.calm() {
-		weather.Go(func() { r.fail(r.weather(storm, r.source(len(r.actors)))) })
+		failing.Go(func() { r.fail(r.failReplicas(storm, r.source(len(r.actors)))) })
 	}
 	r.all(ctx, (*actor).act)
 	over()
-	weather.Wait()
-	r.fail(c.revive(ctx))
+	failing.Wait()
+	r.fail(scenario.Revive(ctx, c.rig.Replicas))
 
 	finishing, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()

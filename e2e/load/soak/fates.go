@@ -1,4 +1,4 @@
-package main
+package soak
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/portlease/portlease/e2e/load/scenario"
 )
 
 // fate is one kind of thing that happens to a pod.
@@ -56,7 +58,7 @@ func (s *soak) fates(ctx context.Context, random *rand.Rand) error {
 		sum += f.weight
 	}
 	for ctx.Err() == nil {
-		wait(ctx, time.Duration(random.ExpFloat64()*float64(fateEvery(s.agents))))
+		scenario.Wait(ctx, time.Duration(random.ExpFloat64()*float64(fateEvery(s.agents))))
 		f, own := drawFate(random.IntN(sum)), rand.New(rand.NewPCG(random.Uint64(), 0))
 		l := s.books.take(random)
 		if l == nil || ctx.Err() != nil {
@@ -96,7 +98,7 @@ func killed(ctx context.Context, s *soak, l *life, random *rand.Rand) error {
 	if err := s.kill(ctx, l); err != nil {
 		return err
 	}
-	wait(ctx, backOff)
+	scenario.Wait(ctx, backOff)
 	s.diary.count(restarts)
 	return l.Start()
 }
@@ -107,14 +109,14 @@ func pausedFor(least, most time.Duration) func(context.Context, *soak, *life, *r
 		if err := l.Pause(); err != nil {
 			return err
 		}
-		wait(ctx, between(random, least, most))
+		scenario.Wait(ctx, between(random, least, most))
 		return l.Resume()
 	}
 }
 
 func cutOff(ctx context.Context, _ *soak, l *life, random *rand.Rand) error {
 	l.Cut()
-	wait(ctx, between(random, 200*time.Millisecond, 2*claimDuration))
+	scenario.Wait(ctx, between(random, 200*time.Millisecond, 2*claimDuration))
 	l.Heal()
 	return nil
 }
@@ -149,7 +151,7 @@ func failedPod(ctx context.Context, s *soak, l *life, random *rand.Rand) error {
 		return err
 	}
 	s.books.change(l, func(l *life) { l.gone = time.Now() })
-	wait(ctx, between(random, claimDuration, 2*claimDuration))
+	scenario.Wait(ctx, between(random, claimDuration, 2*claimDuration))
 	return s.bury(ctx, l)
 }
 
@@ -159,7 +161,7 @@ func forceDeleted(ctx context.Context, s *soak, l *life, random *rand.Rand) erro
 	if err := s.remove(ctx, l); err != nil {
 		return err
 	}
-	wait(ctx, between(random, claimDuration, 3*claimDuration))
+	scenario.Wait(ctx, between(random, claimDuration, 3*claimDuration))
 	return s.bury(ctx, l)
 }
 
@@ -173,10 +175,10 @@ func forceDeletedPaused(ctx context.Context, s *soak, l *life, random *rand.Rand
 	if err := s.remove(ctx, l); err != nil {
 		return err
 	}
-	wait(ctx, between(random, claimDuration, 3*claimDuration))
+	scenario.Wait(ctx, between(random, claimDuration, 3*claimDuration))
 	if err := l.Resume(); err != nil {
 		return err
 	}
-	wait(ctx, between(random, time.Second, claimDuration))
+	scenario.Wait(ctx, between(random, time.Second, claimDuration))
 	return s.bury(ctx, l)
 }

@@ -1,4 +1,4 @@
-package main
+package soak
 
 import (
 	"errors"
@@ -161,7 +161,7 @@ func TestLeaves(t *testing.T) {
 // TestAllThatLiveCanBeBound at the end: of two ports each, one may be left on every
 // load balancer.
 func TestAllThatLiveCanBeBound(t *testing.T) {
-	s := &soak{course: course{agents: 12}}
+	s := &soak{config: config{agents: 12}}
 	if n := portsEach(12); n != 5 {
 		t.Fatalf("%d ports each", n)
 	}

@@ -1,4 +1,4 @@
-package main
+package soak
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 func (s *soak) progress(left time.Duration) {
 	claims, ports, err := s.Leases(context.Background())
 	if err != nil {
-		fmt.Fprintf(s.out, "  the ledger cannot be read: %v\n", err)
+		fmt.Fprintf(s.Out, "  the ledger cannot be read: %v\n", err)
 		return
 	}
 	unbound := make(map[string]bool) // claim leases that have a port that is not bound yet
@@ -32,24 +32,24 @@ func (s *soak) progress(left time.Duration) {
 	}
 	running, made, ended := s.books.tally()
 	n := s.diary.counts()
-	fmt.Fprintf(s.out, "  %v left: %d pods; claims: %d bound, %d waiting; %d started, %d ended; %d kills, %d pauses, %d restarts; %d reclaims\n",
+	fmt.Fprintf(s.Out, "  %v left: %d pods; claims: %d bound, %d waiting; %d started, %d ended; %d kills, %d pauses, %d restarts; %d reclaims\n",
 		max(left, 0).Round(time.Second), running, bound, waiting, made, ended, n[kills], n[pauses], n[restarts], n[claimsTaken])
 }
 
 // report prints what happened, and how it ended.
 func (s *soak) report(played time.Duration, v verdict, stopped bool) {
 	if len(v.violations)+len(v.leftovers) > 0 {
-		fmt.Fprintln(s.out, "\nthe newest of the history:")
+		fmt.Fprintln(s.Out, "\nthe newest of the history:")
 		for _, line := range s.diary.tail() {
-			fmt.Fprintln(s.out, " ", line)
+			fmt.Fprintln(s.Out, " ", line)
 		}
 		for _, err := range v.violations {
-			fmt.Fprintf(s.out, "violation: %v\n", err)
+			fmt.Fprintf(s.Out, "violation: %v\n", err)
 		}
 		for _, err := range v.leftovers {
-			fmt.Fprintf(s.out, "left over: %v\n", err)
+			fmt.Fprintf(s.Out, "left over: %v\n", err)
 		}
-		fmt.Fprintf(s.out, "the whole history, the logs of all parts, the ledger and what is in AWS are in %s\n", s.diary.folder)
+		fmt.Fprintf(s.Out, "the whole history, the logs of all parts, the ledger and what is in AWS are in %s\n", s.diary.folder)
 	}
 	s.table()
 	length := s.given
@@ -60,7 +60,7 @@ func (s *soak) report(played time.Duration, v verdict, stopped bool) {
 	if !v.settled {
 		left = "no look for"
 	}
-	fmt.Fprintf(s.out, "soak: %s, %d violations, %s leftovers\n", length, len(v.violations), left)
+	fmt.Fprintf(s.Out, "soak: %s, %d violations, %s leftovers\n", length, len(v.violations), left)
 }
 
 // table prints how often everything happened, and how long reclaiming took.
@@ -70,23 +70,23 @@ func (s *soak) table() {
 	for _, f := range fates {
 		rows = append(rows, f.name)
 	}
-	for _, f := range failures {
+	for _, f := range replicaFaults {
 		rows = append(rows, f.name)
 	}
 	rows = append(rows, podMade, addressReused, kills, pauses, restarts, spoiltCalls, endedWell, endedLate, endedBadly,
 		portsGranted, portsReleased, claimsTaken, portsTaken, portsReturned, portsFree)
-	fmt.Fprintln(s.out)
-	out := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(s.Out)
+	out := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, row := range rows {
 		fmt.Fprintf(out, "%d\t \t%s\n", n[row], row)
 	}
-	flush(out, s.out)
-	out = tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	flush(out, s.Out)
+	out = tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out, "\nfrom pod gone to port free\tn\tmin\tmedian\tp90\tp99\tmax\tbeyond the bound")
 	printReclaims(out, "no allocator failing", s.judge.reclaims(true))
 	printReclaims(out, "allocators failing", s.judge.reclaims(false))
-	flush(out, s.out)
-	fmt.Fprintf(s.out, "bound: %v of claim since the last change seen, %v between looks at the pod, sweeps of %v, %v for deletes, %v of cooldown\n",
+	flush(out, s.Out)
+	fmt.Fprintf(s.Out, "bound: %v of claim since the last change seen, %v between looks at the pod, sweeps of %v, %v for deletes, %v of cooldown\n",
 		claimDuration, looksEvery, sweepEvery, deletesTake, cooldown)
 }
 

@@ -1,4 +1,4 @@
-package main
+package soak
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/portlease/portlease/e2e/load/scenario"
 )
 
 // verdict is how a soak ended.
@@ -34,12 +36,12 @@ const (
 // settle is the end, without any faults: whoever lives must be bound, all pods are
 // deleted, and nothing may be left.
 func (s *soak) settle(ctx context.Context) (v verdict) {
-	if err := s.revive(ctx); err != nil {
-		s.judge.violate(err)
+	if err := scenario.Revive(ctx, s.Replicas); err != nil {
+		s.judge.violate(fmt.Errorf("L2: an allocator does not serve once faults have stopped: %w", err))
 	}
 	lives := s.books.living()
 	lives = lives[:s.fit(lives)]
-	fmt.Fprintf(s.out, "- faults have stopped: %d of %d pods must be bound, for so many the pool has ports\n", len(lives), len(s.books.living()))
+	s.Say("faults have stopped: %d of %d pods must be bound, for so many the pool has ports", len(lives), len(s.books.living()))
 	for _, l := range s.books.living()[len(lives):] {
 		s.endWell(ctx, l)
 	}
@@ -50,7 +52,7 @@ func (s *soak) settle(ctx context.Context) (v verdict) {
 		}
 		return errors.Join(append(errs, s.CheckSettled(ctx))...)
 	})
-	fmt.Fprintf(s.out, "- all are deleted, and nothing may be left\n")
+	s.Say("all are deleted, and nothing may be left")
 	group := new(errgroup.Group)
 	group.SetLimit(endsAtOnce)
 	for _, l := range lives {
@@ -65,16 +67,6 @@ func (s *soak) settle(ctx context.Context) (v verdict) {
 		s.judge.violate(err)
 	}
 	return verdict{violations: leaves(s.judge.found()...), settled: true, leftovers: leaves(last)}
-}
-
-// revive makes every allocator serve.
-func (s *soak) revive(ctx context.Context) error {
-	for _, a := range s.Replicas {
-		if err := a.Revive(ctx); err != nil {
-			return fmt.Errorf("L2: an allocator does not serve once faults have stopped: %w", err)
-		}
-	}
-	return nil
 }
 
 // fit is how many of the pods, the oldest first, can be bound at once for certain:
@@ -107,17 +99,11 @@ func (s *soak) await(ctx context.Context, limit time.Duration, promise string, a
 	}
 }
 
-// poll asks until there is no error, for so long at most, and gives the last one.
+// poll asks until there is no error, for at most that long, and returns the last error.
 func poll(ctx context.Context, limit time.Duration, ask func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for {
-		err := ask()
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		wait(ctx, askEvery)
-	}
+	return scenario.Poll(ctx, askEvery, ask)
 }
 
 // leaves are the single errors that some were joined from. One that wraps joined

@@ -1,4 +1,4 @@
-package main
+package soak
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/portlease/portlease/e2e/kubeapi"
+	"github.com/portlease/portlease/e2e/load/scenario"
 	"github.com/portlease/portlease/e2e/rig"
 )
 
@@ -43,7 +43,8 @@ func portsEach(agents int) int {
 
 // soak is one system and what happens to it.
 type soak struct {
-	course
+	config
+	*scenario.Stage
 	*rig.Rig
 	diary *diary
 	judge *judge
@@ -53,17 +54,17 @@ type soak struct {
 }
 
 // newSoak starts a system. run ends it.
-func newSoak(ctx context.Context, kube *kubeapi.API, c course) (_ *soak, err error) {
-	s := &soak{course: c, books: newBooks()}
+func newSoak(ctx context.Context, stage *scenario.Stage, c config) (_ *soak, err error) {
+	s := &soak{config: c, Stage: stage, books: newBooks()}
 	if s.diary, err = newDiary(c.folder); err != nil {
 		return nil, err
 	}
 	s.judge = newJudge(s.diary, s.books)
-	fmt.Fprintf(c.out, "- starting %d emulated load balancers with %d ports each, and %d allocators\n", loadBalancers, portsEach(c.agents), replicas)
+	s.Say("starting %d emulated load balancers with %d ports each, and %d allocators", loadBalancers, portsEach(c.agents), replicas)
 	if s.Rig, err = rig.New(ctx, rig.Config{
-		Kube: kube, Replicas: replicas, LoadBalancers: loadBalancers, ListenerPorts: fmt.Sprintf("%d-%d", firstPort, firstPort+portsEach(c.agents)-1),
+		Kube: s.Kube, Replicas: replicas, LoadBalancers: loadBalancers, ListenerPorts: fmt.Sprintf("%d-%d", firstPort, firstPort+portsEach(c.agents)-1),
 		ClaimDuration: claimDuration, RenewEvery: renewEvery, Cooldown: cooldown, Sticky: sticky,
-		AgentGrace: agentGrace, SweepEvery: sweepEvery, AuditEvery: auditEvery, Output: c.out, Progress: c.out,
+		AgentGrace: agentGrace, SweepEvery: sweepEvery, AuditEvery: auditEvery, Output: s.Out, Progress: s.Progress,
 	}); err != nil {
 		return nil, errors.Join(err, s.diary.close(false))
 	}
@@ -79,7 +80,7 @@ const stopLimit = 5 * time.Minute
 // run lets it live, looks what is left, says so and stops everything. The end of ctx
 // ends the faults.
 func (s *soak) run(ctx context.Context) (err error) {
-	fmt.Fprintf(s.out, "- seed %d; history in %s\n", s.seed, s.diary.folder)
+	s.Say("seed %d; history in %s", s.seed, s.diary.folder)
 	played, err := s.live(ctx)
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
@@ -119,7 +120,7 @@ func (s *soak) live(ctx context.Context) (played time.Duration, err error) {
 	group.Go(func() error { return s.watch(ctx, began) })
 	group.Go(func() error { return s.births(ctx, random(1)) })
 	group.Go(func() error { return s.fates(ctx, random(2)) })
-	group.Go(func() error { return s.weather(ctx, random(3)) })
+	group.Go(func() error { return s.failReplicas(ctx, random(3)) })
 	err = group.Wait()
 	return time.Since(began).Round(time.Second), err
 }
@@ -149,16 +150,6 @@ func (s *soak) watch(ctx context.Context, began time.Time) error {
 				return errBroken
 			}
 		}
-	}
-}
-
-// wait lets that time pass, or less if ctx ends.
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package soak
 
 import (
 	"bytes"
@@ -12,24 +12,18 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/e2e/kubeapi"
-	"github.com/portlease/portlease/e2e/rig"
+	"github.com/portlease/portlease/e2e/load/scenario"
 )
 
 var kube *kubeapi.API
 
-func TestMain(m *testing.M) {
-	os.Exit(kubeapi.Main(kubeapi.Config{}, func(k *kubeapi.API) int {
-		kube = k
-		defer rig.RemovePrograms() //nolint:errcheck // only a cache
-		return m.Run()
-	}))
-}
+func TestMain(m *testing.M) { os.Exit(scenario.RunTests(m, &kube)) }
 
 // TestAShortSoak is a small soak, which must come through and not have slept.
 func TestAShortSoak(t *testing.T) {
 	seed := rand.Uint64() | 1
 	var text bytes.Buffer
-	s, err := newSoak(t.Context(), kube, course{given: "25s", length: 25 * time.Second, agents: 12, seed: seed, out: io.MultiWriter(t.Output(), &text)})
+	s, err := newSoak(t.Context(), &scenario.Stage{Kube: kube, Out: io.MultiWriter(t.Output(), &text), Progress: t.Output()}, config{given: "25s", length: 25 * time.Second, agents: 12, seed: seed})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +53,7 @@ func TestAShortSoak(t *testing.T) {
 func TestAnInterruptedSoakLooksAtTheEnd(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "soak")
 	var text bytes.Buffer
-	s, err := newSoak(t.Context(), kube, course{given: "1h", length: time.Hour, agents: 4, seed: 1, folder: folder, out: io.MultiWriter(t.Output(), &text)})
+	s, err := newSoak(t.Context(), &scenario.Stage{Kube: kube, Out: io.MultiWriter(t.Output(), &text), Progress: t.Output()}, config{given: "1h", length: time.Hour, agents: 4, seed: 1, folder: folder})
 	if err != nil {
 		t.Fatal(err)
 	}

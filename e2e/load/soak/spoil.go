@@ -1,4 +1,4 @@
-package main
+package soak
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/load/scenario"
 	"github.com/portlease/portlease/e2e/rig"
 )
 
@@ -37,7 +38,7 @@ func spoilt(ctx context.Context, s *soak, l *life, random *rand.Rand) error {
 		}
 		return f
 	})
-	wait(ctx, length)
+	scenario.Wait(ctx, length)
 	l.Fault(nil)
 	l.FaultAllocator(nil)
 	l.FaultKube(nil)

@@ -1,5 +1,4 @@
-// Package cost reads what processes cost from Linux's /proc.
-package cost
+package benchagent
 
 import (
 	"bufio"
@@ -15,8 +14,8 @@ import (
 // all of Go's Linux platforms (man 5 proc, USER_HZ).
 const tick = time.Second / 100
 
-// Processor is the processor time that processes have taken so far, together.
-func Processor(pids ...int) (time.Duration, error) {
+// processorTime is the CPU time that the processes have used so far, in total.
+func processorTime(pids ...int) (time.Duration, error) {
 	var all time.Duration
 	for _, pid := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -39,16 +38,16 @@ func Processor(pids ...int) (time.Duration, error) {
 	return all, nil
 }
 
-// Memory is in MiB.
-type Memory struct {
-	// Resident is all that is in memory now, what is shared with others included.
-	Resident float64
-	// Anonymous is the part that no file backs: the process's own.
-	Anonymous float64
+// processMemory is in MiB.
+type processMemory struct {
+	// resident is all memory in use, including pages shared with other processes.
+	resident float64
+	// anonymous is the part that no file backs: the private memory of the process.
+	anonymous float64
 }
 
-// OfMemory is the memory of a process.
-func OfMemory(pid int) (m Memory, err error) {
+// memoryOf reads the memory use of a process.
+func memoryOf(pid int) (m processMemory, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
 		return m, fmt.Errorf("reading the memory of a process: %w", err)
@@ -65,12 +64,12 @@ func OfMemory(pid int) (m Memory, err error) {
 		}
 		switch fields[0] {
 		case "Rss:":
-			m.Resident = kib / 1024
+			m.resident = kib / 1024
 		case "Anonymous:":
-			m.Anonymous = kib / 1024
+			m.anonymous = kib / 1024
 		}
 	}
-	if m.Resident == 0 || m.Anonymous == 0 {
+	if m.resident == 0 || m.anonymous == 0 {
 		return m, fmt.Errorf("the memory of process %d is not in %q", pid, text)
 	}
 	return m, lines.Err()

@@ -1,4 +1,4 @@
-package main
+package crashtable
 
 import (
 	"math/rand/v2"
@@ -6,19 +6,13 @@ import (
 	"testing"
 
 	"github.com/portlease/portlease/e2e/kubeapi"
-	"github.com/portlease/portlease/e2e/rig"
+	"github.com/portlease/portlease/e2e/load/scenario"
 )
 
 // kube is the API server that all tests of this package share.
 var kube *kubeapi.API
 
-func TestMain(m *testing.M) {
-	os.Exit(kubeapi.Main(kubeapi.Config{}, func(k *kubeapi.API) int {
-		kube = k
-		defer rig.RemovePrograms() //nolint:errcheck // only a cache
-		return m.Run()
-	}))
-}
+func TestMain(m *testing.M) { os.Exit(scenario.RunTests(m, &kube)) }
 
 // sample is how many cases of the table are played here.
 const sample = 12

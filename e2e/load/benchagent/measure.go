@@ -1,4 +1,4 @@
-package main
+package benchagent
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/portlease/portlease/e2e/load/bench/cost"
+	"github.com/portlease/portlease/e2e/load/scenario"
 )
 
 // What an agent may cost at most, and the allocator for the renewals.
@@ -62,30 +62,26 @@ func (b *bench) measure(ctx context.Context, callers *callers) error {
 	if err != nil {
 		return err
 	}
-	agentsBefore, err := cost.Processor(pids...)
+	agentsBefore, err := processorTime(pids...)
 	if err != nil {
 		return err
 	}
-	allocatorBefore, err := cost.Processor(allocator)
+	allocatorBefore, err := processorTime(allocator)
 	if err != nil {
 		return err
 	}
 	renewedBefore := callers.renewed.Load()
 	start := time.Now()
-	b.say("measuring for %v", b.lasts)
-	timer := time.NewTimer(b.lasts)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
+	b.Say("measuring for %v", b.length)
+	if scenario.Wait(ctx, b.length); ctx.Err() != nil {
 		return context.Cause(ctx)
-	case <-timer.C:
 	}
 	took := time.Since(start)
-	agentsAfter, err := cost.Processor(pids...)
+	agentsAfter, err := processorTime(pids...)
 	if err != nil {
 		return err
 	}
-	allocatorAfter, err := cost.Processor(allocator)
+	allocatorAfter, err := processorTime(allocator)
 	if err != nil {
 		return err
 	}
@@ -106,7 +102,7 @@ func (b *bench) measure(ctx context.Context, callers *callers) error {
 	}
 	percent := func(d time.Duration, n int) float64 { return 100 * d.Seconds() / took.Seconds() / float64(n) }
 	hour := func(n int) float64 { return float64(n) / float64(b.agents) * float64(time.Hour) / float64(took) }
-	table := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	table := tabwriter.NewWriter(b.Out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(what, format string, got, most, other any) {
 		fmt.Fprintf(table, "%s\t"+format+"\t%v\t%v\t\n", what, got, most, other)
 	}
@@ -123,7 +119,7 @@ func (b *bench) measure(ctx context.Context, callers *callers) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "bench-agent: %d agents and %d callers, %d simulated renewals in %.0f s\n",
+	fmt.Fprintf(b.Out, "bench-agent: %d agents and %d callers, %d simulated renewals in %.0f s\n",
 		b.agents, b.callers, callers.renewed.Load()-renewedBefore, took.Seconds())
 	return nil
 }
@@ -136,11 +132,11 @@ func middle(all []float64) float64 {
 // memory is in MiB.
 func memory(pids []int) (resident, anonymous []float64, err error) {
 	for _, pid := range pids {
-		m, err := cost.OfMemory(pid)
+		m, err := memoryOf(pid)
 		if err != nil {
 			return nil, nil, err
 		}
-		resident, anonymous = append(resident, m.Resident), append(anonymous, m.Anonymous)
+		resident, anonymous = append(resident, m.resident), append(anonymous, m.anonymous)
 	}
 	return resident, anonymous, nil
 }

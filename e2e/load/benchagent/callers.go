@@ -1,4 +1,4 @@
-package main
+package benchagent
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const together = 8
 // bind makes the pods of the agents and waits until the load balancer finds all of
 // them healthy, so that nothing is left to do but to hold.
 func (b *bench) bind(ctx context.Context) error {
-	b.say("starting %d agents", b.agents)
+	b.Say("starting %d agents", b.agents)
 	b.pods = make([]*rig.Pod, b.agents)
 	group, making := errgroup.WithContext(ctx)
 	group.SetLimit(together)
@@ -58,7 +58,7 @@ type callers struct {
 // call makes the simulated callers claim, report a binding that is none, and renew
 // from then on.
 func (b *bench) call(ctx context.Context) (*callers, error) {
-	b.say("making %d simulated callers", b.callers)
+	b.Say("making %d simulated callers", b.callers)
 	renewing, stop := context.WithCancel(ctx)
 	c := &callers{bench: b, stop: stop}
 	group, making := errgroup.WithContext(ctx)

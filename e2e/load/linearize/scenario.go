@@ -1,10 +1,9 @@
-// Linearize plays rounds of the claims API: fifty pods claim, renew, report
-// conflicts and release at once, through three allocator replicas that are killed,
-// paused and cut off meanwhile, on a real API server. Each history of calls is
-// checked against a sequential model (package spec). To show that the check would
-// notice, it is played on two systems first that are broken on purpose (package
-// mutant).
-package main
+// Package linearize checks that the claims API is linearizable. Fifty pods claim,
+// renew, report collisions and release at once through three allocator replicas, which
+// are killed, paused and cut off meanwhile. Each history of calls is checked against a
+// sequential model; see package spec. To show that the check works, the rounds are
+// first played on two systems that are broken on purpose; see package mutant.
+package linearize
 
 import (
 	"bytes"
@@ -13,45 +12,32 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/portlease/portlease/e2e/kubeapi"
 	"github.com/portlease/portlease/e2e/load/linearize/mutant"
 	"github.com/portlease/portlease/e2e/load/linearize/spec"
+	"github.com/portlease/portlease/e2e/load/scenario"
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-func main() { os.Exit(run()) }
-
-func run() int {
-	rounds := flag.Int("rounds", 100, "how many histories to check")
-	seed := flag.Uint64("seed", 0, "seed of everything that is random here; 0 draws one")
-	flag.Parse()
-	if *seed == 0 {
-		*seed = rand.Uint64()
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	fmt.Printf("linearize: seed %d\n", *seed)
-	if err := linearize(ctx, *rounds, *seed, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "linearize: failed:", err)
-		return 1
-	}
-	return 0
+// Linearize plays the mutants and then rounds on the real system.
+var Linearize = scenario.Scenario{
+	Name:    "linearize",
+	Summary: "check that histories of concurrent claims are linearizable",
+	Configure: func(flags *flag.FlagSet) func(context.Context, *scenario.Stage) error {
+		rounds := flags.Int("rounds", 100, "how many histories to check")
+		seed := scenario.SeedFlag(flags)
+		return func(ctx context.Context, stage *scenario.Stage) error {
+			return linearize(ctx, stage.Kube, *rounds, seed(), stage.Out)
+		}
+	},
 }
 
-func linearize(ctx context.Context, rounds int, seed uint64, out io.Writer) (err error) {
-	kube, err := kubeapi.Start(ctx, kubeapi.Config{Progress: os.Stderr})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, kube.Close()) }()
-	defer func() { err = errors.Join(err, rig.RemovePrograms()) }()
+func linearize(ctx context.Context, kube *kubeapi.API, rounds int, seed uint64, out io.Writer) error {
+	fmt.Fprintf(out, "linearize: seed %d\n", seed)
 	for _, m := range mutants {
 		if err := m.mustFail(ctx, kube, seed, out); err != nil {
 			return err

@@ -1,4 +1,4 @@
-package main
+package linearize
 
 import (
 	"math/rand/v2"
@@ -7,19 +7,13 @@ import (
 
 	"github.com/portlease/portlease/e2e/kubeapi"
 	"github.com/portlease/portlease/e2e/load/linearize/mutant"
-	"github.com/portlease/portlease/e2e/rig"
+	"github.com/portlease/portlease/e2e/load/scenario"
 )
 
 // kube is the API server that all tests of this package share.
 var kube *kubeapi.API
 
-func TestMain(m *testing.M) {
-	os.Exit(kubeapi.Main(kubeapi.Config{}, func(k *kubeapi.API) int {
-		kube = k
-		defer rig.RemovePrograms() //nolint:errcheck // only a cache
-		return m.Run()
-	}))
-}
+func TestMain(m *testing.M) { os.Exit(scenario.RunTests(m, &kube)) }
 
 // drawSeed gives a seed that the log of a failed test shows.
 func drawSeed(t *testing.T) uint64 {
