@@ -54,13 +54,8 @@
         [p.name, lb.id, lb.host, condition(lb), lb.held, lb.listeners, lb.listenerLimit])));
     table('ports', ['Port', 'State', 'Holder', 'Generation', 'Changed', 'Notes'],
       ports.map((p) => [p.lease, p.state, p.pod && p.namespace + '/' + p.pod, p.generation, p.changedAt,
-<<<<<<< HEAD
         [p.blockedBy, p.foreign && 'foreign listener ' + p.foreign].filter(Boolean).join('; ')]));
-    find('shown').hidden = false;
-=======
-        [p.closed, p.foreign && 'foreign listener ' + p.foreign].filter(Boolean).join('; ')]));
     byID('content').hidden = false;
->>>>>>> c296e13 (auth: token reviews, rights and their cache in one package; httpapi in plain English)
   };
 
   const clear = () => {

@@ -4,9 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/portlease/portlease/shared/api"
 )
 
 // between is what stands between two marks, of which there is one pair.
@@ -78,6 +82,36 @@ func TestThePageShowsNothingByItself(t *testing.T) {
 	for _, label := range []string{`<html lang="en">`, `<label for="token">`, `role="status"`, `<caption>`, `aria-labelledby="pools-title"`} {
 		if !strings.Contains(first, label) {
 			t.Errorf("the page has no %s for those who cannot see it", label)
+		}
+	}
+}
+
+// TestPageReadsOnlyFieldsOfTheAPI checks every field that the script reads of a pool or
+// port (p) and of a load balancer (lb).
+func TestPageReadsOnlyFieldsOfTheAPI(t *testing.T) {
+	script, err := os.ReadFile("page.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := make(map[string]bool)
+	for of, types := range map[string][]reflect.Type{
+		"p":  {reflect.TypeFor[api.PoolView](), reflect.TypeFor[api.PortView]()},
+		"lb": {reflect.TypeFor[api.LoadBalancerView]()},
+	} {
+		for _, view := range types {
+			for field := range view.Fields() {
+				name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+				known[of+"."+name] = true
+			}
+		}
+	}
+	read := regexp.MustCompile(`\b(p|lb)\.\w+`).FindAllString(string(script), -1)
+	if len(read) < 20 {
+		t.Fatalf("found only %q", read)
+	}
+	for _, field := range read {
+		if !known[field] {
+			t.Errorf("the script reads %s, which the API does not have", field)
 		}
 	}
 }
