@@ -163,7 +163,7 @@ func (h *housekeeping) report(ctx context.Context) {
 	h.emptied = empty
 }
 
-func (h *housekeeping) sweep(ctx context.Context) (hungry bool) {
+func (h *housekeeping) sweep(ctx context.Context) (budgetLimited bool) {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
 	if !h.leading() {
@@ -175,5 +175,5 @@ func (h *housekeeping) sweep(ctx context.Context) (hungry bool) {
 	if err := h.janitor.Sweep(ctx); err != nil {
 		h.log.ErrorContext(ctx, "sweep incomplete", "err", err)
 	}
-	return h.janitor.Hungry()
+	return h.janitor.BudgetLimited()
 }

@@ -18,39 +18,39 @@ const (
 	orphanARN = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/pl-orphan/0123456789abcdef"
 )
 
-// stray is one target group that no lease speaks of.
-type stray struct {
+// orphanAWS is AWS with one target group that no lease accounts for.
+type orphanAWS struct {
 	tags    map[string]string
 	hidden  bool
 	deleted []string
 }
 
-func (s *stray) TargetGroups(context.Context) ([]elb.TargetGroup, error) {
+func (s *orphanAWS) TargetGroups(context.Context) ([]elb.TargetGroup, error) {
 	if s.hidden || len(s.deleted) > 0 {
 		return nil, nil
 	}
 	return []elb.TargetGroup{{ARN: orphanARN, Name: elb.TargetGroupPrefix + "orphan"}}, nil
 }
 
-func (s *stray) Tags(context.Context, ...string) (map[string]map[string]string, error) {
+func (s *orphanAWS) Tags(context.Context, ...string) (map[string]map[string]string, error) {
 	return map[string]map[string]string{orphanARN: s.tags}, nil
 }
 
-func (s *stray) DeleteListener(_ context.Context, arn string) error {
+func (s *orphanAWS) DeleteListener(_ context.Context, arn string) error {
 	s.deleted = append(s.deleted, arn)
 	return nil
 }
 
-func (s *stray) DeleteTargetGroup(_ context.Context, arn string) error {
+func (s *orphanAWS) DeleteTargetGroup(_ context.Context, arn string) error {
 	s.deleted = append(s.deleted, arn)
 	return nil
 }
 
-func (s *stray) Targets(context.Context, string) ([]elb.Target, error) { return nil, nil }
+func (s *orphanAWS) Targets(context.Context, string) ([]elb.Target, error) { return nil, nil }
 
 func noEvents(context.Context, string, string, string, string, string) error { return nil }
 
-// noListings is a load balancer without listeners.
+// noListings is a pool without listeners.
 type noListings struct{}
 
 func (noListings) List(context.Context) (map[string][]elb.Listener, error) { return nil, nil }
@@ -59,10 +59,10 @@ func (noListings) Listeners(context.Context, string) ([]elb.Listener, error) { r
 
 func (noListings) Offers(string, int) bool { return true }
 
-// trueClaims is a table of claims whose view is true.
-type trueClaims struct{ late[ledger.Claim] }
+// currentClaims is a table of claims whose cache is current.
+type currentClaims struct{ stale[ledger.Claim] }
 
-func (c *trueClaims) Get(_ context.Context, name string) (ledger.Record[ledger.Claim], error) {
+func (c *currentClaims) Get(_ context.Context, name string) (ledger.Record[ledger.Claim], error) {
 	r, exists := c.Cached(name)
 	if !exists {
 		return r, ledger.ErrAbsent
@@ -70,42 +70,43 @@ func (c *trueClaims) Get(_ context.Context, name string) (ledger.Record[ledger.C
 	return r, nil
 }
 
-func (*trueClaims) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
+func (*currentClaims) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
 	return nil, nil
 }
 
-func (c *trueClaims) Delete(_ context.Context, r claimRecord) error {
-	c.view = slices.DeleteFunc(c.view, func(one claimRecord) bool { return one.Name == r.Name })
+func (c *currentClaims) Delete(_ context.Context, r claimRecord) error {
+	c.cache = slices.DeleteFunc(c.cache, func(one claimRecord) bool { return one.Name == r.Name })
 	return nil
 }
 
-// unseen is a table of ports whose view shows nothing yet.
-type unseen struct{ still }
+// uncachedPorts is a table of ports whose cache is empty.
+type uncachedPorts struct{ current }
 
-func (*unseen) CachedAll() []portRecord { return nil }
+func (*uncachedPorts) CachedAll() []portRecord { return nil }
 
-func (*unseen) Cached(string) (portRecord, bool) { return portRecord{}, false }
+func (*uncachedPorts) Cached(string) (portRecord, bool) { return portRecord{}, false }
 
-// auditor gives a janitor for a stray, with what it finds out about its pod.
-func auditor(s *stray, pod func() *ledger.Pod, claims ...claimRecord) *janitor.Janitor {
-	return auditorOf(s, &still{}, pod, claims...)
+// auditor returns a janitor that audits an orphan. pod is what it reads of the orphan's
+// pod.
+func auditor(s *orphanAWS, pod func() *ledger.Pod, claims ...claimRecord) *janitor.Janitor {
+	return auditorOf(s, &current{}, pod, claims...)
 }
 
-func auditorOf(s *stray, ports ledger.Ports, pod func() *ledger.Pod, claims ...claimRecord) *janitor.Janitor {
+func auditorOf(s *orphanAWS, ports ledger.Ports, pod func() *ledger.Pod, claims ...claimRecord) *janitor.Janitor {
 	s.tags = elb.Tags{
 		Ledger: ledgerID, Namespace: "games", Pod: "game-0", PodUID: "1",
 		Lease: fence.Lease, Epoch: fence.Epoch, Generation: fence.Generation,
 	}.Map()
 	return janitor.New(janitor.Config{
-		Ledger: ledgerID, Claims: &trueClaims{late[ledger.Claim]{claims}}, Ports: ports, AWS: s, Listings: noListings{}, Timing: timing,
+		Ledger: ledgerID, Claims: &currentClaims{stale[ledger.Claim]{claims}}, Ports: ports, AWS: s, Listings: noListings{}, Timing: timing,
 		ReserveUnbind: func(context.Context, string) (bool, error) { return true, nil },
 		GetPod:        func(context.Context, string, string) (*ledger.Pod, error) { return pod(), nil },
 		Count:         func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Warn: noEvents,
 	})
 }
 
-// deletedIn is in which of so many audits the stray is deleted; 0: in none.
-func deletedIn(t *testing.T, j *janitor.Janitor, s *stray, audits int) int {
+// deletedIn returns in which audit the orphan is deleted; 0 means in none.
+func deletedIn(t *testing.T, j *janitor.Janitor, s *orphanAWS, audits int) int {
 	t.Helper()
 	for n := range audits {
 		if err := j.Audit(t.Context()); err != nil {
@@ -123,10 +124,10 @@ func deletedIn(t *testing.T, j *janitor.Janitor, s *stray, audits int) int {
 
 func noPod() *ledger.Pod { return nil }
 
-// TestAnOrphanIsSeenThreeTimes in a row, in listings of their own, before it is
-// deleted: one listing alone may be of before its lease was lost or after.
-func TestAnOrphanIsSeenThreeTimes(t *testing.T) {
-	var s stray
+// The sightings must be in a row. A single listing may be older or newer than the loss of
+// the lease.
+func TestOrphanIsDeletedAtTheThirdSighting(t *testing.T) {
+	var s orphanAWS
 	j := auditor(&s, noPod)
 	if n := deletedIn(t, j, &s, 2); n != 0 {
 		t.Errorf("deleted in audit %d", n)
@@ -141,13 +142,12 @@ func TestAnOrphanIsSeenThreeTimes(t *testing.T) {
 	}
 }
 
-// TestAnOrphanIsJudgedByTheLedgerAsItIs, which may know of a holder that the view
-// does not show yet.
-func TestAnOrphanIsJudgedByTheLedgerAsItIs(t *testing.T) {
+// The ledger may know of a holder that the cache does not show yet.
+func TestOrphanIsClassifiedByAFreshRead(t *testing.T) {
 	for state, want := range map[ledger.PortState]int{ledger.Claimed: 0, ledger.Bound: 0, ledger.Releasing: 1, ledger.Cooldown: 1} {
 		t.Run(string(state), func(t *testing.T) {
-			var s stray
-			ports := &unseen{still{late[ledger.Port]{[]portRecord{portIn(state, "")}}}}
+			var s orphanAWS
+			ports := &uncachedPorts{current{stale[ledger.Port]{[]portRecord{portIn(state, "")}}}}
 			if n := deletedIn(t, auditorOf(&s, ports, noPod), &s, 10); n != want {
 				t.Errorf("deleted in audit %d, want %d", n, want)
 			}
@@ -155,9 +155,8 @@ func TestAnOrphanIsJudgedByTheLedgerAsItIs(t *testing.T) {
 	}
 }
 
-// TestAnOrphanOfALivePodIsKept: its agent will present it, and its claim is taken
-// up again. Once that claim stands without it, nobody will.
-func TestAnOrphanOfALivePodIsKept(t *testing.T) {
+// Once the claim of the pod is granted without the orphan, the pod cannot have it adopted.
+func TestOrphanThatALivePodMayHaveAdoptedIsKept(t *testing.T) {
 	lives := func() *ledger.Pod { return &ledger.Pod{UID: "1"} }
 	other := api.Fence{Lease: "lb-30001", Epoch: "e", Generation: 1}
 	for _, test := range []struct {
@@ -167,14 +166,14 @@ func TestAnOrphanOfALivePodIsKept(t *testing.T) {
 		want   int
 	}{
 		{"no claim", lives, nil, 0},
-		{"a claim that waits", lives, []claimRecord{claimIn(ledger.Waiting)}, 0},
+		{"a waiting claim", lives, []claimRecord{claimIn(ledger.Waiting)}, 0},
 		{"a claim that lists it", lives, []claimRecord{claimIn(ledger.Granted, fence)}, 0},
 		{"a claim with another port", lives, []claimRecord{claimIn(ledger.Granted, other)}, 3},
-		{"a pod of the name that came after", func() *ledger.Pod { return &ledger.Pod{UID: "2"} }, nil, 3},
-		{"a pod that has ended", func() *ledger.Pod { return &ledger.Pod{UID: "1", Terminal: true} }, nil, 3},
+		{"a later pod of that name", func() *ledger.Pod { return &ledger.Pod{UID: "2"} }, nil, 3},
+		{"a terminal pod", func() *ledger.Pod { return &ledger.Pod{UID: "1", Terminal: true} }, nil, 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var s stray
+			var s orphanAWS
 			if n := deletedIn(t, auditor(&s, test.pod, test.claims...), &s, 10); n != test.want {
 				t.Errorf("deleted in audit %d, want %d", n, test.want)
 			}
@@ -182,24 +181,24 @@ func TestAnOrphanOfALivePodIsKept(t *testing.T) {
 	}
 }
 
-// TestAnEndingClaimIsKeptWhileItHolds a port, which the view may not show yet: a grant
-// may have been under way when it ended. Nobody would account for that port.
-func TestAnEndingClaimIsKeptWhileItHolds(t *testing.T) {
+// The cache may not show the port yet, because a grant may have been in progress when the
+// release began. Without the claim nothing would account for that port.
+func TestReleasedClaimIsKeptWhileItHoldsAPort(t *testing.T) {
 	for state, kept := range map[ledger.PortState]bool{
 		ledger.Claimed: true, ledger.Bound: true, ledger.Releasing: true, ledger.Cooldown: false, ledger.Free: false,
 	} {
 		t.Run(string(state), func(t *testing.T) {
-			claims := &trueClaims{late[ledger.Claim]{[]claimRecord{claimIn(ledger.ClaimReleasing, fence)}}}
-			ports := &unseen{still{late[ledger.Port]{[]portRecord{portIn(state, "")}}}}
+			claims := &currentClaims{stale[ledger.Claim]{[]claimRecord{claimIn(ledger.ClaimReleasing, fence)}}}
+			ports := &uncachedPorts{current{stale[ledger.Port]{[]portRecord{portIn(state, "")}}}}
 			j := janitor.New(janitor.Config{
-				Claims: claims, Ports: ports, Observer: newWatch().Observer, Timing: timing,
+				Claims: claims, Ports: ports, Observer: newTestObserver().Observer, Timing: timing,
 				Count: func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Warn: noEvents,
 			})
 			if err := j.Sweep(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if (len(claims.view) == 1) != kept {
-				t.Errorf("kept: %v, want %v", len(claims.view) == 1, kept)
+			if (len(claims.cache) == 1) != kept {
+				t.Errorf("kept: %v, want %v", len(claims.cache) == 1, kept)
 			}
 		})
 	}

@@ -13,18 +13,18 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// untargeted is AWS with whole listeners whose target groups have no target.
-type untargeted struct {
-	bare
+// untargetedAWS is AWS with intact listeners whose target groups have no targets.
+type untargetedAWS struct {
+	emptyAWS
 	listeners []elb.Listener
-	looked    map[string]bool // target groups
+	checked   map[string]bool // target groups whose targets were read
 }
 
-func (u untargeted) List(context.Context) (map[string][]elb.Listener, error) {
+func (u untargetedAWS) List(context.Context) (map[string][]elb.Listener, error) {
 	return map[string][]elb.Listener{"": u.listeners}, nil
 }
 
-func (u untargeted) TargetGroups(context.Context) ([]elb.TargetGroup, error) {
+func (u untargetedAWS) TargetGroups(context.Context) ([]elb.TargetGroup, error) {
 	var groups []elb.TargetGroup
 	for _, l := range u.listeners {
 		groups = append(groups, elb.TargetGroup{ARN: l.TargetGroupARNs[0]})
@@ -32,33 +32,33 @@ func (u untargeted) TargetGroups(context.Context) ([]elb.TargetGroup, error) {
 	return groups, nil
 }
 
-func (u untargeted) Targets(_ context.Context, targetGroupARN string) ([]elb.Target, error) {
-	u.looked[targetGroupARN] = true
+func (u untargetedAWS) Targets(_ context.Context, targetGroupARN string) ([]elb.Target, error) {
+	u.checked[targetGroupARN] = true
 	return nil, nil
 }
 
-// TestDamageThatStaysHoldsNoLooksUp: the view of the ports is stuck, so what is seen
-// damaged cannot be recorded. All others are looked at all the same.
-func TestDamageThatStaysHoldsNoLooksUp(t *testing.T) {
+// The cache of ports is stuck, so every write of a damaged port conflicts. The targets of
+// all other ports are checked all the same.
+func TestDamageThatCannotBeWrittenDoesNotBlockTargetChecks(t *testing.T) {
 	const many = 9
 	holding := claimIn(ledger.Granted)
 	holding.Value.PodIP, holding.Value.ConfirmedIP = "10.0.0.1", "10.0.0.1"
 	holding.Value.Requested = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}
-	ports := &still{}
-	aws := untargeted{looked: make(map[string]bool)}
+	ports := &current{}
+	aws := untargetedAWS{checked: make(map[string]bool)}
 	for n := range many {
 		p := portIn(ledger.Bound, "")
 		p.Name = fmt.Sprintf("lb-3000%d", n)
 		p.Value.ListenerPort, p.Value.PortName = 30000+n, "game"
 		p.Value.ListenerARN, p.Value.TargetGroupARN = fmt.Sprintf("listener-%d", n), fmt.Sprintf("group-%d", n)
-		ports.view = append(ports.view, p)
+		ports.cache = append(ports.cache, p)
 		aws.listeners = append(aws.listeners, elb.Listener{
 			ARN: p.Value.ListenerARN, Port: p.Value.ListenerPort, Protocol: "UDP", TargetGroupARNs: []string{p.Value.TargetGroupARN},
 		})
 	}
-	w := newWatch()
+	w := newTestObserver()
 	j := janitor.New(janitor.Config{
-		Claims: lateClaims{&late[ledger.Claim]{[]claimRecord{holding}}}, Ports: ports, AWS: aws, Listings: aws, Observer: w.Observer, Timing: timing,
+		Claims: staleClaims{&stale[ledger.Claim]{[]claimRecord{holding}}}, Ports: ports, AWS: aws, Listings: aws, Observer: w.Observer, Timing: timing,
 		Count: func(string, string) {}, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
 	})
 	for range many {
@@ -66,7 +66,7 @@ func TestDamageThatStaysHoldsNoLooksUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(aws.looked) != many {
-		t.Errorf("the targets of only %d of %d ports were looked at", len(aws.looked), many)
+	if len(aws.checked) != many {
+		t.Errorf("the targets of only %d of %d ports were checked", len(aws.checked), many)
 	}
 }

@@ -14,20 +14,20 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// orphaned is AWS with a target group of this ledger that no lease accounts for.
+// undeletableAWS is AWS with a target group of this ledger that no lease accounts for.
 // Deleting anything fails the test.
-type orphaned struct {
+type undeletableAWS struct {
 	janitor.AWS
 	t *testing.T
 }
 
 const orphan = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/pl-x/1"
 
-func (o orphaned) TargetGroups(context.Context) ([]elb.TargetGroup, error) {
+func (o undeletableAWS) TargetGroups(context.Context) ([]elb.TargetGroup, error) {
 	return []elb.TargetGroup{{ARN: orphan, Name: elb.TargetGroupPrefix + "x"}, {ARN: "group-1"}}, nil
 }
 
-func (o orphaned) Tags(_ context.Context, arns ...string) (map[string]map[string]string, error) {
+func (o undeletableAWS) Tags(_ context.Context, arns ...string) (map[string]map[string]string, error) {
 	tags := make(map[string]map[string]string)
 	for _, arn := range arns {
 		t := elb.Tags{Ledger: "l", Namespace: "games", Pod: "game-0", PodUID: "u0", Lease: "lb-1", Epoch: "e", Generation: 1}
@@ -39,45 +39,45 @@ func (o orphaned) Tags(_ context.Context, arns ...string) (map[string]map[string
 	return tags, nil
 }
 
-func (o orphaned) DeleteTargetGroup(_ context.Context, arn string) error {
+func (o undeletableAWS) DeleteTargetGroup(_ context.Context, arn string) error {
 	o.t.Errorf("%s was deleted", arn)
 	return nil
 }
 
-func (o orphaned) Targets(context.Context, string) ([]elb.Target, error) { return nil, nil }
+func (o undeletableAWS) Targets(context.Context, string) ([]elb.Target, error) { return nil, nil }
 
-// watched is a table that fails the test when it is written.
-type watched[T any] struct {
+// unwritable is a table that fails the test when it is written.
+type unwritable[T any] struct {
 	ledger.Table[T]
 	t *testing.T
 }
 
-func (w watched[T]) Create(_ context.Context, name string, _ T) (r ledger.Record[T], err error) {
+func (w unwritable[T]) Create(_ context.Context, name string, _ T) (r ledger.Record[T], err error) {
 	w.t.Errorf("%s was created", name)
 	return r, ledger.ErrConflict
 }
 
-func (w watched[T]) Update(_ context.Context, r ledger.Record[T]) (ledger.Record[T], error) {
+func (w unwritable[T]) Update(_ context.Context, r ledger.Record[T]) (ledger.Record[T], error) {
 	w.t.Errorf("%s was changed", r.Name)
 	return r, nil
 }
 
-func (w watched[T]) Delete(_ context.Context, r ledger.Record[T]) error {
+func (w unwritable[T]) Delete(_ context.Context, r ledger.Record[T]) error {
 	w.t.Errorf("%s was deleted", r.Name)
 	return nil
 }
 
-// told collects what a logger was told.
-type told struct {
+// skippedActions is a log handler that collects the actions a dry run skipped.
+type skippedActions struct {
 	slog.Handler
 	what *[]string
 }
 
-func (t told) Enabled(context.Context, slog.Level) bool { return true }
+func (t skippedActions) Enabled(context.Context, slog.Level) bool { return true }
 
-func (t told) Handle(_ context.Context, r slog.Record) error {
+func (t skippedActions) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
-		if r.Message == "withheld" {
+		if r.Message == "skipped: this is a dry run" {
 			*t.what = append(*t.what, a.Value.String())
 		}
 		return true
@@ -85,36 +85,36 @@ func (t told) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestADryRunSaysAndDoesNothing has one of everything that a janitor does: a claim
-// to reclaim, one to forget, a port to let go, to unbind and to open, an orphan.
-func TestADryRunSaysAndDoesNothing(t *testing.T) {
+// There is one of everything: an expired claim, a released claim, a port to release, one to
+// unbind, one whose cooldown is over, and an orphan.
+func TestDryRunLogsEveryActionAndChangesNothing(t *testing.T) {
 	expired, over := claimIn(ledger.Granted, fence), claimIn(ledger.ClaimReleasing)
 	expired.Value.Namespace, expired.Value.Pod = "games", "game-1"
 	over.Name = "claim-2"
-	ending := claimIn(ledger.ClaimReleasing, fence)
-	ending.Name = "claim-3"
-	held, leaving, cool := portIn(ledger.Bound, ""), portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Cooldown, "")
+	released := claimIn(ledger.ClaimReleasing, fence)
+	released.Name = "claim-3"
+	held, releasing, cooling := portIn(ledger.Bound, ""), portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Cooldown, "")
 	held.Name, held.Value.Holder, held.Value.TargetGroupARN = "lb-30003", "claim-3", "group-3"
-	leaving.Value.TargetGroupARN = "group-1"
-	cool.Name = "lb-30002"
-	ending.Value.Ports[0].Fence.Lease = held.Name
-	claims := &late[ledger.Claim]{[]claimRecord{expired, over, ending}}
-	ports := &still{late[ledger.Port]{[]portRecord{held, leaving, cool}}}
-	w := newWatch()
-	var said []string
-	log := slog.New(told{slog.DiscardHandler, &said})
+	releasing.Value.TargetGroupARN = "group-1"
+	cooling.Name = "lb-30002"
+	released.Value.Ports[0].Fence.Lease = held.Name
+	claims := &stale[ledger.Claim]{[]claimRecord{expired, over, released}}
+	ports := &current{stale[ledger.Port]{[]portRecord{held, releasing, cooling}}}
+	w := newTestObserver()
+	var logged []string
+	log := slog.New(skippedActions{slog.DiscardHandler, &logged})
 	j := janitor.New(janitor.Config{
-		Ledger: "l", Claims: watched[ledger.Claim]{claims, t}, Ports: watched[ledger.Port]{ports, t},
-		AWS: orphaned{nil, t}, Listings: bare{}, Observer: w.Observer, Timing: timing,
-		ReserveUnbind: func(context.Context, string) (bool, error) { t.Error("it was paid for"); return true, nil },
-		Prepaid:       func(ctx context.Context) context.Context { t.Error("a look counted as paid for"); return ctx },
+		Ledger: "l", Claims: unwritable[ledger.Claim]{claims, t}, Ports: unwritable[ledger.Port]{ports, t},
+		AWS: undeletableAWS{nil, t}, Listings: emptyAWS{}, Observer: w.Observer, Timing: timing,
+		ReserveUnbind: func(context.Context, string) (bool, error) { t.Error("calls were reserved"); return true, nil },
+		Prepaid:       func(ctx context.Context) context.Context { t.Error("a Describe call counted as reserved"); return ctx },
 		GetPod:        func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }, //nolint:nilnil // no pod is an answer
 		Warn: func(context.Context, string, string, string, string, string) error {
-			t.Error("an event was written")
+			t.Error("an event was created")
 			return nil
 		},
 		Count: func(action, _ string) {
-			if action != "withhold" {
+			if action != "skip" {
 				t.Errorf("counted %q", action)
 			}
 		},
@@ -122,7 +122,7 @@ func TestADryRunSaysAndDoesNothing(t *testing.T) {
 	})
 	w.sees(claims.CachedAll(), ports.CachedAll(), 0)
 	w.now = w.now.Add(duration)
-	all := func() {
+	run := func() {
 		t.Helper()
 		for range 3 { // an orphan needs three sightings
 			w.now = w.now.Add(time.Minute)
@@ -131,36 +131,35 @@ func TestADryRunSaysAndDoesNothing(t *testing.T) {
 			}
 		}
 	}
-	all()
+	run()
 	const not = ": not done: this is a dry run"
 	want := []string{
 		"reclaiming claim-1 of games/game-1 (pod gone and claim expired)" + not,
-		"forgetting claim-2 (claim released)" + not,
-		"letting go of lb-30003 (its claim ends)" + not,
-		"unbinding lb-30000 (released)" + not,
-		"opening lb-30002 (cooldown over)" + not,
-		"deleting orphan " + orphan + " (no port lease of that name)" + not,
+		"deleting claim-2 (claim released)" + not,
+		"beginning to release lb-30003 (claim released)" + not,
+		"unbinding lb-30000" + not,
+		"ending the cooldown of lb-30002" + not,
+		"deleting orphan " + orphan + " (no port lease)" + not,
 	}
 	for _, one := range want {
-		if n := strings.Count(strings.Join(said, "\n"), one); n != 1 {
-			t.Errorf("%q was said %d times", one, n)
+		if n := strings.Count(strings.Join(logged, "\n"), one); n != 1 {
+			t.Errorf("%q was logged %d times", one, n)
 		}
 	}
-	before := said
-	all()
-	if !reflect.DeepEqual(said, before) {
-		t.Errorf("it repeats itself: %q", said[len(before):])
+	before := logged
+	run()
+	if !reflect.DeepEqual(logged, before) {
+		t.Errorf("logged again: %q", logged[len(before):])
 	}
 }
 
-// TestADryRunKeepsErrors that are none of its own.
-func TestADryRunKeepsErrors(t *testing.T) {
+func TestDryRunReturnsOtherErrors(t *testing.T) {
 	broken := errors.New("no answer")
-	w := newWatch()
+	w := newTestObserver()
 	expired := claimIn(ledger.Granted, fence)
-	claims, ports := &late[ledger.Claim]{[]claimRecord{expired}}, &still{late[ledger.Port]{[]portRecord{portIn(ledger.Cooldown, "")}}}
+	claims, ports := &stale[ledger.Claim]{[]claimRecord{expired}}, &current{stale[ledger.Port]{[]portRecord{portIn(ledger.Cooldown, "")}}}
 	j := janitor.New(janitor.Config{
-		Claims: claims, Ports: ports, AWS: bare{}, Listings: bare{}, Observer: w.Observer, Timing: timing,
+		Claims: claims, Ports: ports, AWS: emptyAWS{}, Listings: emptyAWS{}, Observer: w.Observer, Timing: timing,
 		GetPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, broken },
 		Count:  func(string, string) {}, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler), DryRun: true,
 	})

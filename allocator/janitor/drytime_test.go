@@ -11,32 +11,31 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// counted is orphaned that counts the looks at tags.
-type counted struct {
-	orphaned
-	looks *int
+// countingAWS counts the reads of tags.
+type countingAWS struct {
+	undeletableAWS
+	reads *int
 }
 
-func (c counted) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
-	*c.looks++
-	return c.orphaned.Tags(ctx, arns...)
+func (c countingAWS) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
+	*c.reads++
+	return c.undeletableAWS.Tags(ctx, arns...)
 }
 
-// TestADryRunSaysOnceWhatItTriesNowAndThen: neither unbinding nor looking at the pod
-// of an expired claim is tried in every sweep. Ports that are never unbound must not
-// take the looks that others need.
-func TestADryRunSaysOnceWhatItTriesNowAndThen(t *testing.T) {
-	expired, leaving := claimIn(ledger.Granted, fence), portIn(ledger.Releasing, ledger.AgentAbsent)
+// Not every sweep tries to unbind, or reads the pod of an expired claim. Ports that are
+// never unbound must not use up the Describe calls.
+func TestDryRunLogsRareActionsOnce(t *testing.T) {
+	expired, releasing := claimIn(ledger.Granted, fence), portIn(ledger.Releasing, ledger.AgentAbsent)
 	expired.Value.Namespace, expired.Value.Pod = "games", "game-1"
-	leaving.Value.TargetGroupARN = "group-1"
-	claims, ports := &late[ledger.Claim]{[]claimRecord{expired}}, &still{late[ledger.Port]{[]portRecord{leaving}}}
-	w := newWatch()
-	var said []string
-	looks := 0
+	releasing.Value.TargetGroupARN = "group-1"
+	claims, ports := &stale[ledger.Claim]{[]claimRecord{expired}}, &current{stale[ledger.Port]{[]portRecord{releasing}}}
+	w := newTestObserver()
+	var logged []string
+	reads := 0
 	j := janitor.New(janitor.Config{
-		Ledger: "l", Claims: claims, Ports: ports, AWS: counted{orphaned{nil, t}, &looks}, Listings: bare{}, Observer: w.Observer, Timing: timing,
+		Ledger: "l", Claims: claims, Ports: ports, AWS: countingAWS{undeletableAWS{nil, t}, &reads}, Listings: emptyAWS{}, Observer: w.Observer, Timing: timing,
 		GetPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }, //nolint:nilnil // no pod is an answer
-		Count:  func(string, string) {}, Now: func() time.Time { return w.now }, Log: slog.New(told{slog.DiscardHandler, &said}), DryRun: true,
+		Count:  func(string, string) {}, Now: func() time.Time { return w.now }, Log: slog.New(skippedActions{slog.DiscardHandler, &logged}), DryRun: true,
 	})
 	w.sees(claims.CachedAll(), ports.CachedAll(), 0)
 	w.now = w.now.Add(duration)
@@ -48,11 +47,11 @@ func TestADryRunSaysOnceWhatItTriesNowAndThen(t *testing.T) {
 		}
 	}
 	for _, one := range []string{"reclaiming claim-1", "unbinding lb-30000"} {
-		if n := strings.Count(strings.Join(said, "\n"), one); n != 1 {
-			t.Errorf("%q was said %d times", one, n)
+		if n := strings.Count(strings.Join(logged, "\n"), one); n != 1 {
+			t.Errorf("%q was logged %d times", one, n)
 		}
 	}
-	if looks > hours+1 {
-		t.Errorf("it looked %d times in %d hours at one port", looks, hours)
+	if reads > hours+1 {
+		t.Errorf("it read the tags of one port %d times in %d hours", reads, hours)
 	}
 }

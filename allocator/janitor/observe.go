@@ -7,14 +7,14 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// Observer remembers since when this process has seen each record unchanged, by
-// its own clock. Every replica observes from its start, so that a change of
-// leader costs no amnesty; a start does.
+// Observer remembers how long this process has seen each lease unchanged, by its own
+// clock. Every replica observes from its start. So ages survive a change of leader,
+// but not a restart.
 type Observer struct {
 	now func() time.Time
 
 	mu sync.Mutex
-	// seen is lease name → version and when it was first seen.
+	// seen maps lease names to their version and when it was first seen.
 	seen map[string]sighting
 }
 
@@ -29,28 +29,28 @@ func NewObserver(now func() time.Time) *Observer {
 	return &Observer{now: now, seen: make(map[string]sighting)}
 }
 
-// Observe takes note of the ledger as it looks now and forgets what is gone.
+// Observe records the present versions of all leases and forgets those that are gone.
 func (o *Observer) Observe(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Port]) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	next := make(map[string]sighting, len(claims)+len(ports))
 	for _, c := range claims {
-		next[c.Name] = o.noteLocked(c.Name, c.Version)
+		next[c.Name] = o.observeLocked(c.Name, c.Version)
 	}
 	for _, p := range ports {
-		next[p.Name] = o.noteLocked(p.Name, p.Version)
+		next[p.Name] = o.observeLocked(p.Name, p.Version)
 	}
 	o.seen = next
 }
 
-func (o *Observer) noteLocked(name, version string) sighting {
+func (o *Observer) observeLocked(name, version string) sighting {
 	if s, ok := o.seen[name]; ok && s.version == version {
 		return s
 	}
 	return sighting{version, o.now()}
 }
 
-// Age is for how long a version has been seen; 0 if it was not observed.
+// Age returns how long a version has been seen; 0 if it was not observed.
 func (o *Observer) Age(name, version string) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -7,24 +7,24 @@ import (
 	"github.com/portlease/portlease/allocator/janitor"
 )
 
-// watch is an observer with a clock that the test moves.
-type watch struct {
+// testObserver is an observer with a clock that the test moves.
+type testObserver struct {
 	*janitor.Observer
 	now time.Time
 }
 
-func newWatch() *watch {
-	w := &watch{now: time.Now()}
+func newTestObserver() *testObserver {
+	w := &testObserver{now: time.Now()}
 	w.Observer = janitor.NewObserver(func() time.Time { return w.now })
 	return w
 }
 
-func (w *watch) sees(claims []claimRecord, ports []portRecord, after time.Duration) {
+func (w *testObserver) sees(claims []claimRecord, ports []portRecord, after time.Duration) {
 	w.now = w.now.Add(after)
 	w.Observe(claims, ports)
 }
 
-func (w *watch) want(t *testing.T, name, version string, age time.Duration) {
+func (w *testObserver) want(t *testing.T, name, version string, age time.Duration) {
 	t.Helper()
 	if got := w.Age(name, version); got != age {
 		t.Errorf("%s@%s is %v old, want %v", name, version, got, age)
@@ -33,41 +33,41 @@ func (w *watch) want(t *testing.T, name, version string, age time.Duration) {
 
 func claimAt(name, version string) claimRecord { return claimRecord{Name: name, Version: version} }
 
-// port is the one port that observers see beside the claims.
+// port is observed together with the claims.
 var port = portRecord{Name: "p", Version: "1"}
 
-func TestAgeIsTimeSeenUnchanged(t *testing.T) {
-	w := newWatch()
+func TestAgeIsHowLongAVersionWasObserved(t *testing.T) {
+	w := newTestObserver()
 	w.want(t, "c", "1", 0)
 	w.sees([]claimRecord{claimAt("c", "1")}, []portRecord{port}, time.Hour)
-	w.want(t, "c", "1", 0) // whatever happened before the process started
+	w.want(t, "c", "1", 0) // time before the process started does not count
 	w.want(t, "p", "1", 0)
 	w.now = w.now.Add(10 * time.Second)
-	w.want(t, "c", "1", 10*time.Second) // it runs on between two looks
+	w.want(t, "c", "1", 10*time.Second) // time passes between two observations
 	w.sees([]claimRecord{claimAt("c", "1")}, []portRecord{port}, 10*time.Second)
 	w.want(t, "c", "1", 20*time.Second)
 	w.want(t, "p", "1", 20*time.Second)
 }
 
-func TestAChangeOfVersionStartsAnew(t *testing.T) {
-	w := newWatch()
+func TestNewVersionHasAgeZero(t *testing.T) {
+	w := newTestObserver()
 	w.sees([]claimRecord{claimAt("c", "1"), claimAt("still", "1")}, []portRecord{port}, 0)
 	w.sees([]claimRecord{claimAt("c", "2"), claimAt("still", "1")}, []portRecord{port}, time.Minute)
 	w.want(t, "c", "2", 0)
-	w.want(t, "c", "1", 0) // what is not there any more has no age to act on
-	w.want(t, "c", "3", 0) // nor what has not been observed yet
+	w.want(t, "c", "1", 0) // a version that is gone has no age
+	w.want(t, "c", "3", 0) // nor has one that was not observed yet
 	w.want(t, "still", "1", time.Minute)
 	w.want(t, "p", "1", time.Minute)
 	w.now = w.now.Add(time.Second)
 	w.want(t, "c", "2", time.Second)
 	w.want(t, "c", "3", 0)
-	// A version never comes back, but if one does it is not the one seen before.
+	// If a version came back, it would not be the one observed before.
 	w.sees([]claimRecord{claimAt("c", "1")}, nil, time.Minute)
 	w.want(t, "c", "1", 0)
 }
 
-func TestWhatIsGoneIsForgotten(t *testing.T) {
-	w := newWatch()
+func TestAbsentLeaseIsForgotten(t *testing.T) {
+	w := newTestObserver()
 	w.sees([]claimRecord{claimAt("c", "1")}, []portRecord{port}, 0)
 	w.sees(nil, nil, time.Hour)
 	w.want(t, "c", "1", 0)
@@ -77,10 +77,10 @@ func TestWhatIsGoneIsForgotten(t *testing.T) {
 	w.want(t, "p", "1", 0)
 }
 
-func TestAFreshProcessGrantsOneFullDuration(t *testing.T) {
-	w := newWatch()
+func TestNothingExpiresWithinOneDurationAfterStart(t *testing.T) {
+	w := newTestObserver()
 	claims := []claimRecord{claimIn("granted")}
-	claims[0].Value.RenewedAt = w.now.Add(-24 * time.Hour) // no remote timestamp counts
+	claims[0].Value.RenewedAt = w.now.Add(-24 * time.Hour) // remote clocks do not count
 	for at := time.Duration(0); at < duration; at += 10 * time.Second {
 		w.Observe(claims, nil)
 		if plan := janitor.Plan(claims, nil, w.Age, timing); len(plan) > 0 {

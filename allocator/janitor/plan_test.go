@@ -17,11 +17,11 @@ type (
 
 var timing = janitor.Timing{ClaimDuration: 120 * time.Second, AgentGrace: 30 * time.Second}
 
-// The claim of the tests lasts longer than any other time, so that taking one
-// for another shows.
+// duration of the test claim is longer than any other time, so that mistaking one for
+// another shows.
 const duration = 240 * time.Second
 
-// cooldown of the port of the tests.
+// cooldown of the test port.
 const cooldown = 60 * time.Second
 
 func claimIn(state ledger.ClaimState, lists ...api.Fence) claimRecord {
@@ -34,7 +34,7 @@ func claimIn(state ledger.ClaimState, lists ...api.Fence) claimRecord {
 
 var fence = api.Fence{Lease: "lb-30000", Epoch: "e", Generation: 3}
 
-// portIn is a port in that state; the states that have a holder have claim-1.
+// portIn returns a port in a state. claim-1 holds it if the state has a holder.
 func portIn(state ledger.PortState, agent ledger.AgentPart) portRecord {
 	p := ledger.Port{State: state, Agent: agent, CooldownTime: cooldown, Epoch: fence.Epoch, Generation: fence.Generation}
 	switch state {
@@ -54,7 +54,7 @@ func TestPlan(t *testing.T) {
 		name   string
 		claims []claimRecord
 		ports  []portRecord
-		// claimAge and portAge are for how long they were seen unchanged.
+		// claimAge and portAge are how long they were seen unchanged.
 		claimAge, portAge time.Duration
 		want              []janitor.Kind
 	}{
@@ -64,8 +64,8 @@ func TestPlan(t *testing.T) {
 		{"waiting, expired", listing(ledger.Waiting), nil, duration, 0, []janitor.Kind{janitor.CheckExpiry}},
 		{"granted, fresh", listing(ledger.Granted), nil, duration - 1, 0, nil},
 		{"granted, expired", listing(ledger.Granted), nil, duration, 0, []janitor.Kind{janitor.CheckExpiry}},
-		{"ending without ports", listing(ledger.ClaimReleasing), nil, 0, 0, []janitor.Kind{janitor.DeleteClaim}},
-		{"ending is not judged", listing(ledger.ClaimReleasing), nil, never, 0, []janitor.Kind{janitor.DeleteClaim}},
+		{"releasing without ports", listing(ledger.ClaimReleasing), nil, 0, 0, []janitor.Kind{janitor.DeleteClaim}},
+		{"releasing does not expire", listing(ledger.ClaimReleasing), nil, never, 0, []janitor.Kind{janitor.DeleteClaim}},
 		{"unknown state", listing("of a later version"), nil, never, never, nil},
 		{"unreadable", listing(""), nil, never, never, nil},
 
@@ -75,7 +75,7 @@ func TestPlan(t *testing.T) {
 		{"unknown port state", nil, port("of a later version", ""), 0, never, nil},
 		{"unreadable port", nil, port("", ""), 0, never, nil},
 
-		{"releasing by nobody", nil, port(ledger.Releasing, ledger.AgentAbsent), 0, 0, []janitor.Kind{janitor.Unbind}},
+		{"releasing without its agent", nil, port(ledger.Releasing, ledger.AgentAbsent), 0, 0, []janitor.Kind{janitor.Unbind}},
 		{"releasing by its agent", nil, port(ledger.Releasing, ledger.AgentUnbinding), 0, timing.AgentGrace - 1, nil},
 		{"releasing by its agent, too slowly", nil, port(ledger.Releasing, ledger.AgentUnbinding), 0, timing.AgentGrace, []janitor.Kind{janitor.Unbind}},
 		{"releasing, its agent is done", nil, port(ledger.Releasing, ledger.AgentDone), 0, 0, []janitor.Kind{janitor.Unbind}},
@@ -85,13 +85,13 @@ func TestPlan(t *testing.T) {
 		{"claimed while waiting", listing(ledger.Waiting), port(ledger.Claimed, ""), 0, never, nil},
 		{"bound and listed", listing(ledger.Granted), port(ledger.Bound, ""), 0, never, nil},
 		{"bound, its claim expired", listing(ledger.Granted), port(ledger.Bound, ""), duration, never, []janitor.Kind{janitor.CheckExpiry}},
-		{"claimed, its claim ends", listing(ledger.ClaimReleasing), port(ledger.Claimed, ""), 0, 0, []janitor.Kind{janitor.BeginRelease}},
-		{"bound, its claim ends", listing(ledger.ClaimReleasing), port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.BeginRelease}},
+		{"claimed, its claim is releasing", listing(ledger.ClaimReleasing), port(ledger.Claimed, ""), 0, 0, []janitor.Kind{janitor.BeginRelease}},
+		{"bound, its claim is releasing", listing(ledger.ClaimReleasing), port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.BeginRelease}},
 		{"claimed without a claim", nil, port(ledger.Claimed, ""), 0, 0, []janitor.Kind{janitor.CheckOwner}},
 		{"bound without a claim", nil, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.CheckOwner}},
 		{"bound and not listed", []claimRecord{claimIn(ledger.Granted)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.CheckOwner}},
 		{"listed in another generation", []claimRecord{claimIn(ledger.Granted, other)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.CheckOwner}},
-		{"not listed by an ending claim", []claimRecord{claimIn(ledger.ClaimReleasing)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.CheckOwner}},
+		{"not listed by a releasing claim", []claimRecord{claimIn(ledger.ClaimReleasing)}, port(ledger.Bound, ""), 0, 0, []janitor.Kind{janitor.CheckOwner}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			age := func(name, version string) time.Duration {
@@ -108,7 +108,7 @@ func TestPlan(t *testing.T) {
 			var kinds []janitor.Kind
 			for _, a := range got {
 				kinds = append(kinds, a.Kind)
-				speaksOfOne(t, a)
+				checkRecord(t, a)
 			}
 			if !slices.Equal(kinds, test.want) {
 				t.Errorf("got %v, want %v", kinds, test.want)
@@ -117,25 +117,25 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// speaksOfOne holds an action to name the one record it is about, as it was seen.
-func speaksOfOne(t *testing.T, a janitor.Action) {
+// checkRecord checks that an action has the record it is about.
+func checkRecord(t *testing.T, a janitor.Action) {
 	t.Helper()
 	switch a.Kind {
 	case janitor.CheckExpiry, janitor.DeleteClaim:
 		if a.Port != nil || a.Claim == nil || a.Claim.Name != "claim-1" || a.Claim.Version != "7" {
-			t.Errorf("%s is about %+v, %+v", a.Kind, a.Claim, a.Port)
+			t.Errorf("%s has %+v, %+v", a.Kind, a.Claim, a.Port)
 		}
 	case janitor.BeginRelease, janitor.CheckOwner, janitor.Unbind, janitor.EndCooldown:
 		if a.Claim != nil || a.Port == nil || a.Port.Name != fence.Lease || a.Port.Version != "9" {
-			t.Errorf("%s is about %+v, %+v", a.Kind, a.Claim, a.Port)
+			t.Errorf("%s has %+v, %+v", a.Kind, a.Claim, a.Port)
 		}
 	}
 	if a.Kind == janitor.BeginRelease && a.Agent != ledger.AgentUnbinding {
-		t.Errorf("the agent's part is %q, not the claim's", a.Agent)
+		t.Errorf("the agent's part is %q, not that of the claim", a.Agent)
 	}
 }
 
-func TestPlanDoesFirstWhatLetsOthersGoOn(t *testing.T) {
+func TestPlanOrdersActions(t *testing.T) {
 	port := func(n int, holder string, s ledger.PortState) portRecord {
 		r := portIn(s, "")
 		r.Name, r.Value.Holder = ledger.PortName("lb", n), holder
@@ -150,11 +150,11 @@ func TestPlanDoesFirstWhatLetsOthersGoOn(t *testing.T) {
 		return r
 	}
 	claims := []claimRecord{
-		claim("claim-over", ledger.ClaimReleasing), claim("claim-ends", ledger.ClaimReleasing, "lb-2"), claim("claim-old", ledger.Granted),
+		claim("claim-released", ledger.ClaimReleasing), claim("claim-releasing", ledger.ClaimReleasing, "lb-2"), claim("claim-old", ledger.Granted),
 		claim("claim-older", ledger.Waiting),
 	}
 	ports := []portRecord{
-		port(1, "", ledger.Cooldown), port(4, "claim-gone", ledger.Bound), port(3, "claim-left", ledger.Releasing), port(2, "claim-ends", ledger.Bound),
+		port(1, "", ledger.Cooldown), port(4, "claim-gone", ledger.Bound), port(3, "claim-left", ledger.Releasing), port(2, "claim-releasing", ledger.Bound),
 	}
 	var got []string
 	for _, a := range janitor.Plan(claims, ports, func(string, string) time.Duration { return duration }, timing) {
@@ -164,13 +164,13 @@ func TestPlanDoesFirstWhatLetsOthersGoOn(t *testing.T) {
 			got = append(got, string(a.Kind)+" "+a.Port.Name)
 		}
 	}
-	want := []string{"check expiry claim-old", "check expiry claim-older", "begin release lb-2", "check owner lb-4", "unbind lb-3", "end cooldown lb-1", "delete claim claim-over"}
+	want := []string{"check expiry claim-old", "check expiry claim-older", "begin release lb-2", "check owner lb-4", "unbind lb-3", "end cooldown lb-1", "delete claim claim-released"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
-func TestJudgeOrphan(t *testing.T) {
+func TestClassifyOrphan(t *testing.T) {
 	in := func(s ledger.PortState) *ledger.Port {
 		return &ledger.Port{State: s, Epoch: "e", Generation: 5}
 	}
@@ -186,27 +186,27 @@ func TestJudgeOrphan(t *testing.T) {
 		"":                   {false: janitor.Keep, true: janitor.Keep},
 	}
 	reasons := make(map[string]janitor.Verdict)
-	judge := func(epoch string, generation int, port *ledger.Port, recorded bool, want janitor.Verdict) {
+	check := func(epoch string, generation int, port *ledger.Port, recorded bool, want janitor.Verdict) {
 		t.Helper()
-		got, reason := janitor.JudgeOrphan(epoch, generation, port, recorded)
+		got, reason := janitor.ClassifyOrphan(epoch, generation, port, recorded)
 		if got != want {
 			t.Errorf("%s/%d of %+v, recorded %v: got %s (%s), want %s", epoch, generation, port, recorded, got, reason, want)
 		}
 		if other, known := reasons[reason]; reason == "" || known && other != got {
-			t.Errorf("reason %q stands for %s and %s", reason, other, got)
+			t.Errorf("reason %q means both %s and %s", reason, other, got)
 		}
 		reasons[reason] = got
 	}
 	for _, recorded := range []bool{false, true} {
-		judge("e", 5, nil, recorded, janitor.Suspect)
+		check("e", 5, nil, recorded, janitor.Suspect)
 		for _, s := range states {
-			judge("e", 4, in(s), recorded, janitor.Delete)  // an older generation
-			judge("e", 1, in(s), recorded, janitor.Delete)  // a much older one
-			judge("e", 6, in(s), recorded, janitor.Keep)    // one that the ledger does not know
-			judge("x", 4, in(s), recorded, janitor.Suspect) // the lease was made anew: generations say nothing
-			judge("x", 5, in(s), recorded, janitor.Suspect)
-			judge("x", 6, in(s), recorded, janitor.Suspect)
-			judge("e", 5, in(s), recorded, same[s][recorded])
+			check("e", 4, in(s), recorded, janitor.Delete)  // an older generation
+			check("e", 1, in(s), recorded, janitor.Delete)  // a much older one
+			check("e", 6, in(s), recorded, janitor.Keep)    // one unknown to the ledger
+			check("x", 4, in(s), recorded, janitor.Suspect) // the lease was created again: generations cannot be compared
+			check("x", 5, in(s), recorded, janitor.Suspect)
+			check("x", 6, in(s), recorded, janitor.Suspect)
+			check("e", 5, in(s), recorded, same[s][recorded])
 		}
 	}
 }

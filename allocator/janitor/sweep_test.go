@@ -11,52 +11,52 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// late is a table whose view has what is gone already: every write loses, until
-// a read shows the truth.
-type late[T any] struct{ view []ledger.Record[T] }
+// stale is a table whose cache has records that are gone. Every write conflicts. A read
+// removes the record from the cache.
+type stale[T any] struct{ cache []ledger.Record[T] }
 
-func (l *late[T]) CachedAll() []ledger.Record[T] { return slices.Clone(l.view) }
+func (l *stale[T]) CachedAll() []ledger.Record[T] { return slices.Clone(l.cache) }
 
-func (l *late[T]) Cached(name string) (ledger.Record[T], bool) {
-	i := slices.IndexFunc(l.view, func(r ledger.Record[T]) bool { return r.Name == name })
+func (l *stale[T]) Cached(name string) (ledger.Record[T], bool) {
+	i := slices.IndexFunc(l.cache, func(r ledger.Record[T]) bool { return r.Name == name })
 	if i < 0 {
 		return ledger.Record[T]{}, false
 	}
-	return l.view[i], true
+	return l.cache[i], true
 }
 
-func (l *late[T]) Get(_ context.Context, name string) (ledger.Record[T], error) {
-	l.view = slices.DeleteFunc(l.view, func(r ledger.Record[T]) bool { return r.Name == name })
+func (l *stale[T]) Get(_ context.Context, name string) (ledger.Record[T], error) {
+	l.cache = slices.DeleteFunc(l.cache, func(r ledger.Record[T]) bool { return r.Name == name })
 	return ledger.Record[T]{}, ledger.ErrAbsent
 }
 
-func (l *late[T]) Create(context.Context, string, T) (ledger.Record[T], error) {
+func (l *stale[T]) Create(context.Context, string, T) (ledger.Record[T], error) {
 	return ledger.Record[T]{}, ledger.ErrConflict
 }
 
-func (l *late[T]) Update(_ context.Context, r ledger.Record[T]) (ledger.Record[T], error) {
+func (l *stale[T]) Update(_ context.Context, r ledger.Record[T]) (ledger.Record[T], error) {
 	return r, ledger.ErrConflict
 }
 
-func (l *late[T]) Delete(context.Context, ledger.Record[T]) error { return ledger.ErrConflict }
+func (l *stale[T]) Delete(context.Context, ledger.Record[T]) error { return ledger.ErrConflict }
 
-type lateClaims struct{ *late[ledger.Claim] }
+type staleClaims struct{ *stale[ledger.Claim] }
 
-func (lateClaims) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
+func (staleClaims) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
 	return nil, nil
 }
 
-// TestASweepDoesNotChaseWhatIsGone has a view with records that were deleted
-// while the watch was broken: an expired claim, a port to open, a port to let go.
-func TestASweepDoesNotChaseWhatIsGone(t *testing.T) {
+// The cache still has records that were deleted while the watch was broken: an expired
+// claim, a port whose cooldown is over, and a port to release.
+func TestSweepRefreshesAStaleCache(t *testing.T) {
 	expired, ends, over := claimIn(ledger.Granted), claimIn(ledger.ClaimReleasing, fence), portIn(ledger.Cooldown, "")
 	ends.Name, over.Name = "claim-2", "lb-30001"
 	held := portIn(ledger.Bound, "")
 	held.Value.Holder = "claim-2"
-	claims, ports := &late[ledger.Claim]{[]claimRecord{expired, ends}}, &late[ledger.Port]{[]portRecord{over, held}}
-	w := newWatch()
+	claims, ports := &stale[ledger.Claim]{[]claimRecord{expired, ends}}, &stale[ledger.Port]{[]portRecord{over, held}}
+	w := newTestObserver()
 	j := janitor.New(janitor.Config{
-		Claims: lateClaims{claims}, Ports: ports, Observer: w.Observer, Timing: timing,
+		Claims: staleClaims{claims}, Ports: ports, Observer: w.Observer, Timing: timing,
 		GetPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }, //nolint:nilnil // no pod is an answer
 		Count:  func(action, _ string) { t.Errorf("counted %q", action) },
 		Now:    func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
@@ -66,44 +66,43 @@ func TestASweepDoesNotChaseWhatIsGone(t *testing.T) {
 	if err := j.Sweep(t.Context()); err != nil {
 		t.Error(err)
 	}
-	// claim-2 still had a port at the time of the plan.
-	if len(ports.view) != 0 || len(claims.view) != 1 || claims.view[0].Name != "claim-2" {
-		t.Errorf("left in view: %+v, %+v", claims.view, ports.view)
+	// claim-2 still had a port when the sweep was planned.
+	if len(ports.cache) != 0 || len(claims.cache) != 1 || claims.cache[0].Name != "claim-2" {
+		t.Errorf("left in the cache: %+v, %+v", claims.cache, ports.cache)
 	}
-	if err := j.Sweep(t.Context()); err != nil || len(claims.view) != 0 {
-		t.Errorf("left in view: %+v, %v", claims.view, err)
+	if err := j.Sweep(t.Context()); err != nil || len(claims.cache) != 0 {
+		t.Errorf("left in the cache: %+v, %v", claims.cache, err)
 	}
 }
 
-// TestASweepAsksASpentBudgetOnce, however many ports wait, and says that it should
-// be repeated soon.
-func TestASweepAsksASpentBudgetOnce(t *testing.T) {
+// However many ports are waiting, one refusal ends the requests of this sweep.
+func TestSweepAsksALimitedBudgetOnce(t *testing.T) {
 	one, two, done := portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Cooldown, "")
 	two.Name, done.Name = "lb-30001", "lb-30002"
-	ports := &still{late[ledger.Port]{[]portRecord{one, two, done}}}
-	w := newWatch()
+	ports := &current{stale[ledger.Port]{[]portRecord{one, two, done}}}
+	w := newTestObserver()
 	asked := 0
 	j := janitor.New(janitor.Config{
-		Claims: lateClaims{&late[ledger.Claim]{}}, Ports: ports, Observer: w.Observer, Timing: timing,
+		Claims: staleClaims{&stale[ledger.Claim]{}}, Ports: ports, Observer: w.Observer, Timing: timing,
 		ReserveUnbind: func(context.Context, string) (bool, error) { asked++; return false, nil },
 		Count:         func(action, _ string) { t.Errorf("counted %q", action) },
 		Now:           func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
 	})
 	for n := range 2 {
-		if err := j.Sweep(t.Context()); err != nil || !j.Hungry() || asked != n+1 {
-			t.Errorf("sweep %d: %v, hungry %v, asked %d times", n, err, j.Hungry(), asked)
+		if err := j.Sweep(t.Context()); err != nil || !j.BudgetLimited() || asked != n+1 {
+			t.Errorf("sweep %d: %v, budget limited %v, asked %d times", n, err, j.BudgetLimited(), asked)
 		}
 	}
-	ports.view = nil
-	if err := j.Sweep(t.Context()); err != nil || j.Hungry() {
-		t.Errorf("with nothing to unbind: %v, hungry %v", err, j.Hungry())
+	ports.cache = nil
+	if err := j.Sweep(t.Context()); err != nil || j.BudgetLimited() {
+		t.Errorf("with nothing to unbind: %v, budget limited %v", err, j.BudgetLimited())
 	}
 }
 
-// still is a table whose view is true.
-type still struct{ late[ledger.Port] }
+// current is a table of ports whose cache is current.
+type current struct{ stale[ledger.Port] }
 
-func (s *still) Get(_ context.Context, name string) (ledger.Record[ledger.Port], error) {
+func (s *current) Get(_ context.Context, name string) (ledger.Record[ledger.Port], error) {
 	r, exists := s.Cached(name)
 	if !exists {
 		return r, ledger.ErrAbsent

@@ -11,9 +11,8 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// retry spaces the attempts to unbind one port: AWS may say ResourceInUse for up
-// to 20 s after a listener was deleted, and every attempt costs the account a
-// mutating call.
+// retry spaces the attempts to unbind one port. AWS may answer ResourceInUse for up to
+// 20 s after a listener was deleted, and every attempt costs a mutating call.
 type retry struct {
 	at   time.Time
 	wait time.Duration
@@ -22,121 +21,93 @@ type retry struct {
 const (
 	firstRetry = 2 * time.Second
 	lastRetry  = 20 * time.Second
-	// BudgetRetry is how soon to sweep again when the budget had nothing left.
+	// BudgetRetry is how soon to sweep again after the AWS budget refused a call.
 	BudgetRetry = 500 * time.Millisecond
 )
 
-// unbind deletes the binding of a releasing port: the listener first, then that
-// very target group until it is gone. Only this confirms that no listener of
-// this generation exists or ever will, because creating one needs the target
-// group.
+// unbind deletes the binding of a releasing port and starts its cooldown.
 func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) error {
-	if j.spent || j.Now().Before(j.later[r.Name].at) {
+	if j.budgetLimited || j.Now().Before(j.retries[r.Name].at) {
 		return nil
 	}
-	port, err := j.Ports.Get(ctx, r.Name)
-	if errors.Is(err, ledger.ErrAbsent) {
-		return nil
-	}
-	if err != nil {
+	port, exists, err := j.getPort(ctx, r.Name)
+	if err != nil || !exists || port.Value.State != ledger.Releasing {
 		return err
 	}
-	if port.Value.State != ledger.Releasing {
-		return nil
-	}
-	// What an agent was given to delete by has the first try at confirming it in it.
-	may := port.Value.Agent == ledger.AgentDone && j.later[r.Name].wait == 0
-	if !may {
-		may, err = j.ReserveUnbind(ctx, r.Name)
-	}
-	if err != nil || !may {
-		// Nor will there be calls for another port in this sweep.
-		j.spent = true
+	granted, err := j.reserveUnbind(ctx, port)
+	if err != nil || !granted {
+		// The budget would refuse every other port in this sweep, too.
+		j.budgetLimited = true
 		return err
 	}
-	gone, err := j.bindingGone(j.Prepaid(ctx), port)
+	gone, err := j.deleteBinding(j.Prepaid(ctx), port)
 	if err == nil && gone {
-		return j.coolDown(ctx, port)
+		return j.startCooldown(ctx, port)
 	}
-	next := min(max(2*j.later[r.Name].wait, firstRetry), lastRetry)
-	withheld := errors.Is(err, errDryRun)
-	if withheld {
-		next = dryRetry
+	j.scheduleRetry(port.Name, err)
+	if err == nil {
+		return nil
 	}
-	j.later[r.Name] = retry{j.Now().Add(next), next}
-	if err != nil {
-		if !withheld {
-			j.Count("unbind failed", "error")
-		}
-		return fmt.Errorf("unbinding %s (released): %w", r.Name, err)
+	if !errors.Is(err, errDryRun) {
+		j.Count("unbind failed", "error")
 	}
-	return nil
+	return fmt.Errorf("unbinding %s: %w", r.Name, err)
 }
 
-// bindingGone deletes what is left of a binding and tells whether nothing is. It
-// takes only a deletion's word for that, even after the agent said that it is
-// done: reading lags, so a target group made a moment ago may look as if it were
-// gone, and a listener for it may still be on its way.
-func (j *Janitor) bindingGone(ctx context.Context, r ledger.Record[ledger.Port]) (bool, error) {
-	v := r.Value
-	if v.TargetGroupARN == "" {
-		arn, err := j.forgotten(ctx, r)
-		if err != nil || arn == "" {
+// reserveUnbind reserves the calls of one attempt. An agent that unbound its port has
+// reserved the first attempt to confirm it, too.
+func (j *Janitor) reserveUnbind(ctx context.Context, port ledger.Record[ledger.Port]) (bool, error) {
+	if port.Value.Agent == ledger.AgentDone && j.retries[port.Name].wait == 0 {
+		return true, nil
+	}
+	return j.ReserveUnbind(ctx, port.Name)
+}
+
+func (j *Janitor) scheduleRetry(name string, err error) {
+	wait := min(max(2*j.retries[name].wait, firstRetry), lastRetry)
+	if errors.Is(err, errDryRun) {
+		wait = dryRunRetry
+	}
+	j.retries[name] = retry{j.Now().Add(wait), wait}
+}
+
+// deleteBinding deletes what is left of a binding, the listener first, and reports
+// whether it is gone. Only the successful deletion of the target group proves that: a
+// new listener of this generation would need that target group. The agent's word and
+// reads do not count. AWS may not show a new target group yet, and a listener for it
+// may still be created.
+func (j *Janitor) deleteBinding(ctx context.Context, r ledger.Record[ledger.Port]) (gone bool, err error) {
+	targetGroup := r.Value.TargetGroupARN
+	if targetGroup == "" {
+		targetGroup, err = j.findTargetGroup(ctx, r)
+		if err != nil || targetGroup == "" {
 			return err == nil, err
 		}
-		v.TargetGroupARN = arn
 	}
-	listeners, err := j.Listings.Listeners(ctx, v.LoadBalancerARN)
+	listeners, err := j.relatedListeners(ctx, r.Value, targetGroup)
 	if err != nil {
 		return false, err
 	}
-	arns := []string{v.TargetGroupARN}
-	forwards := make(map[string]bool)
+	arns := []string{targetGroup}
 	for _, l := range listeners {
-		forwards[l.ARN] = slices.Contains(l.TargetGroupARNs, v.TargetGroupARN)
-		// One on its port that was never recorded may be this holding's too, and a
-		// person may have it forward elsewhere.
-		if l.ARN == v.ListenerARN || l.Port == v.ListenerPort || forwards[l.ARN] {
-			arns = append(arns, l.ARN)
-		}
+		arns = append(arns, l.ARN)
 	}
 	tags, err := j.AWS.Tags(ctx, arns...)
 	if err != nil {
 		return false, err
 	}
-	for _, arn := range arns[1:] {
-		m, exists := tags[arn]
-		if !exists {
-			continue // gone since the listing
-		}
-		if !j.ours(m, r) {
-			if forwards[arn] {
-				j.Log.WarnContext(ctx, "listener of somebody else forwards to our target group: it is left alone", "arn", arn, "lease", r.Name)
-			}
-			continue
-		}
-		if err := j.AWS.DeleteListener(ctx, arn); err != nil {
-			return false, err
-		}
-		j.Count("delete listener", "released")
-		j.Log.InfoContext(ctx, "listener deleted", "arn", arn, "lease", r.Name, "generation", v.Generation)
-	}
-	if t, exists := tags[v.TargetGroupARN]; exists && !j.ours(t, r) {
-		return false, fmt.Errorf("target group %s does not carry the tags of this holding: look whose it is, and delete it or its port lease by hand", v.TargetGroupARN)
-	}
-	if err := j.AWS.DeleteTargetGroup(ctx, v.TargetGroupARN); errors.Is(err, elb.ErrInUse) {
-		return false, nil
-	} else if err != nil {
+	if err := j.deleteListeners(ctx, r, listeners, targetGroup, tags); err != nil {
 		return false, err
 	}
-	j.Count("delete target group", "released")
-	j.Log.InfoContext(ctx, "target group deleted", "arn", v.TargetGroupARN, "lease", r.Name, "generation", v.Generation)
-	return true, nil
+	if t, exists := tags[targetGroup]; exists && !j.isOwn(t, r) {
+		return false, fmt.Errorf("target group %s does not carry the tags of this holding: check whose it is, then delete it or the port lease", targetGroup)
+	}
+	return j.deleteTargetGroup(ctx, r, targetGroup)
 }
 
-// forgotten finds the target group of a port whose lease was lost and restored,
-// by its name, which the fence gives; empty if there is none.
-func (j *Janitor) forgotten(ctx context.Context, r ledger.Record[ledger.Port]) (string, error) {
+// findTargetGroup finds the target group of a port whose lease was lost and restored.
+// Its name follows from the fence. The ARN is empty if there is none.
+func (j *Janitor) findTargetGroup(ctx context.Context, r ledger.Record[ledger.Port]) (arn string, err error) {
 	groups, err := j.AWS.TargetGroups(ctx)
 	if err != nil {
 		return "", err
@@ -150,21 +121,62 @@ func (j *Janitor) forgotten(ctx context.Context, r ledger.Record[ledger.Port]) (
 	return "", nil
 }
 
-// ours tells whether tags are those of this very holding.
-func (j *Janitor) ours(m map[string]string, r ledger.Record[ledger.Port]) bool {
-	t, ok := elb.ReadTags(m)
-	return ok && t.Ledger == j.Ledger && t.Fence() == r.Value.Fence(r.Name)
+// relatedListeners lists the listeners that may belong to a binding: the recorded one,
+// those that forward to its target group, and any on its port. The last one may have
+// been created without being reported, and an admin may have redirected it.
+func (j *Janitor) relatedListeners(ctx context.Context, p ledger.Port, targetGroup string) ([]elb.Listener, error) {
+	all, err := j.Listings.Listeners(ctx, p.LoadBalancerARN)
+	if err != nil {
+		return nil, err
+	}
+	var related []elb.Listener
+	for _, l := range all {
+		if l.ARN == p.ListenerARN || l.Port == p.ListenerPort || slices.Contains(l.TargetGroupARNs, targetGroup) {
+			related = append(related, l)
+		}
+	}
+	return related, nil
 }
 
-// coolDown records that the binding is gone.
-func (j *Janitor) coolDown(ctx context.Context, r ledger.Record[ledger.Port]) error {
-	r.Value.State, r.Value.Holder, r.Value.Agent = ledger.Cooldown, "", ledger.AgentAbsent
-	r.Value.TargetGroupARN, r.Value.ListenerARN, r.Value.Restored = "", "", false
-	r.Value.UpdatedAt = j.Now()
-	if _, err := j.Ports.Update(ctx, r); err != nil {
-		return fmt.Errorf("confirming %s: %w", r.Name, err)
+// deleteListeners deletes those of the listeners that carry the tags of this holding.
+func (j *Janitor) deleteListeners(
+	ctx context.Context, r ledger.Record[ledger.Port], listeners []elb.Listener, targetGroup string, tags map[string]map[string]string,
+) error {
+	for _, l := range listeners {
+		t, exists := tags[l.ARN]
+		if !exists {
+			continue // deleted since the listing
+		}
+		if !j.isOwn(t, r) {
+			if slices.Contains(l.TargetGroupARNs, targetGroup) {
+				j.Log.WarnContext(ctx, "a foreign listener forwards to a target group of this ledger; delete that listener to free the port", "arn", l.ARN, "lease", r.Name)
+			}
+			continue
+		}
+		if err := j.AWS.DeleteListener(ctx, l.ARN); err != nil {
+			return err
+		}
+		j.Count("delete listener", "released")
+		j.Log.InfoContext(ctx, "listener deleted", "arn", l.ARN, "lease", r.Name, "generation", r.Value.Generation)
 	}
-	j.Count("confirm", "binding gone")
-	j.Log.InfoContext(ctx, "port confirmed unbound", "lease", r.Name, "port", r.Value.ListenerPort, "generation", r.Value.Generation)
 	return nil
+}
+
+// deleteTargetGroup reports whether the target group is gone. A listener that forwards
+// to it, or did a moment ago, keeps it.
+func (j *Janitor) deleteTargetGroup(ctx context.Context, r ledger.Record[ledger.Port], arn string) (gone bool, err error) {
+	if err := j.AWS.DeleteTargetGroup(ctx, arn); errors.Is(err, elb.ErrInUse) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	j.Count("delete target group", "released")
+	j.Log.InfoContext(ctx, "target group deleted", "arn", arn, "lease", r.Name, "generation", r.Value.Generation)
+	return true, nil
+}
+
+// isOwn reports whether tags are those of this very holding.
+func (j *Janitor) isOwn(tags map[string]string, r ledger.Record[ledger.Port]) bool {
+	t, ok := elb.ReadTags(tags)
+	return ok && t.Ledger == j.Ledger && t.Fence() == r.Value.Fence(r.Name)
 }

@@ -12,20 +12,22 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// binding is AWS as far as unbinding one port goes. It notes what is deleted.
-type binding struct {
-	stray
+// bindingAWS is AWS with one binding. It records deletions.
+type bindingAWS struct {
+	orphanAWS
 	listeners []elb.Listener
 	tagsOf    map[string]map[string]string
 }
 
-func (b *binding) Listeners(context.Context, string) ([]elb.Listener, error) { return b.listeners, nil }
+func (b *bindingAWS) Listeners(context.Context, string) ([]elb.Listener, error) {
+	return b.listeners, nil
+}
 
-func (b *binding) List(context.Context) (map[string][]elb.Listener, error) { return nil, nil }
+func (b *bindingAWS) List(context.Context) (map[string][]elb.Listener, error) { return nil, nil }
 
-func (*binding) Offers(string, int) bool { return true }
+func (*bindingAWS) Offers(string, int) bool { return true }
 
-func (b *binding) Tags(_ context.Context, arns ...string) (map[string]map[string]string, error) {
+func (b *bindingAWS) Tags(_ context.Context, arns ...string) (map[string]map[string]string, error) {
 	found := make(map[string]map[string]string)
 	for _, arn := range arns {
 		if m, exists := b.tagsOf[arn]; exists {
@@ -35,12 +37,12 @@ func (b *binding) Tags(_ context.Context, arns ...string) (map[string]map[string
 	return found, nil
 }
 
-// unbind is one sweep over a releasing port, whose ledger takes no writes.
-func (b *binding) unbind(t *testing.T, port portRecord) error {
+// unbind sweeps once over a releasing port. Every write of the ledger conflicts.
+func (b *bindingAWS) unbind(t *testing.T, port portRecord) error {
 	t.Helper()
 	return janitor.New(janitor.Config{
-		Ledger: ledgerID, Claims: lateClaims{&late[ledger.Claim]{}}, Ports: &still{late[ledger.Port]{[]portRecord{port}}}, AWS: b, Listings: b,
-		Observer: newWatch().Observer, Timing: timing,
+		Ledger: ledgerID, Claims: staleClaims{&stale[ledger.Claim]{}}, Ports: &current{stale[ledger.Port]{[]portRecord{port}}}, AWS: b, Listings: b,
+		Observer: newTestObserver().Observer, Timing: timing,
 		ReserveUnbind: func(context.Context, string) (bool, error) { return true, nil },
 		Prepaid:       func(ctx context.Context) context.Context { return ctx },
 		Count:         func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
@@ -53,9 +55,9 @@ var own = elb.Tags{
 	Lease: fence.Lease, Epoch: fence.Epoch, Generation: fence.Generation,
 }
 
-// TestUnbindingTouchesItsOwnAlone: others may forward to our target group, or have
-// put something in the place of what was recorded.
-func TestUnbindingTouchesItsOwnAlone(t *testing.T) {
+// Foreign listeners may forward to the target group, and a foreign resource may be in the
+// place of a recorded one.
+func TestUnbindDeletesOnlyItsOwnBinding(t *testing.T) {
 	const group, listener, other = "group", "listener", "other listener"
 	ours, neighbor, former := own, own, own
 	neighbor.Ledger, former.Generation = "another cluster/portlease", fence.Generation-1
@@ -64,18 +66,18 @@ func TestUnbindingTouchesItsOwnAlone(t *testing.T) {
 		tags map[string]map[string]string
 		want []string
 	}{
-		{"all ours", map[string]map[string]string{group: ours.Map(), listener: ours.Map()}, []string{listener, group}},
-		{"gone already", nil, []string{group}},
+		{"all own", map[string]map[string]string{group: ours.Map(), listener: ours.Map()}, []string{listener, group}},
+		{"already gone", nil, []string{group}},
 		{"a listener without tags", map[string]map[string]string{group: ours.Map(), listener: ours.Map(), other: {}}, []string{listener, group}},
 		{"a listener of another ledger", map[string]map[string]string{group: ours.Map(), listener: ours.Map(), other: neighbor.Map()}, []string{listener, group}},
 		{"a listener of another generation", map[string]map[string]string{group: ours.Map(), listener: ours.Map(), other: former.Map()}, []string{listener, group}},
-		{"a second listener of ours", map[string]map[string]string{group: ours.Map(), listener: ours.Map(), other: ours.Map()}, []string{listener, other, group}},
+		{"a second own listener", map[string]map[string]string{group: ours.Map(), listener: ours.Map(), other: ours.Map()}, []string{listener, other, group}},
 		{"a target group of another ledger", map[string]map[string]string{group: neighbor.Map()}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := &binding{tagsOf: test.tags, listeners: []elb.Listener{
+			b := &bindingAWS{tagsOf: test.tags, listeners: []elb.Listener{
 				{ARN: listener, Port: 30000, TargetGroupARNs: []string{group}}, {ARN: other, Port: 40000, TargetGroupARNs: []string{group}},
-				{ARN: "of nobody we know", Port: 50000, TargetGroupARNs: []string{"another"}},
+				{ARN: "unrelated", Port: 50000, TargetGroupARNs: []string{"another"}},
 			}}
 			port := portIn(ledger.Releasing, ledger.AgentAbsent)
 			port.Value.TargetGroupARN, port.Value.ListenerARN = group, listener
@@ -90,9 +92,9 @@ func TestUnbindingTouchesItsOwnAlone(t *testing.T) {
 	}
 }
 
-// TestUnbindingFindsTheListenerThatAPersonRedirected: its agent created it and
-// could not report it, so neither the record nor the target group leads to it.
-func TestUnbindingFindsTheListenerThatAPersonRedirected(t *testing.T) {
+// The agent created the listener and did not report it, and an admin redirected it. So
+// neither the record nor the target group leads to it.
+func TestUnbindDeletesAnUnreportedOrRedirectedListener(t *testing.T) {
 	before, another := own, own
 	before.Generation--
 	another.Ledger = "another"
@@ -113,7 +115,7 @@ func TestUnbindingFindsTheListenerThatAPersonRedirected(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			port := portIn(ledger.Releasing, ledger.AgentAbsent)
 			port.Value.ListenerPort, port.Value.TargetGroupARN, port.Value.ListenerARN = 30000, "group", "recorded"
-			aws := &binding{listeners: []elb.Listener{c.listener}, tagsOf: map[string]map[string]string{c.listener.ARN: c.tags.Map(), "group": own.Map()}}
+			aws := &bindingAWS{listeners: []elb.Listener{c.listener}, tagsOf: map[string]map[string]string{c.listener.ARN: c.tags.Map(), "group": own.Map()}}
 			if err := aws.unbind(t, port); err != nil {
 				t.Log(err)
 			}

@@ -1,0 +1,80 @@
+package janitor
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// podChecksPerClaim is how often in one claim duration the pod of an expired claim is
+// read. A lost node leaves many expired claims whose pods stay for long, and reading
+// all of them in every sweep would be too much.
+const podChecksPerClaim = 8
+
+// checkExpiry releases an expired claim if its pod is gone. A live pod keeps its ports
+// and gets one event.
+func (j *Janitor) checkExpiry(ctx context.Context, r ledger.Record[ledger.Claim]) error {
+	v := r.Value
+	if j.Now().Sub(j.podChecked[r.Name]) < v.Duration/podChecksPerClaim {
+		return nil
+	}
+	j.podChecked[r.Name] = j.Now()
+	pod, err := j.GetPod(ctx, v.Namespace, v.Pod)
+	if err != nil {
+		return err
+	}
+	if !ledger.Gone(pod, v.PodUID) {
+		return j.warnNotRenewed(ctx, r)
+	}
+	// r is the version that was observed unchanged: a renewal since then makes this
+	// write fail.
+	r.Value.State = ledger.ClaimReleasing
+	r.Value.RenewedAt = j.Now()
+	if _, err := j.Claims.Update(ctx, r); err != nil {
+		return fmt.Errorf("reclaiming %s of %s/%s (pod gone and claim expired): %w", r.Name, v.Namespace, v.Pod, err)
+	}
+	j.Count("reclaim", "pod gone and claim expired")
+	j.Log.InfoContext(ctx, "claim reclaimed: its pod is gone and it expired", "holder", v.Namespace+"/"+v.Pod, "podUID", v.PodUID, "ports", len(v.Ports))
+	j.recordEvent(ctx, v.Namespace, v.Pod, v.PodUID, "PortsReclaimed",
+		fmt.Sprintf("The pod is gone and its claim was not renewed for %v: the janitor reclaims its %d ports", v.Duration, len(v.Ports)))
+	return nil
+}
+
+// warnNotRenewed creates an event for a granted claim whose live pod is silent, once
+// for each version of the claim.
+func (j *Janitor) warnNotRenewed(ctx context.Context, r ledger.Record[ledger.Claim]) error {
+	v := r.Value
+	if v.State != ledger.Granted || j.warned[r.Name] == r.Version {
+		return nil
+	}
+	j.Count("warn", "live pod does not renew")
+	j.Log.WarnContext(ctx, "agent does not renew its claim although its pod is alive", "holder", v.Namespace+"/"+v.Pod, "podUID", v.PodUID)
+	if err := j.Warn(ctx, v.Namespace, v.Pod, v.PodUID, "PortClaimNotRenewed",
+		"The portlease agent of this pod has not renewed its claim. The pod keeps its ports as long as it exists. Check the agent's log."); err != nil {
+		return err
+	}
+	j.warned[r.Name] = r.Version
+	return nil
+}
+
+// deleteClaim deletes a released claim once none of its ports is held. The ports are
+// read fresh, because a grant that was in progress when the release began may have
+// taken one since.
+func (j *Janitor) deleteClaim(ctx context.Context, r ledger.Record[ledger.Claim]) error {
+	for _, p := range r.Value.Ports {
+		port, exists, err := j.getPort(ctx, p.Fence.Lease)
+		if err != nil {
+			return err
+		}
+		if exists && port.Value.Holds(r.Name, p.Fence) {
+			return nil
+		}
+	}
+	if err := j.Claims.Delete(ctx, r); err != nil {
+		return fmt.Errorf("deleting %s (claim released): %w", r.Name, err)
+	}
+	j.Count("delete claim", "claim released")
+	j.Log.InfoContext(ctx, "claim released", "holder", r.Value.Namespace+"/"+r.Value.Pod, "podUID", r.Value.PodUID)
+	return nil
+}

@@ -1,0 +1,115 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// targetChecks is how many bound ports have their targets checked in one audit. No
+// listing shows targets, so each port costs a call.
+const targetChecks = 4
+
+// repairDamaged finds bindings that someone changed in AWS and has their agents bind
+// again. before are the ports as they were before AWS was listed. AWS may show new
+// resources late, so damage counts once two audits in a row have seen it.
+func (j *Janitor) repairDamaged(
+	ctx context.Context, before []ledger.Record[ledger.Port], listeners map[string][]elb.Listener, groups []elb.TargetGroup,
+) error {
+	groupARNs := make(map[string]bool, len(groups))
+	for _, g := range groups {
+		groupARNs[g.ARN] = true
+	}
+	var errs []error
+	damaged := make(map[string]string)
+	var intact []ledger.Record[ledger.Port]
+	for _, r := range before {
+		all, listed := listeners[r.Value.LoadBalancerARN]
+		if r.Value.State != ledger.Bound || !listed {
+			continue
+		}
+		c, _ := j.Claims.Cached(r.Value.Holder)
+		reason := Damage(r.Value, c.Value, all, groupARNs)
+		if reason == "" {
+			intact = append(intact, r)
+			continue
+		}
+		errs = append(errs, j.handleDamage(ctx, r, reason, damaged))
+	}
+	for _, r := range j.nextTargetChecks(intact) {
+		reason, err := j.checkTargets(ctx, r)
+		if reason != "" {
+			err = errors.Join(err, j.handleDamage(ctx, r, reason, damaged))
+		}
+		errs = append(errs, err)
+	}
+	j.damaged = damaged
+	return errors.Join(errs...)
+}
+
+// nextTargetChecks returns the ports whose targets are checked in this audit: first
+// those whose targets looked damaged in the last one, then the others in turn.
+func (j *Janitor) nextTargetChecks(intact []ledger.Record[ledger.Port]) []ledger.Record[ledger.Port] {
+	var again, others []ledger.Record[ledger.Port]
+	for _, r := range intact {
+		if j.damaged[r.Name] != "" {
+			again = append(again, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	slices.SortFunc(others, func(a, b ledger.Record[ledger.Port]) int { return strings.Compare(a.Name, b.Name) })
+	first := max(0, slices.IndexFunc(others, func(r ledger.Record[ledger.Port]) bool { return r.Name > j.lastTargets }))
+	next := slices.Concat(again, others[first:], others[:first])
+	next = next[:min(len(next), targetChecks)]
+	if len(next) > 0 {
+		j.lastTargets = next[len(next)-1].Name
+	}
+	return next
+}
+
+func (j *Janitor) checkTargets(ctx context.Context, r ledger.Record[ledger.Port]) (reason string, err error) {
+	c, seen := j.Claims.Cached(r.Value.Holder)
+	if !seen {
+		return "", nil
+	}
+	targets, err := j.AWS.Targets(ctx, r.Value.TargetGroupARN)
+	if errors.Is(err, elb.ErrTargetGroupGone) {
+		return "", nil // the next listing shows it
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the targets of %s: %w", r.Name, err)
+	}
+	return TargetDamage(r.Value, c.Value, targets), nil
+}
+
+// handleDamage remembers the first sighting of a damaged binding. At the second one it
+// makes the port claimed again; the agent learns of that with its next renewal. The
+// listener stays recorded, because it must be deleted wherever it is now. A port that
+// changed since it was read counts as seen for the first time.
+func (j *Janitor) handleDamage(ctx context.Context, r ledger.Record[ledger.Port], reason string, damaged map[string]string) error {
+	if j.damaged[r.Name] != r.Version {
+		damaged[r.Name] = r.Version
+		return nil
+	}
+	// A failed write takes two sightings again. Otherwise ports that cannot be written
+	// would use up all target checks.
+	v := r.Value
+	r.Value.State, r.Value.UpdatedAt = ledger.Claimed, j.Now()
+	if _, err := j.Ports.Update(ctx, r); errors.Is(err, ledger.ErrConflict) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("recording damage of %s (%s): %w", r.Name, reason, err)
+	}
+	j.Count("rebind", reason)
+	j.Log.WarnContext(ctx, "binding was changed in AWS; its agent binds again", "lease", r.Name, "port", v.ListenerPort, "generation", v.Generation,
+		"holder", v.Namespace+"/"+v.Pod, "reason", reason, "listener", v.ListenerARN, "targetGroup", v.TargetGroupARN)
+	j.recordEvent(ctx, v.Namespace, v.Pod, v.PodUID, "BindingDamaged",
+		fmt.Sprintf("The binding was changed in AWS (%s); the agent binds it again: port %d of %s", reason, v.ListenerPort, v.LoadBalancerARN))
+	return nil
+}
