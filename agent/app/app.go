@@ -20,8 +20,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/portlease/portlease/agent/announce"
+	"github.com/portlease/portlease/agent/clock"
 	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/agent/ownpod"
+	"github.com/portlease/portlease/agent/reporter"
 	"github.com/portlease/portlease/agent/sockets"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/api/client"
@@ -42,7 +44,7 @@ type Doors struct {
 	// Allocator carries the calls to it.
 	Allocator http.RoundTripper
 	AWS       *aws.Config
-	Clock     lifecycle.Clock
+	Clock     clock.Clock
 	// Jitter gives numbers in [0,1).
 	Jitter func() float64
 	// Hurry, once closed, cuts draining short.
@@ -106,10 +108,10 @@ func assemble(c Config, doors Doors, board *announce.Board, set *metrics.Set, lo
 		Drain: c.Drain, Deregister: c.Deregister, ReleaseTimeout: c.ReleaseTimeout,
 		Listens:   func() (bool, error) { return sockets.Table{Dir: "/proc/self/net", IP: c.Pod.IP}.Any(c.Ports) },
 		Allocator: allocator, LoadBalancer: elb.New(*doors.AWS, log),
-		Files: lifecycle.Announcers{announce.Files{Dir: c.Dir}, board}, OwnPod: ownpod.Silent{}, Events: ownpod.Silent{},
-		// What starting and binding took is not needed again for hours.
-		Settled: debug.FreeOSMemory,
-		Clock:   doors.Clock, Jitter: doors.Jitter, Metrics: lifecycle.NewMetrics(set), Log: log,
+		Files: reporter.Announcers{announce.Files{Dir: c.Dir}, board}, OwnPod: ownpod.Silent{}, Events: ownpod.Silent{},
+		// The memory for starting and binding is not needed again for hours.
+		OnHolding: debug.FreeOSMemory,
+		Clock:     doors.Clock, Jitter: doors.Jitter, Metrics: set, Log: log,
 	}
 	if c.Kube.URL != NoKube {
 		writer, err := ownpod.New(c.Kube, c.Pod, doors.Clock.Now)
@@ -144,7 +146,7 @@ func routes(agent *lifecycle.Agent, c Config, set *metrics.Set) http.Handler {
 // open opens the doors that were not given.
 func (d *Doors) open(ctx context.Context, c Config) error {
 	if d.Clock.Now == nil {
-		d.Clock = lifecycle.Clock{Now: time.Now, Sleep: daemon.Sleep, Timeout: context.WithTimeout}
+		d.Clock = clock.Clock{Now: time.Now, Sleep: daemon.Sleep, Timeout: context.WithTimeout}
 	}
 	if d.Jitter == nil {
 		d.Jitter = rand.Float64

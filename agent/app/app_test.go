@@ -95,7 +95,7 @@ func TestProcessAnswersWhileItWaits(t *testing.T) {
 		if err != nil || resp.StatusCode != want {
 			t.Errorf("%s answered %d %s (%v), want %d", path, resp.StatusCode, body, err, want)
 		}
-		if path == "/metrics" && !strings.Contains(string(body), "portlease_agent_bound 0") {
+		if path == "/metrics" && !strings.Contains(string(body), "portlease_agent_bound_ports 0") {
 			t.Errorf("metrics are %s", body)
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/agent/ownpod"
+	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/daemon"
 )
@@ -45,7 +45,7 @@ type Config struct {
 	TokenFile   string
 	// Kube is how to reach the API server; its URL may be NoKube.
 	Kube ownpod.API
-	Pod  lifecycle.Pod
+	Pod  pod.Identity
 	Pool string
 	// Ports is the parsed setting ports.
 	Ports []api.Port

@@ -1,14 +1,10 @@
-// Package lifecycle takes one pod through its life with a listener port: claim,
-// bind, announce, hold, drain, release.
+// Package lifecycle takes one pod through its life with listener ports: claim, bind,
+// announce, hold, drain, release.
 //
-// Each phase is a file. A state is a function, leaving it is return, and its
-// exit action is a defer. The ledger and AWS are the truth: nothing is kept on
-// disk, and every step may be repeated, so an agent that was killed anywhere
-// starts over, gets the same claim, compares it with what is in AWS and goes on.
-//
-// It changes in AWS only what carries its own fence. It does not promise that
-// players get through the moment a port is bound: AWS takes up to minutes to
-// forward.
+// Each phase is a file and a value with what it needs. A state is a function,
+// leaving it is return, and its exit action is a defer. The ledger and AWS are the
+// truth: nothing is kept on disk and every step may be repeated. An agent that was
+// killed anywhere starts over, gets the same claim, compares it with AWS and goes on.
 package lifecycle
 
 import (
@@ -17,115 +13,136 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/portlease/portlease/agent/binder"
+	"github.com/portlease/portlease/agent/clock"
+	"github.com/portlease/portlease/agent/failure"
+	"github.com/portlease/portlease/agent/holding"
+	"github.com/portlease/portlease/agent/pod"
+	"github.com/portlease/portlease/agent/reporter"
+	"github.com/portlease/portlease/agent/signals"
 	"github.com/portlease/portlease/shared/api"
 )
 
-// Pod is the pod that the agent lives in.
-type Pod struct{ Namespace, Name, UID, IP string }
-
-// Clock is all the time that the lifecycle knows.
-type Clock struct {
-	Now func() time.Time
-	// Sleep waits, or gives the cause of ctx when that is over first.
-	Sleep func(context.Context, time.Duration) error
-	// Timeout is what context.WithTimeout is.
-	Timeout func(context.Context, time.Duration) (context.Context, context.CancelFunc)
-}
-
 // Config is what an Agent needs; all of it is required.
 type Config struct {
-	Pod   Pod
+	Pod   pod.Identity
 	Pool  string
 	Ports []api.Port
 	// HealthPort is where the agent itself answers health checks over HTTP.
 	HealthPort int
-	// Drain is how long at most the port is kept after SIGTERM while the game still
-	// listens; less if the pod's grace period ends before.
+	// Drain is how long the port is kept after SIGTERM while the game still listens.
+	// The pod's grace period cuts it short.
 	Drain time.Duration
-	// Listens tells whether the game listens on any target port.
+	// Listens reports whether the game listens on any target port.
 	Listens func() (bool, error)
-	// Deregister is how long flows are given after the pod was deregistered, before
-	// its listeners are deleted; less if the pod's grace period ends before. 0: it is
-	// not deregistered, the listeners are deleted at once.
+	// Deregister is the time between deregistering the pod and deleting its listeners.
+	// The pod's grace period cuts it short; 0 deletes at once.
 	Deregister time.Duration
-	// ReleaseTimeout bounds giving back, Deregister apart; what it does not suffice
-	// for is the janitor's.
+	// ReleaseTimeout bounds the release, Deregister not counted. The janitor does what
+	// is left after it.
 	ReleaseTimeout time.Duration
 
 	Allocator    Allocator
-	LoadBalancer LoadBalancer
+	LoadBalancer binder.LoadBalancer
 	// Files tell the game server; it does not start before they are written.
-	Files Announcer
-	// OwnPod tells whoever watches pods. It may fail without holding anything up.
+	Files reporter.Announcer
+	// OwnPod may fail without holding anything up.
 	OwnPod OwnPod
-	Events Events
-	// Settled is called when nothing is left to do but to hold the claim, which may
+	Events reporter.Events
+	// OnHolding is called when nothing is left to do but to hold the claim, which may
 	// last for hours.
-	Settled func()
+	OnHolding func()
 
-	Clock Clock
+	Clock clock.Clock
 	// Jitter gives numbers in [0,1).
 	Jitter  func() float64
-	Metrics *Metrics
+	Metrics *metrics.Set
 	Log     *slog.Logger
 }
 
-// Allocator is what the agent asks of it: everything may be repeated. Errors
-// that match an *api.Problem are decisions; after any other the outcome is
+// Allocator is what the agent calls in the allocator: everything may be repeated.
+// Errors that match an *api.Problem are decisions; after any other the outcome is
 // unknown.
 type Allocator interface {
 	Claims
-	Reports
-	Renewals
+	binder.Reports
 	Releases
 }
 
-// LoadBalancer is what the agent does in ELBv2. After an error that is none of
-// package elb's sentinels the outcome is unknown.
-type LoadBalancer interface {
-	Binds
-	Describes
-	Unbinds
+// OwnPod writes on the agent's own pod, and knows from the API server's answers
+// whether it terminates.
+type OwnPod interface {
+	reporter.Pod
+	Terminations
 }
 
-// Agent lives one pod's life.
+// Agent lives one pod's life. Signals and probes may come from any goroutine.
 type Agent struct {
-	Config
+	*signals.Signals
+	*status
 
-	status status
-	words  words
-	// throttled is how many calls AWS refused as too many and the allocator was not
-	// told of yet. It is Run's goroutine's alone.
-	throttled int
-	// Of Run's goroutine alone, too: what the game said when it was last heeded;
-	// whether the pod ends, and when at the latest if that is known.
-	notReady bool
-	health   health
-	leaving  bool
-	deadline time.Time
+	log         *slog.Logger
+	reporter    *reporter.Reporter
+	counters    counters
+	termination *termination
+	reach       *reachability
+
+	claims   *claims
+	bind     *bindPhase
+	announce *announcePhase
+	hold     *holdPhase
+	drain    *drainPhase
+	release  *releasePhase
 }
 
-// New makes an agent that has not begun to live.
+// New makes an agent. It does nothing before Run.
 func New(c Config) *Agent {
-	a := &Agent{Config: c}
-	a.Allocator = telling{c.Allocator}
-	a.Log = c.Log.With("holder", c.Pod.Namespace+"/"+c.Pod.Name)
-	a.status.began(c.Clock.Now())
+	c.Allocator = unreachableMarked{c.Allocator}
+	c.Log = c.Log.With("holder", c.Pod.Namespace+"/"+c.Pod.Name)
+	a := &Agent{Signals: new(signals.Signals), status: newStatus(c.Clock.Now), log: c.Log, counters: newCounters(c.Metrics)}
+	e := env{clock: a.watched(c.Clock), jitter: c.Jitter, failures: failure.Log{Metrics: c.Metrics, Logger: c.Log}, log: c.Log}
+	e.reporter = reporter.New(reporter.Config{
+		Files: c.Files, Pod: c.OwnPod, Events: c.Events, Clock: e.clock, Failures: e.failures, Log: e.log,
+	})
+	ports := binder.New(binder.Config{
+		Pod: c.Pod, LoadBalancer: c.LoadBalancer, Reports: c.Allocator, Clock: e.clock, Jitter: e.jitter, Failures: e.failures, Log: e.log,
+	})
+	a.reporter = e.reporter
+	a.termination = &termination{env: e, pod: c.OwnPod}
+	a.reach = &reachability{env: e, status: a.status, onHolding: c.OnHolding}
+	a.claims = &claims{
+		env: e, allocator: c.Allocator, binder: ports, counters: a.counters,
+		pod: c.Pod, pool: c.Pool, ports: c.Ports, healthPort: c.HealthPort,
+	}
+	a.bind = &bindPhase{env: e, binder: ports, claims: a.claims, reach: a.reach, status: a.status, counters: a.counters}
+	a.announce = &announcePhase{env: e, reach: a.reach, status: a.status, termination: a.termination}
+	a.hold = &holdPhase{
+		env: e, signals: a.Signals, binder: ports, claims: a.claims, bind: a.bind, announce: a.announce,
+		reach: a.reach, status: a.status, termination: a.termination,
+	}
+	a.drain = &drainPhase{
+		env: e, signals: a.Signals, claims: a.claims, termination: a.termination, game: c.Listens, most: c.Drain, deregister: c.Deregister,
+	}
+	a.release = &releasePhase{
+		env: e, allocator: c.Allocator, binder: ports, status: a.status, counters: a.counters, termination: a.termination,
+		pod: c.Pod, deregister: c.Deregister, timeout: c.ReleaseTimeout,
+	}
 	return a
 }
 
 // errMoved ends hold when the ledger gave the claim other ports.
 var errMoved = errors.New("the claim has other ports now")
 
-// Run lives until ctx is over and then gives everything back, which takes up to
-// Drain, Deregister and ReleaseTimeout longer. Closing hurry cuts the first two
-// short. It returns
-// nil once everything that time allowed is given back.
+// Run lives until ctx is over and then releases the claim, which takes up to Drain,
+// Deregister and ReleaseTimeout longer. Closing hurry cuts the first two short. It
+// returns nil once it has released all that time allowed.
 func (a *Agent) Run(ctx context.Context, hurry <-chan struct{}) error {
-	h := newHolding()
-	defer a.leave(ctx, hurry, h)
+	h := holding.New()
+	defer a.stop(ctx, hurry, h)
 	for {
-		err := a.claim(ctx, h)
+		err := a.claims.acquire(ctx, h)
 		if err == nil {
 			err = a.serve(ctx, h)
 		}
@@ -134,11 +151,11 @@ func (a *Agent) Run(ctx context.Context, hurry <-chan struct{}) error {
 			return nil
 		case errors.Is(err, api.ErrLost):
 			a.lose(ctx, h, err)
-			if a.leaving {
-				return nil // who ends needs no other port
+			if a.termination.begun {
+				return nil // a terminating pod needs no other port
 			}
 		case errors.Is(err, errMoved):
-			a.Log.WarnContext(ctx, "claim moved to other ports", "lease", leases(h.claim))
+			a.log.WarnContext(ctx, "claim moved to other ports", "lease", h.Leases())
 		default:
 			return err
 		}
@@ -146,42 +163,53 @@ func (a *Agent) Run(ctx context.Context, hurry <-chan struct{}) error {
 }
 
 // serve binds, announces and holds one claim until it is lost or moved or ctx is
-// over. The announcement does not outlive it, unless ctx is over: then leave
-// decides.
-func (a *Agent) serve(ctx context.Context, h *holding) error {
-	if err := a.bind(ctx, h); err != nil {
+// over. In the last case stop decides about the announcement.
+func (a *Agent) serve(ctx context.Context, h *holding.Holding) error {
+	if err := a.bind.run(ctx, h); err != nil {
 		return err
 	}
 	defer func() {
 		if ctx.Err() == nil {
-			a.withdraw(ctx, h)
+			a.announce.withdraw(ctx, h)
 		}
 	}()
-	if a.heed(ctx, h); !a.leaving {
-		if err := a.announce(ctx, h); err != nil {
-			return err
-		}
+	a.hold.applySignals(ctx, h)
+	if err := a.announce.run(ctx, h); err != nil {
+		return err
 	}
-	return a.hold(ctx, h)
+	return a.hold.run(ctx, h)
 }
 
-// leave is the end of life. ctx is over by then. A container that is only
-// restarted leaves everything to its successor.
-func (a *Agent) leave(ctx context.Context, hurry <-chan struct{}, h *holding) {
+// lose gives up a claim that is over and withdrawn. It unbinds what can be unbound
+// quickly; the janitor does the rest.
+func (a *Agent) lose(ctx context.Context, h *holding.Holding, reason error) {
+	a.counters.lost.Inc()
+	a.counters.bound.Set(0)
+	a.setBound(false)
+	a.reach.tracker.Stop()
+	a.log.ErrorContext(ctx, "claim lost; claiming again", "lease", h.Leases(), "err", reason)
+	a.reporter.Event(ctx, pod.Warning, reporter.ReasonClaimLost, reason.Error())
+	h.Drop()
+	a.bind.unbindLeftovers(ctx, h)
+}
+
+// stop ends the life; ctx is over or the agent failed. If only the container is
+// restarted, the next agent of the pod takes over everything.
+func (a *Agent) stop(ctx context.Context, hurry <-chan struct{}, h *holding.Holding) {
 	ctx = context.WithoutCancel(ctx)
-	if h.claim.UID == "" {
+	if h.Claim.UID == "" {
 		return
 	}
-	listens := a.listens(ctx)
-	if !a.leaving && !a.podEnds(ctx) && listens {
-		a.Log.WarnContext(ctx, "stopped although the pod is not being deleted and the game still listens: the port is kept for the next agent")
+	listens := a.drain.gameListens(ctx)
+	if !a.termination.begun && !a.termination.check(ctx) && listens {
+		a.log.WarnContext(ctx, "stopped without a release because the pod is not being deleted and the game still listens; the next agent takes over")
 		return
 	}
-	if h.announced {
-		a.withdraw(ctx, h)
+	if h.Announced {
+		a.announce.withdraw(ctx, h)
 	}
 	if listens {
-		a.drain(ctx, hurry, h)
+		a.drain.run(ctx, hurry, h)
 	}
-	a.release(ctx, hurry, h)
+	a.release.run(ctx, hurry, h)
 }

@@ -1,262 +1,162 @@
 package lifecycle
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/portlease/portlease/agent/backoff"
+	"github.com/portlease/portlease/agent/binder"
+	"github.com/portlease/portlease/agent/holding"
+	"github.com/portlease/portlease/agent/pod"
+	"github.com/portlease/portlease/agent/reporter"
 	"github.com/portlease/portlease/shared/api"
-	"github.com/portlease/portlease/shared/elb"
 )
 
-// Reports tell the ledger what was bound. Each answers lost when the claim or
-// fence is over.
-type Reports interface {
-	// TargetGroup is the license to create the listener.
-	TargetGroup(ctx context.Context, namespace, pod string, r api.TargetGroupRequest) error
-	Bound(ctx context.Context, namespace, pod string, r api.BoundRequest) error
-	// Conflict gives the claim to go on with.
-	ReportCollision(ctx context.Context, namespace, pod string, r api.CollisionRequest) (api.Claim, error)
-}
-
-// Binds make a binding. Repeating them changes nothing, and success does not
-// prove who made what they give.
-type Binds interface {
-	CreateTargetGroup(ctx context.Context, spec elb.TargetGroupSpec) (arn string, err error)
-	RegisterTarget(ctx context.Context, targetGroupARN, ip string, port int) error
-	DeregisterTargets(ctx context.Context, targetGroupARN string, targets []elb.Target) error
-	CreateListener(ctx context.Context, spec elb.ListenerSpec) (arn string, err error)
-	SetAttributes(ctx context.Context, targetGroupARN string, attributes map[string]string) error
-}
-
-// Describes read what is in AWS; they may lag behind what was just made. Tags leaves
-// out ARNs that are gone.
-type Describes interface {
-	Targets(ctx context.Context, targetGroupARN string) ([]elb.Target, error)
-	Listeners(ctx context.Context, loadBalancerARN string) ([]elb.Listener, error)
-	Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error)
-}
-
-// What was just made may be unknown to other calls for some seconds; then the
-// call is tried again that often.
 const (
-	lagTries = 5
-	lagPause = 2 * time.Second
+	// leftoverTimeout bounds the deletion of what a living pod no longer needs. AWS may
+	// report a target group in use for 20 s after its listener was deleted
+	// (https://github.com/kubernetes-sigs/aws-load-balancer-controller).
+	leftoverTimeout = 30 * time.Second
+	// longQueue is the wait in the queue that deserves an event.
+	longQueue = 10 * time.Second
 )
 
-// errForeign is something of the right name that carries other tags.
-var errForeign = errors.New("it is not this pod's")
+// bindPhase binds every port of the claim.
+type bindPhase struct {
+	env
+	binder   *binder.Binder
+	claims   *claims
+	reach    *reachability
+	status   *status
+	counters counters
+}
 
-// bind works until every port of the claim is bound. It returns when that is so,
-// when the claim is lost, when it moved away from what is announced, or when ctx
-// is over.
-func (a *Agent) bind(ctx context.Context, h *holding) error {
-	var pace pace
-	var trouble trouble
-	var queued time.Duration
+// run returns when every port is bound, when the claim is lost, when it moved away
+// from what is announced, or when ctx is over.
+func (p *bindPhase) run(ctx context.Context, h *holding.Holding) error {
+	failures := p.reporter.NewFailures()
+	var wait backoff.Backoff
+	var longest time.Duration
 	for {
-		if h.announced && h.stale {
+		if h.Announced && h.Moved {
 			return errMoved
 		}
-		a.unbindLeftovers(ctx, h)
-		former := h.claim.PreviousIP != ""
-		if wait := h.bindAfter(); wait > 0 && !former {
-			if err := a.queue(ctx, h, wait, &queued); err != nil {
-				return err
-			}
-			continue
-		}
-		try := a.bindAll
-		if former {
-			try = a.vacate
-		}
-		err := try(ctx, h)
+		p.unbindLeftovers(ctx, h)
+		bound, err := p.next(ctx, h, &longest)
 		switch {
-		case err == nil && former:
-			continue
-		case err == nil:
-			a.status.setBound(true)
-			a.startLooking(ctx, h)
-			a.Metrics.bound.Set(float64(len(h.claim.Ports)))
+		case bound:
+			p.status.setBound(true)
+			p.reach.watch(ctx, h)
+			p.counters.bound.Set(float64(len(h.Claim.Ports)))
 			return nil
+		case err == nil:
+			continue
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.Is(err, api.ErrLost):
 			return err
-		case errors.Is(err, errMoved):
-			continue
 		}
-		a.noteThrottled(err)
-		a.meet(ctx, &trouble, "binding failed", err)
-		if err := a.pause(ctx, pace.next(err, a.Jitter)); err != nil {
+		failures.Report(ctx, "failed to bind; retrying", err)
+		if err := p.clock.Sleep(ctx, wait.Next(err, p.jitter)); err != nil {
 			return err
 		}
-		// Where the claim stands may be what failed, so it is asked for again; and
-		// the next try is paid for anew.
-		if err := a.again(ctx, h); err != nil {
+		if err := p.claims.refresh(ctx, h); err != nil {
 			return err
 		}
 	}
 }
 
-// bindAll binds what is unbound. A port that is taken comes last: by then what takes it
-// may be gone, if it was another port's own listener, moved by hand.
-func (a *Agent) bindAll(ctx context.Context, h *holding) error {
-	var taken api.ClaimedPort
+// next does what the claim needs next: deregister the pod's previous IP, wait in the
+// queue, or bind. It reports whether the ports are bound; the claim may have
+// changed otherwise. longest is the longest wait in the queue so far.
+func (p *bindPhase) next(ctx context.Context, h *holding.Holding, longest *time.Duration) (bound bool, err error) {
+	wait := backoff.RetryAfter(h.Claim.BindAfterSeconds)
+	switch {
+	case h.Claim.PreviousIP != "":
+		return false, p.deregisterPreviousIP(ctx, h)
+	case wait > 0:
+		return false, p.queue(ctx, h, wait, longest)
+	}
+	return p.bindPorts(ctx, h)
+}
+
+// deregisterPreviousIP tells the allocator afterwards. Only then can another pod with
+// that address be bound, and this one with its own.
+func (p *bindPhase) deregisterPreviousIP(ctx context.Context, h *holding.Holding) error {
+	previous := h.Claim.PreviousIP
+	if err := p.binder.DeregisterPreviousIP(ctx, h); err != nil {
+		return err
+	}
+	p.claims.previousIPDeregistered = h.Claim.AddressChanges
+	p.log.InfoContext(ctx, "previous IP deregistered", "podIP", previous, "lease", h.Leases())
+	return p.claims.acquire(ctx, h)
+}
+
+// queue waits as long as the allocator asks and refreshes the claim. All pods of the
+// account share a few AWS calls a second, so a pod of a large fleet may do this many
+// times.
+func (p *bindPhase) queue(ctx context.Context, h *holding.Holding, wait time.Duration, longest *time.Duration) error {
+	if *longest == 0 {
+		p.log.InfoContext(ctx, "waiting in the queue for AWS calls", "seconds", wait.Seconds())
+	}
+	if wait > longQueue && *longest <= longQueue {
+		p.reporter.Event(ctx, pod.Normal, reporter.ReasonWaitingForAWS,
+			fmt.Sprintf("AWS allows the account a few calls a second; older waiting claims take the next %v", wait.Round(time.Second)))
+	}
+	*longest = max(*longest, wait)
+	if err := p.clock.Sleep(ctx, wait); err != nil {
+		return err
+	}
+	return p.claims.refresh(ctx, h)
+}
+
+// bindPorts binds the unbound ports. It reports an unusable port last, because another
+// port of this claim may free it meanwhile: somebody may have moved this pod's own
+// listener there.
+func (p *bindPhase) bindPorts(ctx context.Context, h *holding.Holding) (bound bool, err error) {
+	var unusable api.ClaimedPort
 	var reason error
-	for _, p := range h.unbound() {
-		a.status.moved(a.Clock.Now(), 0)
-		err := a.bindPort(ctx, h, p)
-		if elsewhere(err) {
+	for _, port := range h.Unbound() {
+		p.status.progress(0)
+		err := p.binder.Bind(ctx, h, port)
+		switch {
+		case binder.PortUnusable(err):
 			if reason == nil {
-				taken, reason = p, err
+				unusable, reason = port, err
 			}
-			continue
+		case err != nil:
+			return false, fmt.Errorf("binding port %d: %w", port.ListenerPort, err)
+		default:
+			p.counters.binds.Inc()
+			p.log.InfoContext(ctx, "port bound", "port", port.ListenerPort, "targetPort", port.TargetPort,
+				"lease", port.Fence.Lease, "generation", port.Fence.Generation, "arn", h.Binding(port).Listener)
 		}
-		if err != nil {
-			return fmt.Errorf("binding port %d: %w", p.ListenerPort, err)
-		}
-		a.Metrics.binds.Inc()
-		a.Log.InfoContext(ctx, "port bound", "port", p.ListenerPort, "targetPort", p.TargetPort,
-			"lease", p.Fence.Lease, "generation", p.Fence.Generation, "arn", h.known(p).listener)
 	}
-	if reason != nil {
-		return fmt.Errorf("binding port %d: %w", taken.ListenerPort, a.conflict(ctx, h, taken, reason))
+	if reason == nil {
+		return true, nil
 	}
-	return nil
+	p.log.WarnContext(ctx, "cannot create a listener on this port; reporting a collision",
+		"port", unusable.ListenerPort, "lease", unusable.Fence.Lease, "err", reason)
+	moved, err := p.claims.reportCollision(ctx, h, unusable)
+	if moved {
+		return false, nil
+	}
+	if err == nil {
+		err = reason
+	}
+	return false, fmt.Errorf("binding port %d: %w", unusable.ListenerPort, err)
 }
 
-// bindPort makes what is missing of one binding. The listener is created only
-// after the ledger has recorded the target group, and nothing is believed or
-// changed further before both were seen to carry this pod's tags.
-func (a *Agent) bindPort(ctx context.Context, h *holding, p api.ClaimedPort) error {
-	tags := elb.TagsOf(h.claim, p.Fence)
-	found, err := a.inspect(ctx, h, p)
-	if err != nil {
-		return err
+// unbindLeftovers deletes the bindings that the claim no longer lists. The janitor
+// deletes those that resist.
+func (p *bindPhase) unbindLeftovers(ctx context.Context, h *holding.Holding) {
+	leftovers := h.TakeLeftovers()
+	if len(leftovers) == 0 {
+		return
 	}
-	if found.targetGroup == "" {
-		if found.targetGroup, err = a.createTargetGroup(ctx, h, p); err != nil {
-			return err
-		}
-		h.learn(p.Fence, func(b *binding) { b.attributed = b.attributed && b.targetGroup == found.targetGroup })
-	}
-	h.learn(p.Fence, func(b *binding) { b.targetGroup = found.targetGroup })
-	if found.targetGroup != p.TargetGroupARN {
-		if err := a.Allocator.TargetGroup(ctx, a.Pod.Namespace, a.Pod.Name, api.TargetGroupRequest{
-			ClaimUID: h.claim.UID, Fence: p.Fence, TargetGroupARN: found.targetGroup,
-		}); err != nil {
-			return err
-		}
-		h.record(p.Fence, func(q *api.ClaimedPort) { q.TargetGroupARN = found.targetGroup })
-	}
-	err = a.connect(ctx, h, p, &found)
-	// One that resists its deletion is not forgotten: its port would look taken.
-	h.learn(p.Fence, func(b *binding) { b.listener = cmp.Or(found.listener, found.damaged) })
-	if err != nil {
-		return err
-	}
-	if err := a.confirm(ctx, tags, found.targetGroup, found.listener); err != nil {
-		return err
-	}
-	if err := a.LoadBalancer.DeregisterTargets(ctx, found.targetGroup, found.strangers); err != nil {
-		return err
-	}
-	// The same listener is reported too: the port may count as damaged.
-	if err := a.Allocator.Bound(ctx, a.Pod.Namespace, a.Pod.Name, api.BoundRequest{
-		ClaimUID: h.claim.UID, Fence: p.Fence, ListenerARN: found.listener,
-	}); err != nil {
-		return err
-	}
-	h.record(p.Fence, func(q *api.ClaimedPort) { q.ListenerARN = found.listener })
-	h.learn(p.Fence, func(b *binding) { b.bound = true })
-	return nil
-}
-
-// connect makes this pod a target and creates the listener, both at once: AWS takes
-// its time for either, and neither needs the other.
-func (a *Agent) connect(ctx context.Context, h *holding, p api.ClaimedPort, f *found) error {
-	registering := make(chan error, 1)
-	go func() {
-		if f.registered {
-			registering <- nil
-			return
-		}
-		registering <- a.register(ctx, f.targetGroup, p.TargetPort)
-	}()
-	var err error
-	if f.damaged != "" {
-		// One that carries other tags by now is somebody else's: if it is in the way,
-		// creating will tell.
-		if err = a.deleteOwn(ctx, elb.TagsOf(h.claim, p.Fence), f.damaged); err == nil || errors.Is(err, errForeign) {
-			err, f.damaged = nil, ""
-		}
-	}
-	if err == nil && f.listener == "" {
-		if err = a.setAttributes(ctx, h, p, f.targetGroup); err == nil {
-			f.listener, err = a.LoadBalancer.CreateListener(ctx, elb.ListenerSpec{
-				LoadBalancerARN: h.claim.LoadBalancer.ARN, Port: p.ListenerPort, Protocol: p.Protocol,
-				TargetGroupARN: f.targetGroup, Tags: elb.TagsOf(h.claim, p.Fence),
-			})
-		}
-	}
-	return errors.Join(err, <-registering)
-}
-
-func (a *Agent) createTargetGroup(ctx context.Context, h *holding, p api.ClaimedPort) (arn string, err error) {
-	return a.LoadBalancer.CreateTargetGroup(ctx, elb.TargetGroupSpec{
-		Name: p.TargetGroupName, Protocol: p.Protocol, Port: p.TargetPort, VPC: h.claim.LoadBalancer.VPC,
-		HealthCheck: p.HealthCheck, Tags: elb.TagsOf(h.claim, p.Fence),
-	})
-}
-
-// register makes this pod a target. A target group that was made a moment ago
-// may not be known yet.
-func (a *Agent) register(ctx context.Context, targetGroup string, port int) error {
-	for try := 1; ; try++ {
-		err := a.LoadBalancer.RegisterTarget(ctx, targetGroup, a.Pod.IP, port)
-		if !errors.Is(err, elb.ErrTargetGroupGone) || try == lagTries {
-			return err
-		}
-		if err := a.pause(ctx, lagPause); err != nil {
-			return err
-		}
-	}
-}
-
-// confirm makes sure that everything carries exactly these tags. errForeign if
-// something carries others.
-func (a *Agent) confirm(ctx context.Context, want elb.Tags, arns ...string) error {
-	for try := 1; ; try++ {
-		tags, err := a.LoadBalancer.Tags(ctx, arns...)
-		if err != nil {
-			return err
-		}
-		missing := ""
-		for _, arn := range arns {
-			m, exists := tags[arn]
-			if !exists {
-				missing = arn
-				continue
-			}
-			if got, ok := elb.ReadTags(m); !ok || got != want {
-				return foreign(arn, m)
-			}
-		}
-		if missing == "" {
-			return nil
-		}
-		if try == lagTries {
-			return fmt.Errorf("checking the tags of %s: it is not there", missing)
-		}
-		if err := a.pause(ctx, lagPause); err != nil {
-			return err
-		}
-	}
-}
-
-func foreign(arn string, tags map[string]string) error {
-	return fmt.Errorf("checking the tags of %s: %w: it carries %v; find out who made it and delete it", arn, errForeign, tags)
+	ctx, cancel := p.clock.Timeout(ctx, leftoverTimeout)
+	defer cancel()
+	p.binder.Unbind(ctx, leftovers)
 }

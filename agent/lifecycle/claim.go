@@ -4,69 +4,144 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/portlease/portlease/agent/binder"
+	"github.com/portlease/portlease/agent/holding"
+	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/shared/api"
 )
 
-// Claims gives a pod the right to its listener ports. Asked again, the same pod
-// gets the same claim wherever that stands.
+// Claims gives a pod the right to its listener ports.
 type Claims interface {
+	// Claim answers the same pod with the same claim, in whatever state that is.
 	Claim(ctx context.Context, namespace, pod string, r api.ClaimRequest) (api.Claim, error)
+	// Renew extends a claim. Only lost ends it; all other errors are transient.
+	Renew(ctx context.Context, namespace, pod string, r api.RenewRequest) (api.RenewAnswer, error)
+	// ReportCollision answers the claim to go on with.
+	ReportCollision(ctx context.Context, namespace, pod string, r api.CollisionRequest) (api.Claim, error)
 }
 
-// claim asks until there is a claim or ctx is over. Nothing makes it give up: a
-// pool may get room, a person may mend a setting.
-func (a *Agent) claim(ctx context.Context, h *holding) error {
-	request := api.ClaimRequest{
-		PodUID: a.Pod.UID, PodIP: a.Pod.IP, Pool: a.Pool, Ports: a.Ports, HealthPort: a.HealthPort,
-	}
-	var pace pace
-	var trouble trouble
-	for {
-		request.Throttled, request.PreviousIPDeregistered = a.throttled, h.vacated
-		c, err := a.Allocator.Claim(ctx, a.Pod.Namespace, a.Pod.Name, request)
-		if err == nil {
-			err = a.check(c)
-		}
-		if err == nil {
-			a.throttled -= request.Throttled
-			if h.adopt(c) {
-				a.granted(ctx, c)
-			}
-			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		a.meet(ctx, &trouble, "claim not granted", err)
-		if err := a.pause(ctx, pace.next(err, a.Jitter)); err != nil {
-			return err
-		}
-	}
+// claims is the claim phase, and the later calls about the claim. Each call takes
+// over what the ledger answers.
+type claims struct {
+	env
+	allocator  Claims
+	binder     *binder.Binder
+	counters   counters
+	pod        pod.Identity
+	pool       string
+	ports      []api.Port
+	healthPort int
+	// previousIPDeregistered is AddressChanges of the claim whose previous IP was
+	// deregistered.
+	previousIPDeregistered int
 }
 
-// check refuses a claim that is not the one asked for: binding by it could touch
-// what is another's.
-func (a *Agent) check(c api.Claim) error {
-	switch {
-	case c.UID == "" || c.Ledger == "":
-		return errors.New("the claim granted has no UID or no ledger")
-	case c.PodUID != a.Pod.UID || c.Namespace != a.Pod.Namespace || c.Pod != a.Pod.Name:
-		return fmt.Errorf("the claim granted is pod %s/%s's with UID %s", c.Namespace, c.Pod, c.PodUID)
-	case len(c.Ports) != len(a.Ports):
-		return fmt.Errorf("the claim granted has %d ports, %d were asked for", len(c.Ports), len(a.Ports))
+// acquire asks until there is a claim or ctx is over. No error makes it give up: the
+// pool may get a free port, an admin may correct a setting.
+func (c *claims) acquire(ctx context.Context, h *holding.Holding) error {
+	return c.retry(ctx, "failed to claim ports; retrying", func() (bool, error) {
+		err := c.request(ctx, h)
+		return err == nil, err
+	})
+}
+
+func (c *claims) request(ctx context.Context, h *holding.Holding) error {
+	throttled := c.binder.Throttled()
+	claim, err := c.allocator.Claim(ctx, c.pod.Namespace, c.pod.Name, api.ClaimRequest{
+		PodUID: c.pod.UID, PodIP: c.pod.IP, Pool: c.pool, Ports: c.ports, HealthPort: c.healthPort,
+		Throttled: throttled, PreviousIPDeregistered: c.previousIPDeregistered,
+	})
+	if err != nil {
+		return err
 	}
-	for i, p := range c.Ports {
-		if p.Port != a.Ports[i] {
-			return fmt.Errorf("the claim granted has port %+v in place of %+v", p.Port, a.Ports[i])
-		}
+	if _, err := c.adopt(ctx, h, claim); err != nil {
+		return err
 	}
+	c.binder.ThrottledReported(throttled)
 	return nil
 }
 
-func (a *Agent) granted(ctx context.Context, c api.Claim) {
-	for _, p := range c.Ports {
-		a.Log.InfoContext(ctx, "port claimed", "port", p.ListenerPort, "targetPort", p.TargetPort,
-			"lease", p.Fence.Lease, "generation", p.Fence.Generation)
+// refresh asks for the claim again before another attempt at binding, which the AWS
+// budget has to grant anew. A pod with a listener presents it, so that a ledger that
+// has lost the claim adopts it instead of granting another port.
+func (c *claims) refresh(ctx context.Context, h *holding.Holding) error {
+	if !h.HasListener() {
+		return c.acquire(ctx, h)
 	}
+	return c.retry(ctx, "failed to renew the claim; retrying", func() (bool, error) {
+		_, _, err := c.renew(ctx, h, 0)
+		return err == nil || errors.Is(err, api.ErrLost), err
+	})
+}
+
+// renew extends the claim once. Ports whose binding the janitor saw damaged become
+// unbound. describes is how many describe calls to ask for.
+func (c *claims) renew(ctx context.Context, h *holding.Holding, describes int) (answer api.RenewAnswer, moved bool, err error) {
+	throttled := c.binder.Throttled()
+	answer, err = c.allocator.Renew(ctx, c.pod.Namespace, c.pod.Name, api.RenewRequest{
+		ClaimUID: h.Claim.UID, PodIP: c.pod.IP, Pool: c.pool, Ports: h.Presented(), Throttled: throttled, Describes: describes,
+	})
+	if err != nil {
+		return answer, false, err
+	}
+	if err := c.check(answer.Claim); err != nil {
+		return answer, false, err
+	}
+	c.binder.ThrottledReported(throttled)
+	c.counters.renewals.Inc()
+	moved = h.Adopt(answer.Claim)
+	for _, p := range h.Claim.Ports {
+		if slices.Contains(answer.Rebind, p.Fence.Lease) {
+			h.MarkDamaged(p.Fence)
+			c.log.WarnContext(ctx, "the janitor found the binding damaged; repairing it", "port", p.ListenerPort, "lease", p.Fence.Lease)
+		}
+	}
+	return answer, moved, nil
+}
+
+// reportCollision reports that no listener can be created on a port. moved is whether
+// the claim has other ports from now on; it keeps its ports when the allocator does
+// not see a foreign listener.
+func (c *claims) reportCollision(ctx context.Context, h *holding.Holding, p api.ClaimedPort) (moved bool, err error) {
+	c.counters.collisions.Inc()
+	claim, err := c.allocator.ReportCollision(ctx, c.pod.Namespace, c.pod.Name, api.CollisionRequest{ClaimUID: h.Claim.UID, Fence: p.Fence})
+	if err != nil {
+		return false, err
+	}
+	return c.adopt(ctx, h, claim)
+}
+
+func (c *claims) adopt(ctx context.Context, h *holding.Holding, claim api.Claim) (moved bool, err error) {
+	if err := c.check(claim); err != nil {
+		return false, err
+	}
+	moved = h.Adopt(claim)
+	if moved {
+		for _, p := range claim.Ports {
+			c.log.InfoContext(ctx, "port claimed", "port", p.ListenerPort, "targetPort", p.TargetPort,
+				"lease", p.Fence.Lease, "generation", p.Fence.Generation)
+		}
+	}
+	return moved, nil
+}
+
+// check refuses a claim that is not the requested one: binding it could change
+// another pod's resources.
+func (c *claims) check(claim api.Claim) error {
+	switch {
+	case claim.UID == "" || claim.Ledger == "":
+		return errors.New("the granted claim has no UID or no ledger")
+	case claim.PodUID != c.pod.UID || claim.Namespace != c.pod.Namespace || claim.Pod != c.pod.Name:
+		return fmt.Errorf("the granted claim belongs to pod %s/%s with UID %s", claim.Namespace, claim.Pod, claim.PodUID)
+	case len(claim.Ports) != len(c.ports):
+		return fmt.Errorf("the granted claim has %d ports, the pod requested %d", len(claim.Ports), len(c.ports))
+	}
+	for i, p := range claim.Ports {
+		if p.Port != c.ports[i] {
+			return fmt.Errorf("the granted claim has port %+v instead of %+v", p.Port, c.ports[i])
+		}
+	}
+	return nil
 }

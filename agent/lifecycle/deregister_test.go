@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -38,7 +38,7 @@ func TestDeregistersFirstIfAskedTo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 				w.drain = time.Hour
-				w.ownPod.setTermination(&lifecycle.Termination{Deleted: true, Grace: c.grace})
+				w.ownPod.setTermination(&pod.Termination{Deleted: true, Grace: c.grace})
 				p := w.startToDeregister(c.asked)
 				c.before(w, p)
 				var deregistered, unlistened, term time.Time

@@ -200,7 +200,7 @@ func TestAPodUnderRepairIsNotReachable(t *testing.T) {
 		w.await("queue", func() bool { return p.Ready() != nil })
 		w.ledger.change(func() { w.ledger.rebind = nil })
 		synctest.Wait()
-		if c := w.ownPod.condition(); c.Reachable || c.Reason != "Rebinding" {
+		if c := w.ownPod.condition(); c.Reachable || c.Reason != "Repairing" {
 			t.Errorf("the condition is %+v", c)
 		}
 		w.awaitReady(p)

@@ -3,164 +3,151 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"net"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/portlease/portlease/agent/backoff"
+	"github.com/portlease/portlease/agent/binder"
+	"github.com/portlease/portlease/agent/holding"
+	"github.com/portlease/portlease/agent/signals"
 	"github.com/portlease/portlease/shared/api"
 )
-
-// Renewals prolong a claim. Only lost ends it; every other error is weather.
-type Renewals interface {
-	Renew(ctx context.Context, namespace, pod string, r api.RenewRequest) (api.RenewAnswer, error)
-}
 
 // leastRenewal guards against an answer that asks for renewals without pause.
 const leastRenewal = time.Second
 
-// hold renews until the claim is lost or moved or ctx is over. Meanwhile it looks
-// until the targets are healthy, and heeds what is said.
-func (a *Agent) hold(ctx context.Context, h *holding) error {
-	var trouble trouble
-	next := a.Clock.Now().Add(a.renewal(h, 1))
+// holdPhase renews the claim, follows the health of its targets, repairs damaged
+// bindings and applies signals.
+type holdPhase struct {
+	env
+	signals     *signals.Signals
+	binder      *binder.Binder
+	claims      *claims
+	bind        *bindPhase
+	announce    *announcePhase
+	reach       *reachability
+	status      *status
+	termination *termination
+}
+
+// run returns when the claim is lost or moved or ctx is over.
+func (p *holdPhase) run(ctx context.Context, h *holding.Holding) error {
+	failures := p.reporter.NewFailures()
+	next := p.renewal(h, 1)
 	for {
-		a.heed(ctx, h)
-		at := next
-		if a.health.looking && !a.notReady && a.health.at.Before(at) {
-			at = a.health.at
-		}
-		if woken, err := a.nap(ctx, at.Sub(a.Clock.Now())); err != nil {
+		p.applySignals(ctx, h)
+		woken, err := p.signals.Wait(ctx, p.clock.Sleep, p.wakeAt(next).Sub(p.clock.Now()))
+		if err != nil {
 			return err
-		} else if woken {
+		}
+		if woken {
 			continue
 		}
-		answer, moved, err := a.renew(ctx, h)
+		answer, moved, err := p.claims.renew(ctx, h, p.describes(h))
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.Is(err, api.ErrLost):
 			return err
 		case err != nil:
-			a.meet(ctx, &trouble, "claim not renewed", err)
-			next = a.Clock.Now().Add(a.renewal(h, 3))
-			a.health.at = next
+			failures.Report(ctx, "failed to renew the claim; retrying", err)
+			next = p.renewal(h, 3)
+			p.reach.tracker.Postpone(next)
 			continue
 		case moved:
 			return errMoved
 		}
-		trouble.passed()
-		if len(h.unbound()) > 0 {
-			if err := a.rebind(ctx, h); err != nil {
+		failures.Reset()
+		if len(h.Unbound()) > 0 {
+			if err := p.repair(ctx, h); err != nil {
 				return err
 			}
-		} else if a.looks(h) > 0 {
-			a.look(ctx, h, answer)
+		} else if p.describes(h) > 0 {
+			p.describeTargets(ctx, h, answer)
 		}
-		// What is new, and what could not be said earlier.
-		a.tellPod(ctx, h)
-		a.tellCondition(ctx, tellTimeout)
-		next = a.Clock.Now().Add(a.renewal(h, 1))
+		p.announce.update(ctx, h)
+		next = p.renewal(h, 1)
 	}
 }
 
-// heed does what was said since it was last called.
-func (a *Agent) heed(ctx context.Context, h *holding) {
-	notReady, _, stopping := a.words.heard()
-	if stopping && !a.leaving {
-		a.heedStopping(ctx, h)
+// renewal is the time of the next renewal: after a part of the claim's interval,
+// spread by a tenth to either side.
+func (p *holdPhase) renewal(h *holding.Holding, part int) time.Time {
+	return p.clock.Now().Add(renewalPause(h, part, p.jitter))
+}
+
+func renewalPause(h *holding.Holding, part int, jitter func() float64) time.Duration {
+	d := time.Duration(h.Claim.RenewSeconds * float64(time.Second) / float64(part))
+	return backoff.Around(max(d, leastRenewal), jitter)
+}
+
+// wakeAt is the time of the next renewal, which is early if targets are to be
+// described before.
+func (p *holdPhase) wakeAt(renewal time.Time) time.Time {
+	if at, ok := p.reach.tracker.NextDescribe(); ok && at.Before(renewal) {
+		return at
 	}
-	if notReady == a.notReady {
+	return renewal
+}
+
+// describes is how many describe calls to ask for now. A game that is not ready is
+// not healthy, whatever AWS says.
+func (p *holdPhase) describes(h *holding.Holding) int {
+	if p.signals.GameAnswers() != nil {
+		return 0
+	}
+	return p.reach.tracker.Describes(p.clock.Now(), h)
+}
+
+// describeTargets makes the describe calls that the AWS budget granted.
+func (p *holdPhase) describeTargets(ctx context.Context, h *holding.Holding, answer api.RenewAnswer) {
+	if answer.Describes == 0 {
+		wait := max(backoff.RetryAfter(answer.DescribeAfterSeconds), leastRenewal)
+		p.reach.tracker.Postpone(p.clock.Now().Add(wait))
 		return
 	}
-	a.notReady = notReady
-	h.forgetHealth()
-	if a.startLooking(ctx, h); notReady {
-		a.unreachable("GameNotReady", "the game said that it takes no players now")
+	ports := h.NotHealthy()
+	if err := p.binder.DescribeTargets(ctx, h, ports[:min(answer.Describes, len(ports))]); err != nil {
+		p.failures.Failed(ctx, "failed to describe target health; retrying later", err)
 	}
-	a.Log.InfoContext(ctx, "game spoke", "ready", !notReady)
-	a.tellCondition(ctx, tellTimeout)
+	p.reach.described(ctx, h)
 }
 
-// heedStopping withdraws the announcement because the pod ends: nobody new should
-// come, and who is on may stay. A preStop hook also runs when only this container
-// is restarted, and then nothing ends.
-func (a *Agent) heedStopping(ctx context.Context, h *holding) {
-	if !a.podEnds(ctx) {
-		a.Log.WarnContext(ctx, "preStop was called although the pod is not being deleted: the announcement stays")
-		a.words.say(func(w *words) { w.stopping = false })
-		return
-	}
-	a.withdraw(ctx, h)
-}
-
-// renewal is the time to the next renewal, a part of the claim's interval spread
-// by a tenth to either side.
-func (a *Agent) renewal(h *holding, part int) time.Duration {
-	d := time.Duration(h.claim.RenewSeconds * float64(time.Second) / float64(part))
-	d = max(d, leastRenewal)
-	return d*9/10 + time.Duration(a.Jitter()*float64(d)/5)
-}
-
-// renew prolongs the claim once and takes over what the ledger has. Ports whose
-// binding was seen damaged count as unbound from then on.
-func (a *Agent) renew(ctx context.Context, h *holding) (answer api.RenewAnswer, moved bool, err error) {
-	reported := a.throttled
-	answer, err = a.Allocator.Renew(ctx, a.Pod.Namespace, a.Pod.Name, api.RenewRequest{
-		ClaimUID: h.claim.UID, PodIP: a.Pod.IP, Pool: a.Pool, Ports: h.presented(), Throttled: reported, Describes: a.looks(h),
-	})
-	if err == nil {
-		err = a.check(answer.Claim)
-	}
-	if err != nil {
-		return answer, false, err
-	}
-	a.throttled -= reported
-	a.Metrics.renewals.Inc()
-	moved = h.adopt(answer.Claim)
-	for _, p := range h.claim.Ports {
-		if slices.Contains(answer.Rebind, p.Fence.Lease) {
-			h.learn(p.Fence, func(b *binding) { b.bound, b.health = false, "" })
-			a.Log.WarnContext(ctx, "binding was reported damaged", "port", p.ListenerPort, "lease", p.Fence.Lease)
-		}
-	}
-	return answer, moved, nil
-}
-
-// rebind repairs damaged bindings in place. The announcement stays, because the
-// endpoint does, and is written again with what was made anew.
-func (a *Agent) rebind(ctx context.Context, h *holding) error {
-	a.status.setBound(false)
-	a.unreachable("Rebinding", "the binding was found damaged and is repaired")
-	a.tellCondition(ctx, tellTimeout)
-	if err := a.bind(ctx, h); err != nil {
+// repair binds damaged ports again. The announcement stays, because the endpoint does,
+// and is then updated with what was created.
+func (p *holdPhase) repair(ctx context.Context, h *holding.Holding) error {
+	p.status.setBound(false)
+	p.reach.repairing()
+	p.reach.publish(ctx)
+	if err := p.bind.run(ctx, h); err != nil {
 		return err
 	}
-	return a.announce(ctx, h)
+	return p.announce.run(ctx, h)
 }
 
-func endpoints(c api.Claim) string {
-	var list []string
-	for _, p := range c.Ports {
-		list = append(list, net.JoinHostPort(c.LoadBalancer.Host, strconv.Itoa(p.ListenerPort))+" ("+p.Name+")")
+// applySignals applies what came since it was last called.
+func (p *holdPhase) applySignals(ctx context.Context, h *holding.Holding) {
+	state := p.signals.Read()
+	if state.Stopping && !p.termination.begun {
+		p.applyPodStopping(ctx, h)
 	}
-	return strings.Join(list, ", ")
+	p.applyGameReadiness(ctx, h, !state.NotReady)
 }
 
-// lose gives up a claim that is over. Its announcement is withdrawn by now. What
-// carries the old fences is unbound as far as that goes quickly; the rest is the
-// janitor's.
-func (a *Agent) lose(ctx context.Context, h *holding, reason error) {
-	a.Metrics.lost.Inc()
-	a.Metrics.bound.Set(0)
-	a.status.setBound(false)
-	a.health.looking = false
-	a.Log.ErrorContext(ctx, "claim lost", "lease", leases(h.claim), "err", reason)
-	a.tell(ctx, Warning, "Lost", reason.Error())
-	for _, p := range h.claim.Ports {
-		h.leave(h.claim, p)
+// applyPodStopping withdraws the endpoint of a terminating pod: no new players should
+// come, and those who play stay. The preStop hook also runs when only this container
+// is restarted, and then nothing changes.
+func (p *holdPhase) applyPodStopping(ctx context.Context, h *holding.Holding) {
+	if !p.termination.check(ctx) {
+		p.log.WarnContext(ctx, "preStop was called but the pod is not being deleted; the endpoint stays announced")
+		p.signals.ClearStopping()
+		return
 	}
-	h.claim = api.Claim{}
-	a.unbindLeftovers(ctx, h)
+	p.announce.withdraw(ctx, h)
+}
+
+func (p *holdPhase) applyGameReadiness(ctx context.Context, h *holding.Holding, ready bool) {
+	if p.reach.setGameReady(ctx, h, ready) {
+		p.log.InfoContext(ctx, "game readiness changed", "ready", ready)
+		p.reach.publish(ctx)
+	}
 }

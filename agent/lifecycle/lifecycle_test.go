@@ -44,8 +44,8 @@ func TestLifeOfAPod(t *testing.T) {
 		if n := len(w.emulator.Calls()); n != before {
 			t.Errorf("holding cost %d calls to AWS", n-before)
 		}
-		if p.Live() != nil || p.metric("portlease_agent_bound") != "2" {
-			t.Errorf("live: %v, bound: %s", p.Live(), p.metric("portlease_agent_bound"))
+		if p.Live() != nil || p.metric("portlease_agent_bound_ports") != "2" {
+			t.Errorf("live: %v, bound: %s", p.Live(), p.metric("portlease_agent_bound_ports"))
 		}
 		took := p.term()
 		w.checkEmpty()
@@ -326,8 +326,8 @@ func TestLostClaimIsWithdrawnUnboundAndClaimedAgain(t *testing.T) {
 		w.await("other endpoint", func() bool { return w.announced() == "games.elb.example:30001" })
 		w.awaitReady(p)
 		w.checkBound(30001)
-		if p.metric("portlease_agent_lost_total") != "1" || !slices.Contains(w.ownPod.events, "Lost") {
-			t.Errorf("lost %s times, events %v", p.metric("portlease_agent_lost_total"), w.ownPod.events)
+		if p.metric("portlease_agent_claims_lost_total") != "1" || !slices.Contains(w.ownPod.events, "ClaimLost") {
+			t.Errorf("lost %s times, events %v", p.metric("portlease_agent_claims_lost_total"), w.ownPod.events)
 		}
 		p.term()
 		w.checkEmpty()

@@ -3,93 +3,122 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"time"
 
+	"github.com/portlease/portlease/agent/backoff"
+	"github.com/portlease/portlease/agent/binder"
+	"github.com/portlease/portlease/agent/failure"
+	"github.com/portlease/portlease/agent/holding"
+	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/shared/api"
-	"github.com/portlease/portlease/shared/elb"
 )
 
-// Releases give back.
+// Releases end claims.
 type Releases interface {
-	// Release begins; lost means that the claim is over already.
+	// Release begins the release; lost means that the claim is over already.
 	Release(ctx context.Context, namespace, pod string, r api.ReleaseRequest) (api.ReleaseAnswer, error)
-	// Finish says which port leases' bindings are gone.
+	// Finish reports the port leases whose bindings are gone.
 	Finish(ctx context.Context, namespace, pod, claimUID string, gone []string) error
 }
 
-// release says first that the claim is over, because that may be all there is
-// time for: the janitor then does the rest at once. Deregistering, if that is
-// asked for, and deleting come after, and saying so last.
-func (a *Agent) release(ctx context.Context, hurry <-chan struct{}, h *holding) {
-	ctx, cancel := a.Clock.Timeout(ctx, a.ReleaseTimeout+a.Deregister)
+// releasePhase gives the claim back and deletes its bindings.
+type releasePhase struct {
+	env
+	allocator   Releases
+	binder      *binder.Binder
+	status      *status
+	counters    counters
+	termination *termination
+	pod         pod.Identity
+	deregister  time.Duration
+	timeout     time.Duration
+}
+
+// run notifies the allocator first, because there may be time for nothing else: the
+// janitor then does the rest at once. Deregistering, unbinding and the report that
+// all is gone follow.
+func (p *releasePhase) run(ctx context.Context, hurry <-chan struct{}, h *holding.Holding) {
+	ctx, cancel := p.clock.Timeout(ctx, p.timeout+p.deregister)
 	defer cancel()
-	a.status.setBound(false)
-	a.Metrics.bound.Set(0)
-	wait := a.deregisterWait()
-	answer, err := a.beginRelease(ctx, h, wait > 0)
+	p.status.setBound(false)
+	p.counters.bound.Set(0)
+	wait := max(p.termination.within(p.deregister, 0), 0)
+	answer, err := p.begin(ctx, h, wait > 0)
 	if errors.Is(err, api.ErrLost) {
-		a.Log.InfoContext(ctx, "claim was released before", "err", err)
+		p.log.InfoContext(ctx, "claim was already released", "err", err)
 		return
 	}
 	if err != nil {
-		a.complain(ctx, "claim not released; the janitor will", err)
+		p.failures.Failed(ctx, "failed to release the claim; the janitor will reclaim it", err)
 		return
 	}
-	a.Log.InfoContext(ctx, "claim released", "lease", leases(h.claim))
+	p.log.InfoContext(ctx, "claim released", "lease", h.Leases())
 	if !answer.Unbind {
 		return
 	}
-	gone := a.released(h, answer.Ports)
+	leftovers, gone := released(h, answer.Ports)
 	if wait > 0 {
-		a.deregister(ctx, hurry, h.leftovers, wait)
+		p.deregisterTargets(ctx, hurry, leftovers, wait)
 	}
-	gone = append(gone, a.unbindReleased(ctx, h)...)
+	gone = append(gone, p.unbind(ctx, leftovers)...)
 	if len(gone) == 0 {
 		return
 	}
-	if err := a.Allocator.Finish(ctx, a.Pod.Namespace, a.Pod.Name, h.claim.UID, gone); err != nil {
-		a.complain(ctx, "end of unbinding not reported; the janitor will see it", err)
+	if err := p.allocator.Finish(ctx, p.pod.Namespace, p.pod.Name, h.Claim.UID, gone); err != nil {
+		p.failures.Failed(ctx, "failed to report that bindings are gone; the janitor will find out", err)
 	}
 }
 
-func (a *Agent) beginRelease(ctx context.Context, h *holding, deregister bool) (api.ReleaseAnswer, error) {
-	var pace pace
+func (p *releasePhase) begin(ctx context.Context, h *holding.Holding, deregister bool) (api.ReleaseAnswer, error) {
+	var wait backoff.Backoff
 	for {
-		answer, err := a.Allocator.Release(ctx, a.Pod.Namespace, a.Pod.Name, api.ReleaseRequest{ClaimUID: h.claim.UID, Deregister: deregister})
-		if err == nil || errors.Is(err, api.ErrLost) || needsPerson(err) || ctx.Err() != nil {
+		answer, err := p.allocator.Release(ctx, p.pod.Namespace, p.pod.Name, api.ReleaseRequest{ClaimUID: h.Claim.UID, Deregister: deregister})
+		if err == nil || errors.Is(err, api.ErrLost) || failure.NeedsAdmin(err) || ctx.Err() != nil {
 			return answer, err
 		}
-		a.complain(ctx, "claim not released yet", err)
-		if a.pause(ctx, pace.next(err, a.Jitter)) != nil {
+		p.failures.Failed(ctx, "failed to release the claim; retrying", err)
+		if p.clock.Sleep(ctx, wait.Next(err, p.jitter)) != nil {
 			return answer, err
 		}
 	}
 }
 
-// released makes leftovers of the ports of a release answer, completed by what this
-// process knows, and gives the port leases that have no binding.
-func (a *Agent) released(h *holding, ports []api.ClaimedPort) (gone []string) {
-	h.leftovers = nil
-	for _, p := range ports {
-		b := h.known(p)
-		if b.targetGroup == "" && b.listener == "" {
-			gone = append(gone, p.Fence.Lease)
-			continue
+// released splits the ports of a release answer, completed by what this process
+// knows: those with a binding to delete, and the port leases without one.
+func released(h *holding.Holding, ports []api.ClaimedPort) (leftovers []holding.Leftover, gone []string) {
+	for _, port := range ports {
+		if l, exists := h.Leftover(port); exists {
+			leftovers = append(leftovers, l)
+		} else {
+			gone = append(gone, port.Fence.Lease)
 		}
-		h.leftovers = append(h.leftovers, leftover{
-			binding: b, tags: elb.TagsOf(h.claim, p.Fence), loadBalancer: h.claim.LoadBalancer.ARN,
-			target: elb.Target{IP: a.Pod.IP, Port: p.TargetPort},
-		})
 	}
-	return gone
+	return leftovers, gone
 }
 
-// unbindReleased gives the port leases whose binding is gone. It leaves a tenth of
-// the time for saying so.
-func (a *Agent) unbindReleased(ctx context.Context, h *holding) (gone []string) {
-	ctx, cancel := a.Clock.Timeout(ctx, a.ReleaseTimeout*9/10)
+// deregisterTargets takes the pod out of its target groups and waits for flows to end.
+func (p *releasePhase) deregisterTargets(ctx context.Context, hurry <-chan struct{}, leftovers []holding.Leftover, wait time.Duration) {
+	if len(leftovers) == 0 {
+		return
+	}
+	ctx, cancel := p.clock.Timeout(ctx, wait)
 	defer cancel()
-	for _, l := range a.unbind(ctx, h.leftovers) {
-		gone = append(gone, l.tags.Lease)
+	ctx, stop := hurried(ctx, hurry)
+	defer stop()
+	p.binder.Deregister(ctx, leftovers)
+	p.log.InfoContext(ctx, "targets deregistered; waiting for flows to end", "seconds", wait.Seconds())
+	if err := p.clock.Sleep(ctx, wait); err != nil {
+		p.log.DebugContext(ctx, "waiting for flows ended early", "err", err)
+	}
+}
+
+// unbind returns the port leases whose binding is gone. It leaves a tenth of the time
+// for reporting them.
+func (p *releasePhase) unbind(ctx context.Context, leftovers []holding.Leftover) (gone []string) {
+	ctx, cancel := p.clock.Timeout(ctx, p.timeout*9/10)
+	defer cancel()
+	for _, l := range p.binder.Unbind(ctx, leftovers) {
+		gone = append(gone, l.Port.Fence.Lease)
 	}
 	return gone
 }

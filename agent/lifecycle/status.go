@@ -1,32 +1,53 @@
 package lifecycle
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/portlease/portlease/agent/clock"
 )
 
-// standstill is how long the agent may be silent beyond an announced pause. It
-// is well over the slowest sequence of calls between two pauses.
-const standstill = 5 * time.Minute
+// stallTimeout is how long the agent may be silent beyond a pause that it announced.
+// It is well over the slowest sequence of calls between two pauses.
+const stallTimeout = 5 * time.Minute
 
-// status is what probes look at, from other goroutines.
+// status answers the probes, from other goroutines.
 type status struct {
+	now func() time.Time
+
 	mu        sync.Mutex // guards all below
-	expected  time.Time  // when the loop moves at the latest
+	deadline  time.Time  // the next progress comes before it
 	bound     bool
 	announced bool
 	healthy   bool
 	started   bool
 }
 
-func (s *status) began(now time.Time) { s.moved(now, 0) }
+func newStatus(now func() time.Time) *status {
+	s := &status{now: now}
+	s.progress(0)
+	return s
+}
 
-func (s *status) moved(now time.Time, pause time.Duration) {
+// watched is a clock whose sleep counts as progress.
+func (s *status) watched(c clock.Clock) clock.Clock {
+	sleep := c.Sleep
+	c.Sleep = func(ctx context.Context, d time.Duration) error {
+		s.progress(d)
+		return sleep(ctx, d)
+	}
+	return c
+}
+
+// progress notes that the lifecycle moves, and will be silent for a pause.
+func (s *status) progress(pause time.Duration) {
+	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expected = now.Add(pause + standstill)
+	s.deadline = now.Add(pause + stallTimeout)
 }
 
 func (s *status) setBound(yes bool) {
@@ -48,40 +69,40 @@ func (s *status) setAnnounced(yes bool) {
 	s.started = s.started || yes
 }
 
-// Started is nil once the game server may start: its ports are bound and their
-// endpoints announced, or were at some time.
-func (a *Agent) Started() error {
-	a.status.mu.Lock()
-	defer a.status.mu.Unlock()
-	if !a.status.started {
+// Started is nil once the game server may start: its ports are, or were, bound and
+// announced.
+func (s *status) Started() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.started {
 		return errors.New("not bound and announced yet")
 	}
 	return nil
 }
 
-// Ready is nil while all ports are bound and announced, and the load balancer finds
+// Ready is nil while all ports are bound and announced and the load balancer reports
 // their targets healthy.
-func (a *Agent) Ready() error {
-	a.status.mu.Lock()
-	defer a.status.mu.Unlock()
+func (s *status) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
-	case !a.status.bound:
+	case !s.bound:
 		return errors.New("not bound")
-	case !a.status.announced:
+	case !s.announced:
 		return errors.New("not announced")
-	case !a.status.healthy:
-		return errors.New("the load balancer does not find the pod healthy yet")
+	case !s.healthy:
+		return errors.New("the load balancer does not report the pod healthy yet")
 	}
 	return nil
 }
 
 // Live is nil while the lifecycle moves.
-func (a *Agent) Live() error {
-	now := a.Clock.Now()
-	a.status.mu.Lock()
-	defer a.status.mu.Unlock()
-	if late := now.Sub(a.status.expected); late > 0 {
-		return fmt.Errorf("the agent has stood still for %v more than it should", late.Round(time.Second))
+func (s *status) Live() error {
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if late := now.Sub(s.deadline); late > 0 {
+		return fmt.Errorf("the agent is stalled: no progress for %v longer than allowed", late.Round(time.Second))
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
@@ -18,7 +18,7 @@ func TestPreStopWithdraws(t *testing.T) {
 		w.drain = time.Hour
 		p := w.start()
 		w.awaitReady(p)
-		w.ownPod.setTermination(&lifecycle.Termination{Deleted: true, Grace: 5 * time.Minute})
+		w.ownPod.setTermination(&pod.Termination{Deleted: true, Grace: 5 * time.Minute})
 		p.PodStopping()
 		synctest.Wait()
 		if w.announced() != "" || w.ownPod.says() != 0 || w.ownPod.condition().Reachable || p.Ready() == nil {
@@ -45,7 +45,7 @@ func TestARestartedContainerKeepsItsPort(t *testing.T) {
 		w.ownPod.takes = 20 * time.Millisecond
 		p := w.start()
 		w.awaitReady(p)
-		w.ownPod.setTermination(&lifecycle.Termination{})
+		w.ownPod.setTermination(&pod.Termination{})
 		p.PodStopping() // a preStop hook runs then, too, and SIGTERM follows at once
 		time.Sleep(10 * time.Millisecond)
 		if took := p.term(); took > time.Second || w.ledger.count("release") != 0 || w.announced() == "" || w.ownPod.says() == 0 {
@@ -90,7 +90,7 @@ func TestDrainingEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 				w.drain = 10 * time.Minute
-				w.ownPod.setTermination(&lifecycle.Termination{Deleted: true, Grace: c.grace})
+				w.ownPod.setTermination(&pod.Termination{Deleted: true, Grace: c.grace})
 				if name == "sockets unreadable" {
 					c.during(w, nil) // before the agent starts
 				}
@@ -117,7 +117,7 @@ func TestDrainingEnds(t *testing.T) {
 
 // stopping begins a pod's termination.
 func (w *world) stopping(p *process) {
-	w.ownPod.setTermination(&lifecycle.Termination{Deleted: true, Grace: time.Hour})
+	w.ownPod.setTermination(&pod.Termination{Deleted: true, Grace: time.Hour})
 	p.PodStopping()
 }
 

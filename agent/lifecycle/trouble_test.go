@@ -40,7 +40,7 @@ func TestPeopleAreToldOnceWhatHoldsAPodUp(t *testing.T) {
 		"AWSRefused":           {refuse("RegisterTargets", http.StatusBadRequest, "ValidationError", "not within the VPC"), []string{"not within the VPC"}},
 		"PoolExhausted":        {allocator(api.Errorf(api.Exhausted, "no port is free").WithRetryAfter(time.Second)), []string{"no port is free"}},
 		"ClaimInvalid":         {allocator(api.Errorf(api.Invalid, "pool p does not exist")), []string{"pool p does not exist"}},
-		"AllocatorAway":        {allocator(errors.New("connection refused")), []string{"connection refused", "what is bound stays"}},
+		"AllocatorUnreachable": {allocator(errors.New("connection refused")), []string{"connection refused", "bound ports stay"}},
 		"AllocatorUnavailable": {allocator(api.Errorf(api.Unavailable, "no API server")), []string{"no API server"}},
 	} {
 		t.Run(reason, func(t *testing.T) {
@@ -88,8 +88,8 @@ func TestAMomentOfTroubleIsNoEvent(t *testing.T) {
 	})
 }
 
-// TestAnAllocatorAwayWhileHolding is told, and told again when it goes again.
-func TestAnAllocatorAwayWhileHolding(t *testing.T) {
+// TestAnAllocatorUnreachableWhileHolding is told, and told again when it goes again.
+func TestAnAllocatorUnreachableWhileHolding(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
@@ -100,7 +100,7 @@ func TestAnAllocatorAwayWhileHolding(t *testing.T) {
 			time.Sleep(10 * time.Minute)
 		}
 		synctest.Wait()
-		if events := w.ownPod.recorded(); !slices.Equal(events, []string{"Announced", "AllocatorAway", "AllocatorAway"}) {
+		if events := w.ownPod.recorded(); !slices.Equal(events, []string{"Announced", "AllocatorUnreachable", "AllocatorUnreachable"}) {
 			t.Errorf("events are %v", events)
 		}
 		if p.Ready() != nil || w.announced() == "" {

@@ -168,7 +168,7 @@ func TestVacatesOnlyWhatIsItsOwn(t *testing.T) {
 		w.ledger.change(func() { w.ledger.claim.Ports[0].TargetGroupARN = arn })
 		w.pod.IP = otherIP
 		p = w.start()
-		w.await("people are told", func() bool { return slices.Contains(w.ownPod.recorded(), "NotOurs") })
+		w.await("people are told", func() bool { return slices.Contains(w.ownPod.recorded(), "ForeignResource") })
 		if n := w.agentCalls("DeregisterTargets"); n > 0 || !w.targets(podIP) {
 			w.t.Errorf("%d deregistrations, its target is there: %v", n, w.targets(podIP))
 		}

@@ -23,7 +23,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/portlease/portlease/agent/announce"
+	"github.com/portlease/portlease/agent/clock"
 	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/daemon"
@@ -41,7 +43,7 @@ type world struct {
 	ledger   *ledger
 	lb       string
 	dir      string
-	pod      lifecycle.Pod
+	pod      pod.Identity
 	ports    []api.Port
 	ownPod   *ownPod
 	drain    time.Duration
@@ -72,8 +74,8 @@ func inWorld(t *testing.T, cfg elbemu.Config, story func(*testing.T, *world)) {
 		}()
 		w := &world{
 			t: t, emulator: emulator, dir: t.TempDir(),
-			pod:   lifecycle.Pod{Namespace: "games", Name: "game-0", UID: "uid-0", IP: podIP},
-			ports: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, ownPod: &ownPod{ending: &lifecycle.Termination{Deleted: true, Grace: 24 * time.Hour}},
+			pod:   pod.Identity{Namespace: "games", Name: "game-0", UID: "uid-0", IP: podIP},
+			ports: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, ownPod: &ownPod{ending: &pod.Termination{Deleted: true, Grace: 24 * time.Hour}},
 			release: 25 * time.Second,
 		}
 		w.listens = func() (bool, error) { return !w.deaf.Load(), nil }
@@ -216,10 +218,10 @@ func (w *world) start() *process {
 		Pod: w.pod, Pool: "default", Ports: w.ports, HealthPort: 9901, Drain: w.drain, Listens: w.listens, Deregister: w.deregister, ReleaseTimeout: w.release,
 		Allocator: cuttable{w.ledger, p.cut}, LoadBalancer: w.client(p.cut),
 		Files: announce.Files{Dir: w.dir}, OwnPod: w.ownPod, Events: w.ownPod,
-		Settled: func() {},
-		Clock:   lifecycle.Clock{Now: time.Now, Sleep: daemon.Sleep, Timeout: context.WithTimeout},
-		Jitter:  func() float64 { return 0.5 },
-		Metrics: lifecycle.NewMetrics(p.set), Log: slog.New(slog.DiscardHandler),
+		OnHolding: func() {},
+		Clock:     clock.Clock{Now: time.Now, Sleep: daemon.Sleep, Timeout: context.WithTimeout},
+		Jitter:    func() float64 { return 0.5 },
+		Metrics:   p.set, Log: slog.New(slog.DiscardHandler),
 	})
 	go func() { p.ended <- p.Run(ctx, p.hurry) }()
 	return p
@@ -304,11 +306,11 @@ func (c cuttable) Finish(ctx context.Context, namespace, pod, uid string, gone [
 type ownPod struct {
 	mu        sync.Mutex // guards all below
 	endpoint  int        // listener port; 0: withdrawn
-	reachable lifecycle.Condition
+	reachable pod.Condition
 	calls     int
 	// ending is what Termination answers, after a time; nil is an error.
 	takes  time.Duration
-	ending *lifecycle.Termination
+	ending *pod.Termination
 	events []string
 	last   string // message of an event
 	refuse error
@@ -332,7 +334,7 @@ func (o *ownPod) Withdraw(context.Context) error {
 	return o.refuse
 }
 
-func (o *ownPod) Reachable(_ context.Context, c lifecycle.Condition) error {
+func (o *ownPod) SetReachable(_ context.Context, c pod.Condition) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.calls++; o.refuse == nil {
@@ -341,19 +343,19 @@ func (o *ownPod) Reachable(_ context.Context, c lifecycle.Condition) error {
 	return errors.Join(o.refuse, o.lose)
 }
 
-func (o *ownPod) Termination(ctx context.Context) (lifecycle.Termination, error) {
+func (o *ownPod) Termination(ctx context.Context) (pod.Termination, error) {
 	if err := daemon.Sleep(ctx, o.takes); err != nil { // of the bubble's clock
-		return lifecycle.Termination{}, err
+		return pod.Termination{}, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ending == nil {
-		return lifecycle.Termination{}, errors.New("the API server is away")
+		return pod.Termination{}, errors.New("the API server is away")
 	}
 	return *o.ending, nil
 }
 
-func (o *ownPod) Record(_ context.Context, _ lifecycle.Kind, reason, message string) error {
+func (o *ownPod) Record(_ context.Context, _ pod.EventType, reason, message string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.events, o.last = append(o.events, reason), message
@@ -372,7 +374,7 @@ func (o *ownPod) message() string {
 	return o.last
 }
 
-func (o *ownPod) condition() lifecycle.Condition {
+func (o *ownPod) condition() pod.Condition {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.reachable
@@ -385,7 +387,7 @@ func (o *ownPod) count() int {
 	return o.calls
 }
 
-func (o *ownPod) setTermination(e *lifecycle.Termination) {
+func (o *ownPod) setTermination(e *pod.Termination) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.ending = e

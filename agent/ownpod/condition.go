@@ -7,11 +7,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/agent/pod"
 )
 
 // ConditionReachable is the type of the pod's condition that says whether players
-// get through.
+// reach the pod.
 const ConditionReachable = "portlease.dev/Reachable"
 
 // condition is one condition of a pod.
@@ -24,14 +24,14 @@ type condition struct {
 	LastTransitionTime string `json:"lastTransitionTime,omitempty"`
 }
 
-// Reachable sets the pod's condition. Its time changes only when its status does,
-// also when an agent before this one has set it.
-func (w *Writer) Reachable(ctx context.Context, c lifecycle.Condition) error {
+// SetReachable sets the pod's condition. The transition time changes only when the
+// status does, even if an earlier agent of the pod set it.
+func (w *Writer) SetReachable(ctx context.Context, c pod.Condition) error {
 	w.condition.Lock()
 	defer w.condition.Unlock()
-	before, err := w.present(ctx)
+	before, err := w.current(ctx)
 	if err != nil {
-		return fmt.Errorf("looking at the pod's condition: %w", err)
+		return fmt.Errorf("reading the pod's condition: %w", err)
 	}
 	next := condition{Type: ConditionReachable, Status: "False", Reason: c.Reason, Message: c.Message}
 	if c.Reachable {
@@ -47,25 +47,25 @@ func (w *Writer) Reachable(ctx context.Context, c lifecycle.Condition) error {
 	return nil
 }
 
-// present is the condition as the pod has it; zero if it has none.
-func (w *Writer) present(ctx context.Context) (condition, error) {
-	var pod struct {
+// current returns the condition of the pod; zero if it has none.
+func (w *Writer) current(ctx context.Context) (condition, error) {
+	var object struct {
 		Status struct {
 			Conditions []condition `json:"conditions"`
 		} `json:"status"`
 	}
-	if err := w.patchStatus(ctx, nil, &pod); err != nil {
+	if err := w.patchStatus(ctx, nil, &object); err != nil {
 		return condition{}, err
 	}
-	at := slices.IndexFunc(pod.Status.Conditions, func(c condition) bool { return c.Type == ConditionReachable })
+	at := slices.IndexFunc(object.Status.Conditions, func(c condition) bool { return c.Type == ConditionReachable })
 	if at < 0 {
 		return condition{}, nil
 	}
-	return pod.Status.Conditions[at], nil
+	return object.Status.Conditions[at], nil
 }
 
-// patchStatus merges into the pod's status; nil changes nothing. answer, if not
-// nil, takes the whole pod.
+// patchStatus merges into the pod's status; nil changes nothing. A non-nil answer
+// receives the whole pod.
 func (w *Writer) patchStatus(ctx context.Context, status, answer any) error {
 	patch := map[string]any{"metadata": map[string]any{"uid": w.pod.UID}}
 	if status != nil {

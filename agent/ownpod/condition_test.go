@@ -7,8 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/agent/ownpod"
+	"github.com/portlease/portlease/agent/pod"
 )
 
 // theCondition is the agent's, which must be there once, beside all of the
@@ -38,20 +38,20 @@ func TestTheConditionChangesItsTimeOnATransitionOnly(t *testing.T) {
 	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	now := start
 	for i, step := range []struct {
-		says lifecycle.Condition
+		says pod.Condition
 		// restarted is an agent that has set nothing yet.
 		restarted bool
 		kubelet   bool // writes its own conditions anew first
 		status    corev1.ConditionStatus
 		at        time.Time
 	}{
-		{says: lifecycle.Condition{Reason: "Binding", Message: "wait"}, status: corev1.ConditionFalse, at: start},
-		{says: lifecycle.Condition{Reason: "Binding", Message: "wait"}, status: corev1.ConditionFalse, at: start},
-		{says: lifecycle.Condition{Reason: "Registering", Message: "soon"}, status: corev1.ConditionFalse, at: start},
-		{says: lifecycle.Condition{Reachable: true, Reason: "Healthy"}, status: corev1.ConditionTrue, at: start.Add(3 * time.Minute)},
-		{says: lifecycle.Condition{Reachable: true, Reason: "Healthy"}, kubelet: true, status: corev1.ConditionTrue, at: start.Add(3 * time.Minute)},
-		{says: lifecycle.Condition{Reachable: true, Reason: "Healthy", Message: "again"}, restarted: true, status: corev1.ConditionTrue, at: start.Add(3 * time.Minute)},
-		{says: lifecycle.Condition{Reason: "Draining"}, restarted: true, status: corev1.ConditionFalse, at: start.Add(6 * time.Minute)},
+		{says: pod.Condition{Reason: "Binding", Message: "wait"}, status: corev1.ConditionFalse, at: start},
+		{says: pod.Condition{Reason: "Binding", Message: "wait"}, status: corev1.ConditionFalse, at: start},
+		{says: pod.Condition{Reason: "Registering", Message: "soon"}, status: corev1.ConditionFalse, at: start},
+		{says: pod.Condition{Reachable: true, Reason: "Healthy"}, status: corev1.ConditionTrue, at: start.Add(3 * time.Minute)},
+		{says: pod.Condition{Reachable: true, Reason: "Healthy"}, kubelet: true, status: corev1.ConditionTrue, at: start.Add(3 * time.Minute)},
+		{says: pod.Condition{Reachable: true, Reason: "Healthy", Message: "again"}, restarted: true, status: corev1.ConditionTrue, at: start.Add(3 * time.Minute)},
+		{says: pod.Condition{Reason: "Draining"}, restarted: true, status: corev1.ConditionFalse, at: start.Add(6 * time.Minute)},
 	} {
 		if i == 0 || step.restarted {
 			s.writer = s.writerAs(t, cluster.TokenConfig(s.token), func() time.Time { return now })
@@ -61,7 +61,7 @@ func TestTheConditionChangesItsTimeOnATransitionOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := s.writer.Reachable(t.Context(), step.says); err != nil {
+		if err := s.writer.SetReachable(t.Context(), step.says); err != nil {
 			t.Fatalf("step %d: %v", i, err)
 		}
 		c := s.theCondition(t)
@@ -74,10 +74,10 @@ func TestTheConditionChangesItsTimeOnATransitionOnly(t *testing.T) {
 
 func TestRepeatingTheConditionWritesNothing(t *testing.T) {
 	s := begin(t)
-	says := lifecycle.Condition{Reachable: true, Reason: "Healthy", Message: "players get through"}
+	says := pod.Condition{Reachable: true, Reason: "Healthy", Message: "players get through"}
 	var versions []string
 	for range 2 {
-		if err := s.writer.Reachable(t.Context(), says); err != nil {
+		if err := s.writer.SetReachable(t.Context(), says); err != nil {
 			t.Fatal(err)
 		}
 		versions = append(versions, getPod(t, s.namespace, "game-0").ResourceVersion)
@@ -93,11 +93,11 @@ func TestTheConditionOfAnotherPodOfTheNameIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	writer := s.outliving(t)
-	if err := writer.Reachable(t.Context(), lifecycle.Condition{Reachable: true}); err == nil {
+	if err := writer.SetReachable(t.Context(), pod.Condition{Reachable: true}); err == nil {
 		t.Error("set the condition of a pod that is gone")
 	}
 	again := newPod(t, s.namespace, "game-0")
-	if err := writer.Reachable(t.Context(), lifecycle.Condition{Reachable: true}); err == nil {
+	if err := writer.SetReachable(t.Context(), pod.Condition{Reachable: true}); err == nil {
 		t.Error("set the condition of another pod of the name")
 	}
 	if now := getPod(t, s.namespace, "game-0"); now.ResourceVersion != again.ResourceVersion {
@@ -108,7 +108,7 @@ func TestTheConditionOfAnotherPodOfTheNameIsLeftAlone(t *testing.T) {
 func TestEndingIsKnownWithoutReading(t *testing.T) {
 	s := begin(t)
 	before := getPod(t, s.namespace, "game-0").ResourceVersion
-	if got, err := s.writer.Termination(t.Context()); err != nil || got != (lifecycle.Termination{}) {
+	if got, err := s.writer.Termination(t.Context()); err != nil || got != (pod.Termination{}) {
 		t.Errorf("of a pod that lives: %+v, %v", got, err)
 	}
 	if after := getPod(t, s.namespace, "game-0").ResourceVersion; after != before {
@@ -117,30 +117,30 @@ func TestEndingIsKnownWithoutReading(t *testing.T) {
 	if err := cluster.TerminatePod(t.Context(), s.namespace, "game-0", 45*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	want := lifecycle.Termination{Deleted: true, Grace: 45 * time.Second}
+	want := pod.Termination{Deleted: true, Grace: 45 * time.Second}
 	if got, err := s.writer.Termination(t.Context()); err != nil || got != want {
 		t.Errorf("of a pod that is being deleted: %+v, %v", got, err)
 	}
 	// It says so until the end, and goes on saying whether players get through.
-	if err := s.writer.Reachable(t.Context(), lifecycle.Condition{Reason: "Draining"}); err != nil || s.theCondition(t).Reason != "Draining" {
+	if err := s.writer.SetReachable(t.Context(), pod.Condition{Reason: "Draining"}); err != nil || s.theCondition(t).Reason != "Draining" {
 		t.Errorf("the condition of a pod that is being deleted is %+v, %v", s.theCondition(t), err)
 	}
 	writer := s.outliving(t)
 	if err := cluster.RemovePod(t.Context(), s.namespace, "game-0"); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := writer.Termination(t.Context()); err != nil || got != (lifecycle.Termination{Deleted: true}) {
+	if got, err := writer.Termination(t.Context()); err != nil || got != (pod.Termination{Deleted: true}) {
 		t.Errorf("of a pod that is gone: %+v, %v", got, err)
 	}
 	newPod(t, s.namespace, "game-0")
-	if got, err := writer.Termination(t.Context()); err != nil || got != (lifecycle.Termination{Deleted: true}) {
+	if got, err := writer.Termination(t.Context()); err != nil || got != (pod.Termination{Deleted: true}) {
 		t.Errorf("of a pod whose name another has: %+v, %v", got, err)
 	}
 }
 
 func TestNoAnswerIsNoEnding(t *testing.T) {
 	s := beginWith(t, nothing)
-	if got, err := s.writer.Termination(t.Context()); err == nil || got != (lifecycle.Termination{}) {
+	if got, err := s.writer.Termination(t.Context()); err == nil || got != (pod.Termination{}) {
 		t.Errorf("without the right to patch: %+v, %v", got, err)
 	}
 }

@@ -7,18 +7,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/agent/pod"
 )
 
-// component is what events name as their source.
+// component is the source of the events.
 const component = "portlease-agent"
 
-// maxMessage is the longest message that the API server takes in an event
+// maxMessage is the longest event message that the API server accepts
 // (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/).
 const maxMessage = 1024
 
 // Record creates an event of the pod.
-func (w *Writer) Record(ctx context.Context, kind lifecycle.Kind, reason, message string) error {
+func (w *Writer) Record(ctx context.Context, typ pod.EventType, reason, message string) error {
 	if len(message) > maxMessage {
 		message = strings.ToValidUTF8(message[:maxMessage-len("…")], "") + "…"
 	}
@@ -30,7 +30,7 @@ func (w *Writer) Record(ctx context.Context, kind lifecycle.Kind, reason, messag
 		"involvedObject": map[string]any{
 			"apiVersion": "v1", "kind": "Pod", "namespace": w.pod.Namespace, "name": w.pod.Name, "uid": w.pod.UID,
 		},
-		"type":               kind,
+		"type":               typ,
 		"reason":             reason,
 		"message":            message,
 		"source":             map[string]any{"component": component},

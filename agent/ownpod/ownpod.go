@@ -1,13 +1,12 @@
 // Package ownpod writes on the agent's own pod: annotations for matchmakers that
 // watch pods, a condition that may be a readiness gate, and events for people.
 //
-// It needs the rights to patch that pod and its status and to create events, and
-// none to read: what it must know is in the answer to a patch that changes
-// nothing.
+// It needs permission to patch that pod and its status and to create events, but not
+// to read. To read, it sends a patch that changes nothing and reads the answer.
 //
-// The pod's UID goes with every patch, so that a pod of the same name that came
-// after is never written on. It is plain HTTP over client-go's authentication: a
-// typed client would cost every pod some ten megabytes of memory more.
+// Every patch carries the pod's UID, so that it never changes a later pod of the same
+// name. It is plain HTTP over client-go's authentication: a typed client would cost
+// every pod ten megabytes of memory more.
 package ownpod
 
 import (
@@ -23,7 +22,7 @@ import (
 	"k8s.io/client-go/transport"
 
 	"github.com/portlease/portlease/agent/announce"
-	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -37,39 +36,39 @@ const (
 type Writer struct {
 	client *http.Client
 	server *url.URL
-	pod    lifecycle.Pod
+	pod    pod.Identity
 	now    func() time.Time
 
 	condition sync.Mutex // held while the condition is read and then written
 }
 
-// API is the way to the API server.
+// API is how to reach the API server.
 type API struct {
-	// URL is where it is, as in https://10.0.0.1:443.
+	// URL is as in https://10.0.0.1:443.
 	URL string
-	// CAFile has the certificates (PEM) to trust it by.
+	// CAFile has the CA certificates (PEM) of the API server.
 	CAFile string
-	// TokenFile has the pod's token, and is read again when that may have changed.
+	// TokenFile has the pod's token. It is read again when that may have changed.
 	TokenFile string
 }
 
-// New makes a writer that authenticates by the token. It sends nothing yet.
-func New(way API, pod lifecycle.Pod, now func() time.Time) (*Writer, error) {
-	server, err := url.Parse(way.URL)
+// New makes a writer. It sends nothing yet.
+func New(server API, identity pod.Identity, now func() time.Time) (*Writer, error) {
+	target, err := url.Parse(server.URL)
 	if err != nil {
-		return nil, fmt.Errorf("reading the address of the API server: %w", err)
+		return nil, fmt.Errorf("parsing the URL of the API server: %w", err)
 	}
-	// Only what authenticates: client-go's own client is more than the agent itself.
+	// Only the authentication: client-go's REST client is larger than the agent.
 	authenticated, err := transport.New(&transport.Config{
-		UserAgent: "portlease-agent", BearerTokenFile: way.TokenFile, TLS: transport.TLSConfig{CAFile: way.CAFile},
+		UserAgent: "portlease-agent", BearerTokenFile: server.TokenFile, TLS: transport.TLSConfig{CAFile: server.CAFile},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the Kubernetes client: %w", err)
 	}
-	return &Writer{client: &http.Client{Transport: authenticated}, server: server, pod: pod, now: now}, nil
+	return &Writer{client: &http.Client{Transport: authenticated}, server: target, pod: identity, now: now}, nil
 }
 
-// Announce annotates the pod with the claim.
+// Announce sets the annotations.
 func (w *Writer) Announce(ctx context.Context, c api.Claim) error {
 	d, err := announce.Describe(c)
 	if err != nil {
@@ -83,7 +82,7 @@ func (w *Writer) Announce(ctx context.Context, c api.Claim) error {
 	return w.annotate(ctx, map[string]*string{AnnotationEndpoint: &d.Endpoint, AnnotationClaim: &claim})
 }
 
-// Withdraw removes the annotations. A pod that is gone has none.
+// Withdraw removes the annotations. It succeeds if the pod is gone.
 func (w *Writer) Withdraw(ctx context.Context) error {
 	err := w.annotate(ctx, map[string]*string{AnnotationEndpoint: nil, AnnotationClaim: nil})
 	if gone(err) {
@@ -104,7 +103,7 @@ func (w *Writer) annotate(ctx context.Context, annotations map[string]*string) e
 	return nil
 }
 
-// Silent writes nothing on the pod.
+// Silent writes nothing.
 type Silent struct{}
 
 // Announce does nothing.
@@ -113,13 +112,13 @@ func (Silent) Announce(context.Context, api.Claim) error { return nil }
 // Withdraw does nothing.
 func (Silent) Withdraw(context.Context) error { return nil }
 
-// Reachable does nothing.
-func (Silent) Reachable(context.Context, lifecycle.Condition) error { return nil }
+// SetReachable does nothing.
+func (Silent) SetReachable(context.Context, pod.Condition) error { return nil }
 
-// Termination knows nothing.
-func (Silent) Termination(context.Context) (lifecycle.Termination, error) {
-	return lifecycle.Termination{}, errors.New("the agent was told to stay away from its pod")
+// Termination fails: it does not know.
+func (Silent) Termination(context.Context) (pod.Termination, error) {
+	return pod.Termination{}, errors.New("the agent is configured not to access its pod")
 }
 
 // Record does nothing.
-func (Silent) Record(context.Context, lifecycle.Kind, string, string) error { return nil }
+func (Silent) Record(context.Context, pod.EventType, string, string) error { return nil }

@@ -18,8 +18,8 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 
-	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/agent/ownpod"
+	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/deploy/tests/chart"
 	"github.com/portlease/portlease/e2e/kubeapi"
 	"github.com/portlease/portlease/shared/api"
@@ -114,7 +114,7 @@ func beginWith(t *testing.T, applied func(*testing.T, string) []chart.Object) st
 
 func (s story) writerAs(t *testing.T, cfg *rest.Config, now func() time.Time) *ownpod.Writer {
 	t.Helper()
-	writer, err := ownpod.New(wayOf(t, cfg), lifecycle.Pod{Namespace: s.namespace, Name: "game-0", UID: string(s.pod.UID)}, now)
+	writer, err := ownpod.New(wayOf(t, cfg), pod.Identity{Namespace: s.namespace, Name: "game-0", UID: string(s.pod.UID)}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestAnotherPodOfTheNameIsNotWrittenOn(t *testing.T) {
 
 func TestEventsTellTheStory(t *testing.T) {
 	s := begin(t)
-	if err := s.writer.Record(t.Context(), lifecycle.Warning, "ClaimNotGranted", strings.Repeat("ä", 1000)); err != nil {
+	if err := s.writer.Record(t.Context(), pod.Warning, "ClaimNotGranted", strings.Repeat("ä", 1000)); err != nil {
 		t.Fatal(err)
 	}
 	events, err := s.admin.CoreV1().Events(s.namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(s.pod.UID)})
@@ -298,7 +298,7 @@ func TestEventsTellTheStory(t *testing.T) {
 func TestMissingRightNamesTheRemedy(t *testing.T) {
 	s := beginWith(t, nothing)
 	err := s.writer.Announce(t.Context(), claim)
-	if err == nil || !strings.Contains(err.Error(), "needs a role in "+s.namespace) {
+	if err == nil || !strings.Contains(err.Error(), "a role in "+s.namespace) {
 		t.Errorf("got %v", err)
 	}
 }

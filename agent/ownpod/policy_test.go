@@ -16,8 +16,8 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
-	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/agent/ownpod"
+	"github.com/portlease/portlease/agent/pod"
 )
 
 // The rules of the chart's policy portlease-agent, by their messages.
@@ -118,7 +118,7 @@ func TestThePolicyLetsAnAgentWriteItsAnnotationsAndCondition(t *testing.T) {
 		provoked[a.refusal] = true
 		s.attempt(t, a.what, "game-0", a.subresource, a.kind, a.patch, a.refusal)
 	}
-	other, err := ownpod.New(wayOf(t, cluster.TokenConfig(s.token)), lifecycle.Pod{Namespace: s.namespace, Name: otherPod, UID: string(newPod(t, s.namespace, otherPod).UID)}, time.Now)
+	other, err := ownpod.New(wayOf(t, cluster.TokenConfig(s.token)), pod.Identity{Namespace: s.namespace, Name: otherPod, UID: string(newPod(t, s.namespace, otherPod).UID)}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

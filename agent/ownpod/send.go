@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// longest is how much of an answer is read, in bytes: more than any pod has.
-const longest = 3 << 20
+// maxAnswer is how many bytes of an answer are read: more than any pod has.
+const maxAnswer = 3 << 20
 
-// statusError is an answer of the API server that is no success.
+// statusError is an answer of the API server other than success.
 type statusError struct {
 	code int
 	text string
-	// fields are those of the object that cannot be as the call would have them.
+	// fields are the invalid fields that the answer names.
 	fields []string
 }
 
@@ -30,8 +30,8 @@ type call struct {
 	method, contentType string
 	path                []string
 	body                any
-	// answer, if not nil, takes the object that the API server answers with: its
-	// metadata alone, unless whole is set.
+	// answer, if not nil, receives the object in the answer: its metadata alone, unless
+	// whole is set.
 	answer any
 	whole  bool
 }
@@ -58,12 +58,12 @@ func (w *Writer) send(ctx context.Context, c call) error {
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		if c.answer != nil {
-			if err := json.NewDecoder(io.LimitReader(resp.Body, longest)).Decode(c.answer); err != nil {
+			if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(c.answer); err != nil {
 				return fmt.Errorf("reading the answer: %w", err)
 			}
 		}
-		// What is left unread costs the connection, not the call.
-		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, longest))
+		// An unread rest would cost the connection.
+		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 		return err
 	}
 	const shown = 4096
@@ -74,7 +74,7 @@ func (w *Writer) send(ctx context.Context, c call) error {
 	return explain(resp, text, w.pod.Namespace)
 }
 
-// explain takes the message out of a Status object and names the remedy.
+// explain returns the message of a Status object and the remedy.
 func explain(resp *http.Response, answer []byte, namespace string) *statusError {
 	var status struct {
 		Message string `json:"message"`
@@ -91,15 +91,15 @@ func explain(resp *http.Response, answer []byte, namespace string) *statusError 
 	for _, cause := range status.Details.Causes {
 		e.fields = append(e.fields, cause.Field)
 	}
-	// A role is no remedy where an admission policy has denied.
+	// A role does not help when an admission policy denied the request.
 	if resp.StatusCode == http.StatusForbidden && !strings.Contains(status.Message, "denied request") {
-		e.text += fmt.Sprintf("; the pod's service account needs a role in %s to patch pods and pods/status and create events", namespace)
+		e.text += fmt.Sprintf("; give the pod's service account a role in %s that may patch pods and pods/status and create events", namespace)
 	}
 	return e
 }
 
-// gone tells whether the API server answered that the pod is not there any more,
-// or that another one of its name is: no pod's UID can change.
+// gone reports whether the API server answered that the pod does not exist any more,
+// or that another pod has its name: a pod's UID never changes.
 func gone(err error) bool {
 	answered, ok := errors.AsType[*statusError](err)
 	return ok && (answered.code == http.StatusNotFound || slices.Contains(answered.fields, "metadata.uid"))

@@ -11,7 +11,9 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	agentclock "github.com/portlease/portlease/agent/clock"
 	"github.com/portlease/portlease/agent/lifecycle"
+	podtypes "github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/api/client"
 	"github.com/portlease/portlease/shared/elb"
@@ -34,7 +36,7 @@ type board struct {
 	claim api.Claim // zero while nothing is announced
 }
 
-// Announce implements lifecycle.Announcer.
+// Announce implements reporter.Announcer.
 func (b *board) Announce(_ context.Context, c api.Claim) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -42,7 +44,7 @@ func (b *board) Announce(_ context.Context, c api.Claim) error {
 	return nil
 }
 
-// Withdraw implements lifecycle.Announcer.
+// Withdraw implements reporter.Announcer.
 func (b *board) Withdraw(context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -59,23 +61,23 @@ func (b *board) says() api.Claim {
 // silent is a pod on which nothing is written.
 type silent struct{}
 
-// Announce implements lifecycle.Announcer.
+// Announce implements reporter.Announcer.
 func (silent) Announce(context.Context, api.Claim) error { return nil }
 
-// Withdraw implements lifecycle.Announcer.
+// Withdraw implements reporter.Announcer.
 func (silent) Withdraw(context.Context) error { return nil }
 
-// Reachable implements lifecycle.OwnPod.
-func (silent) Reachable(context.Context, lifecycle.Condition) error { return nil }
+// SetReachable implements lifecycle.OwnPod.
+func (silent) SetReachable(context.Context, podtypes.Condition) error { return nil }
 
 // Termination implements lifecycle.OwnPod: who is told to stop here is in a pod that
 // ends.
-func (silent) Termination(context.Context) (lifecycle.Termination, error) {
-	return lifecycle.Termination{Deleted: true, Grace: time.Hour}, nil
+func (silent) Termination(context.Context) (podtypes.Termination, error) {
+	return podtypes.Termination{Deleted: true, Grace: time.Hour}, nil
 }
 
-// Record implements lifecycle.Events.
-func (silent) Record(context.Context, lifecycle.Kind, string, string) error { return nil }
+// Record implements reporter.Events.
+func (silent) Record(context.Context, podtypes.EventType, string, string) error { return nil }
 
 // startAgent starts an agent of a pod at its present address.
 func (w *World) startAgent(p *pod) {
@@ -98,16 +100,16 @@ func (w *World) startAgent(p *pod) {
 		calls = w.config.BreakAgent(calls)
 	}
 	a.Agent = lifecycle.New(lifecycle.Config{
-		Pod:  lifecycle.Pod{Namespace: namespace, Name: p.name, UID: p.uid, IP: p.ip},
+		Pod:  podtypes.Identity{Namespace: namespace, Name: p.name, UID: p.uid, IP: p.ip},
 		Pool: w.pool.Name, Ports: p.ports, HealthPort: 9901, ReleaseTimeout: 25 * time.Second,
 		Drain: p.drain, Listens: func() (bool, error) { return true, nil },
 		Allocator: calls, LoadBalancer: elb.New(configuration(awsTransport{process, w.cloud}), nil),
-		Files: a.board, OwnPod: silent{}, Events: silent{}, Settled: func() {},
-		Clock: lifecycle.Clock{
+		Files: a.board, OwnPod: silent{}, Events: silent{}, OnHolding: func() {},
+		Clock: agentclock.Clock{
 			Now: own.now, Timeout: own.timeout,
 			Sleep: func(ctx context.Context, d time.Duration) error { return process.sleep(ctx, own.real(d)) },
 		},
-		Jitter: jitter.Float64, Metrics: lifecycle.NewMetrics(metrics.NewSet()), Log: w.trace.logTo(process),
+		Jitter: jitter.Float64, Metrics: metrics.NewSet(), Log: w.trace.logTo(process),
 	})
 	p.agent = a
 	w.agents = append(w.agents, a)

@@ -1,4 +1,4 @@
-package lifecycle_test
+package reporter_test
 
 import (
 	"net/http"
@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/portlease/portlease/agent/announce"
-	"github.com/portlease/portlease/agent/lifecycle"
+	"github.com/portlease/portlease/agent/reporter"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -23,7 +23,7 @@ func TestAnnouncersAreAllTold(t *testing.T) {
 		}
 	}
 	var board announce.Board
-	all := lifecycle.Announcers{announce.Files{Dir: bad}, announce.Files{Dir: good}, announce.Files{Dir: worse}, &board}
+	all := reporter.Announcers{announce.Files{Dir: bad}, announce.Files{Dir: good}, announce.Files{Dir: worse}, &board}
 	c := api.Claim{LoadBalancer: api.LoadBalancer{Host: "games.example"}, Ports: []api.ClaimedPort{{Port: api.Port{Name: "game"}, ListenerPort: 30007}}}
 	for _, step := range []struct {
 		does   func() error
@@ -45,7 +45,7 @@ func TestAnnouncersAreAllTold(t *testing.T) {
 			t.Errorf("the board answers %d, want %d", answer.Code, step.status)
 		}
 	}
-	if err := (lifecycle.Announcers{&board, announce.Files{Dir: good}}).Announce(t.Context(), c); err != nil {
+	if err := (reporter.Announcers{&board, announce.Files{Dir: good}}).Announce(t.Context(), c); err != nil {
 		t.Errorf("without anything wrong: %v", err)
 	}
 }

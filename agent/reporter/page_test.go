@@ -1,4 +1,4 @@
-package lifecycle
+package reporter
 
 import (
 	"os"
@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// TestEventsAreOnThePage: docs/agent.md names every event that the agent records, and
-// no other.
-func TestEventsAreOnThePage(t *testing.T) {
+// docs/agent.md names every event that the agent records, and no other.
+func TestDocumentedEventsAreTheRecordedEvents(t *testing.T) {
 	text, err := os.ReadFile("../../docs/agent.md")
 	if err != nil {
 		t.Fatal(err)
@@ -23,18 +22,18 @@ func TestEventsAreOnThePage(t *testing.T) {
 	for _, m := range regexp.MustCompile("`([A-Z][A-Za-z]+)`").FindAllStringSubmatch(events, -1) {
 		documented = append(documented, m[1])
 	}
-	code := []string{"Announced", "WaitingForAWS", "Trouble", "Lost"}
+	code := []string{ReasonAnnounced, ReasonWaitingForAWS, ReasonClaimLost, reasonOther}
 	for _, reason := range reasons {
 		code = append(code, reason)
 	}
 	for _, reason := range code {
 		if !slices.Contains(documented, reason) {
-			t.Errorf("event %s is not on the page", reason)
+			t.Errorf("event %s is recorded but not documented", reason)
 		}
 	}
 	for _, reason := range documented {
 		if !slices.Contains(code, reason) {
-			t.Errorf("the page has event %s, which is never recorded", reason)
+			t.Errorf("event %s is documented but never recorded", reason)
 		}
 	}
 }

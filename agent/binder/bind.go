@@ -1,0 +1,178 @@
+package binder
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"github.com/portlease/portlease/agent/failure"
+	"github.com/portlease/portlease/agent/holding"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// PortUnusable reports whether err means that the port may be bindable on another
+// load balancer only: a foreign listener is on it, the load balancer has no room, or
+// it is gone. The allocator verifies this for itself.
+func PortUnusable(err error) bool {
+	return errors.Is(err, elb.ErrListenerTaken) || errors.Is(err, elb.ErrQuota) || errors.Is(err, elb.ErrLoadBalancerGone)
+}
+
+// Bind creates what is missing of one port's binding. The listener is created only
+// after the ledger has recorded the target group, which is the license for it. The
+// port is reported bound only after all parts were seen to carry this fence's tags.
+func (b *Binder) Bind(ctx context.Context, h *holding.Holding, p api.ClaimedPort) (err error) {
+	defer func() { b.countThrottled(err) }()
+	a := &attempt{Binder: b, holding: h, port: p, tags: elb.TagsOf(h.Claim, p.Fence)}
+	for _, step := range []func(context.Context) error{
+		a.inspect, a.createTargetGroup, a.recordTargetGroup, a.connect, a.confirmTags, a.deregisterOthers, a.reportBound,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attempt is one try at binding one port.
+type attempt struct {
+	*Binder
+	holding *holding.Holding
+	port    api.ClaimedPort
+	tags    elb.Tags
+	found
+}
+
+func (a *attempt) update(change func(*holding.Binding)) { a.holding.Update(a.port.Fence, change) }
+
+func (a *attempt) createTargetGroup(ctx context.Context) error {
+	if a.targetGroup == "" {
+		arn, err := a.Binder.createTargetGroup(ctx, a.holding.Claim, a.port)
+		if err != nil {
+			return err
+		}
+		a.targetGroup = arn
+		a.update(func(b *holding.Binding) { b.AttributesSet = b.AttributesSet && b.TargetGroup == arn })
+	}
+	a.update(func(b *holding.Binding) { b.TargetGroup = a.targetGroup })
+	return nil
+}
+
+// createTargetGroup returns the one of this fence if it exists already.
+func (b *Binder) createTargetGroup(ctx context.Context, c api.Claim, p api.ClaimedPort) (arn string, err error) {
+	return b.LoadBalancer.CreateTargetGroup(ctx, elb.TargetGroupSpec{
+		Name: p.TargetGroupName, Protocol: p.Protocol, Port: p.TargetPort, VPC: c.LoadBalancer.VPC,
+		HealthCheck: p.HealthCheck, Tags: elb.TagsOf(c, p.Fence),
+	})
+}
+
+func (a *attempt) recordTargetGroup(ctx context.Context) error {
+	if a.targetGroup == a.port.TargetGroupARN {
+		return nil
+	}
+	err := a.Reports.TargetGroup(ctx, a.Pod.Namespace, a.Pod.Name, api.TargetGroupRequest{
+		ClaimUID: a.holding.Claim.UID, Fence: a.port.Fence, TargetGroupARN: a.targetGroup,
+	})
+	if err != nil {
+		return err
+	}
+	a.holding.TargetGroupRecorded(a.port.Fence, a.targetGroup)
+	return nil
+}
+
+// connect registers the target and creates the listener, both at once: AWS takes
+// its time for either, and neither needs the other.
+func (a *attempt) connect(ctx context.Context) error {
+	registered := make(chan error, 1)
+	go func() { registered <- a.register(ctx) }()
+	err := a.listen(ctx)
+	// A damaged listener that could not be deleted stays known. Otherwise its port
+	// would look taken by a foreign listener.
+	a.update(func(b *holding.Binding) { b.Listener = cmp.Or(a.listener, a.damagedListener) })
+	return errors.Join(err, <-registered)
+}
+
+// register makes this pod a target. AWS may not know yet a target group that was
+// created a moment ago.
+func (a *attempt) register(ctx context.Context) error {
+	if a.registered {
+		return nil
+	}
+	for try := 1; ; try++ {
+		err := a.LoadBalancer.RegisterTarget(ctx, a.targetGroup, a.Pod.IP, a.port.TargetPort)
+		if !errors.Is(err, elb.ErrTargetGroupGone) || try == lagTries {
+			return err
+		}
+		if err := a.Clock.Sleep(ctx, lagPause); err != nil {
+			return err
+		}
+	}
+}
+
+// listen makes the listener, in place of a damaged one if there is one.
+func (a *attempt) listen(ctx context.Context) error {
+	if err := a.deleteDamagedListener(ctx); err != nil {
+		return err
+	}
+	if a.listener != "" {
+		return nil
+	}
+	if err := a.setAttributes(ctx); err != nil {
+		return err
+	}
+	arn, err := a.LoadBalancer.CreateListener(ctx, elb.ListenerSpec{
+		LoadBalancerARN: a.holding.Claim.LoadBalancer.ARN, Port: a.port.ListenerPort, Protocol: a.port.Protocol,
+		TargetGroupARN: a.targetGroup, Tags: a.tags,
+	})
+	a.listener = arn
+	return err
+}
+
+// deleteDamagedListener leaves one that carries other tags by now: it is foreign, and
+// if it is on this port, creating the listener fails and says so.
+func (a *attempt) deleteDamagedListener(ctx context.Context) error {
+	if a.damagedListener == "" {
+		return nil
+	}
+	if err := a.deleteOwnListeners(ctx, a.tags, a.damagedListener); err != nil && !errors.Is(err, failure.ErrForeign) {
+		return err
+	}
+	a.damagedListener = ""
+	return nil
+}
+
+// setAttributes sets, once, the attributes of the target group that differ from
+// AWS's defaults. It always comes before the listener, so a target group with a
+// listener has them.
+func (a *attempt) setAttributes(ctx context.Context) error {
+	if len(a.port.Attributes) == 0 || a.holding.Binding(a.port).AttributesSet {
+		return nil
+	}
+	if err := a.LoadBalancer.SetAttributes(ctx, a.targetGroup, a.port.Attributes); err != nil {
+		return err
+	}
+	a.update(func(b *holding.Binding) { b.AttributesSet = true })
+	return nil
+}
+
+func (a *attempt) confirmTags(ctx context.Context) error {
+	return a.confirmOwn(ctx, a.tags, a.targetGroup, a.listener)
+}
+
+func (a *attempt) deregisterOthers(ctx context.Context) error {
+	return a.LoadBalancer.DeregisterTargets(ctx, a.targetGroup, a.otherTargets)
+}
+
+// reportBound reports an unchanged listener too: the ledger may have the port as
+// damaged.
+func (a *attempt) reportBound(ctx context.Context) error {
+	err := a.Reports.Bound(ctx, a.Pod.Namespace, a.Pod.Name, api.BoundRequest{
+		ClaimUID: a.holding.Claim.UID, Fence: a.port.Fence, ListenerARN: a.listener,
+	})
+	if err != nil {
+		return err
+	}
+	a.holding.ListenerRecorded(a.port.Fence, a.listener)
+	a.update(func(b *holding.Binding) { b.Bound = true })
+	return nil
+}
