@@ -22,16 +22,16 @@ import (
 
 // The rules of the chart's policy portlease-agent, by their messages.
 const (
-	ownPodOnly        = "an agent writes on its own pod only"
-	setsAnnotation    = "an agent sets annotations under portlease.dev/ only"
-	removesAnnotation = "an agent removes annotations under portlease.dev/ only"
-	setsMetadata      = "an agent sets nothing in a pod's metadata but annotations"
-	removesMetadata   = "an agent removes nothing from a pod's metadata but annotations"
-	changesSpec       = "an agent leaves a pod's spec as it is"
-	setsStatus        = "an agent sets nothing in a pod's status but its condition"
-	removesStatus     = "an agent removes nothing from a pod's status but its condition"
-	changesConditions = "an agent leaves all conditions but portlease.dev/Reachable as they are"
-	repeatsItsOwn     = "the condition portlease.dev/Reachable is there once only"
+	ownPodOnly        = "an agent may change only its own pod"
+	setsAnnotation    = "an agent may set only annotations under portlease.dev/"
+	removesAnnotation = "an agent may remove only annotations under portlease.dev/"
+	setsMetadata      = "an agent may set only annotations in a pod's metadata"
+	removesMetadata   = "an agent may remove only annotations from a pod's metadata"
+	changesSpec       = "an agent may not change a pod's spec"
+	setsStatus        = "an agent may set only its condition in a pod's status"
+	removesStatus     = "an agent may remove only its condition from a pod's status"
+	changesConditions = "an agent may change only the condition portlease.dev/Reachable"
+	repeatsItsOwn     = "a pod may have the condition portlease.dev/Reachable only once"
 	byRBAC            = "RBAC"
 	allowed           = ""
 )

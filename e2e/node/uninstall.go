@@ -77,8 +77,8 @@ func (c *cluster) uninstallIsRefused(ctx context.Context) error {
 		return errors.New("it was uninstalled")
 	}
 	for _, words := range []string{
-		"ports are held", "End the game servers first", "kubectl get leases -n " + chart.Namespace + " -L portlease.dev/state shows who is left",
-		"To uninstall all the same: helm uninstall --no-hooks " + chart.Release + " -n " + chart.Namespace,
+		"pods still hold ports", "Stop the game servers first", "kubectl get leases -n " + chart.Namespace + " -L portlease.dev/state shows which are left",
+		"To uninstall anyway: helm uninstall --no-hooks " + chart.Release + " -n " + chart.Namespace,
 	} {
 		if !strings.Contains(err.Error(), words) {
 			return fmt.Errorf("it is not said that %q: %w", words, err)

@@ -1,6 +1,6 @@
 {{/*
-The agent as a sidecar: the block of docs/sidecar.md, with the image and what the values say. A variable of
-injection.env takes the place of one of that name here.
+The agent's container: the block of docs/sidecar.md, with the image and settings of the values. A variable of
+injection.env replaces the one of that name here.
 */}}
 {{- define "portlease.agent" -}}
 name: portlease
@@ -51,7 +51,7 @@ volumeMounts:
 - {name: portlease-identity, mountPath: /var/run/secrets/portlease, readOnly: true}
 {{- end }}
 
-{{/* The volumes of the agent, by their names. */}}
+{{/* The agent's volumes. */}}
 {{- define "portlease.volumes" -}}
 - name: portlease
   emptyDir: {medium: Memory}
@@ -65,7 +65,7 @@ volumeMounts:
 {{- end }}
 
 {{/*
-A value as a CEL literal. In CEL all values of a map or list have one type, so each of them is wrapped in dyn().
+A value as a CEL literal. All values of a CEL map or list have one type, so each is wrapped in dyn().
 */}}
 {{- define "portlease.cel" -}}
 {{- if kindIs "map" . -}}

@@ -236,7 +236,7 @@ func TestUninstallWhilePortsAreHeld(t *testing.T) {
 	r.heeds(kubelease.HeldLease)
 	for range 2 {
 		_, err := r.run("uninstall")
-		for _, word := range []string{"ports are held", "End the game servers first", "helm uninstall --no-hooks " + chart.Release + " -n " + r.namespace} {
+		for _, word := range []string{"pods still hold ports", "Stop the game servers first", "helm uninstall --no-hooks " + chart.Release + " -n " + r.namespace} {
 			if err == nil || !strings.Contains(err.Error(), word) {
 				t.Errorf("uninstalling gives %v; want %q", err, word)
 			}
@@ -263,7 +263,7 @@ func TestUninstallWhilePortsAreHeld(t *testing.T) {
 	r.must(r.run("install", chart.Folder(), "--values", r.values))
 	r.held(true)
 	r.heeds(kubelease.HeldLease)
-	if _, err := r.run("uninstall"); err == nil || !strings.Contains(err.Error(), "ports are held") {
+	if _, err := r.run("uninstall"); err == nil || !strings.Contains(err.Error(), "pods still hold ports") {
 		t.Errorf("after it was installed anew: %v", err)
 	}
 	r.must(r.run("uninstall", "--no-hooks"))

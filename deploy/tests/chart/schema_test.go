@@ -44,7 +44,7 @@ var nonsense = []struct{ values, key, reason string }{
 	{`{games: [{namespace: games, serviceAccounts: []}]}`, "/games/0/serviceAccounts", "minItems: got 0, want 1"},
 	{`{games: [{namespace: games, serviceAccounts: [a, a]}]}`, "/games/0/serviceAccounts", "items at 0 and 1 are equal"},
 	{`{games: [{namespace: My Games, serviceAccounts: [a]}]}`, "/games/0/namespace", "does not match pattern"},
-	{`{games: [{namespace: games, serviceAccounts: [a]}, {namespace: games, serviceAccounts: [b]}]}`, "games", "namespace games is there twice"},
+	{`{games: [{namespace: games, serviceAccounts: [a]}, {namespace: games, serviceAccounts: [b]}]}`, "games", "namespace games is listed twice"},
 	{`{games: games}`, "/games", "got string, want array"},
 	{`{aws: {region: Frankfurt}}`, "/aws/region", "'Frankfurt' does not match pattern"},
 	{`{tls: {from: letsencrypt}}`, "/tls/from", "must be one of 'self', 'cert-manager', 'secret'"},

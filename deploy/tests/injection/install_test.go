@@ -26,7 +26,7 @@ func TestAnOldClusterThenANewOne(t *testing.T) {
 	defer func() { must(t, other.Close()) }()
 	must(t, install(t.Context(), other, t.TempDir()))
 	must(t, eventually(t.Context(), other, func(_ *corev1.Pod, err error) error {
-		if err == nil || !strings.Contains(err.Error(), "the agent was not added, which takes Kubernetes 1.36") {
+		if err == nil || !strings.Contains(err.Error(), "the agent was not added. That needs Kubernetes 1.36") {
 			return fmt.Errorf("a game starts without its agent, or nobody hears why: %w", err)
 		}
 		return nil

@@ -10,29 +10,29 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestRefusedWithWords makes pods that can have no agent.
-func TestRefusedWithWords(t *testing.T) {
+// TestRefusalNamesTheProblem creates pods that cannot have an agent.
+func TestRefusalNamesTheProblem(t *testing.T) {
 	space := namespace(t)
 	for name, test := range map[string]struct {
 		shape func(*corev1.Pod)
 		want  string
 	}{
-		"no annotations":        {func(p *corev1.Pod) { p.Annotations = nil }, "portlease.dev/ports is missing: name the ports to make public, as in game=7777/UDP"},
+		"no annotations":        {func(p *corev1.Pod) { p.Annotations = nil }, "portlease.dev/ports is missing: name the ports to make public, such as game=7777/UDP"},
 		"other annotations":     {func(p *corev1.Pod) { p.Annotations = map[string]string{"x": "y"} }, "portlease.dev/ports is missing"},
-		"no ports":              {func(p *corev1.Pod) { p.Annotations[ports] = "" }, `portlease.dev/ports is "": give name=number/protocol`},
-		"ports of another kind": {func(p *corev1.Pod) { p.Annotations[ports] = "game" }, `portlease.dev/ports is "game": give name=number/protocol`},
-		"ports in two lines":    {func(p *corev1.Pod) { p.Annotations[ports] = "game=7777/UDP\nchat=8080" }, `is "game=7777/UDP\nchat=8080": give`},
-		"port 0":                {func(p *corev1.Pod) { p.Annotations[ports] = "game=0/UDP" }, "ports are 1 to 65535"},
-		"one name":              {func(p *corev1.Pod) { p.Annotations[ports] = "game=1/UDP,game=2/UDP" }, "a name of its own"},
-		"one port":              {func(p *corev1.Pod) { p.Annotations[ports] = "a=1/UDP,b=1/TCP_UDP" }, "a port is named twice"},
-		"too many":              {func(p *corev1.Pod) { p.Annotations[ports] = many(api.MaxPorts + 1) }, "more than the 50 ports"},
-		"host network":          {func(p *corev1.Pod) { p.Spec.HostNetwork = true }, "a pod on the host network has no address of its own"},
-		"no such container":     {func(p *corev1.Pod) { p.Annotations["portlease.dev/container"] = "shooter" }, `no container is named "shooter": say in the annotation portlease.dev/container`},
+		"no ports":              {func(p *corev1.Pod) { p.Annotations[ports] = "" }, `portlease.dev/ports is "": write name=number/protocol`},
+		"ports of another kind": {func(p *corev1.Pod) { p.Annotations[ports] = "game" }, `portlease.dev/ports is "game": write name=number/protocol`},
+		"ports in two lines":    {func(p *corev1.Pod) { p.Annotations[ports] = "game=7777/UDP\nchat=8080" }, `is "game=7777/UDP\nchat=8080": write`},
+		"port 0":                {func(p *corev1.Pod) { p.Annotations[ports] = "game=0/UDP" }, "port numbers are 1 to 65535"},
+		"one name":              {func(p *corev1.Pod) { p.Annotations[ports] = "game=1/UDP,game=2/UDP" }, "each port needs a unique name"},
+		"one port":              {func(p *corev1.Pod) { p.Annotations[ports] = "a=1/UDP,b=1/TCP_UDP" }, "two entries use the same port"},
+		"too many":              {func(p *corev1.Pod) { p.Annotations[ports] = many(api.MaxPorts + 1) }, "more than 50 ports"},
+		"host network":          {func(p *corev1.Pod) { p.Spec.HostNetwork = true }, "a pod on the host network has no address of its own: remove hostNetwork"},
+		"no such container":     {func(p *corev1.Pod) { p.Annotations["portlease.dev/container"] = "shooter" }, `no container is named "shooter": name the container of the game in the annotation portlease.dev/container`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := game("game")
 			test.shape(pod)
-			if words := refused(t, space, pod); !strings.Contains(words, "labeled portlease.dev/inject: ") || !strings.Contains(words, test.want) {
+			if words := refused(t, space, pod); !strings.Contains(words, "the pod is labeled portlease.dev/inject, but ") || !strings.Contains(words, test.want) {
 				t.Errorf("got %q, want %q", words, test.want)
 			}
 		})

@@ -1,4 +1,4 @@
-{{/* What every object of the chart is labeled with. */}}
+{{/* The labels of every object. */}}
 {{- define "portlease.labels" -}}
 app.kubernetes.io/name: portlease
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -7,29 +7,29 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{/* What the allocator's pods are found by. It stays the same for ever: a Deployment's selector cannot change. */}}
+{{/* The selector of the allocator's pods. Never change it: a Deployment's selector is immutable. */}}
 {{- define "portlease.allocator" -}}
 app.kubernetes.io/name: portlease
 app.kubernetes.io/component: allocator
 {{- end }}
 
-{{/* An image: of the whole scope and its entry in values.images. */}}
+{{/* An image; takes the root scope and an entry of values.images. */}}
 {{- define "portlease.image" -}}
 {{- $root := index . 0 }}{{ $image := index . 1 -}}
 {{ $image.repository }}
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default $root.Chart.AppVersion }}{{ end }}
 {{- end }}
 
-{{/* The Secret with the allocator's certificate. */}}
+{{/* The name of the Secret with the allocator's certificate. */}}
 {{- define "portlease.tls" -}}
 {{ if eq .Values.tls.from "secret" }}{{ .Values.tls.secret }}{{ else }}portlease-tls{{ end }}
 {{- end }}
 
-{{/* The namespaces with agents, with commas between. One that is named twice is a mistake that would show as two objects of one name. */}}
+{{/* The namespaces with agents, separated by commas. A duplicate would render two objects of one name, so it fails here. */}}
 {{- define "portlease.namespaces" -}}
 {{- $all := list -}}
 {{- range .Values.games -}}
-{{- if has .namespace $all }}{{ fail (printf "games: namespace %s is there twice: put all its serviceAccounts into one entry" .namespace) }}{{ end -}}
+{{- if has .namespace $all }}{{ fail (printf "games: namespace %s is listed twice: put all its serviceAccounts into one entry" .namespace) }}{{ end -}}
 {{- $all = append $all .namespace -}}
 {{- end -}}
 {{ join "," $all }}
