@@ -14,33 +14,32 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// Labels and annotations of the Leases. Labels stop at 63 bytes, so a pod is
-// labeled by UID and not by name.
+// Labels and annotations of the Leases. Label values are limited to 63 bytes, so the
+// pod's label is its UID and not its name.
 const (
 	labelKind   = "portlease.dev/kind"
 	labelPodUID = "portlease.dev/pod-uid"
 	labelState  = "portlease.dev/state"
 	annotation  = "portlease.dev/record"
-	// labelIP is followed by an address: a claim may record two, and one selector
-	// has to find it by either.
+	// labelIP is a prefix of an IP address. A claim may record two addresses, and one
+	// selector must find it by either.
 	labelIP = "ip.portlease.dev/"
 
-	kindClaim = "claim"
-	kindPort  = "port"
-
-	kindBalancer = "load-balancer"
-	kindBudget   = "budget"
+	kindClaim  = "claim"
+	kindPort   = "port"
+	kindCordon = "load-balancer"
+	kindBudget = "budget"
 )
 
-// codec writes one kind of record into a Lease and reads it back. What a Lease
-// has a field for stands in that field alone; the rest is JSON in one annotation.
+// codec writes one kind of record into a Lease and reads it back. Values that a Lease
+// has a field for are in that field only; the others are JSON in one annotation.
 type codec[T any] struct {
 	kind string
-	// state of a record, never empty: what has none was not written by us, or
-	// could not be read.
-	state  func(T) string
-	fields func(T, *coordinationv1.Lease)
-	read   func(*T, *coordinationv1.Lease)
+	// state returns the state of a record. It is empty for a record that is unreadable
+	// or was not written by portlease.
+	state       func(T) string
+	writeFields func(T, *coordinationv1.Lease)
+	readFields  func(*T, *coordinationv1.Lease)
 }
 
 func (c codec[T]) encode(namespace string, r ledger.Record[T]) (*coordinationv1.Lease, error) {
@@ -56,7 +55,7 @@ func (c codec[T]) encode(namespace string, r ledger.Record[T]) (*coordinationv1.
 	l.Name, l.Namespace, l.ResourceVersion = r.Name, namespace, r.Version
 	l.Labels = map[string]string{labelKind: c.kind, labelState: state}
 	l.Annotations = map[string]string{annotation: string(text)}
-	c.fields(r.Value, l)
+	c.writeFields(r.Value, l)
 	return l, nil
 }
 
@@ -72,7 +71,7 @@ func (c codec[T]) decode(l *coordinationv1.Lease) (ledger.Record[T], error) {
 	if c.state(value) == "" {
 		return r, unreadable(l, errors.New("it has no state"))
 	}
-	c.read(&value, l)
+	c.readFields(&value, l)
 	r.Value = value
 	return r, nil
 }
@@ -84,7 +83,7 @@ func unreadable(l *coordinationv1.Lease, err error) error {
 var portCodec = codec[ledger.Port]{
 	kind:  kindPort,
 	state: func(p ledger.Port) string { return string(p.State) },
-	fields: func(p ledger.Port, l *coordinationv1.Lease) {
+	writeFields: func(p ledger.Port, l *coordinationv1.Lease) {
 		transitions := int32(p.Generation)
 		l.Spec.HolderIdentity, l.Spec.LeaseTransitions = &p.Holder, &transitions
 		l.Spec.RenewTime = microTime(p.UpdatedAt)
@@ -92,7 +91,7 @@ var portCodec = codec[ledger.Port]{
 			l.Labels[labelPodUID] = p.PodUID
 		}
 	},
-	read: func(p *ledger.Port, l *coordinationv1.Lease) {
+	readFields: func(p *ledger.Port, l *coordinationv1.Lease) {
 		if l.Spec.HolderIdentity != nil {
 			p.Holder = *l.Spec.HolderIdentity
 		}
@@ -106,20 +105,20 @@ var portCodec = codec[ledger.Port]{
 var claimCodec = codec[ledger.Claim]{
 	kind:  kindClaim,
 	state: func(c ledger.Claim) string { return string(c.State) },
-	fields: func(c ledger.Claim, l *coordinationv1.Lease) {
+	writeFields: func(c ledger.Claim, l *coordinationv1.Lease) {
 		holder := c.Namespace + "/" + c.Pod
 		seconds := int32(c.Duration / time.Second)
 		l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = &holder, &seconds
 		l.Spec.RenewTime = microTime(c.RenewedAt)
 		l.Labels[labelPodUID] = c.PodUID
 		if c.PreviousIP != "" {
-			l.Labels[ipLabel(c.PreviousIP)] = "former"
+			l.Labels[ipLabel(c.PreviousIP)] = "previous"
 		}
 		if c.PodIP != "" {
-			l.Labels[ipLabel(c.PodIP)] = "present"
+			l.Labels[ipLabel(c.PodIP)] = "current"
 		}
 	},
-	read: func(c *ledger.Claim, l *coordinationv1.Lease) {
+	readFields: func(c *ledger.Claim, l *coordinationv1.Lease) {
 		if l.Spec.LeaseDurationSeconds != nil {
 			c.Duration = time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second
 		}
@@ -127,29 +126,30 @@ var claimCodec = codec[ledger.Claim]{
 	},
 }
 
-var balancerCodec = codec[ledger.Cordon]{
-	kind: kindBalancer,
-	state: func(b ledger.Cordon) string {
+var cordonCodec = codec[ledger.Cordon]{
+	kind: kindCordon,
+	state: func(c ledger.Cordon) string {
 		switch {
-		case b.LoadBalancerARN == "":
+		case c.LoadBalancerARN == "":
 			return ""
-		case b.Cordoned != "":
+		case c.Cordoned != "":
 			return "cordoned"
 		}
-		return "open"
+		return "available"
 	},
-	fields: func(b ledger.Cordon, l *coordinationv1.Lease) { l.Spec.RenewTime = microTime(b.UpdatedAt) },
-	read:   func(b *ledger.Cordon, l *coordinationv1.Lease) { b.UpdatedAt = timeOf(l.Spec.RenewTime) },
+	writeFields: func(c ledger.Cordon, l *coordinationv1.Lease) { l.Spec.RenewTime = microTime(c.UpdatedAt) },
+	readFields:  func(c *ledger.Cordon, l *coordinationv1.Lease) { c.UpdatedAt = timeOf(l.Spec.RenewTime) },
 }
 
 var budgetCodec = codec[ledger.Budget]{
-	kind:   kindBudget,
-	state:  func(ledger.Budget) string { return "shared" },
-	fields: func(b ledger.Budget, l *coordinationv1.Lease) { l.Spec.RenewTime = microTime(b.UpdatedAt) },
-	read:   func(b *ledger.Budget, l *coordinationv1.Lease) { b.UpdatedAt = timeOf(l.Spec.RenewTime) },
+	kind:        kindBudget,
+	state:       func(ledger.Budget) string { return "shared" },
+	writeFields: func(b ledger.Budget, l *coordinationv1.Lease) { l.Spec.RenewTime = microTime(b.UpdatedAt) },
+	readFields:  func(b *ledger.Budget, l *coordinationv1.Lease) { b.UpdatedAt = timeOf(l.Spec.RenewTime) },
 }
 
-// ipLabel is the label of an address; colons are not allowed there.
+// ipLabel is the label key of an address. Colons are not allowed in keys, so an IPv6
+// address is written in hexadecimal digits.
 func ipLabel(s string) string {
 	ip, err := netip.ParseAddr(s)
 	if err != nil || ip.Is4() {

@@ -11,8 +11,8 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// filled is a value of which every field, however deep, is set to something of
-// its own, so that a field that is lost on the way shows.
+// filled returns a value with a different content in every field, however deep, so that
+// a lost field shows.
 func filled[T any](t *testing.T) T {
 	t.Helper()
 	var v T
@@ -57,11 +57,11 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 			fill(t, field, n)
 		}
 	default:
-		t.Fatalf("a record has a %s: teach this test to fill it", v.Type())
+		t.Fatalf("a record has a %s: extend fill", v.Type())
 	}
 }
 
-// inUTC gives all times the location that filled gives them.
+// inUTC sets all times to UTC, as filled does.
 func inUTC(v reflect.Value) {
 	switch {
 	case v.Type() == reflect.TypeFor[time.Time]():
@@ -73,7 +73,7 @@ func inUTC(v reflect.Value) {
 	}
 }
 
-// roundTrip writes a record and has another replica read it.
+// roundTrip writes a record on one replica and reads it on another.
 func roundTrip[T any](t *testing.T, name string, table func(replica) ledger.Table[T]) {
 	namespace := newNamespace(t)
 	want := filled[T](t)
@@ -84,7 +84,7 @@ func roundTrip[T any](t *testing.T, name string, table func(replica) ledger.Tabl
 	must(t, err)
 	seen, ok := found(table(b), name)
 	if !ok {
-		t.Fatal("the view does not have it")
+		t.Fatal("the cache does not have it")
 	}
 	for what, got := range map[string]ledger.Record[T]{"written": written, "read": read, "seen": seen} {
 		inUTC(reflect.ValueOf(&got.Value).Elem())
@@ -95,7 +95,7 @@ func roundTrip[T any](t *testing.T, name string, table func(replica) ledger.Tabl
 			t.Errorf("%s is %+v, want %+v", what, got, written)
 		}
 	}
-	// A record that is emptied of everything but its state is empty when read.
+	// A record with nothing but a state has nothing else when read.
 	var empty T
 	reflect.ValueOf(&empty).Elem().FieldByName("State").SetString("empty")
 	if d := reflect.ValueOf(&empty).Elem().FieldByName("Duration"); d.IsValid() {
@@ -105,7 +105,7 @@ func roundTrip[T any](t *testing.T, name string, table func(replica) ledger.Tabl
 	read, err = table(b).Update(t.Context(), read)
 	must(t, err)
 	if read, err = table(b).Get(t.Context(), name); err != nil || !reflect.DeepEqual(read.Value, empty) {
-		t.Errorf("emptied it reads %+v, %v", read.Value, err)
+		t.Errorf("the empty record reads %+v, %v", read.Value, err)
 	}
 }
 
@@ -117,8 +117,7 @@ func TestClaimRoundTrip(t *testing.T) {
 	roundTrip(t, "claim-1", func(r replica) ledger.Table[ledger.Claim] { return r.Claims() })
 }
 
-// TestLeasesAreReadableByPeople holds what kubectl shows and selects by.
-func TestLeasesAreReadableByPeople(t *testing.T) {
+func TestLeasesShowTheirStateToKubectl(t *testing.T) {
 	namespace := newNamespace(t)
 	a := open(t, namespace, nil)
 	port := freePort(1)
@@ -132,7 +131,7 @@ func TestLeasesAreReadableByPeople(t *testing.T) {
 	leases := a.kube.CoordinationV1().Leases(namespace)
 	for selector, want := range map[string]int{
 		"portlease.dev/kind=port": 1, "portlease.dev/kind=claim": 1, "portlease.dev/pod-uid=u": 2, "portlease.dev/state=bound": 1,
-		"portlease.dev/state=granted": 1, "ip.portlease.dev/fd000000000000000000000000000001=present": 1, "ip.portlease.dev/10.0.0.1=former": 1,
+		"portlease.dev/state=granted": 1, "ip.portlease.dev/fd000000000000000000000000000001=current": 1, "ip.portlease.dev/10.0.0.1=previous": 1,
 	} {
 		list, err := leases.List(t.Context(), metav1.ListOptions{LabelSelector: selector})
 		if err != nil || len(list.Items) != want {
@@ -149,7 +148,7 @@ func TestLeasesAreReadableByPeople(t *testing.T) {
 	if *c.Spec.HolderIdentity != "games/game-0" || *c.Spec.LeaseDurationSeconds != 120 || c.Spec.RenewTime.IsZero() {
 		t.Errorf("the claim lease says %+v", c.Spec)
 	}
-	// A free port is not the last pod's any more.
+	// A free port does not belong to the last pod any more.
 	r.Value.State, r.Value.Holder = ledger.Free, ""
 	_, err = a.Ports().Update(t.Context(), r)
 	must(t, err)

@@ -10,15 +10,15 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// HeldLease is there while any port of the ledger is held. It is no part of the
-// ledger, and decides nothing here: admission policies, which see one object at a
-// time, know by it that the ledger must not be taken away.
+// HeldLease exists while any port of the ledger is held. It is not part of the ledger,
+// and the allocator never reads it. Admission policies see one object at a time; this
+// Lease tells them that the ledger must not be deleted.
 const HeldLease = "portlease-held"
 
-// stateHeld is that Lease's state.
+// stateHeld is the state label of HeldLease.
 const stateHeld = "held"
 
-// MarkHeld makes that Lease be there or not.
+// MarkHeld creates or deletes HeldLease.
 func MarkHeld(ctx context.Context, kube kubernetes.Interface, namespace string, held bool) error {
 	leases := kube.CoordinationV1().Leases(namespace)
 	if !held {

@@ -9,7 +9,7 @@ import (
 	"github.com/portlease/portlease/allocator/kubelease"
 )
 
-func TestTheMarkComesAndGoes(t *testing.T) {
+func TestMarkHeldCreatesAndDeletesTheLease(t *testing.T) {
 	namespace := newNamespace(t)
 	kube := newClient(t, cluster.AdminConfig())
 	leases := kube.CoordinationV1().Leases(namespace)

@@ -1,9 +1,9 @@
-// Package kubelease keeps the ledger in coordination.k8s.io/v1 Leases.
+// Package kubelease stores the ledger in coordination.k8s.io/v1 Leases.
 //
-// One Lease is one record. Writes are compare-and-swap by the API server
-// (AlreadyExists, resourceVersion); reads by name are consistent; the view is
-// fed by one watch and by this process's own writes. It promises what
-// ledger.Table asks for, and nothing about how late the watch is.
+// One Lease is one record. Writes are compare-and-swap in the API server
+// (AlreadyExists, resourceVersion), and reads by name are fresh. One watch and this
+// process's own calls fill the cache. The package keeps the contract of ledger.Table.
+// It does not promise how stale the cache may be.
 package kubelease
 
 import (
@@ -15,39 +15,39 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
+	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
 // Leases is the ledger of one namespace.
 type Leases struct {
-	claims    *table[ledger.Claim]
-	ports     *table[ledger.Port]
-	balancers *table[ledger.Cordon]
-	budgets   *table[ledger.Budget]
-	log       *slog.Logger
-	synced    cache.InformerSynced
+	claims  *table[ledger.Claim]
+	ports   *table[ledger.Port]
+	cordons *table[ledger.Cordon]
+	budgets *table[ledger.Budget]
+	log     *slog.Logger
+	synced  toolscache.InformerSynced
 }
 
-// Open starts to watch the Leases of a namespace until ctx ends. changed is
-// called, and must not block, whenever the view may have changed.
+// Open watches the Leases of a namespace until ctx ends. changed is called whenever the
+// cache may have changed; it must not block.
 func Open(ctx context.Context, kube kubernetes.Interface, namespace string, log *slog.Logger, changed func()) (*Leases, error) {
 	api := kube.CoordinationV1().Leases(namespace)
 	l := &Leases{
-		claims:    newTable(claimCodec, api, namespace),
-		ports:     newTable(portCodec, api, namespace),
-		balancers: newTable(balancerCodec, api, namespace),
-		budgets:   newTable(budgetCodec, api, namespace),
-		log:       log,
+		claims:  newTable(claimCodec, api, namespace),
+		ports:   newTable(portCodec, api, namespace),
+		cordons: newTable(cordonCodec, api, namespace),
+		budgets: newTable(budgetCodec, api, namespace),
+		log:     log,
 	}
 	factory := informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithNamespace(namespace),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = labelKind }))
 	informer := factory.Coordination().V1().Leases().Informer()
-	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { l.route(o, true); changed() },
-		UpdateFunc: func(_, o any) { l.route(o, true); changed() },
-		DeleteFunc: func(o any) { l.route(o, false); changed() },
+	registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { l.dispatch(o, true); changed() },
+		UpdateFunc: func(_, o any) { l.dispatch(o, true); changed() },
+		DeleteFunc: func(o any) { l.dispatch(o, false); changed() },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("watching leases: %w", err)
@@ -57,8 +57,8 @@ func Open(ctx context.Context, kube kubernetes.Interface, namespace string, log 
 	return l, nil
 }
 
-func (l *Leases) route(o any, exists bool) {
-	if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+func (l *Leases) dispatch(o any, exists bool) {
+	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
 		o = gone.Obj
 	}
 	lease, ok := o.(*coordinationv1.Lease)
@@ -68,16 +68,16 @@ func (l *Leases) route(o any, exists bool) {
 	var err error
 	switch lease.Labels[labelKind] {
 	case kindClaim:
-		err = l.claims.hear(lease, exists)
+		err = l.claims.watched(lease, exists)
 	case kindPort:
-		err = l.ports.hear(lease, exists)
-	case kindBalancer:
-		err = l.balancers.hear(lease, exists)
+		err = l.ports.watched(lease, exists)
+	case kindCordon:
+		err = l.cordons.watched(lease, exists)
 	case kindBudget:
-		err = l.budgets.hear(lease, exists)
+		err = l.budgets.watched(lease, exists)
 	}
 	if err != nil {
-		l.log.Error("lease not read", "err", err)
+		l.log.Error("a Lease of the ledger is unreadable; an admin must restore or delete it", "err", err)
 	}
 }
 
@@ -87,13 +87,13 @@ func (l *Leases) Claims() ledger.Claims { return claims{l.claims} }
 // Ports is the table of ports.
 func (l *Leases) Ports() ledger.Ports { return l.ports }
 
-// Cordons is the table of what people say of load balancers.
-func (l *Leases) Cordons() ledger.Cordons { return l.balancers }
+// Cordons is the table of cordoned load balancers.
+func (l *Leases) Cordons() ledger.Cordons { return l.cordons }
 
 // Budgets is the table of the AWS budget.
 func (l *Leases) Budgets() ledger.Budgets { return l.budgets }
 
-// Ready is an error until the ledger has been read once.
+// Ready returns an error until the ledger has been read once.
 func (l *Leases) Ready() error {
 	if !l.synced() {
 		return errNotSynced
@@ -103,14 +103,14 @@ func (l *Leases) Ready() error {
 
 // WaitReady waits until the ledger has been read once.
 func (l *Leases) WaitReady(ctx context.Context) error {
-	if !cache.WaitForCacheSync(ctx.Done(), l.synced) {
+	if !toolscache.WaitForCacheSync(ctx.Done(), l.synced) {
 		return fmt.Errorf("waiting for the ledger: %w", context.Cause(ctx))
 	}
 	return nil
 }
 
-// ID reads the ledger's id: the UID of the kube-system namespace tells clusters
-// apart, the allocator's namespace tells installations apart.
+// ID returns the ledger's id. The UID of the kube-system namespace tells clusters apart,
+// and the allocator's namespace tells installations apart.
 func ID(ctx context.Context, kube kubernetes.Interface, namespace string) (string, error) {
 	ns, err := kube.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {

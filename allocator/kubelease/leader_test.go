@@ -9,9 +9,8 @@ import (
 	"github.com/portlease/portlease/allocator/kubelease"
 )
 
-// TestOneLeads has two replicas stand for janitor: one leads, and when it stops
-// the other follows without waiting for the lease to expire.
-func TestOneLeads(t *testing.T) {
+// When the leader stops, the other replica follows before the Lease expires.
+func TestOneReplicaLeadsAndTheNextFollowsAtOnce(t *testing.T) {
 	namespace := newNamespace(t)
 	leading := make(chan string)
 	stood := make(chan string, 2)
@@ -36,14 +35,14 @@ func TestOneLeads(t *testing.T) {
 	stops[first]()
 	must(t, <-ends[first])
 	if got := <-stood; got != first {
-		t.Errorf("%s stopped, %s stood down", first, got)
+		t.Errorf("%s stopped, %s lost the election", first, got)
 	}
 	second := <-leading
 	if second == first {
-		t.Errorf("%s leads although it stopped", first)
+		t.Errorf("%s became leader after it stopped", first)
 	}
 	if took := time.Since(stopped); took > 12*time.Second {
-		t.Errorf("the other follows after %v, as if the lease had to expire", took)
+		t.Errorf("the other replica leads after %v, as if the Lease had to expire", took)
 	}
 	stops[second]()
 	must(t, <-ends[second])

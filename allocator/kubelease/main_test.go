@@ -44,7 +44,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	for !condition() {
 		select {
 		case <-deadline:
-			t.Fatal("did not come about: " + what)
+			t.Fatal("timed out waiting until " + what)
 		case <-poll.C:
 		}
 	}
@@ -64,7 +64,7 @@ func newClient(t *testing.T, config *rest.Config) kubernetes.Interface {
 	return kube
 }
 
-// replica is one allocator's way to the ledger, with connections of its own.
+// replica is one replica's access to the ledger, with its own connections.
 type replica struct {
 	*kubelease.Leases
 	kube kubernetes.Interface
@@ -86,7 +86,7 @@ func open(t *testing.T, namespace string, changed func()) replica {
 	return r
 }
 
-// found is a record of a view by name.
+// found returns a record of the cache by name, as CachedAll has it.
 func found[T any](table ledger.Table[T], name string) (ledger.Record[T], bool) {
 	for _, r := range table.CachedAll() {
 		if r.Name == name {

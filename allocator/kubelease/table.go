@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,57 +16,31 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// table is a ledger.Table over the Leases of one kind.
+// table is a ledger.Table of the Leases of one kind.
 type table[T any] struct {
+	cache[T]
 	codec     codec[T]
 	leases    client.LeaseInterface
 	namespace string
-
-	mu sync.Mutex
-	// seen is the view: lease name → newest record this process knows of.
-	seen map[string]ledger.Record[T]
-	gone tombstones
 }
 
 func newTable[T any](c codec[T], leases client.LeaseInterface, namespace string) *table[T] {
-	return &table[T]{codec: c, leases: leases, namespace: namespace, seen: make(map[string]ledger.Record[T])}
+	return &table[T]{cache: cache[T]{records: make(map[string]ledger.Record[T])}, codec: c, leases: leases, namespace: namespace}
 }
 
-// View implements ledger.Table. The order is by name.
-func (t *table[T]) CachedAll() []ledger.Record[T] {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	// Names are much lighter to sort than records.
-	all := make([]ledger.Record[T], 0, len(t.seen))
-	for _, name := range slices.Sorted(maps.Keys(t.seen)) {
-		all = append(all, t.seen[name])
-	}
-	return all
-}
-
-// Cached implements ledger.Table.
-func (t *table[T]) Cached(name string) (ledger.Record[T], bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	r, ok := t.seen[name]
-	return r, ok
-}
-
-// Get implements ledger.Table: a GET without a resourceVersion is served from a
-// quorum (Kubernetes API concepts, "Semantics for get and list").
+// Get implements ledger.Table. A GET without a resourceVersion is a quorum read
+// (Kubernetes API concepts, "Semantics for get and list").
 func (t *table[T]) Get(ctx context.Context, name string) (ledger.Record[T], error) {
-	t.mu.Lock()
-	before := t.seen[name].UID
-	t.mu.Unlock()
+	before, _ := t.Cached(name)
 	l, err := t.leases.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		t.bury(name, before, final)
+		t.remove(name, before.UID, final)
 		return ledger.Record[T]{}, fmt.Errorf("%w: %s", ledger.ErrAbsent, name)
 	}
 	if err != nil {
 		return ledger.Record[T]{}, fmt.Errorf("reading lease %s: %w", name, err)
 	}
-	return t.learn(l)
+	return t.decode(l)
 }
 
 // Create implements ledger.Table.
@@ -85,7 +56,7 @@ func (t *table[T]) Create(ctx context.Context, name string, value T) (ledger.Rec
 	if err != nil {
 		return ledger.Record[T]{}, fmt.Errorf("creating lease %s: %w", name, err)
 	}
-	return t.learn(created)
+	return t.decode(created)
 }
 
 // Update implements ledger.Table.
@@ -105,7 +76,7 @@ func (t *table[T]) Update(ctx context.Context, r ledger.Record[T]) (ledger.Recor
 	if err != nil {
 		return r, fmt.Errorf("updating lease %s: %w", r.Name, err)
 	}
-	return t.learn(updated)
+	return t.decode(updated)
 }
 
 // Delete implements ledger.Table.
@@ -118,65 +89,34 @@ func (t *table[T]) Delete(ctx context.Context, r ledger.Record[T]) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting lease %s: %w", r.Name, err)
 	}
-	t.bury(r.Name, r.UID, final)
+	t.remove(r.Name, r.UID, final)
 	return nil
 }
 
-// hear takes what the watch says.
-func (t *table[T]) hear(l *coordinationv1.Lease, exists bool) error {
+// watched applies an event of the watch to the cache.
+func (t *table[T]) watched(l *coordinationv1.Lease, exists bool) error {
 	if !exists {
-		t.bury(l.Name, string(l.UID), l.ResourceVersion)
+		t.remove(l.Name, string(l.UID), l.ResourceVersion)
 		return nil
 	}
-	// Most that the watch says this process has written itself.
+	// Most events are about this process's own writes.
 	if known, ok := t.Cached(l.Name); ok && known.UID == string(l.UID) && known.Version == l.ResourceVersion {
 		return nil
 	}
-	_, err := t.learn(l)
+	_, err := t.decode(l)
 	return err
 }
 
-// learn puts a Lease into the view unless something newer is there. One that
-// cannot be read is an error, and stands in the view without a state: nobody is
-// granted it and nothing of it is deleted before a person has looked.
-func (t *table[T]) learn(l *coordinationv1.Lease) (ledger.Record[T], error) {
+// decode decodes a Lease and puts it into the cache. An unreadable Lease is an error,
+// and is cached without a state: then nobody is granted it, and nothing of it is
+// deleted before an admin has checked.
+func (t *table[T]) decode(l *coordinationv1.Lease) (ledger.Record[T], error) {
 	r, err := t.codec.decode(l)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.gone.hold(r.UID, r.Version) {
-		return r, err
-	}
-	if known, ok := t.seen[r.Name]; !ok || newer(r.Version, known.Version) {
-		t.seen[r.Name] = r
-	}
+	t.put(r)
 	return r, err
 }
 
-// bury takes a deleted record out of the view. A UID is never given twice, so
-// what the view has under another one stays.
-func (t *table[T]) bury(name, uid, version string) {
-	if uid == "" {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.gone.add(uid, version)
-	if known := t.seen[name]; known.UID == uid && t.gone.hold(uid, known.Version) {
-		delete(t.seen, name)
-	}
-}
-
-// newer compares resource versions, which are integers that grow (KEP-5504).
-func newer(a, b string) bool {
-	x, errX := strconv.ParseUint(a, 10, 64)
-	y, errY := strconv.ParseUint(b, 10, 64)
-	if errX != nil || errY != nil {
-		return a != b
-	}
-	return x > y
-}
-
-// claims adds the read that only claims have.
+// claims adds the read that only the table of claims has.
 type claims struct{ *table[ledger.Claim] }
 
 // OfPodIP implements ledger.Claims (Kubernetes API concepts, "Semantics for get and
@@ -191,7 +131,8 @@ func (c claims) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[
 	}
 	found := make([]ledger.Record[ledger.Claim], 0, len(list.Items))
 	for i := range list.Items {
-		// Not for the view: of what was deleted meanwhile no event would come any more.
+		// The records are not cached. The list may be stale, and no event would remove a
+		// claim that was deleted meanwhile.
 		r, err := c.codec.decode(&list.Items[i])
 		if err != nil {
 			return nil, err
@@ -202,4 +143,4 @@ func (c claims) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[
 	return found, nil
 }
 
-var errNotSynced = errors.New("the ledger has not been read yet")
+var errNotSynced = errors.New("the Leases have not been read yet")

@@ -10,7 +10,7 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-func TestCreateIsOnce(t *testing.T) {
+func TestCreateConflictsWithAnExistingRecord(t *testing.T) {
 	namespace := newNamespace(t)
 	a, b := open(t, namespace, nil), open(t, namespace, nil)
 	first, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
@@ -28,7 +28,7 @@ func TestCreateIsOnce(t *testing.T) {
 	}
 }
 
-func TestUpdateOfWhatChangedLoses(t *testing.T) {
+func TestUpdateOfAChangedRecordConflicts(t *testing.T) {
 	namespace := newNamespace(t)
 	a, b := open(t, namespace, nil), open(t, namespace, nil)
 	read, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
@@ -39,7 +39,7 @@ func TestUpdateOfWhatChangedLoses(t *testing.T) {
 	must(t, err)
 	mine.Value.State = ledger.Cooldown
 	if got, err := a.Ports().Update(t.Context(), mine); !errors.Is(err, ledger.ErrConflict) {
-		t.Errorf("a late update won: %+v, %v", got, err)
+		t.Errorf("a stale update succeeded: %+v, %v", got, err)
 	}
 	got, err := a.Ports().Get(t.Context(), "lb-1")
 	if err != nil || got.Value.State != ledger.Claimed || got.Version != theirs.Version || got.UID != read.UID {
@@ -47,11 +47,11 @@ func TestUpdateOfWhatChangedLoses(t *testing.T) {
 	}
 	got.Value.State = ledger.Bound
 	if _, err := a.Ports().Update(t.Context(), got); err != nil {
-		t.Errorf("an update of what was just read: %v", err)
+		t.Errorf("an update of the version just read: %v", err)
 	}
 }
 
-func TestUpdateNeedsWhatWasRead(t *testing.T) {
+func TestUpdateNeedsVersionUIDAndState(t *testing.T) {
 	a := open(t, newNamespace(t), nil)
 	read, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
 	must(t, err)
@@ -69,15 +69,14 @@ func TestUpdateNeedsWhatWasRead(t *testing.T) {
 	}
 }
 
-// TestAnotherRecordOfTheNameIsNotTouched deletes a record and makes another under
-// its name: who read the first can neither change nor delete the second.
-func TestAnotherRecordOfTheNameIsNotTouched(t *testing.T) {
+// A client that read a record can neither change nor delete a later record of that name.
+func TestRecordCreatedAgainIsNotTouched(t *testing.T) {
 	namespace := newNamespace(t)
 	a, b := open(t, namespace, nil), open(t, namespace, nil)
 	first, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
 	must(t, err, b.Ports().Delete(t.Context(), first))
 	if got, err := a.Ports().Update(t.Context(), first); !errors.Is(err, ledger.ErrConflict) {
-		t.Errorf("updated what is gone: %+v, %v", got, err)
+		t.Errorf("updated a deleted record: %+v, %v", got, err)
 	}
 	second, err := b.Ports().Create(t.Context(), "lb-1", freePort(2))
 	must(t, err)
@@ -86,10 +85,10 @@ func TestAnotherRecordOfTheNameIsNotTouched(t *testing.T) {
 		r := first
 		r.Version = version
 		if got, err := a.Ports().Update(t.Context(), r); !errors.Is(err, ledger.ErrConflict) {
-			t.Errorf("updated another one of the name: %+v, %v", got, err)
+			t.Errorf("updated the later record: %+v, %v", got, err)
 		}
 		if err := a.Ports().Delete(t.Context(), r); !errors.Is(err, ledger.ErrConflict) {
-			t.Errorf("deleted another one of the name: %v", err)
+			t.Errorf("deleted the later record: %v", err)
 		}
 	}
 	if got, err := a.Ports().Get(t.Context(), "lb-1"); err != nil || got.UID != second.UID || got.Version != second.Version {
@@ -97,7 +96,7 @@ func TestAnotherRecordOfTheNameIsNotTouched(t *testing.T) {
 	}
 }
 
-func TestDeleteTakesOnlyWhatWasRead(t *testing.T) {
+func TestDeleteOfAChangedRecordConflicts(t *testing.T) {
 	namespace := newNamespace(t)
 	a, b := open(t, namespace, nil), open(t, namespace, nil)
 	read, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
@@ -107,7 +106,7 @@ func TestDeleteTakesOnlyWhatWasRead(t *testing.T) {
 	newer, err = b.Ports().Update(t.Context(), newer)
 	must(t, err)
 	if err := a.Ports().Delete(t.Context(), read); !errors.Is(err, ledger.ErrConflict) {
-		t.Errorf("deleted what had changed: %v", err)
+		t.Errorf("deleted a changed record: %v", err)
 	}
 	must(t, a.Ports().Delete(t.Context(), newer))
 	if _, err := b.Ports().Get(t.Context(), "lb-1"); !errors.Is(err, ledger.ErrAbsent) {
@@ -133,7 +132,7 @@ func TestOfPodIP(t *testing.T) {
 		"10.0.0.1": "claim-1 claim-2 ", "10.0.0.11": "claim-3 claim-6 ", "10.0.0.6": "claim-6 ", "10.0.0.2": "",
 		"fd00::1": "claim-4 ", "fd00:0000::0001": "claim-4 ", "fd00::11": "claim-5 claim-7 ", "fd00::2": "",
 	} {
-		// At once and on the other replica: all that was written before the last.
+		// The other replica sees all that was written before the last version, at once.
 		list, err := a.Claims().OfPodIP(t.Context(), ip, last)
 		got := ""
 		for _, r := range list {
@@ -142,16 +141,15 @@ func TestOfPodIP(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("%s has %q, %v; want %q", ip, got, err, want)
 		}
-		// One that asked for the newest would wait when anything else is written.
+		// A request for the newest version would wait while other Leases are written.
 		if asked := a.tap.asked; asked.Get("resourceVersion") != last || asked.Get("resourceVersionMatch") != "NotOlderThan" {
-			t.Errorf("it was asked for by %v", asked)
+			t.Errorf("the query was %v", asked)
 		}
 	}
 }
 
-// TestALookByAddressIsNotForTheView: it may show what was deleted meanwhile, of which
-// the watch has nothing more to say.
-func TestALookByAddressIsNotForTheView(t *testing.T) {
+// The list may show a claim that was deleted meanwhile, and the watch would never remove it.
+func TestOfPodIPDoesNotFillTheCache(t *testing.T) {
 	namespace := newNamespace(t)
 	a, b := open(t, namespace, nil), open(t, namespace, nil)
 	defer a.tap.holdWatch()()
@@ -161,11 +159,11 @@ func TestALookByAddressIsNotForTheView(t *testing.T) {
 		t.Errorf("it finds %+v, %v", list, err)
 	}
 	if got, seen := a.Claims().Cached("claim-1"); seen {
-		t.Errorf("the view has %+v", got)
+		t.Errorf("the cache has %+v", got)
 	}
 }
 
-func TestTheLedgerIsOfItsCluster(t *testing.T) {
+func TestLedgerIDDependsOnClusterAndNamespace(t *testing.T) {
 	kube := newClient(t, cluster.AdminConfig())
 	one, err := kubelease.ID(t.Context(), kube, "one")
 	must(t, err)
@@ -178,9 +176,8 @@ func TestTheLedgerIsOfItsCluster(t *testing.T) {
 	}
 }
 
-// TestExactlyOneWins lets two replicas race for one record, from 64 goroutines
-// that all read the same version.
-func TestExactlyOneWins(t *testing.T) {
+// 64 goroutines on two replicas have read the same version.
+func TestExactlyOneOfManyWritersWins(t *testing.T) {
 	namespace := newNamespace(t)
 	replicas := []replica{open(t, namespace, nil), open(t, namespace, nil)}
 	ctx := t.Context()
@@ -227,12 +224,11 @@ func TestExactlyOneWins(t *testing.T) {
 	}
 }
 
-// withDeletions says that odd racers delete. Several of them may succeed,
-// because absent is success, but then no update does.
+// withDeletions means that odd racers delete. Several deletions may succeed, because
+// absent is success, but then no update does.
 const withDeletions = true
 
-// race gives the one that won of 64. Everybody else must have lost by a
-// conflict.
+// race returns the winner of 64 racers. All others must get ErrConflict.
 func race(t *testing.T, try func(i int) (portRecord, error), deletions ...bool) (portRecord, int) {
 	t.Helper()
 	type outcome struct {
@@ -260,7 +256,7 @@ func race(t *testing.T, try func(i int) (portRecord, error), deletions ...bool) 
 			winners = append(winners, o)
 			allDelete = allDelete && o.i%2 == 1
 		case !errors.Is(o.err, ledger.ErrConflict):
-			t.Errorf("%d lost by %v", o.i, o.err)
+			t.Errorf("%d failed with %v, want a conflict", o.i, o.err)
 		}
 	}
 	if len(winners) == 0 || len(winners) > 1 && !allDelete {
@@ -269,10 +265,9 @@ func race(t *testing.T, try func(i int) (portRecord, error), deletions ...bool) 
 	return winners[0].r, winners[0].i
 }
 
-// TestAnUpdateThatChangesNothingIsNoWrite is why records have a time in them: the
-// API server does not write what is there already, so of two equal updates both
-// succeed and the version stays.
-func TestAnUpdateThatChangesNothingIsNoWrite(t *testing.T) {
+// The API server skips an update that changes nothing, so two equal updates would both
+// succeed. That is why records contain a time.
+func TestUpdateWithoutAChangeKeepsTheVersion(t *testing.T) {
 	a := open(t, newNamespace(t), nil)
 	read, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
 	must(t, err)

@@ -10,13 +10,13 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// tap lets a test hold back what the API server says to one replica: everything
-// a watch tells, or one answer. Nothing is lost; it comes late.
+// tap delays what the API server sends to one replica: all events of a watch, or one
+// answer. Nothing is lost.
 type tap struct {
 	next http.RoundTripper
 
 	mu sync.Mutex
-	// watch is closed when the watch may go on; nil while nothing is held.
+	// watch is closed when the watch may go on; nil while it is not delayed.
 	watch chan struct{}
 	// answer is what the next answer to a matching request waits for.
 	answer *heldAnswer
@@ -40,7 +40,7 @@ func tapInto(t *testing.T, config *rest.Config) *tap {
 	return tap
 }
 
-// holdWatch holds back all events until the function it gives is called.
+// holdWatch delays all events until the returned function is called.
 func (t *tap) holdWatch() (release func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -57,7 +57,7 @@ func (t *tap) holdWatch() (release func()) {
 	})
 }
 
-// holdAnswer holds back the answer to the next request of that method.
+// holdAnswer delays the answer to the next request with that method.
 func (t *tap) holdAnswer(method string) (arrived <-chan struct{}, deliver func()) {
 	h := &heldAnswer{method, make(chan struct{}), make(chan struct{})}
 	t.mu.Lock()

@@ -1,47 +1,46 @@
 package kubelease
 
-// gravesKept is how many deletions are remembered: far more than happen while
-// any answer or event about one of them may still be on its way.
-const gravesKept = 4096
+// maxTombstones is far more than the number of deletions while any answer or event
+// about one of them is still in flight.
+const maxTombstones = 4096
 
-// tombstones remembers the last deleted records, so that neither a late event nor a
-// late answer brings them back. The zero value is empty.
+// tombstones remembers the last deleted records, so that a late event or answer does
+// not bring one back. The zero value is empty.
 type tombstones struct {
-	// last is UID → the version that was the record's last; final if none can
-	// follow.
+	// last maps UIDs to the last version of the record, or final.
 	last map[string]string
-	// ring has the UIDs in the order of their deletion; oldest is the next to be
-	// forgotten.
+	// ring has the UIDs in the order of their deletion; oldest is the index of the one
+	// to be dropped next.
 	ring   []string
 	oldest int
 }
 
-// final is the version after which nothing comes. The watch says "deleted" also
-// of a Lease that has only lost its label, and that may come back.
+// final means that no later version can exist. The watch also reports a Lease as
+// deleted that only lost its label, and that one may come back.
 const final = ""
 
-// hold tells whether that version of a record is one that was deleted.
-func (g *tombstones) hold(uid, version string) bool {
-	last, buried := g.last[uid]
-	return buried && (last == final || !newer(version, last))
+// has reports whether this version of a record was deleted.
+func (t *tombstones) has(uid, version string) bool {
+	last, deleted := t.last[uid]
+	return deleted && (last == final || !newer(version, last))
 }
 
-func (g *tombstones) add(uid, version string) {
-	if last, buried := g.last[uid]; buried {
+func (t *tombstones) add(uid, version string) {
+	if last, deleted := t.last[uid]; deleted {
 		if last != final {
-			g.last[uid] = version
+			t.last[uid] = version
 		}
 		return
 	}
-	if g.last == nil {
-		g.last = make(map[string]string)
+	if t.last == nil {
+		t.last = make(map[string]string)
 	}
-	g.last[uid] = version
-	if len(g.ring) < gravesKept {
-		g.ring = append(g.ring, uid)
+	t.last[uid] = version
+	if len(t.ring) < maxTombstones {
+		t.ring = append(t.ring, uid)
 		return
 	}
-	delete(g.last, g.ring[g.oldest])
-	g.ring[g.oldest] = uid
-	g.oldest = (g.oldest + 1) % gravesKept
+	delete(t.last, t.ring[t.oldest])
+	t.ring[t.oldest] = uid
+	t.oldest = (t.oldest + 1) % maxTombstones
 }

@@ -5,43 +5,43 @@ import (
 	"testing"
 )
 
-func TestTombstonesHoldWhatWasDeleted(t *testing.T) {
-	var g tombstones
-	if g.hold("u", "7") {
-		t.Error("an empty one holds something")
+func TestTombstonesHaveDeletedVersions(t *testing.T) {
+	var deleted tombstones
+	if deleted.has("u", "7") {
+		t.Error("an empty one has a version")
 	}
-	g.add("u", "7")
+	deleted.add("u", "7")
 	for version, want := range map[string]bool{"6": true, "7": true, "8": false, "10": false} {
-		if g.hold("u", version) != want {
-			t.Errorf("deleted at 7, version %s: held %v", version, !want)
+		if deleted.has("u", version) != want {
+			t.Errorf("deleted at 7, version %s: has %v", version, !want)
 		}
 	}
-	g.add("u", "9")
-	if !g.hold("u", "9") || g.hold("u", "10") {
-		t.Error("the later deletion does not count")
+	deleted.add("u", "9")
+	if !deleted.has("u", "9") || deleted.has("u", "10") {
+		t.Error("the later deletion is not recorded")
 	}
-	g.add("u", final)
-	g.add("u", "9") // the watch tells late what is known already
-	if !g.hold("u", "10") {
-		t.Error("what is gone for good comes back")
+	deleted.add("u", final)
+	deleted.add("u", "9") // a late event of the watch
+	if !deleted.has("u", "10") {
+		t.Error("a later version of a finally deleted record is not there")
 	}
-	if g.hold("other", "1") {
-		t.Error("another record is held")
+	if deleted.has("other", "1") {
+		t.Error("it has a version of another record")
 	}
 }
 
 func TestTombstonesAreBounded(t *testing.T) {
-	var g tombstones
-	for i := range 3 * gravesKept {
-		g.add(strconv.Itoa(i), final)
-		g.add(strconv.Itoa(i), final) // told twice, remembered once
+	var deleted tombstones
+	for i := range 3 * maxTombstones {
+		deleted.add(strconv.Itoa(i), final)
+		deleted.add(strconv.Itoa(i), final) // added twice, remembered once
 	}
-	if len(g.last) != gravesKept || len(g.ring) != gravesKept {
-		t.Errorf("%d and %d are kept", len(g.last), len(g.ring))
+	if len(deleted.last) != maxTombstones || len(deleted.ring) != maxTombstones {
+		t.Errorf("%d and %d are remembered", len(deleted.last), len(deleted.ring))
 	}
-	for i := range 3 * gravesKept {
-		if want := i >= 2*gravesKept; g.hold(strconv.Itoa(i), "1") != want {
-			t.Fatalf("number %d is held: %v; the last %d should be", i, !want, gravesKept)
+	for i := range 3 * maxTombstones {
+		if want := i >= 2*maxTombstones; deleted.has(strconv.Itoa(i), "1") != want {
+			t.Fatalf("has version 1 of record %d: %v; want only the last %d records", i, !want, maxTombstones)
 		}
 	}
 }

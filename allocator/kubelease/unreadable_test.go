@@ -23,7 +23,7 @@ func lease(name string) *coordinationv1.Lease {
 	return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
-// spoil overwrites the annotation of a lease, as a person may.
+// spoil overwrites the annotation of a Lease, as an admin could.
 func spoil(t *testing.T, r replica, namespace, name string, text any) (version string) {
 	t.Helper()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{"portlease.dev/record": text}}})
@@ -33,7 +33,7 @@ func spoil(t *testing.T, r replica, namespace, name string, text any) (version s
 	return l.ResourceVersion
 }
 
-func TestUnreadableIsNeitherFreeNorAbsent(t *testing.T) {
+func TestUnreadableRecordIsNeitherFreeNorAbsent(t *testing.T) {
 	namespace := newNamespace(t)
 	a := open(t, namespace, nil)
 	good, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
@@ -51,9 +51,9 @@ func TestUnreadableIsNeitherFreeNorAbsent(t *testing.T) {
 			t.Errorf("%v: the error does not say what to do: %v", text, err)
 		}
 		if seen, ok := found(a.Ports(), "lb-1"); !ok || seen.Value.State != "" || seen.Version == good.Version {
-			t.Errorf("%v: the view has %+v, %v", text, seen, ok)
+			t.Errorf("%v: the cache has %+v, %v", text, seen, ok)
 		}
-		// What was read is nothing that could be written over it.
+		// A record that was read as unreadable cannot overwrite the Lease.
 		port.Value.UpdatedAt = time.Now()
 		if got, err := a.Ports().Update(t.Context(), port); err == nil {
 			t.Errorf("%v: overwritten with %+v", text, got)
@@ -102,17 +102,16 @@ func (twoPorts) Throttled(context.Context, int) error { return nil }
 
 func (twoPorts) ListenerOwner(context.Context, string) (pool.Owner, error) { return pool.Owner{}, nil }
 
-// TestAnUnreadablePortIsNotGrantedAndInNobodysWay has pods claim both ports of a
-// pool, one of which cannot be read or has lost its label: the first pod gets
-// the other, the second is told that there is none.
-func TestAnUnreadablePortIsNotGrantedAndInNobodysWay(t *testing.T) {
+// Pods claim both ports of a pool, one of which is unreadable or has lost its label. The
+// first pod gets the other port, and the pool is exhausted for the second.
+func TestUnreadablePortIsNotGrantedAndBlocksNoOther(t *testing.T) {
 	for name, ruin := range map[string]func(t *testing.T, r replica, namespace, lease string){
 		"annotation": func(t *testing.T, r replica, namespace, lease string) { spoil(t, r, namespace, lease, "nonsense") },
 		"label": func(t *testing.T, r replica, namespace, lease string) {
 			_, err := r.kube.CoordinationV1().Leases(namespace).Patch(t.Context(), lease, types.MergePatchType,
 				[]byte(`{"metadata":{"labels":{"portlease.dev/kind":null}}}`), metav1.PatchOptions{})
 			must(t, err)
-			eventually(t, "it is out of view", func() bool { _, ok := found(r.Ports(), lease); return !ok })
+			eventually(t, "it is not cached", func() bool { _, ok := found(r.Ports(), lease); return !ok })
 		},
 	} {
 		for _, ruined := range []int{30000, 30001} {

@@ -13,33 +13,33 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-func TestViewHasOwnWritesAtOnce(t *testing.T) {
+func TestOwnWritesAreCachedAtOnce(t *testing.T) {
 	a := open(t, newNamespace(t), nil)
-	release := a.tap.holdWatch() // nothing below is learned from the watch
+	release := a.tap.holdWatch() // the watch reports none of the writes below
 	defer release()
 	r, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
 	must(t, err)
 	if seen, ok := found(a.Ports(), "lb-1"); !ok || seen.Version != r.Version {
-		t.Errorf("after Create the view has %+v, %v", seen, ok)
+		t.Errorf("after Create the cache has %+v, %v", seen, ok)
 	}
 	r.Value.State = ledger.Claimed
 	r, err = a.Ports().Update(t.Context(), r)
 	must(t, err)
 	if seen, _ := found(a.Ports(), "lb-1"); seen.Version != r.Version || seen.Value.State != ledger.Claimed {
-		t.Errorf("after Update the view has %+v", seen)
+		t.Errorf("after Update the cache has %+v", seen)
 	}
 	must(t, a.Ports().Delete(t.Context(), r))
 	if seen, ok := found(a.Ports(), "lb-1"); ok {
-		t.Errorf("after Delete the view has %+v", seen)
+		t.Errorf("after Delete the cache has %+v", seen)
 	}
 }
 
-func TestViewHasOthersWritesSoon(t *testing.T) {
+func TestOtherReplicasWritesReachTheCache(t *testing.T) {
 	namespace := newNamespace(t)
-	told := make(chan struct{}, 1)
+	changed := make(chan struct{}, 1)
 	a := open(t, namespace, func() {
 		select {
-		case told <- struct{}{}:
+		case changed <- struct{}{}:
 		default:
 		}
 	})
@@ -47,7 +47,7 @@ func TestViewHasOthersWritesSoon(t *testing.T) {
 	r, err := b.Ports().Create(t.Context(), "lb-1", freePort(1))
 	must(t, err)
 	eventually(t, "the creation is seen", func() bool { _, ok := found(a.Ports(), "lb-1"); return ok })
-	<-told
+	<-changed
 	r.Value.State = ledger.Claimed
 	r, err = b.Ports().Update(t.Context(), r)
 	must(t, err)
@@ -65,7 +65,7 @@ func TestViewHasOthersWritesSoon(t *testing.T) {
 	}
 }
 
-func TestViewIsInOrderAndIgnoresOtherLeases(t *testing.T) {
+func TestCacheIsSortedAndIgnoresOtherLeases(t *testing.T) {
 	namespace := newNamespace(t)
 	a := open(t, namespace, nil)
 	for _, name := range []string{"lb-3", "lb-1", "lb-2"} {
@@ -79,13 +79,12 @@ func TestViewIsInOrderAndIgnoresOtherLeases(t *testing.T) {
 		names = append(names, r.Name)
 	}
 	if got := strings.Join(names, " "); got != "lb-1 lb-2 lb-3" {
-		t.Errorf("the view has %s", got)
+		t.Errorf("the cache has %s", got)
 	}
 }
 
-// TestGetIsConsistent reads through another replica's write that the watch has
-// not told yet, and the view knows it from then on.
-func TestGetIsConsistent(t *testing.T) {
+// The watch has not reported the write of the other replica yet.
+func TestGetIsFreshAndUpdatesTheCache(t *testing.T) {
 	namespace := newNamespace(t)
 	a, b := open(t, namespace, nil), open(t, namespace, nil)
 	release := a.tap.holdWatch()
@@ -97,22 +96,21 @@ func TestGetIsConsistent(t *testing.T) {
 		t.Errorf("got %+v, %v; want %+v", got, err, r)
 	}
 	if seen, ok := found(a.Ports(), "lb-1"); !ok || seen.Version != r.Version {
-		t.Errorf("the view has %+v, %v", seen, ok)
+		t.Errorf("the cache has %+v, %v", seen, ok)
 	}
 	must(t, b.Ports().Delete(t.Context(), r))
 	if _, err := a.Ports().Get(t.Context(), "lb-1"); !errors.Is(err, ledger.ErrAbsent) {
 		t.Errorf("got %v", err)
 	}
 	if seen, ok := found(a.Ports(), "lb-1"); ok {
-		t.Errorf("what a read has shown to be gone is in the view: %+v", seen)
+		t.Errorf("the cache has a record that a read found absent: %+v", seen)
 	}
 }
 
-// TestLateEventsDoNotTurnTheViewBack holds the watch back while the record is
-// written on, deleted and made anew, and then lets it tell the whole story: at
-// no event may the view have anything but the end of it.
-func TestLateEventsDoNotTurnTheViewBack(t *testing.T) {
-	for name, anew := range map[string]bool{"deleted": false, "made anew": true} {
+// The watch is held back while the record is updated, deleted and created again. When it
+// then delivers all events, the cache must show only the last state.
+func TestLateEventsDoNotTurnTheCacheBack(t *testing.T) {
+	for name, anew := range map[string]bool{"deleted": false, "created again": true} {
 		t.Run(name, func(t *testing.T) {
 			namespace := newNamespace(t)
 			var a replica
@@ -141,20 +139,19 @@ func TestLateEventsDoNotTurnTheViewBack(t *testing.T) {
 			_, err := open(t, namespace, nil).Ports().Create(t.Context(), "last", freePort(9))
 			must(t, err)
 			release()
-			eventually(t, "the watch has told everything", func() bool { _, ok := found(a.Ports(), "last"); return ok })
+			eventually(t, "the watch has delivered everything", func() bool { _, ok := found(a.Ports(), "last"); return ok })
 			if seen, ok := found(a.Ports(), "lb-1"); ok != anew || seen.Version != end.Version {
-				t.Errorf("at the end the view has %+v, %v", seen, ok)
+				t.Errorf("at the end the cache has %+v, %v", seen, ok)
 			}
 			if len(wrong) > 0 {
-				t.Errorf("meanwhile the view had %+v, want %+v", <-wrong, end)
+				t.Errorf("meanwhile the cache had %+v, want %+v", <-wrong, end)
 			}
 		})
 	}
 }
 
-// TestLateAnswersDoNotBringBackTheDeleted delays the answer to a read and to an
-// update until the deletion that followed them is known.
-func TestLateAnswersDoNotBringBackTheDeleted(t *testing.T) {
+// The answers to a read and to an update arrive after the deletion that followed them.
+func TestLateAnswersDoNotBringBackDeletedRecords(t *testing.T) {
 	namespace := newNamespace(t)
 	a, b := open(t, namespace, nil), open(t, namespace, nil)
 	for method, call := range map[string]func(portRecord) (portRecord, error){
@@ -178,16 +175,15 @@ func TestLateAnswersDoNotBringBackTheDeleted(t *testing.T) {
 		must(t, err, b.Ports().Delete(t.Context(), current))
 		eventually(t, "the deletion is seen", func() bool { _, ok := found(a.Ports(), "lb-1"); return !ok })
 		deliver()
-		must(t, <-answered) // it did succeed, before the deletion
+		must(t, <-answered) // the call succeeded before the deletion
 		if seen, ok := found(a.Ports(), "lb-1"); ok {
 			t.Errorf("%s brought back %+v", method, seen)
 		}
 	}
 }
 
-// TestARecordThatWasMissedIsForgotten is a watch that broke while a record was
-// made and deleted, so it never tells of either.
-func TestARecordThatWasMissedIsForgotten(t *testing.T) {
+// The watch was broken while the record was created and deleted, so it reports neither.
+func TestGetRemovesARecordWhoseDeletionTheWatchMissed(t *testing.T) {
 	namespace := newNamespace(t)
 	a, b := open(t, namespace, nil), open(t, namespace, nil)
 	release := a.tap.holdWatch()
@@ -195,19 +191,18 @@ func TestARecordThatWasMissedIsForgotten(t *testing.T) {
 	r, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
 	must(t, err, b.Ports().Delete(t.Context(), r))
 	if _, err := a.Ports().Update(t.Context(), r); !errors.Is(err, ledger.ErrConflict) {
-		t.Errorf("updating what is gone: %v", err)
+		t.Errorf("updating a deleted record: %v", err)
 	}
 	if _, err := a.Ports().Get(t.Context(), "lb-1"); !errors.Is(err, ledger.ErrAbsent) {
 		t.Errorf("reading again: %v", err)
 	}
 	if seen, ok := found(a.Ports(), "lb-1"); ok {
-		t.Errorf("the view has %+v", seen)
+		t.Errorf("the cache has %+v", seen)
 	}
 }
 
-// TestALeaseThatGetsItsLabelBackIsSeenAgain: for the watch, a Lease without the
-// label is deleted; it is the same object that comes back.
-func TestALeaseThatGetsItsLabelBackIsSeenAgain(t *testing.T) {
+// The watch reports a Lease without the label as deleted. The same object comes back.
+func TestLeaseThatGetsItsLabelBackIsCachedAgain(t *testing.T) {
 	namespace := newNamespace(t)
 	a, b := open(t, namespace, nil), open(t, namespace, nil)
 	r, err := b.Ports().Create(t.Context(), "lb-1", freePort(1))
@@ -221,7 +216,7 @@ func TestALeaseThatGetsItsLabelBackIsSeenAgain(t *testing.T) {
 		must(t, err)
 	}
 	label(nil)
-	eventually(t, "the lease is out of view", func() bool { _, ok := found(a.Ports(), "lb-1"); return !ok })
+	eventually(t, "the lease is not cached", func() bool { _, ok := found(a.Ports(), "lb-1"); return !ok })
 	if _, err := a.Ports().Get(t.Context(), "lb-1"); !errors.Is(err, ledger.ErrUnreadable) {
 		t.Errorf("got %v", err)
 	}

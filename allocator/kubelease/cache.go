@@ -1,0 +1,74 @@
+package kubelease
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/portlease/portlease/allocator/ledger"
+)
+
+// cache is what this process has seen of one kind of record, by the watch and by its
+// own calls. A record never goes back to an older version.
+type cache[T any] struct {
+	mu      sync.Mutex
+	records map[string]ledger.Record[T] // by name
+	deleted tombstones
+}
+
+// CachedAll implements ledger.Table. The order is by name.
+func (c *cache[T]) CachedAll() []ledger.Record[T] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// Sorting names is much cheaper than sorting records.
+	all := make([]ledger.Record[T], 0, len(c.records))
+	for _, name := range slices.Sorted(maps.Keys(c.records)) {
+		all = append(all, c.records[name])
+	}
+	return all
+}
+
+// Cached implements ledger.Table.
+func (c *cache[T]) Cached(name string) (ledger.Record[T], bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, ok := c.records[name]
+	return r, ok
+}
+
+// put adds a record unless the cache has a newer version or knows that it was deleted.
+func (c *cache[T]) put(r ledger.Record[T]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.deleted.has(r.UID, r.Version) {
+		return
+	}
+	if known, ok := c.records[r.Name]; !ok || newer(r.Version, known.Version) {
+		c.records[r.Name] = r
+	}
+}
+
+// remove removes a deleted record. UIDs are never reused, so a record of the same name
+// with another UID stays.
+func (c *cache[T]) remove(name, uid, version string) {
+	if uid == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deleted.add(uid, version)
+	if known := c.records[name]; known.UID == uid && c.deleted.has(uid, known.Version) {
+		delete(c.records, name)
+	}
+}
+
+// newer compares resource versions, which are growing integers (KEP-5504).
+func newer(a, b string) bool {
+	x, errX := strconv.ParseUint(a, 10, 64)
+	y, errY := strconv.ParseUint(b, 10, 64)
+	if errX != nil || errY != nil {
+		return a != b
+	}
+	return x > y
+}
