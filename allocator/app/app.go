@@ -26,9 +26,10 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/portlease/portlease/allocator/budget"
+	"github.com/portlease/portlease/allocator/certs"
+	"github.com/portlease/portlease/allocator/certs/kubecerts"
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/kubelease"
-	"github.com/portlease/portlease/allocator/kubetrust"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/daemon"
 	"github.com/portlease/portlease/shared/elb"
@@ -55,20 +56,10 @@ type process struct {
 	leases atomic.Pointer[kubelease.Leases]
 	// limits are those of the AWS budget, as the pool file has them.
 	limits atomic.Pointer[budget.Limits]
-	// serving is what TLS shows to callers; nil without TLS.
-	serving serving
+	// certificate is served; nil without TLS.
+	certificate certs.Source
 	// poolFileRefused tells that the pool file as it lies there is not in force.
 	poolFileRefused atomic.Bool
-}
-
-// serving is a certificate that is followed while it changes.
-type serving interface {
-	get(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// ready is an error while callers cannot trust what is served.
-	ready() error
-	ends() time.Time
-	// authorities are what callers are to trust, PEM.
-	authorities() ([]byte, error)
 }
 
 // Doors are the ways to the outside. The zero value opens the real ones: the
@@ -97,19 +88,19 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	p := &process{Config: c, log: log, metrics: metrics.NewSet(), kube: kube}
 	p.starting = httpapi.Starting(httpapi.Config{Observe: p.observe, Routes: p.probes(), Now: time.Now, Log: log})
 	server := daemon.Server{Handler: p, Log: log}
-	follow, err := p.certify()
+	renew, err := p.openCertificate()
 	if err != nil {
 		return err
 	}
-	if p.serving != nil {
-		server.TLS = &tls.Config{GetCertificate: p.serving.get, MinVersion: tls.VersionTLS12}
+	if p.certificate != nil {
+		server.TLS = &tls.Config{GetCertificate: p.certificate.GetCertificate, MinVersion: tls.VersionTLS12}
 	}
 	log.InfoContext(ctx, "allocator started", "version", daemon.Version(), "listen", listener.Addr().String(), "namespace", c.Namespace, "pools", len(file.Pools))
 	if c.DryRun {
 		log.WarnContext(ctx, "dry run: the janitor takes nothing back and deletes nothing")
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return follow(ctx) })
+	group.Go(func() error { return renew(ctx) })
 	group.Go(func() error { return server.Run(ctx, listener) })
 	group.Go(func() error { return p.work(ctx, file, text, elb.New(*doors.AWS, log)) })
 	err = group.Wait()
@@ -117,27 +108,25 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	return err
 }
 
-// certify decides what TLS is served with, and gives the loop that follows its
-// changes.
-func (p *process) certify() (follow func(context.Context) error, err error) {
-	follow = func(context.Context) error { return nil }
+// openCertificate sets the certificate to serve, and gives the loop that renews it.
+func (p *process) openCertificate() (renew func(context.Context) error, err error) {
+	renew = func(context.Context) error { return nil }
 	switch {
 	case p.PlainHTTP:
-		return follow, nil
+		return renew, nil
 	case p.TLSSecret == "":
-		// Each handshake looks at the files: there is nothing to follow.
-		if p.serving, err = newCertificate(p.TLSCert, p.TLSKey, p.TLSCA, time.Now, p.log); err != nil {
+		if p.certificate, err = certs.NewFiles(p.TLSCert, p.TLSKey, p.TLSCA, time.Now, p.log); err != nil {
 			return nil, err
 		}
 	default:
-		own, err := newOwnCertificate(kubetrust.NewSecret(p.kube, p.Namespace, p.TLSSecret), p.servingNames(), time.Now, p.log)
+		managed, err := certs.NewManaged(kubecerts.NewSecret(p.kube, p.Namespace, p.TLSSecret), p.servingNames(), time.Now, p.log)
 		if err != nil {
 			return nil, err
 		}
-		p.serving, follow = own, own.follow
+		p.certificate, renew = managed, managed.Run
 	}
-	p.metrics.NewGauge(`portlease_certificate_ends_timestamp_seconds`, func() float64 { return float64(p.serving.ends().Unix()) })
-	return follow, nil
+	p.metrics.NewGauge(`portlease_certificate_ends_timestamp_seconds`, func() float64 { return float64(p.certificate.NotAfter().Unix()) })
+	return renew, nil
 }
 
 // open opens the doors that were not given.
@@ -220,8 +209,8 @@ func (p *process) probes() map[string]http.Handler {
 
 // ready means one thing: the API server answers.
 func (p *process) ready(ctx context.Context) error {
-	if p.serving != nil {
-		if err := p.serving.ready(); err != nil {
+	if p.certificate != nil {
+		if err := p.certificate.Ready(); err != nil {
 			return err
 		}
 	}

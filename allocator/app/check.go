@@ -10,10 +10,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/portlease/portlease/allocator/auth"
+	"github.com/portlease/portlease/allocator/certs/kubecerts"
+	"github.com/portlease/portlease/allocator/certs/pki"
 	"github.com/portlease/portlease/allocator/check"
 	"github.com/portlease/portlease/allocator/kubelease"
-	"github.com/portlease/portlease/allocator/kubetrust"
-	"github.com/portlease/portlease/allocator/trust"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -71,12 +71,12 @@ func (c *Config) checkTLS(ctx context.Context, r *check.Report, kube kubernetes.
 	case kube == nil:
 		r.Add("TLS key pair", check.NotChecked, "because it lies in Kubernetes, in secret "+c.TLSSecret)
 	default:
-		r.TLSSecret(ctx, c.TLSSecret, func(ctx context.Context) (*trust.Store, error) {
-			store, found, err := kubetrust.NewSecret(kube, c.Namespace, c.TLSSecret).Read(ctx)
+		r.TLSSecret(ctx, c.TLSSecret, func(ctx context.Context) (*pki.KeySet, error) {
+			keys, found, err := kubecerts.NewSecret(kube, c.Namespace, c.TLSSecret).Read(ctx)
 			if found == nil {
 				return nil, err
 			}
-			return &store, err
+			return &keys, err
 		}, time.Now())
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/portlease/portlease/allocator/kubetrust"
+	"github.com/portlease/portlease/allocator/certs/kubecerts"
 	"github.com/portlease/portlease/shared/daemon"
 )
 
@@ -54,7 +54,7 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.String(&c.TLSCA, "tls-ca", "PORTLEASE_TLS_CA", "", "file of the certificates (PEM) that callers trust tls-cert by, for trust-namespaces; read again when it changes")
 	s.String(&c.TLSSecret, "tls-secret", "PORTLEASE_TLS_SECRET", "", "in place of tls-cert: the Secret, in the allocator's namespace, where the replicas make and renew a certificate and its authority themselves")
 	s.String(&c.TLSNames, "tls-names", "PORTLEASE_TLS_NAMES", "", "names and addresses of the certificate in tls-secret, with commas between; those of Service portlease-allocator when empty")
-	s.String(&c.TrustNamespaces, "trust-namespaces", "PORTLEASE_TRUST_NAMESPACES", "", "namespaces with agents, with commas between; each is given ConfigMap "+kubetrust.ConfigMap+" with the certificates to trust the allocator by")
+	s.String(&c.TrustNamespaces, "trust-namespaces", "PORTLEASE_TRUST_NAMESPACES", "", "namespaces with agents, with commas between; each is given ConfigMap "+kubecerts.ConfigMap+" with the certificates to trust the allocator by")
 	s.Bool(&c.PlainHTTP, "plain-http", "PORTLEASE_PLAIN_HTTP", false, "serve without TLS; tokens then travel in the clear")
 	s.String(&c.PoolFile, "pools", "PORTLEASE_POOLS", "/etc/portlease/pools.yaml", "file that names the pools")
 	s.String(&c.Namespace, "namespace", "PORTLEASE_NAMESPACE", "portlease", "namespace of the ledger's Leases")

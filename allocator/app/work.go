@@ -11,6 +11,8 @@ import (
 	"github.com/portlease/portlease/allocator/admin"
 	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/allocator/budget"
+	"github.com/portlease/portlease/allocator/certs"
+	"github.com/portlease/portlease/allocator/certs/kubecerts"
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/inventory"
@@ -98,13 +100,13 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		return kubelease.Lead(ctx, p.kube, p.Namespace, p.Identity, p.log, house.lead)
 	})
 	if trusting := p.trusting(); len(trusting) > 0 {
-		handed := &bundles{
-			kube: p.kube, namespace: p.Namespace, callers: trusting[1:], authorities: p.serving.authorities,
-			now: time.Now, log: p.log, said: make(map[string]string),
-		}
+		publisher := certs.NewPublisher(certs.PublisherConfig{
+			ConfigMaps: kubecerts.ConfigMaps{Client: p.kube}, Namespace: p.Namespace, CallerNamespaces: trusting[1:],
+			CACertificates: p.certificate.CACertificates, Now: time.Now, Log: p.log,
+		})
 		behind := p.metrics.NewGauge(`portlease_trust_namespaces_behind`, nil)
 		group.Go(func() error {
-			return handed.follow(ctx, house.leading, func(namespaces int) { behind.Set(float64(namespaces)) })
+			return publisher.Run(ctx, house.leading, func(outdated int) { behind.Set(float64(outdated)) })
 		})
 	}
 	return group.Wait()

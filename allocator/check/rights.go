@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/portlease/portlease/allocator/auth"
-	"github.com/portlease/portlease/allocator/kubetrust"
+	"github.com/portlease/portlease/allocator/certs/kubecerts"
 )
 
 // RequiredRights are all rights that the allocator needs, exactly those that the
@@ -25,7 +25,7 @@ func RequiredRights(namespace, secret string, trustNamespaces []string) []auth.R
 		rights = slices.Concat(rights, keepOne("secrets", secret, namespace))
 	}
 	for _, n := range trustNamespaces {
-		rights = slices.Concat(rights, keepOne("configmaps", kubetrust.ConfigMap, n))
+		rights = slices.Concat(rights, keepOne("configmaps", kubecerts.ConfigMap, n))
 	}
 	return rights
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/portlease/portlease/allocator/trust"
+	"github.com/portlease/portlease/allocator/certs/pki"
 )
 
 // soon is how long before its end a certificate is worth a warning.
@@ -29,17 +29,17 @@ func (r *Report) TLSFiles(certFile, keyFile string, now time.Time) {
 
 // TLSSecret looks at the key pair that replicas keep in that Secret. read gives what
 // is in it, and nil if there is no such Secret.
-func (r *Report) TLSSecret(ctx context.Context, name string, read func(context.Context) (*trust.Store, error), now time.Time) {
-	store, err := read(ctx)
+func (r *Report) TLSSecret(ctx context.Context, name string, read func(context.Context) (*pki.KeySet, error), now time.Time) {
+	keys, err := read(ctx)
 	if err != nil {
 		r.add(keyPair, Wrong, "%v", err)
 		return
 	}
-	if store == nil {
+	if keys == nil {
 		r.add(keyPair, OK, "secret %s is made at the first start", name)
 		return
 	}
-	pair, err := tls.X509KeyPair(store.Serving.Certificate, store.Serving.Key)
+	pair, err := tls.X509KeyPair(keys.Serving.Certificate, keys.Serving.Key)
 	r.serving(pair, err, now, "an allocator that runs with tls-secret "+name+" makes it anew, or says in its log why it cannot")
 }
 

@@ -115,7 +115,7 @@ var rules = []rule{
 	},
 	{
 		why:    "Kubernetes has one door on each side, the allocator's app builds the clients, main bridges klog: nobody else sees its types",
-		except: []string{"allocator", "allocator/app", "allocator/auth", "allocator/kubelease", "allocator/kubepod", "allocator/kubetrust", "agent", "agent/ownpod", "e2e/...", "deploy/..."},
+		except: []string{"allocator", "allocator/app", "allocator/auth", "allocator/kubelease", "allocator/kubepod", "allocator/certs/kubecerts", "agent", "agent/ownpod", "e2e/...", "deploy/..."},
 		never:  []string{"k8s.io/..."}, directly: true,
 	},
 	{
@@ -137,8 +137,8 @@ var rules = []rule{
 		only: []string{},
 	},
 	{
-		why:  "when certificates are made and whom callers trust must be right for years that no test waits for: it is decided by given clocks alone",
-		of:   []string{"allocator/trust"},
+		why:  "when certificates are renewed and which CAs callers trust must be right for years that no test waits for: it is decided by given clocks alone",
+		of:   []string{"allocator/certs/pki"},
 		only: []string{},
 	},
 	{

@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	allocator "github.com/portlease/portlease/allocator/app"
+	"github.com/portlease/portlease/allocator/certs/kubecerts"
 	"github.com/portlease/portlease/allocator/kubelease"
-	"github.com/portlease/portlease/allocator/kubetrust"
 	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
@@ -73,7 +73,7 @@ func TestEveryValueIsOnThePage(t *testing.T) {
 func TestThePageNamesWhatIsThere(t *testing.T) {
 	text := page(t, "install.md")
 	for _, name := range []string{
-		"ConfigMap `" + kubetrust.ConfigMap + "`, key `" + kubetrust.Certificates + "`", "Lease `" + kubelease.HeldLease + "`",
+		"ConfigMap `" + kubecerts.ConfigMap + "`, key `" + kubecerts.Certificates + "`", "Lease `" + kubelease.HeldLease + "`",
 	} {
 		if !strings.Contains(text, name) {
 			t.Errorf("the page does not name %s", name)

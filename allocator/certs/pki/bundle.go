@@ -1,4 +1,4 @@
-package trust
+package pki
 
 import (
 	"crypto/tls"
@@ -9,20 +9,19 @@ import (
 	"time"
 )
 
-// Bundle gives the certificates to be trusted, PEM: the present ones in their
-// order, and of those that were trusted before what has not ended yet. What cannot
-// be read among the latter is left out. It is an error if none is present: to trust
-// nobody is never what is meant.
-func Bundle(present, before []byte, now time.Time) ([]byte, error) {
-	certificates, err := certificatesOf(present)
+// TrustBundle gives the CA certificates to trust, PEM: the current ones in their order,
+// then those of the previous bundle that have not expired. Unreadable certificates of
+// the previous bundle are dropped. A bundle without a current one is an error.
+func TrustBundle(current, previous []byte, now time.Time) ([]byte, error) {
+	certificates, err := certificatesOf(current)
 	if err != nil {
 		return nil, err
 	}
 	if len(certificates) == 0 {
-		return nil, errors.New("there is no certificate (PEM) to trust")
+		return nil, errors.New("there is no CA certificate (PEM) to trust")
 	}
-	former, _ := certificatesOf(before) // what can be read of it
-	for _, c := range former {
+	old, _ := certificatesOf(previous) // unreadable ones are dropped
+	for _, c := range old {
 		if now.Before(c.NotAfter) {
 			certificates = append(certificates, c)
 		}
@@ -37,7 +36,7 @@ func Bundle(present, before []byte, now time.Time) ([]byte, error) {
 	return bundle, nil
 }
 
-// certificatesOf gives also what it could read before an error.
+// certificatesOf gives the readable certificates also with an error about others.
 func certificatesOf(text []byte) (certificates []*x509.Certificate, err error) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
@@ -53,8 +52,8 @@ func certificatesOf(text []byte) (certificates []*x509.Certificate, err error) {
 	return certificates, err
 }
 
-// Known tells whether whoever trusts a bundle believes a pair now.
-func Known(pair *tls.Certificate, bundle []byte, now time.Time) bool {
+// Trusted reports whether a caller with that bundle trusts a certificate now.
+func Trusted(pair *tls.Certificate, bundle []byte, now time.Time) bool {
 	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
 	roots.AppendCertsFromPEM(bundle)
 	for _, der := range pair.Certificate[1:] {

@@ -1,4 +1,4 @@
-package app_test
+package certs_test
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/portlease/portlease/allocator/app"
-	"github.com/portlease/portlease/allocator/trust"
+	"github.com/portlease/portlease/allocator/certs"
+	"github.com/portlease/portlease/allocator/certs/pki"
 )
 
 // keyPair makes a certificate of that serial number and its key, in PEM.
@@ -64,19 +64,19 @@ func (p *pairFiles) write(t *testing.T, cert, key []byte) {
 	}
 }
 
-func TestCertificateFollowsItsFiles(t *testing.T) {
+func TestKeyPairFollowsItsFiles(t *testing.T) {
 	files := newPairFiles(t)
 	var log bytes.Buffer
-	if _, err := app.Certificate(files.cert, files.key, slog.Default()); err == nil || !strings.Contains(err.Error(), files.cert) {
+	if _, err := certs.NewFiles(files.cert, files.key, "", time.Now, slog.Default()); err == nil || !strings.Contains(err.Error(), files.cert) {
 		t.Errorf("without files: %v", err)
 	}
 	firstCert, firstKey := keyPair(t, 1)
 	files.write(t, firstCert, []byte("nonsense"))
-	if _, err := app.Certificate(files.cert, files.key, slog.Default()); err == nil || !strings.Contains(err.Error(), "TLS key pair") {
+	if _, err := certs.NewFiles(files.cert, files.key, "", time.Now, slog.Default()); err == nil || !strings.Contains(err.Error(), "TLS key pair") {
 		t.Errorf("with a broken key: %v", err)
 	}
 	files.write(t, firstCert, firstKey)
-	get, err := app.Certificate(files.cert, files.key, slog.New(slog.NewTextHandler(&log, nil)))
+	source, err := certs.NewFiles(files.cert, files.key, "", time.Now, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 		t.Helper()
 		var before *tls.Certificate
 		for range 3 { // every handshake asks
-			pair, err := get(&tls.ClientHelloInfo{})
+			pair, err := source.GetCertificate(&tls.ClientHelloInfo{})
 			if err != nil || pair.Leaf == nil || pair.Leaf.SerialNumber.Int64() != want {
 				t.Fatalf("%s: got %+v, %v; want serial number %d", when, pair, err, want)
 			}
@@ -112,7 +112,7 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 	warned("with a key that does not fit", 1, "private key does not match")
 	files.write(t, []byte("nonsense"), secondKey)
 	serves("with a broken certificate", 2)
-	warned("with a broken certificate", 1, "old one stays in force")
+	warned("with a broken certificate", 1, "keeping the current one")
 	if err := os.Remove(files.cert); err != nil {
 		t.Fatal(err)
 	}
@@ -131,13 +131,13 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 	serves("with the right key at last", 1)
 }
 
-// TestAPairOfAnotherAuthorityWaits: callers are told of the new authority before they
-// meet it. A pair that they know by what they trust is taken at once.
-func TestAPairOfAnotherAuthorityWaits(t *testing.T) {
+// TestPairOfAnotherCAWaitsUntilCallersTrustIt, while a pair of a trusted CA is in force
+// at once.
+func TestPairOfAnotherCAWaitsUntilCallersTrustIt(t *testing.T) {
 	now := time.Now()
 	files := newPairFiles(t)
 	ca := filepath.Join(filepath.Dir(files.cert), "ca.crt")
-	store := func(of trust.Store, names ...string) trust.Store {
+	keySet := func(of pki.KeySet, names ...string) pki.KeySet {
 		t.Helper()
 		made, _, err := of.Renew(names, now)
 		if err != nil {
@@ -145,22 +145,22 @@ func TestAPairOfAnotherAuthorityWaits(t *testing.T) {
 		}
 		return made
 	}
-	write := func(s trust.Store) {
+	write := func(s pki.KeySet) {
 		t.Helper()
-		if err := os.WriteFile(ca, s.Authorities(), 0o600); err != nil {
+		if err := os.WriteFile(ca, s.CACertificates(), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		files.write(t, s.Serving.Certificate, s.Serving.Key)
 	}
-	first := store(trust.Store{}, "one")
+	first := keySet(pki.KeySet{}, "one")
 	write(first)
-	get, err := app.TrustedCertificate(files.cert, files.key, ca, func() time.Time { return now }, slog.New(slog.DiscardHandler))
+	source, err := certs.NewFiles(files.cert, files.key, ca, func() time.Time { return now }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	serves := func(when string, want trust.Store) {
+	serves := func(when string, want pki.KeySet) {
 		t.Helper()
-		pair, err := get(&tls.ClientHelloInfo{})
+		pair, err := source.GetCertificate(&tls.ClientHelloInfo{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,29 +169,29 @@ func TestAPairOfAnotherAuthorityWaits(t *testing.T) {
 		}
 	}
 	serves("at first", first)
-	renewed := store(first, "two")
+	renewed := keySet(first, "two")
 	write(renewed)
-	serves("renewed by the same authority", renewed)
+	serves("renewed by the same CA", renewed)
 
-	second := store(trust.Store{}, "one")
+	second := keySet(pki.KeySet{}, "one")
 	write(second)
-	serves("of another authority", renewed)
+	serves("of another CA", renewed)
 	now = now.Add(4 * time.Minute)
 	serves("four minutes later", renewed)
-	third := store(trust.Store{}, "one")
+	third := keySet(pki.KeySet{}, "one")
 	write(third)
 	now = now.Add(4 * time.Minute)
-	serves("of one more authority", renewed)
+	serves("of a third CA", renewed)
 	now = now.Add(4 * time.Minute)
-	serves("before callers can know it", renewed)
+	serves("before callers can trust it", renewed)
 	now = now.Add(time.Minute)
 	serves("five minutes after it came", third)
 
-	fourth := store(trust.Store{}, "one")
-	now = now.Add(trust.ServingLife + time.Hour)
-	late := store(trust.Store{}, "one")
+	fourth := keySet(pki.KeySet{}, "one")
+	now = now.Add(pki.ServingLifetime + time.Hour)
+	late := keySet(pki.KeySet{}, "one")
 	write(late)
-	serves("when the old one has ended", late)
+	serves("when the old one has expired", late)
 	write(fourth)
-	serves("with one that has ended", late)
+	serves("with one that has expired", late)
 }

@@ -1,4 +1,4 @@
-package kubetrust
+package kubecerts
 
 import (
 	"context"
@@ -10,17 +10,20 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// Bundle is the ConfigMap of one namespace.
+// ConfigMaps are the ConfigMaps with the CA certificates to trust, one in a namespace.
+type ConfigMaps struct{ Client kubernetes.Interface }
+
+// Bundle is the ConfigMap of one namespace as it was read.
 type Bundle struct {
-	kube      kubernetes.Interface
+	client    kubernetes.Interface
 	namespace string
 	found     *corev1.ConfigMap // nil: there is none
 }
 
-// ReadBundle is a consistent read; it is no error if there is no ConfigMap.
-func ReadBundle(ctx context.Context, kube kubernetes.Interface, namespace string) (*Bundle, error) {
-	b := &Bundle{kube: kube, namespace: namespace}
-	found, err := kube.CoreV1().ConfigMaps(namespace).Get(ctx, ConfigMap, metav1.GetOptions{})
+// Read is a consistent read. A missing ConfigMap is no error.
+func (c ConfigMaps) Read(ctx context.Context, namespace string) (*Bundle, error) {
+	b := &Bundle{client: c.Client, namespace: namespace}
+	found, err := c.Client.CoreV1().ConfigMaps(namespace).Get(ctx, ConfigMap, metav1.GetOptions{})
 	switch {
 	case err == nil:
 		b.found = found
@@ -38,21 +41,21 @@ func (b *Bundle) Certificates() []byte {
 	return []byte(b.found.Data[Certificates])
 }
 
-// Write makes it hold those certificates and tells whether it did not before.
-// ErrConflict means that somebody wrote meanwhile. What else is in the ConfigMap
-// stays.
+// Write stores the certificates, unless they are there already, and reports whether it
+// wrote. It returns ErrConflict if the ConfigMap was changed meanwhile. Other keys of
+// the ConfigMap are kept.
 func (b *Bundle) Write(ctx context.Context, certificates []byte) (changed bool, err error) {
 	if b.found != nil && b.found.Data[Certificates] == string(certificates) {
 		return false, nil
 	}
 	what := "configmap " + b.namespace + "/" + ConfigMap
-	api := b.kube.CoreV1().ConfigMaps(b.namespace)
+	api := b.client.CoreV1().ConfigMaps(b.namespace)
 	if b.found == nil {
 		made := &corev1.ConfigMap{Data: map[string]string{Certificates: string(certificates)}}
 		made.Name = ConfigMap
 		made.Labels = map[string]string{"app.kubernetes.io/name": "portlease", "app.kubernetes.io/managed-by": "portlease-allocator"}
 		_, err = api.Create(ctx, made, metav1.CreateOptions{})
-		return err == nil, written(err, what)
+		return err == nil, writeError(err, what)
 	}
 	next := b.found.DeepCopy()
 	if next.Data == nil {
@@ -60,5 +63,5 @@ func (b *Bundle) Write(ctx context.Context, certificates []byte) (changed bool, 
 	}
 	next.Data[Certificates] = string(certificates)
 	_, err = api.Update(ctx, next, metav1.UpdateOptions{})
-	return err == nil, written(err, what)
+	return err == nil, writeError(err, what)
 }

@@ -1,4 +1,4 @@
-package app_test
+package certs_test
 
 import (
 	"context"
@@ -19,14 +19,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/portlease/portlease/allocator/app"
-	"github.com/portlease/portlease/allocator/kubetrust"
-	"github.com/portlease/portlease/allocator/trust"
+	"github.com/portlease/portlease/allocator/certs"
+	"github.com/portlease/portlease/allocator/certs/kubecerts"
+	"github.com/portlease/portlease/allocator/certs/pki"
 	"github.com/portlease/portlease/e2e/kubeapi"
 	"github.com/portlease/portlease/shared/api/client"
 )
 
-// started is the API server of the few tests here that need one; nil: none did.
+// started is the API server of the tests that need one; nil if none did.
 var (
 	started   *kubeapi.API
 	startOnce sync.Once
@@ -46,9 +46,8 @@ func run(m *testing.M) int {
 	return code
 }
 
-// trustWorld is an installation of replicas that share a Secret, by a clock that is
-// given, and one caller.
-type trustWorld struct {
+// world is an installation of replicas that share a Secret and a fake clock.
+type world struct {
 	*testing.T
 	kube             kubernetes.Interface
 	namespace, games string
@@ -59,7 +58,7 @@ type trustWorld struct {
 
 const tlsSecret = "portlease-tls"
 
-func newTrustWorld(t *testing.T) *trustWorld {
+func newWorld(t *testing.T) *world {
 	t.Helper()
 	startOnce.Do(func() {
 		var err error
@@ -70,7 +69,7 @@ func newTrustWorld(t *testing.T) *trustWorld {
 	if started == nil {
 		t.Fatal("the API server did not start")
 	}
-	w := &trustWorld{T: t, now: time.Now()}
+	w := &world{T: t, now: time.Now()}
 	w.logger = slog.New(slog.NewTextHandler(&w.log, nil))
 	var err error
 	w.kube, err = kubernetes.NewForConfig(started.AdminConfig())
@@ -82,44 +81,44 @@ func newTrustWorld(t *testing.T) *trustWorld {
 	return w
 }
 
-func (w *trustWorld) must(errs ...error) {
+func (w *world) must(errs ...error) {
 	w.Helper()
 	if err := errors.Join(errs...); err != nil {
 		w.Fatal(err)
 	}
 }
 
-// replica starts one more; it has not looked at the Secret yet.
-func (w *trustWorld) replica() app.OwnCertificate {
+// replica starts one more; it has not read the Secret yet.
+func (w *world) replica() *certs.Managed {
 	w.Helper()
-	r, err := app.NewOwnCertificate(kubetrust.NewSecret(w.kube, w.namespace, tlsSecret), []string{"127.0.0.1"},
+	r, err := certs.NewManaged(kubecerts.NewSecret(w.kube, w.namespace, tlsSecret), []string{"127.0.0.1"},
 		func() time.Time { return w.now }, w.logger)
 	w.must(err)
 	return r
 }
 
-// keep lets a replica look until it did not lose a race.
-func (w *trustWorld) keep(r app.OwnCertificate) {
+// sync lets a replica sync until it does not lose a race.
+func (w *world) sync(r *certs.Managed) {
 	w.Helper()
-	err := r.Keep(w.Context())
-	for errors.Is(err, kubetrust.ErrConflict) {
-		err = r.Keep(w.Context())
+	err := r.Sync(w.Context())
+	for errors.Is(err, kubecerts.ErrConflict) {
+		err = r.Sync(w.Context())
 	}
 	w.must(err)
 }
 
-// keepAtOnce lets all replicas look at the same time, each until it did not lose a
-// race, and some of them do.
-func (w *trustWorld) keepAtOnce(replicas []app.OwnCertificate) {
+// syncAtOnce lets all replicas sync at the same time, each until it does not lose a race.
+// Some of them do.
+func (w *world) syncAtOnce(replicas []*certs.Managed) {
 	w.Helper()
 	var all sync.WaitGroup
 	var lost atomic.Int32
 	for _, r := range replicas {
 		all.Go(func() {
-			err := r.Keep(w.Context())
-			for errors.Is(err, kubetrust.ErrConflict) {
+			err := r.Sync(w.Context())
+			for errors.Is(err, kubecerts.ErrConflict) {
 				lost.Add(1)
-				err = r.Keep(w.Context())
+				err = r.Sync(w.Context())
 			}
 			if err != nil {
 				w.Error(err)
@@ -130,26 +129,26 @@ func (w *trustWorld) keepAtOnce(replicas []app.OwnCertificate) {
 	w.Logf("%d races were lost", lost.Load())
 }
 
-func (w *trustWorld) store() trust.Store {
+func (w *world) keySet() pki.KeySet {
 	w.Helper()
-	s, _, err := kubetrust.NewSecret(w.kube, w.namespace, tlsSecret).Read(w.Context())
+	s, _, err := kubecerts.NewSecret(w.kube, w.namespace, tlsSecret).Read(w.Context())
 	w.must(err)
 	return s
 }
 
-// handed is what callers in a namespace are given to trust.
-func (w *trustWorld) handed(namespace string) string {
+// published is the trust bundle of a namespace.
+func (w *world) published(namespace string) string {
 	w.Helper()
-	c, err := w.kube.CoreV1().ConfigMaps(namespace).Get(w.Context(), kubetrust.ConfigMap, metav1.GetOptions{})
+	c, err := w.kube.CoreV1().ConfigMaps(namespace).Get(w.Context(), kubecerts.ConfigMap, metav1.GetOptions{})
 	w.must(err)
-	return c.Data[kubetrust.Certificates]
+	return c.Data[kubecerts.Certificates]
 }
 
 // server serves as a replica does.
-func (w *trustWorld) server(r app.OwnCertificate) *httptest.Server {
+func (w *world) server(r *certs.Managed) *httptest.Server {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(a http.ResponseWriter, _ *http.Request) { a.WriteHeader(http.StatusNoContent) }))
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
-	s.Listener = tls.NewListener(s.Listener, r.TLS()) // StartTLS would serve a certificate of its own
+	s.Listener = tls.NewListener(s.Listener, &tls.Config{GetCertificate: r.GetCertificate, MinVersion: tls.VersionTLS12}) // StartTLS would serve a certificate of its own
 	s.Start()
 	s.URL = strings.Replace(s.URL, "http:", "https:", 1)
 	w.Cleanup(s.Close)
@@ -158,18 +157,18 @@ func (w *trustWorld) server(r app.OwnCertificate) *httptest.Server {
 
 // caller is an agent's client: it reads its file of certificates for each connection.
 type caller struct {
-	w    *trustWorld
+	w    *world
 	file string
 }
 
-func (w *trustWorld) caller(bundle string) *caller {
+func (w *world) caller(bundle string) *caller {
 	c := &caller{w, filepath.Join(w.TempDir(), "ca.crt")}
-	c.brought(bundle)
+	c.refresh(bundle)
 	return c
 }
 
-// brought is what a kubelet does with a changed ConfigMap.
-func (c *caller) brought(bundle string) {
+// refresh is what a kubelet does with a changed ConfigMap.
+func (c *caller) refresh(bundle string) {
 	c.w.Helper()
 	c.w.must(os.WriteFile(c.file, []byte(bundle), 0o600))
 }
@@ -181,4 +180,12 @@ func (c *caller) call(s *httptest.Server) error {
 		return err
 	}
 	return one.Finish(c.w.Context(), "games", "game-0", "claim", nil)
+}
+
+// publish updates the ConfigMaps once and gives how many namespaces are outdated.
+func (w *world) publish(r *certs.Managed, callerNamespaces ...string) (outdated int) {
+	return certs.NewPublisher(certs.PublisherConfig{
+		ConfigMaps: kubecerts.ConfigMaps{Client: w.kube}, Namespace: w.namespace, CallerNamespaces: callerNamespaces,
+		CACertificates: r.CACertificates, Now: func() time.Time { return w.now }, Log: w.logger,
+	}).Publish(w.Context())
 }
