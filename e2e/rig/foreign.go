@@ -10,16 +10,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/invariants"
 	"github.com/portlease/portlease/shared/elb"
 )
-
-// foreign is what belongs to others in the same account: it must look the same
-// at the end as it did at the beginning.
-type foreign struct {
-	listeners []elbemu.Listener
-	groups    []elbemu.TargetGroup
-}
 
 // ForeignPort is the listener port of the first load balancer that belongs to
 // somebody else, outside the default range of the pool.
@@ -103,7 +96,7 @@ func (r *Rig) ForeignListenerOn(ctx context.Context, loadBalancer, port int, tag
 
 // RemoveForeignListener ends ForeignListener.
 func (r *Rig) RemoveForeignListener(ctx context.Context, port int) error {
-	for _, l := range r.foreignNow().listeners {
+	for _, l := range r.foreignNow().Listeners {
 		if l.LoadBalancerARN == r.LoadBalancerARNs[0] && l.Port == port {
 			if _, err := r.ELB().DeleteListener(ctx, &elbv2.DeleteListenerInput{ListenerArn: &l.ARN}); err != nil {
 				return fmt.Errorf("deleting somebody else's listener: %w", err)
@@ -118,27 +111,15 @@ func (r *Rig) RemoveForeignListener(ctx context.Context, port int) error {
 // test has just changed it.
 func (r *Rig) ForgetForeign() { r.foreign = r.foreignNow() }
 
-func (r *Rig) foreignNow() foreign {
-	s := r.Emulator.Snapshot()
-	f := foreign{listeners: []elbemu.Listener{}, groups: []elbemu.TargetGroup{}}
-	ours := func(tags map[string]string) bool { return tags[elb.TagLedger] == r.Ledger && r.Ledger != "" }
-	for _, l := range s.Listeners {
-		if !ours(l.Tags) {
-			f.listeners = append(f.listeners, l)
-		}
-	}
-	for _, g := range s.TargetGroups {
-		if !ours(g.Tags) {
-			f.groups = append(f.groups, g)
-		}
-	}
-	return f
+// foreignNow is what belongs to others in the same account now.
+func (r *Rig) foreignNow() invariants.Foreign {
+	return invariants.ForeignIn(r.Emulator.Snapshot(), r.Ledger)
 }
 
 // checkForeign is S3: what is not ours is as it was.
 func (r *Rig) checkForeign() error {
 	if now := r.foreignNow(); !reflect.DeepEqual(now, r.foreign) {
-		return fmt.Errorf("S3: what belongs to others has changed: it was %+v and is %+v", r.foreign, now)
+		return invariants.Violated("S3", "what belongs to others has changed: it was %+v and is %+v", r.foreign, now)
 	}
 	return nil
 }

@@ -2,13 +2,13 @@ package rig
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/invariants"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -28,7 +28,7 @@ func (r *Rig) checkLicense(c elbemu.Call) {
 	}
 	group := c.Params.Get("DefaultActions.member.1.TargetGroupArn")
 	if port.Value.State == ledger.Claimed && port.Value.TargetGroupARN != group {
-		r.history.violate(fmt.Errorf("S2: a listener for port lease %s was asked for while the ledger had target group %q and not %q",
+		r.history.violate(invariants.Violated("S2", "a listener for port lease %s was asked for while the ledger had target group %q and not %q",
 			port.Name, port.Value.TargetGroupARN, group))
 	}
 }

@@ -26,6 +26,7 @@ import (
 
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/invariants"
 	"github.com/portlease/portlease/e2e/kubeapi"
 	"github.com/portlease/portlease/shared/api/contract"
 )
@@ -132,8 +133,9 @@ type Rig struct {
 	addresses addresses
 	history   *history
 	contract  *contract.Contract
-	foreign   foreign
-	faults    faults
+	// foreign must look the same at the end as it did at the beginning.
+	foreign invariants.Foreign
+	faults  faults
 
 	mu sync.Mutex
 	// pods has every pod ever made, in order.

@@ -1,16 +1,15 @@
 package sim
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/invariants"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -31,7 +30,7 @@ type judge struct {
 	licensed map[string]bool // the same target groups
 	// cooling is since when a port cools down.
 	cooling map[string]time.Time
-	foreign foreign
+	foreign invariants.Foreign
 	reached map[string]int
 	// settledAt is when people last changed what may be handed out.
 	settledAt time.Time
@@ -50,12 +49,13 @@ func newJudge(w *World) *judge {
 	}
 	w.leases.Ports.Watch(func(before, now *ledger.Record[ledger.Port]) {
 		if w.config.Losses {
-			j.license(now)
+			j.license(changeOf(before, now))
 			return
 		}
-		if err := j.port(before, now); err != nil {
-			name := cmp.Or(now, before).Name // one of them is there
-			j.broken = append(j.broken, fmt.Errorf("port %s went from %s to %s: %w", name, shownPort(before), shownPort(now), err))
+		c := changeOf(before, now)
+		c.CooledDown = time.Since(j.cooling[c.Name]) >= cooldown*100/(100+mostDrift)
+		if err := j.port(c); err != nil {
+			j.broken = append(j.broken, fmt.Errorf("%s: %w", c, err))
 		}
 	})
 	w.leases.Cordons.Watch(func(_, _ *ledger.Record[ledger.Cordon]) {
@@ -70,11 +70,14 @@ func newJudge(w *World) *judge {
 	return j
 }
 
-func shownPort(r *ledger.Record[ledger.Port]) string {
-	if r == nil {
-		return "nothing"
+func changeOf(before, now *ledger.Record[ledger.Port]) (c invariants.PortChange) {
+	if before != nil {
+		c.Name, c.Before = before.Name, &before.Value
 	}
-	return show(r.Value)
+	if now != nil {
+		c.Name, c.Now = now.Name, &now.Value
+	}
+	return c
 }
 
 // hear notes what holders say of their own claims when a replica gets it.
@@ -101,7 +104,7 @@ func (j *judge) claim(before, now *ledger.Record[ledger.Claim]) error {
 	if now == nil {
 		j.reached["claims forgotten"]++
 		if before.Value.State != ledger.ClaimReleasing && !j.world.config.Losses {
-			return violated("S4", "claim %s was deleted while %s", before.Name, before.Value.State)
+			return invariants.Violated("S4", "claim %s was deleted while %s", before.Name, before.Value.State)
 		}
 		return nil
 	}
@@ -118,7 +121,7 @@ func (j *judge) claim(before, now *ledger.Record[ledger.Claim]) error {
 	if j.released[now.UID] {
 		j.reached["claims released"]++
 	} else if lives {
-		return violated("S4", "claim %s of %s/%s ends although its pod lives and did not release it", now.Name, v.Pod, v.PodUID)
+		return invariants.Violated("S4", "claim %s of %s/%s ends although its pod lives and did not release it", now.Name, v.Pod, v.PodUID)
 	} else {
 		j.reached["claims reclaimed"]++
 	}
@@ -133,7 +136,7 @@ func (j *judge) call(p *Process, params url.Values) error {
 	switch action {
 	case "CreateListener":
 		if group := params.Get("DefaultActions.member.1.TargetGroupArn"); !j.licensed[group] {
-			return violated("S2", "%s creates a listener for target group %s, which the ledger never recorded", p.name, group)
+			return invariants.Violated("S2", "%s creates a listener for target group %s, which the ledger never recorded", p.name, group)
 		}
 		return nil
 	case "DeleteListener", "DeleteTargetGroup", "RegisterTargets", "DeregisterTargets":
@@ -147,7 +150,7 @@ func (j *judge) call(p *Process, params url.Values) error {
 		return nil
 	}
 	if tags[elb.TagLedger] != ledgerID || p.owner != "" && tags[elb.TagPodUID] != p.owner {
-		return violated("S3", "%s does %s to %s, which carries %v", p.name, action, arn, tags)
+		return invariants.Violated("S3", "%s does %s to %s, which carries %v", p.name, action, arn, tags)
 	}
 	if !strings.HasPrefix(action, "Delete") || j.world.config.Losses {
 		return nil
@@ -157,7 +160,7 @@ func (j *judge) call(p *Process, params url.Values) error {
 			continue // it makes again what somebody has redirected
 		}
 		if j.holds(r) && (r.Value.ListenerARN == arn || r.Value.TargetGroupARN == arn) {
-			return violated("S4", "%s does %s to %s, which %s holds on port %s", p.name, action, arn, r.Value.Holder, r.Name)
+			return invariants.Violated("S4", "%s does %s to %s, which %s holds on port %s", p.name, action, arn, r.Value.Holder, r.Name)
 		}
 	}
 	return nil
@@ -184,5 +187,3 @@ func tagsIn(s elbemu.Snapshot, arn string) (map[string]string, bool) {
 	}
 	return nil, false
 }
-
-func generationOf(tags map[string]string) (int, error) { return strconv.Atoi(tags[elb.TagGeneration]) }

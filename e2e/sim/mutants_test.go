@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/portlease/portlease/e2e/invariants"
+
 	"github.com/portlease/portlease/agent/lifecycle"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
@@ -90,7 +92,7 @@ func TestMutantsAreNoticed(t *testing.T) {
 				if err == nil {
 					continue
 				}
-				if g := Guarantee(err); !slices.Contains(m.breaks, g) {
+				if g := invariants.Guarantee(err); !slices.Contains(m.breaks, g) {
 					t.Errorf("seed %d: %v; want a violation of %v", c.Seed, err, m.breaks)
 				}
 				t.Logf("seed %d: %v", c.Seed, strings.SplitN(err.Error(), "\n", 2)[0])

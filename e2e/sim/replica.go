@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/portlease/portlease/e2e/invariants"
+
 	"github.com/portlease/portlease/allocator/admin"
 	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/allocator/budget"
@@ -232,7 +234,7 @@ func (r *replica) serve(request *call, thread, method string, target *url.URL, h
 	answer := reply{recorder.Code, recorder.Header(), recorder.Body.Bytes()}
 	o := r.do(ctx, &call{kind: kindAnswer, what: "answer " + request.process.name, apply: func(*call) (outcome, bool) {
 		if answer.status == api.Internal.Status() {
-			r.world.violate(violated("the allocator", "%s %s was answered %d: %s", method, target.Path, answer.status, answer.body))
+			r.world.violate(invariants.Violated("the allocator", "%s %s was answered %d: %s", method, target.Path, answer.status, answer.body))
 		}
 		request.finish(outcome{value: answer})
 		return outcome{value: answer}, true

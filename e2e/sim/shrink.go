@@ -1,6 +1,10 @@
 package sim
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/portlease/portlease/e2e/invariants"
+)
 
 // Shrink looks for a smaller run that breaks the same guarantee: with fewer
 // happenings, among them fewer pods, and with fewer kinds of faults. A run leaves
@@ -12,7 +16,7 @@ import "slices"
 // (the error is its violation), and how many runs that took.
 func Shrink(c Config, run func(Config) (Report, error), more func() bool) (Config, Report, int, error) {
 	r, err := run(c)
-	s := shrinking{run: run, more: more, guarantee: Guarantee(err), tries: 1, config: c, report: r, err: err}
+	s := shrinking{run: run, more: more, guarantee: invariants.Guarantee(err), tries: 1, config: c, report: r, err: err}
 	if s.guarantee == "" {
 		return c, r, s.tries, err
 	}
@@ -51,7 +55,7 @@ func (s *shrinking) try(c Config) bool {
 	}
 	s.tries++
 	r, err := s.run(c)
-	if Guarantee(err) != s.guarantee {
+	if invariants.Guarantee(err) != s.guarantee {
 		return false
 	}
 	s.config, s.report, s.err = c, r, err

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/portlease/portlease/e2e/invariants"
 )
 
 // TestAViolationIsShrunk breaks a part, and wants a small run that finds the same
@@ -14,12 +16,12 @@ func TestAViolationIsShrunk(t *testing.T) {
 	for n := range broken.within {
 		c := Config{Seed: n + 1, Events: events, Break: broken.doors}
 		r, err := simulate(t, c)
-		if Guarantee(err) != "S4" {
+		if invariants.Guarantee(err) != "S4" {
 			continue
 		}
 		small, smallest, tries, found := Shrink(c, func(c Config) (Report, error) { return simulate(t, c) }, func() bool { return true })
 		t.Logf("seed %d: %d of %d happenings and %d of %d lines left after %d runs, without %v: %v", c.Seed, len(small.Keep), r.Begun, len(smallest.History), len(r.History), tries, small.Without, found)
-		if Guarantee(found) != "S4" {
+		if invariants.Guarantee(found) != "S4" {
 			t.Errorf("it was %v and became %v", err, found)
 		}
 		if len(small.Keep) > r.Begun/3 || len(smallest.History) > len(r.History)/2 {
@@ -44,9 +46,9 @@ func TestShrinkingKeepsTheGuarantee(t *testing.T) {
 		switch {
 		case kept(5) && kept(20) && !slices.Contains(c.Without, string(lost)):
 			r.Begun = 25
-			return r, violated("S1", "both")
+			return r, invariants.Violated("S1", "both")
 		case kept(5):
-			return r, violated("S2", "one")
+			return r, invariants.Violated("S2", "one")
 		}
 		return r, nil
 	}
@@ -56,7 +58,7 @@ func TestShrinkingKeepsTheGuarantee(t *testing.T) {
 	}{{1000, []int{5, 20}}, {0, nil}} {
 		runs := 0
 		small, _, tries, err := Shrink(Config{Seed: 1, Events: events}, func(c Config) (Report, error) { runs++; return run(c) }, func() bool { return runs < c.patience })
-		if Guarantee(err) != "S1" || tries != runs || c.keep != nil && !slices.Equal(small.Keep, c.keep) || slices.Contains(small.Without, string(lost)) {
+		if invariants.Guarantee(err) != "S1" || tries != runs || c.keep != nil && !slices.Equal(small.Keep, c.keep) || slices.Contains(small.Without, string(lost)) {
 			t.Errorf("with patience for %d runs it made %d (it says %d) and kept %v without %v: %v", c.patience, runs, tries, small.Keep, small.Without, err)
 		}
 		if c.keep == nil && (runs != 1 || len(small.Keep) != 25) {

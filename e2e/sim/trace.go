@@ -3,7 +3,6 @@ package sim
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -111,25 +110,3 @@ func (h logHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
 
 // WithGroup implements slog.Handler.
 func (h logHandler) WithGroup(string) slog.Handler { return h }
-
-// Violation is a guarantee that was broken.
-type Violation struct {
-	Guarantee string
-	What      string
-}
-
-func (v Violation) Error() string { return v.Guarantee + ": " + v.What }
-
-// violated makes a Violation.
-func violated(guarantee, format string, args ...any) error {
-	return Violation{guarantee, fmt.Sprintf(format, args...)}
-}
-
-// Guarantee gives the name of the guarantee that an error is about; empty if it
-// is about none.
-func Guarantee(err error) string {
-	if v, ok := errors.AsType[Violation](err); ok {
-		return v.Guarantee
-	}
-	return ""
-}

@@ -1,12 +1,12 @@
 package soak
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/invariants"
 	"github.com/portlease/portlease/e2e/rig"
 )
 
@@ -117,16 +117,16 @@ func (j *judge) seePort(r rig.PortRecord) {
 // keepsLocked is S4: who was not told to end keeps a port of which it has recorded
 // the target group.
 func (j *judge) keepsLocked(name string, before, now ledger.Port) error {
-	serving := before.State == ledger.Bound || before.State == ledger.Claimed && before.TargetGroupARN != ""
-	if !serving || now.HeldBy(before.Holder, before.Fence(name)) {
+	c := invariants.PortChange{Name: name, Before: &before, Now: &now}
+	planned := before.State == ledger.Claimed && before.TargetGroupARN == ""
+	if planned || !c.TakenBack() {
 		return nil
 	}
 	l := j.books.of(before.PodUID)
 	if l == nil || j.books.read(l).told {
 		return nil
 	}
-	return fmt.Errorf("S4: port %s was taken from pod %s (%s), which lives and was not told to end: it was %s at generation %d and is %s at %d",
-		name, before.Pod, before.PodUID, before.State, before.Generation, now.State, now.Generation)
+	return invariants.Violated("S4", "port %s was taken from pod %s (%s), which lives and was not told to end: %s", name, before.Pod, before.PodUID, c)
 }
 
 // seeClaim follows one claim. Whoever ends a claim before its pod begins to be removed
