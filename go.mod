@@ -29,6 +29,8 @@ require (
 	github.com/hashicorp/golang-lru/v2 v2.0.7
 )
 
+require github.com/google/go-cmp v0.7.0
+
 require (
 	github.com/aws/aws-sdk-go-v2/feature/ec2/imds v1.20.7 // indirect
 	github.com/aws/aws-sdk-go-v2/internal/configsources v1.5.10 // indirect

@@ -10,15 +10,15 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// maxGeneration is far more than holders can ever follow each other, and leaves
-// room in the Lease's field.
+// maxGeneration is more holders than a port can ever have, and fits the Lease's
+// field.
 const maxGeneration = 1 << 30
 
-var errNotAdopted = api.Errorf(api.Lost, "no claim lease is left and what is presented cannot be adopted: stop announcing, unbind, and claim again")
+var errNotAdopted = api.Errorf(api.Lost, "the claim lease is gone and what the agent presents cannot be adopted: stop announcing, unbind, and claim again")
 
-// adopt makes the claim of a live pod anew from what its agent presents. Each
-// port is believed only if it is one of the pool, if nobody else holds it, and
-// if AWS has its listener there, with tags that name this pod and this fence.
+// adopt rebuilds the claim of a live pod from what its agent presents. A presented
+// port is adopted only if the pool has it, if nobody else holds it, and if AWS has its
+// listener there with tags that name this pod and this fence.
 func (s *Service) adopt(ctx context.Context, h Holder, req api.RenewRequest) (ledger.Record[ledger.Claim], error) {
 	none := ledger.Record[ledger.Claim]{}
 	if err := s.checkPod(ctx, h, req.PodIP); errors.Is(err, api.ErrForbidden) {
@@ -30,27 +30,28 @@ func (s *Service) adopt(ctx context.Context, h Holder, req api.RenewRequest) (le
 	if err != nil {
 		return none, err
 	}
-	ports := make([]ledger.Port, len(c.Ports))
+	name := ledger.ClaimName(h.UID)
+	holdings := make([]ledger.Port, len(c.Ports))
 	for i, p := range c.Ports {
-		ports[i] = s.held(ledger.Record[ledger.Claim]{Name: ledger.ClaimName(h.UID), Value: c}, i)
-		ports[i].TargetGroupARN, ports[i].ListenerARN, ports[i].State = req.Ports[i].TargetGroupARN, req.Ports[i].ListenerARN, ledger.Bound
-		if err := s.prove(ctx, h, ports[i], p.Fence); err != nil {
+		holdings[i] = s.holding(ledger.Record[ledger.Claim]{Name: name, Value: c}, i)
+		holdings[i].TargetGroupARN, holdings[i].ListenerARN, holdings[i].State = req.Ports[i].TargetGroupARN, req.Ports[i].ListenerARN, ledger.Bound
+		if err := s.checkPresented(ctx, h, holdings[i], p.Fence); err != nil {
 			return none, err
 		}
 	}
-	r, err := s.Claims.Create(ctx, ledger.ClaimName(h.UID), c)
+	r, err := s.Claims.Create(ctx, name, c)
 	if errors.Is(err, ledger.ErrConflict) {
-		return none, errCrowded
+		return none, errContended
 	}
 	if err != nil {
 		return none, unavailable(err)
 	}
-	if err := s.settleIP(ctx, r); err != nil {
+	if err := s.checkAddress(ctx, r); err != nil {
 		return none, err
 	}
 	for i, p := range c.Ports {
-		if _, err := s.restore(ctx, p.Fence, ports[i]); err != nil && !errors.Is(err, ledger.ErrUnreadable) {
-			return none, unavailable(err)
+		if _, err := s.restore(ctx, p.Fence, holdings[i]); err != nil && !errors.Is(err, ledger.ErrUnreadable) {
+			return none, problem(err)
 		}
 	}
 	s.Log.WarnContext(ctx, "claim adopted because its leases were lost", "holder", h.Namespace+"/"+h.Pod, "ports", len(c.Ports))
@@ -68,18 +69,15 @@ func (s *Service) presented(h Holder, req api.RenewRequest) (ledger.Claim, error
 		return c, errNotAdopted
 	}
 	from, _ := s.Pools.Pool(req.Pool)
-	at := slices.IndexFunc(from.LoadBalancers, func(lb pool.LoadBalancer) bool {
-		return ledger.PortName(ledger.LoadBalancerID(lb.ARN), req.Ports[0].ListenerPort) == req.Ports[0].Fence.Lease
-	})
-	if at < 0 {
+	i := slices.IndexFunc(from.LoadBalancers, func(lb pool.LoadBalancer) bool { return names(req.Ports[0], lb) })
+	if i < 0 {
 		return c, api.Errorf(api.Unavailable, "no usable load balancer of pool %s has port lease %s", req.Pool, req.Ports[0].Fence.Lease).WithRetryAfter(retryExhausted)
 	}
-	lb := from.LoadBalancers[at]
+	lb := from.LoadBalancers[i]
 	c.LoadBalancer = lb.LoadBalancer
 	for _, p := range req.Ports {
 		inRange := slices.ContainsFunc(lb.Ranges, func(r pool.Range) bool { return r.Contains(p.ListenerPort) })
-		if !inRange || p.Fence.Lease != ledger.PortName(ledger.LoadBalancerID(lb.ARN), p.ListenerPort) ||
-			p.Fence.Epoch == "" || p.Fence.Generation < 1 || p.Fence.Generation > maxGeneration {
+		if !inRange || !names(p, lb) || p.Fence.Epoch == "" || p.Fence.Generation < 1 || p.Fence.Generation > maxGeneration {
 			return c, errNotAdopted
 		}
 		if p.HealthCheck.Port != 0 {
@@ -96,9 +94,14 @@ func (s *Service) presented(h Holder, req api.RenewRequest) (ledger.Claim, error
 	return c, nil
 }
 
-// prove refuses a presented binding that AWS does not have as it is presented,
-// and one whose port somebody else holds or that is being released.
-func (s *Service) prove(ctx context.Context, h Holder, p ledger.Port, f api.Fence) error {
+// names reports whether a presented fence names a port of that load balancer.
+func names(p api.ClaimedPort, lb pool.LoadBalancer) bool {
+	return p.Fence.Lease == ledger.PortName(ledger.LoadBalancerID(lb.ARN), p.ListenerPort)
+}
+
+// checkPresented refuses a presented binding that AWS does not have exactly so, and
+// one whose port somebody else holds or that is being released.
+func (s *Service) checkPresented(ctx context.Context, h Holder, p ledger.Port, f api.Fence) error {
 	if !targetGroupOf(p, s.TargetGroupName(s.Ledger, f), p.TargetGroupARN) || !listenerOf(p, p.ListenerARN) {
 		return errNotAdopted
 	}
@@ -106,11 +109,11 @@ func (s *Service) prove(ctx context.Context, h Holder, p ledger.Port, f api.Fenc
 	if err != nil {
 		return unavailable(err)
 	}
-	sight, err := s.Pools.Inspect(ctx, p.LoadBalancerARN)
+	found, err := s.Pools.Inspect(ctx, p.LoadBalancerARN)
 	if err != nil {
 		return unavailable(err)
 	}
-	if owner.PodUID != h.UID || owner.Fence != f || !sight.Forwards(p.ListenerPort, p.TargetGroupARN) {
+	if owner.PodUID != h.UID || owner.Fence != f || !found.Forwards(p.ListenerPort, p.TargetGroupARN) {
 		return errNotAdopted
 	}
 	port, err := s.Ports.Get(ctx, f.Lease)
@@ -120,7 +123,7 @@ func (s *Service) prove(ctx context.Context, h Holder, p ledger.Port, f api.Fenc
 	if err != nil {
 		return unavailable(err)
 	}
-	if !port.Value.HeldBy(ledger.ClaimName(h.UID), f) && !nobodys(port.Value, f) {
+	if !port.Value.HeldBy(ledger.ClaimName(h.UID), f) && !predates(port.Value, f) {
 		return lost(f)
 	}
 	return nil

@@ -6,8 +6,8 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// What an agent reports is believed only if it can be nothing but what it says:
-// the janitor deletes by these ARNs. AWS gives them the form
+// The janitor deletes by the ARNs that agents report, so an ARN is accepted only if
+// it can be nothing but what the agent says. AWS gives them the form
 // arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:… (Service Authorization
 // Reference, "Elastic Load Balancing V2", resource types).
 var (
@@ -15,14 +15,14 @@ var (
 	idPattern       = regexp.MustCompile(`^[0-9a-f]{16}$`)
 )
 
-// targetGroupOf tells whether an ARN is that of a target group of this name in
+// targetGroupOf reports whether an ARN is that of a target group of this name, in
 // the account and region of the port's load balancer.
 func targetGroupOf(p ledger.Port, name, arn string) bool {
 	m := loadBalancerARN.FindStringSubmatch(p.LoadBalancerARN)
 	return m != nil && hasID(arn, m[1]+"targetgroup/"+name+"/")
 }
 
-// listenerOf tells whether an ARN is that of a listener of the port's load
+// listenerOf reports whether an ARN is that of a listener of the port's load
 // balancer.
 func listenerOf(p ledger.Port, arn string) bool {
 	m := loadBalancerARN.FindStringSubmatch(p.LoadBalancerARN)

@@ -8,14 +8,14 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TargetGroup records the target group of a port. From then on its holder may
-// create the listener, and the port is not free before that target group is
-// gone. Repeating it changes nothing.
+// TargetGroup records the target group of a port. That is the license to create the
+// listener, and the port is not free before the target group is gone. It is
+// idempotent.
 func (s *Service) TargetGroup(ctx context.Context, h Holder, req api.TargetGroupRequest) error {
 	name := s.TargetGroupName(s.Ledger, req.Fence)
 	return s.report(ctx, h, req.ClaimUID, req.Fence, func(p *ledger.Port) error {
 		if !targetGroupOf(*p, name, req.TargetGroupARN) {
-			return api.Errorf(api.Invalid, "target group %q is not one with the name %s of its fence beside load balancer %s", req.TargetGroupARN, name, p.LoadBalancerARN)
+			return api.Errorf(api.Invalid, "target group %q does not have the name %s of its fence, or is not in the account and region of load balancer %s", req.TargetGroupARN, name, p.LoadBalancerARN)
 		}
 		if p.TargetGroupARN != req.TargetGroupARN {
 			p.TargetGroupARN, p.State, p.Restored = req.TargetGroupARN, ledger.Claimed, false
@@ -24,7 +24,7 @@ func (s *Service) TargetGroup(ctx context.Context, h Holder, req api.TargetGroup
 	})
 }
 
-// Bound records the listener of a port. Repeating it changes nothing.
+// Bound records the listener of a port. It is idempotent.
 func (s *Service) Bound(ctx context.Context, h Holder, req api.BoundRequest) error {
 	return s.report(ctx, h, req.ClaimUID, req.Fence, func(p *ledger.Port) error {
 		if p.TargetGroupARN == "" {
@@ -38,15 +38,19 @@ func (s *Service) Bound(ctx context.Context, h Holder, req api.BoundRequest) err
 	})
 }
 
-// report changes a held port. Anything but a live claim of this pod with this
-// very UID that lists this very fence is lost.
+// report changes a held port. It answers lost unless a live claim of this pod with
+// this UID lists this fence.
 func (s *Service) report(ctx context.Context, h Holder, claimUID string, f api.Fence, change func(*ledger.Port) error) error {
-	if _, err := s.live(ctx, h, claimUID, f); err != nil {
+	r, err := s.claimOf(ctx, h, claimUID, f)
+	if err != nil {
 		return err
+	}
+	if !r.Value.Lists(f) {
+		return lost(f)
 	}
 	var state ledger.PortState
 	wrote, err := s.changePort(ctx, f.Lease, func(p *ledger.Port) error {
-		if !p.HeldBy(ledger.ClaimName(h.UID), f) {
+		if !p.HeldBy(r.Name, f) {
 			return lost(f)
 		}
 		err := change(p)
@@ -55,7 +59,7 @@ func (s *Service) report(ctx context.Context, h Holder, claimUID string, f api.F
 	})
 	switch {
 	case errors.Is(err, ledger.ErrAbsent):
-		return api.Errorf(api.Pending, "port lease %s is missing; claim again to have it restored", f.Lease).WithRetryAfter(retrySoon)
+		return api.Errorf(api.Pending, "port lease %s is missing; claim again to restore it", f.Lease).WithRetryAfter(retrySoon)
 	case errors.Is(err, ledger.ErrUnreadable):
 		return unavailable(err)
 	case wrote:
@@ -64,22 +68,11 @@ func (s *Service) report(ctx context.Context, h Holder, claimUID string, f api.F
 	return err
 }
 
-// live finds the claim that a call speaks of and that still lists its fence, or
-// says that it is lost.
-func (s *Service) live(ctx context.Context, h Holder, claimUID string, f api.Fence) (ledger.Record[ledger.Claim], error) {
-	r, err := s.going(ctx, h, claimUID, f)
-	if err == nil && !r.Value.Lists(f) {
-		return r, lost(f)
-	}
-	return r, err
-}
-
-// going finds the claim that a call speaks of, whatever ports it has by now, or
-// says that it is lost.
-func (s *Service) going(ctx context.Context, h Holder, claimUID string, f api.Fence) (ledger.Record[ledger.Claim], error) {
+// claimOf reads the claim that a call names. It answers lost if that claim is over.
+func (s *Service) claimOf(ctx context.Context, h Holder, claimUID string, f api.Fence) (ledger.Record[ledger.Claim], error) {
 	r, err := s.Claims.Get(ctx, ledger.ClaimName(h.UID))
 	if errors.Is(err, ledger.ErrAbsent) {
-		return r, api.Errorf(api.Pending, "the claim lease is missing; renew or claim again to have it restored").WithRetryAfter(retrySoon)
+		return r, api.Errorf(api.Pending, "the claim lease is missing; renew or claim again to restore it").WithRetryAfter(retrySoon)
 	}
 	if err != nil {
 		return r, unavailable(err)

@@ -1,281 +1,269 @@
 package claim
 
 import (
-	"cmp"
-	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 )
 
-// portView is the ports of the view as they were at one moment: in order, and by
-// lease name. There may be thousands, so they are pointed to and not copied.
-type portView struct {
-	all    []ledger.Record[ledger.Port]
-	byName map[string]*ledger.Record[ledger.Port]
+// situation is all that a plan depends on.
+type situation struct {
+	claim ledger.Record[ledger.Claim]
+	pool  pool.Pool
+	// excluded are port leases that the claim must not use.
+	excluded leaseSet
+	// ports are all cached port leases. There may be thousands: they are not copied.
+	ports []cached[ledger.Port]
+	// waiting are the cached claims in state Waiting.
+	waiting []cached[ledger.Claim]
+	// returnPatience is how long a pod waits for its previous port to be unbound.
+	returnPatience time.Duration
+	// silence is how long a waiting claim keeps its place in the queue without a
+	// renewal. It keeps the claim after that.
+	silence time.Duration
+	// epoch is for port leases that have none yet.
+	epoch string
 }
 
-func (s *Service) viewPorts() portView {
-	v := portView{all: s.Ports.CachedAll()}
-	v.byName = make(map[string]*ledger.Record[ledger.Port], len(v.all))
-	for i := range v.all {
-		v.byName[v.all[i].Name] = &v.all[i]
-	}
-	return v
+// cached is a record in the cache, and how long this process has seen it unchanged.
+// The age of a port that a claim holds is not needed, and zero.
+type cached[T any] struct {
+	*ledger.Record[T]
+	age time.Duration
 }
 
-// plan chooses ports for a claim and the fences they will have. It keeps those
-// entries that are not excluded if the same load balancer can give the rest.
-// It returns pool.ErrExhausted when nothing fits.
-func (s *Service) plan(r ledger.Record[ledger.Claim], ports portView, exclude map[string]bool) (ledger.Claim, error) {
-	c := r.Value
-	from, known := s.Pools.Pool(c.Pool)
+// situation gathers what a plan for a claim depends on.
+func (s *Service) situation(r ledger.Record[ledger.Claim], excluded leaseSet) (situation, error) {
+	from, known := s.Pools.Pool(r.Value.Pool)
 	if !known {
-		return c, s.unknownPool(c.Pool)
+		return situation{}, s.unknownPool(r.Value.Pool)
 	}
-	if from.Unread && s.holdsElsewhere(r, from, ports) {
-		// Nothing is given up for what may turn out to be wrong in a moment.
-		return c, unread(from)
+	now := situation{
+		claim: r, pool: from, excluded: excluded, epoch: s.NewEpoch(),
+		returnPatience: s.ReturnPatience, silence: silentRenewals * s.RenewEvery,
+	}
+	ports := s.Ports.CachedAll()
+	now.ports = make([]cached[ledger.Port], len(ports))
+	for i := range ports {
+		p := cached[ledger.Port]{Record: &ports[i]}
+		if p.Value.State != ledger.Claimed && p.Value.State != ledger.Bound {
+			p.age = s.Age(p.Name, p.Version)
+		}
+		now.ports[i] = p
+	}
+	claims := s.Claims.CachedAll()
+	for i := range claims {
+		if c := &claims[i]; c.Value.State == ledger.Waiting {
+			now.waiting = append(now.waiting, cached[ledger.Claim]{c, s.Age(c.Name, c.Version)})
+		}
+	}
+	return now, nil
+}
+
+// silentRenewals is how many renewals a waiting claim may miss before it loses its
+// place in the queue.
+const silentRenewals = 2
+
+// plan is what should become of a claim.
+type plan struct {
+	// claim is its next value; it is written only if changes is set.
+	claim   ledger.Claim
+	changes bool
+	// refusal is the answer to the agent after that; nil if all ports are planned.
+	refusal error
+}
+
+// makePlan chooses the ports of a claim and the fences they will have. It keeps what
+// the claim has if the same load balancer can give the rest. If nothing fits, the
+// claim waits without ports.
+func makePlan(now situation) plan {
+	c := now.claim.Value
+	if port, found := now.returning(); found {
+		return plan{refusal: api.Errorf(api.Pending, "port %d, which this pod had before, is still being unbound; ask again to get it back", port).WithRetryAfter(retrySoon)}
+	}
+	if now.pool.Unread && now.holdsElsewhere() {
+		return plan{refusal: now.unread()} // the unread load balancer may still be good
 	}
 	if !c.Planned {
-		c = s.remembered(r, from, ports)
+		c = now.remembered()
 	}
-	wish := pool.Request{Ports: len(c.Requested), Seed: c.PodUID, Placement: from.Terms.Placement, Older: s.elders(r, ports)}
-	kept := make([]*ledger.PlannedPort, len(c.Requested))
-	// The view may be late and show a port that is kept as free.
-	used := maps.Clone(exclude)
-	for i, p := range c.Ports {
-		if p.Fence.Lease != "" && !exclude[p.Fence.Lease] {
-			kept[i] = &p
-			used[p.Fence.Lease] = true
-			wish.Ports--
-		}
+	if next, fits := now.completed(c); fits {
+		return plan{claim: next, changes: true}
 	}
-	if wish.Ports < len(c.Requested) {
-		// Who has a part comes before all who have nothing.
-		rest := wish
-		rest.Older = nil
-		same := slices.DeleteFunc(slices.Clone(from.LoadBalancers), func(lb pool.LoadBalancer) bool { return lb.ARN != c.LoadBalancer.ARN })
-		choice, err := pool.Choose(s.candidates(from, same, ports, c, used), rest)
-		if err == nil {
-			return s.planned(c, from, same[0].LoadBalancer, kept, choice.Ports, ports), nil
-		}
-		if wish.Ports == 0 {
-			return s.planned(c, from, c.LoadBalancer, kept, nil, ports), nil
-		}
+	if next, fits := now.chosen(c); fits {
+		return plan{claim: next, changes: true}
 	}
-	wish.Ports = len(c.Requested)
-	open := slices.DeleteFunc(slices.Clone(from.LoadBalancers), func(lb pool.LoadBalancer) bool { return lb.Cordoned != "" })
-	choice, err := pool.Choose(s.candidates(from, open, ports, c, exclude), wish)
-	if err != nil && from.Unread {
-		return c, unread(from)
+	if now.pool.Unread {
+		return plan{refusal: now.unread()}
 	}
-	if err != nil {
-		return c, err
-	}
-	i := slices.IndexFunc(open, func(lb pool.LoadBalancer) bool { return lb.ARN == choice.ARN })
-	return s.planned(c, from, open[i].LoadBalancer, make([]*ledger.PlannedPort, len(c.Requested)), choice.Ports, ports), nil
+	return now.withoutPorts()
 }
 
-// unread is for a pool of which nobody can say yet what it has.
-func unread(from pool.Pool) error {
-	return api.Errorf(api.Pending, "the load balancers of pool %s are not all read from AWS yet: %s", from.Name, strings.Join(from.LeftOut, ", ")).WithRetryAfter(retrySoon)
-}
-
-// holdsElsewhere tells whether a claim has ports on a load balancer that the pool
-// does not show.
-func (s *Service) holdsElsewhere(r ledger.Record[ledger.Claim], from pool.Pool, ports portView) bool {
-	shown := func(arn string) bool {
-		return slices.ContainsFunc(from.LoadBalancers, func(lb pool.LoadBalancer) bool { return lb.ARN == arn })
-	}
-	if len(r.Value.Ports) > 0 && !shown(r.Value.LoadBalancer.ARN) {
-		return true
-	}
-	return slices.ContainsFunc(ports.all, func(p ledger.Record[ledger.Port]) bool {
-		return p.Value.Holder == r.Name && !shown(p.Value.LoadBalancerARN)
-	})
-}
-
-// planned fills the gaps of a plan with the chosen listener ports.
-func (s *Service) planned(c ledger.Claim, from pool.Pool, lb api.LoadBalancer, kept []*ledger.PlannedPort, chosen []int, ports portView) ledger.Claim {
-	c.LoadBalancer = lb
-	c.State = ledger.Waiting
-	c.Ports = nil
-	for i, k := range kept {
-		if k != nil {
-			c.Ports = append(c.Ports, *k)
-			continue
-		}
-		lease := ledger.PortName(ledger.LoadBalancerID(lb.ARN), chosen[0])
-		f := api.Fence{Lease: lease, Generation: 1}
-		if r, exists := ports.byName[lease]; exists && r.Value.Generation > 0 {
-			f.Epoch, f.Generation = r.Value.Epoch, r.Value.Generation+1
-		} else {
-			f.Epoch = s.NewEpoch()
-		}
-		c.Ports = append(c.Ports, ledger.PlannedPort{
-			ListenerPort: chosen[0], Fence: f, HealthCheck: from.Terms.HealthCheckOf(c.Requested[i], c.HealthPort),
-			Attributes: from.Terms.Attributes, Cooldown: from.Terms.Cooldown,
-		})
-		chosen = chosen[1:]
-	}
-	return c
-}
-
-// remembered gives a claim without ports those that its earlier claim lease left
-// behind: somebody deleted that lease while the agent was restarting, and the
-// pod is to keep its address. Not one that somebody else listens on: that was
-// given up on purpose, by a replica that ended before it was done.
-func (s *Service) remembered(r ledger.Record[ledger.Claim], from pool.Pool, ports portView) ledger.Claim {
-	c := r.Value
-	found := make([]ledger.PlannedPort, len(c.Requested))
-	for i := range ports.all {
-		p := &ports.all[i]
-		v := &p.Value
-		if v.Holder != r.Name || v.State != ledger.Claimed && v.State != ledger.Bound || v.Foreign != "" {
-			continue
-		}
-		wanted := slices.IndexFunc(c.Requested, func(w api.Port) bool { return w.Name == v.PortName })
-		at := slices.IndexFunc(from.LoadBalancers, func(lb pool.LoadBalancer) bool { return lb.ARN == v.LoadBalancerARN })
-		if wanted < 0 || at < 0 || c.LoadBalancer.ARN != "" && c.LoadBalancer.ARN != v.LoadBalancerARN {
-			continue
-		}
-		c.LoadBalancer = from.LoadBalancers[at].LoadBalancer
-		found[wanted] = ledger.PlannedPort{
-			ListenerPort: v.ListenerPort, Fence: v.Fence(p.Name), HealthCheck: from.Terms.HealthCheckOf(c.Requested[wanted], c.HealthPort),
-			Attributes: from.Terms.Attributes, Cooldown: from.Terms.Cooldown,
-		}
-	}
-	if c.LoadBalancer.ARN != "" {
-		c.Ports = found
-	}
-	return c
-}
-
-// elders are the claims of the same pool that wait for ports for longer than
-// this one, oldest first, with how many each wants. One that has not asked for a
-// while does not count, nor does one whose address is still another's, nor one
-// that the view shows with a port: its plan is only on its way here.
-func (s *Service) elders(r ledger.Record[ledger.Claim], ports portView) []int {
-	served := make(map[string]bool)
-	for i := range ports.all {
-		if p := &ports.all[i].Value; p.State == ledger.Claimed || p.State == ledger.Bound {
-			served[p.Holder] = true
-		}
-	}
-	waiting := slices.DeleteFunc(s.Claims.CachedAll(), func(o ledger.Record[ledger.Claim]) bool {
-		return o.Name == r.Name || o.Value.State != ledger.Waiting || o.Value.Pool != r.Value.Pool || len(o.Value.Ports) > 0 ||
-			served[o.Name] || o.Value.ConfirmedIP != o.Value.PodIP || s.Age(o.Name, o.Version) > patience*s.RenewEvery || older(r, o) < 0
-	})
-	slices.SortFunc(waiting, older)
-	wants := make([]int, len(waiting))
-	for i, o := range waiting {
-		wants[i] = len(o.Value.Requested)
-	}
-	return wants
-}
-
-// patience is after how many intervals of renewal without a word a waiting claim
-// loses its place in the line. It does not lose the claim.
-const patience = 2
-
-// older orders claims by who came first. The API server's time decides, and
-// among those of one second the name.
-func older(a, b ledger.Record[ledger.Claim]) int {
-	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Name, b.Name))
-}
-
-// candidates says which ports of the load balancers may be chosen for a claim.
-func (s *Service) candidates(from pool.Pool, lbs []pool.LoadBalancer, ports portView, c ledger.Claim, exclude map[string]bool) []pool.Candidate {
-	// By name, because a record that cannot be read tells nothing else.
-	byLoadBalancer := make(map[string]map[int]*ledger.Record[ledger.Port])
-	excluded := make(map[string]map[int]bool)
-	for name, r := range ports.byName {
-		note(byLoadBalancer, name, r)
-	}
-	for name := range exclude {
-		note(excluded, name, true)
-	}
-	var out []pool.Candidate
-	for _, lb := range lbs {
-		p := pool.Candidate{
-			ARN: lb.ARN, Ranges: lb.Ranges, Limit: lb.Limit,
-			Taken: make(map[int]bool), Preferred: make(map[int]bool), Avoided: make(map[int]bool),
-		}
-		listeners := make(map[int]bool)
-		for port := range lb.Occupied {
-			p.Taken[port], listeners[port] = true, true
-		}
-		for port, r := range byLoadBalancer[ledger.LoadBalancerID(lb.ARN)] {
-			v := &r.Value
-			own := v.Namespace == c.Namespace && v.Pod == c.Pod
-			switch {
-			case !open(*v, c):
-				p.Taken[port] = true
-			case own:
-				p.Preferred[port] = true
-			case v.Pod != "" && s.Age(r.Name, r.Version) < from.Terms.Sticky:
-				p.Avoided[port] = true
-			}
-			if v.Held() || v.Foreign != "" {
-				listeners[port] = true
-			}
-		}
-		maps.Copy(p.Taken, excluded[ledger.LoadBalancerID(lb.ARN)])
-		p.Listeners = len(listeners)
-		out = append(out, p)
-	}
-	return out
-}
-
-// note sorts what a port lease's name stands for under its load balancer.
-func note[V any](into map[string]map[int]V, name string, v V) {
-	id, port, ok := ledger.SplitPortName(name)
-	if !ok {
-		return
-	}
-	if into[id] == nil {
-		into[id] = make(map[int]V)
-	}
-	into[id][port] = v
-}
-
-// open tells whether a port may be taken by a claim: it is free, or it cools
-// down from this very namespace/pod, whose players may well come back to it.
-func open(p ledger.Port, c ledger.Claim) bool {
-	if p.BlockedBy != "" || p.Foreign != "" {
-		return false
-	}
-	switch p.State {
-	case ledger.Free:
-		return true
-	case ledger.Cooldown:
-		return p.Namespace == c.Namespace && p.Pod == c.Pod
-	case ledger.Claimed, ledger.Bound, ledger.Releasing, ledger.Blocked:
-		return false
-	}
-	return false
-}
-
-// returning finds a port that this very namespace/pod had before and that is
-// still being unbound: waiting for it gives the pod its address back.
-func (s *Service) returning(c ledger.Claim, ports portView) (listenerPort int, found bool) {
-	from, _ := s.Pools.Pool(c.Pool)
-	if from.Terms.Sticky == 0 {
+// returning finds a port that this namespace/pod had before and that is still being
+// unbound: by waiting for it the pod gets its address back.
+func (now situation) returning() (listenerPort int, found bool) {
+	c := now.claim.Value
+	if len(c.Ports) > 0 || now.pool.Terms.Sticky == 0 {
 		return 0, false
 	}
-	for i := range ports.all {
-		r := &ports.all[i]
-		v := &r.Value
-		if v.State == ledger.Releasing && v.Namespace == c.Namespace && v.Pod == c.Pod && v.PodUID != c.PodUID &&
-			s.Age(r.Name, r.Version) < s.ReturnPatience && slices.ContainsFunc(from.LoadBalancers, func(lb pool.LoadBalancer) bool {
-			return lb.ARN == v.LoadBalancerARN && lb.Cordoned == ""
-		}) {
+	for _, p := range now.ports {
+		v := &p.Value
+		if v.State != ledger.Releasing || v.Namespace != c.Namespace || v.Pod != c.Pod || v.PodUID == c.PodUID || p.age >= now.returnPatience {
+			continue
+		}
+		if lb, exists := now.pool.Find(v.LoadBalancerARN); exists && lb.Cordoned == "" {
 			return v.ListenerPort, true
 		}
 	}
 	return 0, false
+}
+
+// holdsElsewhere reports whether the claim holds ports on a load balancer that the
+// pool does not show.
+func (now situation) holdsElsewhere() bool {
+	hidden := func(arn string) bool {
+		_, shown := now.pool.Find(arn)
+		return !shown
+	}
+	if len(now.claim.Value.Ports) > 0 && hidden(now.claim.Value.LoadBalancer.ARN) {
+		return true
+	}
+	return slices.ContainsFunc(now.ports, func(p cached[ledger.Port]) bool {
+		return p.Value.Holder == now.claim.Name && hidden(p.Value.LoadBalancerARN)
+	})
+}
+
+func (now situation) unread() error {
+	return api.Errorf(api.Pending, "the load balancers of pool %s are not all read from AWS yet: %s", now.pool.Name, strings.Join(now.pool.LeftOut, ", ")).WithRetryAfter(retrySoon)
+}
+
+// remembered returns a claim without ports with those that its previous claim lease
+// left behind: somebody deleted that lease while the agent restarted, and the pod
+// should keep its address. A port with a foreign listener is not among them: another
+// replica gave it up, and stopped before it was done.
+func (now situation) remembered() ledger.Claim {
+	c := now.claim.Value
+	ports := make([]ledger.PlannedPort, len(c.Requested))
+	for _, p := range now.ports {
+		v := &p.Value
+		if v.Holder != now.claim.Name || v.State != ledger.Claimed && v.State != ledger.Bound || v.Foreign != "" {
+			continue
+		}
+		i := slices.IndexFunc(c.Requested, func(r api.Port) bool { return r.Name == v.PortName })
+		lb, exists := now.pool.Find(v.LoadBalancerARN)
+		if i < 0 || !exists || c.LoadBalancer.ARN != "" && c.LoadBalancer.ARN != v.LoadBalancerARN {
+			continue
+		}
+		c.LoadBalancer = lb.LoadBalancer
+		ports[i] = now.planned(c.Requested[i], v.ListenerPort, v.Fence(p.Name))
+	}
+	if c.LoadBalancer.ARN != "" {
+		c.Ports = ports
+	}
+	return c
+}
+
+// completed keeps the good ports of a claim and chooses the missing ones on the same
+// load balancer. Older waiting claims do not go first: they hold nothing yet.
+func (now situation) completed(c ledger.Claim) (next ledger.Claim, fits bool) {
+	kept := make([]ledger.PlannedPort, len(c.Requested))
+	used := now.excluded // the cache may be stale and show a kept port as free
+	missing := len(c.Requested)
+	for i, p := range c.Ports {
+		if p.Fence.Lease != "" && !now.excluded.has(p) {
+			kept[i] = p
+			used = used.with(p.Fence.Lease)
+			missing--
+		}
+	}
+	if missing == len(c.Requested) {
+		return c, false
+	}
+	lb, exists := now.pool.Find(c.LoadBalancer.ARN)
+	if missing == 0 {
+		if exists {
+			c.LoadBalancer = lb.LoadBalancer
+		}
+		return now.filled(c, kept, nil), true
+	}
+	if !exists {
+		return c, false
+	}
+	choice, err := pool.Choose(now.candidates([]pool.LoadBalancer{lb}, used), now.request(missing, nil))
+	if err != nil {
+		return c, false
+	}
+	c.LoadBalancer = lb.LoadBalancer
+	return now.filled(c, kept, choice.Ports), true
+}
+
+// chosen chooses all ports of a claim anew, after those of older waiting claims.
+func (now situation) chosen(c ledger.Claim) (next ledger.Claim, fits bool) {
+	choice, err := pool.Choose(now.candidates(now.pool.Schedulable(), now.excluded), now.request(len(c.Requested), now.olderWaiting()))
+	if err != nil {
+		return c, false
+	}
+	lb, _ := now.pool.Find(choice.ARN)
+	c.LoadBalancer = lb.LoadBalancer
+	return now.filled(c, make([]ledger.PlannedPort, len(c.Requested)), choice.Ports), true
+}
+
+func (now situation) request(ports int, older []int) pool.Request {
+	return pool.Request{Ports: ports, Seed: now.claim.Value.PodUID, Placement: now.pool.Terms.Placement, Older: older}
+}
+
+// filled plans kept ports, and chosen ones in the gaps between them.
+func (now situation) filled(c ledger.Claim, kept []ledger.PlannedPort, chosen []int) ledger.Claim {
+	c.State, c.Planned, c.Ports = ledger.Waiting, true, kept
+	for i := range c.Ports {
+		if c.Ports[i].Fence.Lease == "" {
+			c.Ports[i] = now.planned(c.Requested[i], chosen[0], now.nextFence(c.LoadBalancer.ARN, chosen[0]))
+			chosen = chosen[1:]
+		}
+	}
+	return c
+}
+
+func (now situation) planned(p api.Port, listenerPort int, f api.Fence) ledger.PlannedPort {
+	terms := now.pool.Terms
+	return ledger.PlannedPort{
+		ListenerPort: listenerPort, Fence: f, HealthCheck: terms.HealthCheckOf(p, now.claim.Value.HealthPort),
+		Attributes: terms.Attributes, Cooldown: terms.Cooldown,
+	}
+}
+
+// nextFence is the fence of a port's next holding.
+func (now situation) nextFence(loadBalancerARN string, listenerPort int) api.Fence {
+	f := api.Fence{Lease: ledger.PortName(ledger.LoadBalancerID(loadBalancerARN), listenerPort), Epoch: now.epoch, Generation: 1}
+	i := slices.IndexFunc(now.ports, func(p cached[ledger.Port]) bool { return p.Name == f.Lease })
+	if i >= 0 && now.ports[i].Value.Generation > 0 {
+		f.Epoch, f.Generation = now.ports[i].Value.Epoch, now.ports[i].Value.Generation+1
+	}
+	return f
+}
+
+// withoutPorts refuses a claim for which nothing fits. It gives up what the claim
+// has, unless players may be on it.
+func (now situation) withoutPorts() plan {
+	c := now.claim.Value
+	good := func(p ledger.PlannedPort) bool { return !now.excluded.has(p) }
+	if len(c.Ports) == 0 || c.State == ledger.Granted && slices.ContainsFunc(c.Ports, good) {
+		return plan{refusal: now.exhausted()}
+	}
+	// The target of a previous pod IP goes with the ports.
+	c.Ports, c.State, c.PreviousIP, c.Planned = nil, ledger.Waiting, "", true
+	return plan{claim: c, changes: true, refusal: now.exhausted()}
+}
+
+func (now situation) exhausted() error {
+	leftOut := ""
+	if reasons := now.pool.WhyNone(); reasons != "" {
+		leftOut = "; left out: " + reasons
+	}
+	return api.Errorf(api.Exhausted, "pool %s has no load balancer with %d free listener ports: add a load balancer, widen the pool, or wait for a port to come back%s",
+		now.pool.Name, len(now.claim.Value.Requested), leftOut).WithRetryAfter(retryExhausted)
 }

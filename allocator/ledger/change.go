@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"reflect"
 )
 
 // ErrContended means that other writers won every compare-and-swap of a change.
@@ -30,23 +31,27 @@ type Decide[T any] func(r Record[T]) (next T, write bool, err error)
 // with ErrAbsent, ErrUnreadable, or ErrContended.
 func Change[T any](ctx context.Context, t Table[T], name string, decide Decide[T]) (r Record[T], wrote bool, err error) {
 	cached, exists := t.Cached(name)
-	if !exists {
+	fresh := !exists || unreadable(cached)
+	if fresh {
 		if cached, err = t.Get(ctx, name); err != nil {
 			return cached, false, err
 		}
 	}
-	return change(ctx, t, cached, !exists, false, decide)
+	return change(ctx, t, cached, fresh, false, decide)
 }
 
 // CreateOrChange is Change for a record that need not exist. Decide then gets a
 // record without a version; to write it is to create it.
 func CreateOrChange[T any](ctx context.Context, t Table[T], name string, decide Decide[T]) (r Record[T], wrote bool, err error) {
 	cached, exists := t.Cached(name)
-	if !exists {
+	if !exists || unreadable(cached) {
 		cached = Record[T]{Name: name}
 	}
 	return change(ctx, t, cached, false, true, decide)
 }
+
+// unreadable reports whether the cache has a record that cannot be read.
+func unreadable[T any](cached Record[T]) bool { return reflect.ValueOf(&cached.Value).Elem().IsZero() }
 
 // ChangeFrom is Change for a caller that has just read or written the record. The
 // first decision on it is final unless it leads to a write that conflicts.

@@ -52,6 +52,13 @@ func stale(p *ports, state ledger.PortState) {
 	p.Stale[name] = old
 }
 
+// unreadable makes the port unreadable, in the cache as well.
+func unreadable(p *ports) {
+	cached := p.Rows[name]
+	cached.Value = ledger.Port{}
+	p.Stale[name], p.Unreadable[name] = cached, true
+}
+
 func TestChange(t *testing.T) {
 	change := func(ctx context.Context, p *ports, d decide) (port, bool, error) {
 		return ledger.Change(ctx, p, name, d)
@@ -83,10 +90,12 @@ func TestChange(t *testing.T) {
 		{"a record that is there no more is absent", change, func(p *ports) { stale(p, ledger.Bound); delete(p.Rows, name) }, block, false, ledger.ErrAbsent, "", 1, 0},
 		{"a record that was never there is absent", change, func(p *ports) { delete(p.Rows, name) }, block, false, ledger.ErrAbsent, "", 1, 0},
 		{"an unreadable record is not decided on", change, func(p *ports) { p.Unreadable[name], p.Hidden[name] = true, true }, block, false, ledger.ErrUnreadable, ledger.Free, 1, 0},
+		{"a record that the cache shows as unreadable is not decided on", change, func(p *ports) { unreadable(p) }, block, false, ledger.ErrUnreadable, ledger.Free, 1, 0},
 
 		{"an absent record is created without a read", createOrChange, func(p *ports) { delete(p.Rows, name) }, block, true, nil, ledger.Blocked, 0, 1},
 		{"a record that the cache hides is read after the conflict", createOrChange, func(p *ports) { p.Hidden[name] = true }, block, true, nil, ledger.Blocked, 1, 1},
 		{"a record that only the cache shows is created", createOrChange, func(p *ports) { stale(p, ledger.Free); delete(p.Rows, name) }, block, true, nil, ledger.Blocked, 1, 1},
+		{"an unreadable record is not replaced", createOrChange, func(p *ports) { unreadable(p) }, block, false, ledger.ErrUnreadable, ledger.Free, 1, 0},
 
 		{"a record that the caller has read is left alone without a read", changeFrom, func(p *ports) { stale(p, ledger.Blocked) }, block, false, nil, ledger.Free, 0, 0},
 		{"a record that the caller has read is refused without a read", changeFrom, func(p *ports) { stale(p, ledger.Bound) }, refuseHeld, false, errRefused, ledger.Free, 0, 0},

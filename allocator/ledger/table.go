@@ -32,9 +32,8 @@ var (
 	ErrConflict = errors.New("the record has changed meanwhile")
 	// ErrAbsent means that there is no record of that name.
 	ErrAbsent = errors.New("no such record")
-	// ErrUnreadable means that a record is there but makes no sense. Nothing can
-	// be decided about it before a person has looked; in a view it stands without
-	// a state.
+	// ErrUnreadable means that a record exists and cannot be read. It must not be
+	// changed before an admin has repaired it. The cache has it with the zero Value.
 	ErrUnreadable = errors.New("the record cannot be read")
 )
 

@@ -2,20 +2,37 @@ package claim
 
 import (
 	"context"
+	"errors"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/api"
 )
 
-// paid gives the claim as the agent sees it, and whether it may bind now.
-func (s *Service) paid(ctx context.Context, r ledger.Record[ledger.Claim], ports []ledger.Port, throttled int) (api.Claim, error) {
-	c := s.wire(r, ports)
+// answer returns the claim as its agent sees it, and when the agent may bind.
+func (s *Service) answer(ctx context.Context, r ledger.Record[ledger.Claim], ports []ledger.Port, throttled int) (api.Claim, error) {
+	c := s.toAPI(r, ports)
 	wait, err := s.Budget.Bind(ctx, r, ports, throttled)
 	if err != nil {
 		return c, unavailable(err)
 	}
 	c.BindAfterSeconds = wait.Seconds()
 	return c, nil
+}
+
+// Show returns the claim of a pod to an admin.
+func (s *Service) Show(ctx context.Context, podUID string) (api.Claim, error) {
+	r, err := s.Claims.Get(ctx, ledger.ClaimName(podUID))
+	if errors.Is(err, ledger.ErrAbsent) {
+		return api.Claim{}, api.Errorf(api.NotFound, "the pod has no claim")
+	}
+	if err != nil {
+		return api.Claim{}, unavailable(err)
+	}
+	ports, err := s.portsOf(ctx, r)
+	if err != nil {
+		return api.Claim{}, err
+	}
+	return s.toAPI(r, ports), nil
 }
 
 // portsOf reads the ports of a granted claim, in the order of its plan.
@@ -34,8 +51,8 @@ func (s *Service) portsOf(ctx context.Context, r ledger.Record[ledger.Claim]) ([
 	return ports, nil
 }
 
-// wire gives the claim as the agent sees it, with what the ledger has recorded.
-func (s *Service) wire(r ledger.Record[ledger.Claim], ports []ledger.Port) api.Claim {
+// toAPI is a claim as its agent sees it, with what the ledger records of its ports.
+func (s *Service) toAPI(r ledger.Record[ledger.Claim], ports []ledger.Port) api.Claim {
 	v := r.Value
 	c := api.Claim{
 		UID: r.UID, Ledger: s.Ledger, Namespace: v.Namespace, Pod: v.Pod, PodUID: v.PodUID,
@@ -43,13 +60,12 @@ func (s *Service) wire(r ledger.Record[ledger.Claim], ports []ledger.Port) api.C
 		LoadBalancer: v.LoadBalancer, Ports: []api.ClaimedPort{}, DurationSeconds: v.Duration.Seconds(), RenewSeconds: s.RenewEvery.Seconds(),
 	}
 	for i, port := range ports {
-		c.Ports = append(c.Ports, s.claimed(v, i, port))
+		c.Ports = append(c.Ports, s.portToAPI(v, i, port))
 	}
 	return c
 }
 
-// claimed is one port of a claim as the agent sees it.
-func (s *Service) claimed(c ledger.Claim, i int, port ledger.Port) api.ClaimedPort {
+func (s *Service) portToAPI(c ledger.Claim, i int, port ledger.Port) api.ClaimedPort {
 	p := c.Ports[i]
 	return api.ClaimedPort{
 		Port: c.Requested[i], ListenerPort: p.ListenerPort, Fence: p.Fence,
