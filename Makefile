@@ -1,5 +1,5 @@
-# Everything a person or CI runs. Each target installs what it needs: Go is all
-# that must be there, and a C compiler if the race detector is to be used.
+# Everything that people and CI run. Each target installs what it needs. You need Go,
+# and a C compiler for the race detector.
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portlease
 TOOLS := $(CACHE)/tools
@@ -13,42 +13,65 @@ CALLERS ?= 1000
 FUZZ   ?= 20s
 FOR    ?= 10m
 
-# The packages that decide, of which COVER says what the simulation reached.
+# The tools that check the code. The go command verifies them with sum.golang.org.
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+ACTIONLINT    := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+# The packages whose coverage by the simulation COVER=1 prints.
 DECIDING := ./allocator/claim,./allocator/janitor,./allocator/budget,./allocator/pacer,./allocator/inventory,./allocator/httpapi,./allocator/pool,./allocator/admin,./agent/lifecycle
 
-# Nested modules are built as their own go.mod says, whatever the caller's
-# environment is set to.
+# Nested modules ignore the caller's flags and workspace.
 NESTED := CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
+
+##@ start here
 
 .PHONY: help
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## run the main job here, no AWS, no cluster; HOLD=1 stays up
+demo: ## see it work: pods, agents and games on this machine, no AWS, no cluster; HOLD=1 stays up
 	@go run ./e2e/load demo $(if $(HOLD),-hold)
-
-.PHONY: test
-test: assets ## run all tests on a real API server and emulated load balancers
-	@# In these one goroutine at a time runs, or programs of few: the race detector would find little, for five times the time.
-	go test -shuffle=on -timeout 30m ./e2e/sim ./deploy/tests/setup ./deploy/tests/policies
-	@# The rig waits more than it works: it goes first, and the others beside it.
-	@echo "the other packages; the first takes ten minutes, and all are printed after it"
-	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m ./e2e/rig $$(go list ./... | grep -vE '/(e2e/rig|e2e/sim|tests/setup|tests/policies)$$')
-	$(NESTED) go test -C e2e/elbemu $(RACE) -shuffle=on ./...
-	$(NESTED) go test -C deploy/tests/terraform -count=1 ./... # it reads files outside its module, which the test cache does not see
-
-.PHONY: assets
-assets: # etcd, kube-apiserver and Helm, built once outside of any test's time limit
-	@go run ./e2e/kubeapi/assets >/dev/null
 
 .PHONY: build
 build: ## build both programs into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./allocator ./agent
 
-.PHONY: images
-images: ## build the container images into bin/images, with buildah or docker; PLATFORMS=a,b PREFIX=registry/path TAG=x
-	@go run ./e2e/node/images/cmd $(if $(PLATFORMS),-platforms $(PLATFORMS)) $(if $(PREFIX),-prefix $(PREFIX)) $(if $(TAG),-tag $(TAG))
+##@ before you push
+
+# The packages whose tests are quick: they start no API server and no simulation.
+MODULE := github.com/portlease/portlease
+SLOW = grep -rlE 'kubeapi\.(Main|Start)\(|scenario\.RunTests\(' --include='*_test.go' . | xargs -n 1 dirname | sed 's|^\.|$(MODULE)|'
+QUICK = go list ./... | grep -vxF "$$($(SLOW))" | grep -vE '$(MODULE)/(e2e/(sim|kubeapi)|deploy/tests/.*)$$'
+
+.PHONY: check
+check: lint ## check a change in two minutes: vet, linters, unit tests, 30 seeds of the simulation
+	go vet ./...
+	go test $$($(QUICK))
+	$(NESTED) go test -C e2e/elbemu ./...
+	go test ./e2e/sim -run '^TestSim$$' -count=1 -args -seeds=30
+
+.PHONY: test
+test: assets ## run all tests, on a real API server and emulated load balancers (about 20 minutes)
+	@# These packages run one goroutine at a time, or programs with few: the race detector would find little, for five times the time.
+	go test -shuffle=on -timeout 30m ./e2e/sim ./deploy/tests/setup ./deploy/tests/policies
+	@# The rig waits more than it works, so it goes first and the other packages run beside it.
+	@echo "the other packages; the first takes ten minutes, and all are printed after it"
+	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m ./e2e/rig $$(go list ./... | grep -vE '/(e2e/rig|e2e/sim|tests/setup|tests/policies)$$')
+	$(NESTED) go test -C e2e/elbemu -shuffle=on ./...
+	$(NESTED) go test -C deploy/tests/terraform -count=1 ./... # it reads files outside its module, which the test cache does not see
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint ## run the linters, on Go code and on the CI workflows
+	$(TOOLS)/golangci-lint run ./...
+	cd e2e/elbemu && $(NESTED) $(TOOLS)/golangci-lint run ./...
+	cd e2e/kubeapi/server && $(NESTED) $(TOOLS)/golangci-lint run . ./program
+	cd deploy/tests/terraform && $(NESTED) $(TOOLS)/golangci-lint run ./...
+	$(TOOLS)/actionlint -shellcheck= -pyflakes=
+	@! grep -rnE 'uses: +[^.]' .github/workflows | grep -vE '@[0-9a-f]{40} +# v' || { echo "pin each action by its commit and name its version"; exit 1; }
+
+##@ proofs
 
 .PHONY: sim
 sim: ## run the deterministic simulation; SEEDS=n, SEED=n KEEP=n,n to replay, COVER=1, RECLAIM=1
@@ -58,6 +81,29 @@ sim: ## run the deterministic simulation; SEEDS=n, SEED=n KEEP=n,n to replay, CO
 	  $(if $(LOSSES),-losses) $(if $(DAMAGE),-damage) $(if $(HARD_MOVES),-hard-moves) $(if $(RECLAIM),-reclaim-seeds=$(SEEDS))
 	@if [ -n "$(COVER)" ]; then awk -F '[ :]' '!/^mode/ { p = $$1; sub("/[^/]*$$", "", p); n[p] += $$3; if ($$4) hit[p] += $$3 } \
 	  END { for (p in n) printf "covered %5.1f%% of %s\n", 100 * hit[p] / n[p], p }' $(CACHE)/sim.cover | sort -k4; fi
+
+.PHONY: mutants
+mutants: assets ## insert deliberate bugs one by one and show which test catches each; ONLY=part of a name
+	@go run ./e2e/sim/mutants $(if $(ONLY),-only "$(ONLY)")
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZ (20s)
+	@for module in . e2e/elbemu; do go list -C $$module ./... | while read -r package; do \
+	  go test -C $$module -list '^Fuzz' "$$package" | grep '^Fuzz' | while read -r target; do \
+	    echo "$$package $$target"; go test -C $$module -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) "$$package" || exit 1; \
+	  done || exit 1; done || exit 1; done
+
+.PHONY: crashtable
+crashtable: assets ## make every call of an agent's life fail in every way; ONLY=part of a name
+	@go run ./e2e/load crashtable $(if $(ONLY),-only "$(ONLY)")
+
+.PHONY: linearize
+linearize: assets ## check ROUNDS (100) histories of concurrent claims; SEED=n
+	@go run ./e2e/load linearize -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
+
+.PHONY: soak
+soak: assets ## let agents and allocators live and die for FOR (10m); SEED=n
+	@go run ./e2e/load soak -for $(FOR) $(if $(SEED),-seed $(SEED))
 
 .PHONY: fleet
 fleet: assets ## start N (300) pods at once against AWS's rate limits; SPEED=n (2)
@@ -69,55 +115,45 @@ fleet-stop: SPEED = 1
 fleet-stop: assets ## stop N (50) bound pods at once against AWS's rate limits; SPEED=n (1)
 	@go run ./e2e/load fleet-stop -pods $(N) -speed $(SPEED)
 
-.PHONY: linearize
-linearize: assets ## check ROUNDS (100) histories of concurrent claims; SEED=n
-	@go run ./e2e/load linearize -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
-
-.PHONY: soak
-soak: assets ## let agents and allocators live and die for FOR (10m); SEED=n
-	@go run ./e2e/load soak -for $(FOR) $(if $(SEED),-seed $(SEED))
-
 .PHONY: bench-agent
-bench-agent: assets ## measure what an agent costs while it holds; AGENTS=n CALLERS=n
+bench-agent: assets ## measure what an agent costs while it holds its claim; AGENTS=n CALLERS=n
 	@go run ./e2e/load bench-agent -agents $(AGENTS) -callers $(CALLERS)
 
 .PHONY: e2e-node
 e2e-node: ## install on a real cluster of one node and play its stories; needs root; ONLY=part of a name, HOLD=1
 	@go run ./e2e/node $(if $(ONLY),-only "$(ONLY)") $(if $(HOLD),-hold)
 
-.PHONY: crashtable
-crashtable: assets ## spoil every call of an agent's life in every way; ONLY=part of a name
-	@go run ./e2e/load crashtable $(if $(ONLY),-only "$(ONLY)")
+##@ release
 
-.PHONY: mutants
-mutants: assets ## put deliberate bugs in, one by one, and show what notices each; ONLY=part of a name
-	@go run ./e2e/sim/mutants $(if $(ONLY),-only "$(ONLY)")
-
-.PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZ (20s)
-	@for module in . e2e/elbemu; do go list -C $$module ./... | while read -r package; do \
-	  go test -C $$module -list '^Fuzz' "$$package" | grep '^Fuzz' | while read -r target; do \
-	    echo "$$package $$target"; go test -C $$module -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) "$$package" || exit 1; \
-	  done || exit 1; done || exit 1; done
+.PHONY: images
+images: ## build the container images into bin/images, with buildah or docker; PLATFORMS=a,b PREFIX=registry/path TAG=x
+	@go run ./e2e/node/images/cmd $(if $(PLATFORMS),-platforms $(PLATFORMS)) $(if $(PREFIX),-prefix $(PREFIX)) $(if $(TAG),-tag $(TAG))
 
 .PHONY: terraform
-terraform: ## format, validate and plan deploy/terraform; needs terraform, PLUGINS=folder without a registry
+terraform: ## format, validate and plan deploy/terraform; needs terraform; PLUGINS=folder replaces the registry
 	terraform fmt -check -recursive deploy/terraform
 	rm -rf $(CACHE)/terraform && mkdir -p $(CACHE)/terraform && cp -r deploy/iam deploy/terraform $(CACHE)/terraform
 	cd $(CACHE)/terraform/terraform && terraform init -input=false -backend=false $(if $(PLUGINS),-plugin-dir=$(PLUGINS)) && \
 	  terraform validate && terraform test
 
-.PHONY: tools
-tools: # linters, at the versions that e2e/tools/go.mod pins
-	@$(NESTED) go build -C e2e/tools -o $(TOOLS)/ tool
-
-.PHONY: lint
-lint: tools ## run the linters
-	$(TOOLS)/golangci-lint run ./...
-	cd e2e/elbemu && $(NESTED) $(TOOLS)/golangci-lint run ./...
-	cd e2e/kubeapi/server && $(NESTED) $(TOOLS)/golangci-lint run . ./program
-	cd deploy/tests/terraform && $(NESTED) $(TOOLS)/golangci-lint run ./...
-
 .PHONY: vulncheck
-vulncheck: tools ## look for known vulnerabilities (asks vuln.go.dev)
+vulncheck: $(TOOLS)/govulncheck ## look for known vulnerabilities (asks vuln.go.dev)
 	$(TOOLS)/govulncheck ./...
+
+# What the targets above need.
+
+.PHONY: assets
+assets: # etcd, kube-apiserver and Helm, built once and outside of any test's time limit
+	@go run ./e2e/kubeapi/assets >/dev/null
+
+# A tool is installed again when this file changes, because its version may have.
+INSTALL = @GOBIN=$(TOOLS) $(NESTED) go install
+$(TOOLS)/golangci-lint: Makefile
+	$(INSTALL) $(GOLANGCI_LINT)
+	@touch $@
+$(TOOLS)/actionlint: Makefile
+	$(INSTALL) $(ACTIONLINT)
+	@touch $@
+$(TOOLS)/govulncheck: Makefile
+	$(INSTALL) $(GOVULNCHECK)
+	@touch $@

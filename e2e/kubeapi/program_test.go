@@ -108,7 +108,7 @@ func TestWaitingForABuildEndsWithItsContext(t *testing.T) {
 }
 
 func TestSourceIsFoundFromTheWorkingDirectory(t *testing.T) {
-	m := Program{Folder: "e2e/tools", Binary: "linters", Remedy: "go without"}
+	m := Program{Folder: "e2e/kubeapi/server", Binary: "server", Remedy: "go without"}
 	want, err := m.source()
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestSourceIsFoundFromTheWorkingDirectory(t *testing.T) {
 	if got != want {
 		t.Errorf("source %q, want %q", got, want)
 	}
-	if _, err := m.sourceAbove(t.TempDir()); err == nil || !strings.Contains(err.Error(), "sources of linters") || !strings.Contains(err.Error(), m.Remedy) {
+	if _, err := m.sourceAbove(t.TempDir()); err == nil || !strings.Contains(err.Error(), "sources of server") || !strings.Contains(err.Error(), m.Remedy) {
 		t.Errorf("outside a checkout: %v, want an error that says what else there is to do", err)
 	}
 }
