@@ -1,4 +1,4 @@
-// Package kubepod reads pods from the API server and writes events about them.
+// Package kubepod reads pods from the API server and creates events about them.
 //
 // It reads one pod at a time and caches nothing: the allocator watches no pods.
 package kubepod
@@ -16,15 +16,15 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// Door is the way to the API server for everything about pods.
-type Door struct{ kube kubernetes.Interface }
+// Client reads pods and creates events about them.
+type Client struct{ kube kubernetes.Interface }
 
-// New makes a Door.
-func New(kube kubernetes.Interface) *Door { return &Door{kube} }
+// New makes a Client.
+func New(kube kubernetes.Interface) *Client { return &Client{kube} }
 
-// Get is a consistent read of one pod; nil if there is none.
-func (d *Door) Get(ctx context.Context, namespace, name string) (*ledger.Pod, error) {
-	p, err := d.kube.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+// Get is a fresh read of one pod; nil if there is none.
+func (c *Client) Get(ctx context.Context, namespace, name string) (*ledger.Pod, error) {
+	p, err := c.kube.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // no pod is an answer, not an error
 	}
@@ -41,17 +41,17 @@ func (d *Door) Get(ctx context.Context, namespace, name string) (*ledger.Pod, er
 	return pod, nil
 }
 
-// Warn writes a warning event on a pod.
-func (d *Door) Warn(ctx context.Context, namespace, pod, uid, reason, message string) error {
+// Warn creates a warning event on a pod.
+func (c *Client) Warn(ctx context.Context, namespace, pod, uid, reason, message string) error {
 	now := metav1.Now()
-	_, err := d.kube.CoreV1().Events(namespace).Create(ctx, &corev1.Event{
+	_, err := c.kube.CoreV1().Events(namespace).Create(ctx, &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{GenerateName: pod + ".", Namespace: namespace},
 		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: pod, UID: types.UID(uid)},
 		Type:           corev1.EventTypeWarning, Reason: reason, Message: message,
 		Source: corev1.EventSource{Component: "portlease-allocator"}, FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("writing an event on pod %s/%s: %w", namespace, pod, err)
+		return fmt.Errorf("creating an event on pod %s/%s: %w", namespace, pod, err)
 	}
 	return nil
 }

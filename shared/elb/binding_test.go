@@ -16,7 +16,7 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-func TestBindAndUnbind(t *testing.T) {
+func TestBindingIsCreatedAndDeletedIdempotently(t *testing.T) {
 	a := newAccount(t, elbemu.Config{})
 	ctx := t.Context()
 	lb := a.loadBalancer("games")
@@ -77,7 +77,7 @@ func TestBindAndUnbind(t *testing.T) {
 	}
 }
 
-func TestAttributesAndTimeout(t *testing.T) {
+func TestAttributesAndHealthCheckTimeoutAreSet(t *testing.T) {
 	a := newAccount(t, elbemu.Config{})
 	ctx := t.Context()
 	spec := groupSpec(1)
@@ -100,14 +100,14 @@ func TestAttributesAndTimeout(t *testing.T) {
 			t.Errorf("%s is not %s: %s", key, value, text)
 		}
 	}
-	expect(t, "what UDP cannot have", a.SetAttributes(ctx, group, map[string]string{"preserve_client_ip.enabled": "false"}), elb.ErrRefused)
+	expect(t, "attribute that UDP does not allow", a.SetAttributes(ctx, group, map[string]string{"preserve_client_ip.enabled": "false"}), elb.ErrRefused)
 	if err := a.DeleteTargetGroup(ctx, group); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "gone", a.SetAttributes(ctx, group, map[string]string{"stickiness.enabled": "true"}), elb.ErrTargetGroupGone)
 }
 
-func TestAbsentIsSuccessWhateverAWSSays(t *testing.T) {
+func TestDeletingAnAbsentTargetGroupSucceedsEvenIfAWSFails(t *testing.T) {
 	a := newAccount(t, elbemu.Config{Switches: elbemu.Switches{MissingTargetGroupFails: true}})
 	group := a.group(1)
 	for range 2 {
@@ -117,9 +117,8 @@ func TestAbsentIsSuccessWhateverAWSSays(t *testing.T) {
 	}
 }
 
-// TestADeletionIsNotBelievedUnlessAWSSaysSo: only a deletion's own answer frees a
-// port.
-func TestADeletionIsNotBelievedUnlessAWSSaysSo(t *testing.T) {
+// Only the answer to a deletion frees a port.
+func TestDeletionSucceedsOnlyIfAWSConfirmsIt(t *testing.T) {
 	a := newAccount(t, elbemu.Config{})
 	ctx := t.Context()
 	group := a.group(1)
@@ -132,14 +131,14 @@ func TestADeletionIsNotBelievedUnlessAWSSaysSo(t *testing.T) {
 		expect(t, action+" that is throttled", remove(), elb.ErrThrottled)
 		a.failOn(action, 403, "AccessDenied", "no")
 		expect(t, action+" that is denied", remove(), elb.ErrDenied)
-		a.failOn(action, 500, "InternalFailure", "who knows")
+		a.failOn(action, 500, "InternalFailure", "unknown")
 		if err := remove(); err == nil {
-			t.Errorf("%s of unknown outcome counts as done", action)
+			t.Errorf("%s with an unknown outcome succeeded", action)
 		}
 	}
 }
 
-func TestBindingRefusals(t *testing.T) {
+func TestRefusedBindingsHaveTheirErrors(t *testing.T) {
 	a := newAccount(t, elbemu.Config{Quotas: elbemu.Quotas{Listeners: 1}})
 	ctx := t.Context()
 	lb := a.loadBalancer("games")
@@ -147,7 +146,7 @@ func TestBindingRefusals(t *testing.T) {
 	must[string](t)(a.CreateListener(ctx, listenerSpec(lb, group, 30000)))
 
 	_, err := a.CreateListener(ctx, listenerSpec(lb, other, 30000))
-	expect(t, "port of another", err, elb.ErrListenerTaken)
+	expect(t, "port of another listener", err, elb.ErrListenerTaken)
 	_, err = a.CreateListener(ctx, listenerSpec(lb, other, 30001))
 	expect(t, "one listener too many", err, elb.ErrQuota)
 	_, err = a.CreateListener(ctx, listenerSpec(lb, strings.Replace(group, "targetgroup/pl-", "targetgroup/xx-", 1), 30002))
@@ -163,7 +162,7 @@ func TestBindingRefusals(t *testing.T) {
 	expect(t, "address outside the VPC", a.RegisterTarget(ctx, group, "10.99.0.1", 7777), elb.ErrRefused)
 }
 
-func TestListingsGoOnToTheEnd(t *testing.T) {
+func TestListingsReadAllPages(t *testing.T) {
 	a := newAccount(t, elbemu.Config{})
 	ctx := t.Context()
 	lb := a.loadBalancer("games")
@@ -192,7 +191,7 @@ func TestListingsGoOnToTheEnd(t *testing.T) {
 	}
 }
 
-func TestGoneARNsDoNotCostTheOthersTheirTags(t *testing.T) {
+func TestTagsLeavesOutARNsThatAreGone(t *testing.T) {
 	a := newAccount(t, elbemu.Config{})
 	ctx := t.Context()
 	var arns []string
@@ -216,11 +215,11 @@ func TestGoneARNsDoNotCostTheOthersTheirTags(t *testing.T) {
 		}
 	}
 	if none := must[map[string]map[string]string](t)(a.Tags(ctx)); len(none) != 0 {
-		t.Errorf("asking for nothing gave %v", none)
+		t.Errorf("no ARNs gave %v", none)
 	}
 }
 
-func TestInUseLagsBehindTheListener(t *testing.T) {
+func TestTargetGroupStaysInUseAfterItsListenerIsDeleted(t *testing.T) {
 	now := time.Unix(0, 0)
 	a := newAccount(t, elbemu.Config{Now: func() time.Time { return now }, Delays: &elbemu.Delays{InUse: 20 * time.Second}})
 	group := a.group(1)
@@ -235,7 +234,7 @@ func TestInUseLagsBehindTheListener(t *testing.T) {
 	}
 }
 
-func TestTagsAreReadBackOrNotAtAll(t *testing.T) {
+func TestReadTagsNeedsAllTags(t *testing.T) {
 	if read, ok := elb.ReadTags(tags.Map()); !ok || read != tags {
 		t.Fatalf("read %+v, %v", read, ok)
 	}

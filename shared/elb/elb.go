@@ -1,16 +1,13 @@
-// Package elb is the only door to Elastic Load Balancing version 2.
+// Package elb is the client of Elastic Load Balancing version 2.
 //
-// It speaks in target groups, targets and listeners, and the types of the AWS
-// SDK never leave it. What it answers is what AWS said at that moment: reads may
-// lag behind writes, and a call that failed with none of this package's errors
-// may nevertheless have been carried out.
+// It deals in target groups, targets and listeners; the types of the AWS SDK stay
+// inside. It returns what AWS says at that moment, and AWS reads may lag behind writes.
+// A call that failed with none of this package's errors may have been carried out.
 //
-// No call is repeated here, but for a reading one whose answer was lost in this very
-// process (see call). The account's mutating calls are limited to a few a
-// second for everybody in it
+// The package retries no call, except Describe calls whose answer was lost in this
+// process (see call). AWS limits an account to a few mutating calls a second
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/throttling.html),
-// so a retry behind the caller's back would be paid for by somebody else; the
-// callers pace themselves.
+// so a hidden retry would take calls from other agents. The callers pace themselves.
 package elb
 
 import (
@@ -27,9 +24,8 @@ import (
 	v2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 )
 
-// callTimeout bounds one request, pages of a listing each on their own. When it
-// passes, the error matches context.DeadlineExceeded although the caller's
-// context lives on.
+// callTimeout bounds one request; each page of a listing is a request. After it the
+// error matches context.DeadlineExceeded although the caller's context has not ended.
 const callTimeout = 15 * time.Second
 
 // Client calls ELBv2. It is safe for concurrent use.
@@ -38,9 +34,8 @@ type Client struct {
 	log *slog.Logger
 }
 
-// New makes a client of the given region, credentials and endpoint. The retries
-// that the configuration asks for are switched off. log is told of every call, at
-// debug; nil: nobody is.
+// New makes a client from a configuration with region, credentials and perhaps an
+// endpoint. It turns off retries. log gets every call at debug level; it may be nil.
 func New(cfg aws.Config, log *slog.Logger) *Client {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -50,18 +45,18 @@ func New(cfg aws.Config, log *slog.Logger) *Client {
 	return &Client{api: v2.NewFromConfig(cfg, func(o *v2.Options) { o.Retryer = aws.NopRetryer{} }), log: log}
 }
 
-// number is the form of the API's numbers. What it cannot hold is out of every
-// range of the API and refused there as its limit is.
+// number converts to the API's integers. AWS refuses the largest and smallest of them, so
+// clamping a value keeps it invalid.
 func number(n int) *int32 {
 	return aws.Int32(int32(max(min(n, math.MaxInt32), math.MinInt32)))
 }
 
-// call sends one request. doing is the gerund that opens the error, action the
-// API action that a policy must allow.
+// call sends one request. doing starts the error message. action is the API action that
+// a policy must allow.
 //
-// At times net/http closes a connection that it has just taken for idle while an
-// answer is read from it (https://github.com/aws/aws-sdk-go-v2/issues/2737). What only
-// reads is then asked once more.
+// net/http sometimes closes a connection as idle while an answer is read from it
+// (https://github.com/aws/aws-sdk-go-v2/issues/2737). Describe calls are then sent once
+// more.
 func call[In, Out any](
 	ctx context.Context, log *slog.Logger, doing, action string, in *In,
 	send func(context.Context, *In, ...func(*v2.Options)) (*Out, error),
@@ -80,14 +75,14 @@ func call[In, Out any](
 	return out, nil
 }
 
-// pages collects a whole listing. A marker that comes twice is an error rather
-// than an end: what is missing from a listing is taken to be gone.
-func pages[T any](ask func(marker *string) ([]T, *string, error)) ([]T, error) {
+// pages collects all pages of a listing. A repeated marker is an error, because callers
+// treat what is missing from a listing as gone.
+func pages[T any](fetch func(marker *string) ([]T, *string, error)) ([]T, error) {
 	var all []T
 	var marker *string
 	seen := make(map[string]bool)
 	for {
-		items, next, err := ask(marker)
+		items, next, err := fetch(marker)
 		if err != nil {
 			return nil, err
 		}
@@ -96,33 +91,31 @@ func pages[T any](ask func(marker *string) ([]T, *string, error)) ([]T, error) {
 			return all, nil
 		}
 		if seen[*next] {
-			return nil, fmt.Errorf("listing: the marker %q came twice, so the listing cannot be completed", *next)
+			return nil, fmt.Errorf("listing: AWS repeated the marker %q, so the listing is incomplete", *next)
 		}
 		seen[*next] = true
 		marker = next
 	}
 }
 
-// describeLimit is how many ARNs DescribeTags and DescribeLoadBalancers take at
-// once
+// describeLimit is how many ARNs DescribeTags and DescribeLoadBalancers accept
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTags.html).
 const describeLimit = 20
 
-// DescribeCalls is how many calls LoadBalancers and Tags make for so many ARNs
-// when none of them is gone.
+// DescribeCalls returns how many calls LoadBalancers and Tags make for a number of ARNs
+// that all exist.
 func DescribeCalls(arns int) int { return (arns + describeLimit - 1) / describeLimit }
 
 // pageSize is the largest page of a listing.
 const pageSize = 400
 
-// batches asks for arns, describeLimit at a time. AWS fails a whole call when
-// one of its ARNs is gone, and does not say which. The batch is then halved
-// until the gone ones stand alone and are left out, which costs about two calls
-// per halving.
-func batches[T any](arns []string, ask func([]string) ([]T, error), gone func(error) bool) ([]T, error) {
+// batches describes arns, describeLimit at a time. AWS fails a whole call if one of its
+// ARNs is gone, and does not say which. Then batches halves the call until it has
+// isolated the gone ARNs, and leaves them out. That costs about two calls per halving.
+func batches[T any](arns []string, describe func([]string) ([]T, error), gone func(error) bool) ([]T, error) {
 	var all []T
 	for len(arns) > describeLimit {
-		some, err := batches(arns[:describeLimit], ask, gone)
+		some, err := batches(arns[:describeLimit], describe, gone)
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +125,7 @@ func batches[T any](arns []string, ask func([]string) ([]T, error), gone func(er
 	if len(arns) == 0 {
 		return all, nil
 	}
-	some, err := ask(arns)
+	some, err := describe(arns)
 	switch {
 	case err == nil:
 		return append(all, some...), nil
@@ -142,7 +135,7 @@ func batches[T any](arns []string, ask func([]string) ([]T, error), gone func(er
 		return all, nil
 	}
 	for _, half := range [][]string{arns[:len(arns)/2], arns[len(arns)/2:]} {
-		some, err := batches(half, ask, gone)
+		some, err := batches(half, describe, gone)
 		if err != nil {
 			return nil, err
 		}

@@ -20,7 +20,7 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// account is an emulated AWS account with a client of it.
+// account is an emulated AWS account and its client.
 type account struct {
 	*elb.Client
 	emulator *elbemu.Emulator
@@ -51,8 +51,7 @@ func clientOver(transport http.RoundTripper) *elb.Client {
 
 var arnPattern = regexp.MustCompile(`<LoadBalancerArn>([^<]+)<`)
 
-// loadBalancer makes one as an administrator would: not through the client,
-// which never makes any.
+// loadBalancer creates a load balancer as an admin would; the client cannot.
 func (a account) loadBalancer(name string) string {
 	a.t.Helper()
 	body := a.post(url.Values{
@@ -68,25 +67,34 @@ func (a account) loadBalancer(name string) string {
 
 func (a account) post(form url.Values) string {
 	a.t.Helper()
-	form.Set("Version", "2015-12-01")
-	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodPost, "https://elb.test/", strings.NewReader(form.Encode()))
+	body, err := post(a.t.Context(), a.emulator, form)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := a.emulator.RoundTrip(req)
+	return body
+}
+
+// post makes a call that the client cannot make.
+func post(ctx context.Context, emulator http.RoundTripper, form url.Values) (string, error) {
+	form.Set("Version", "2015-12-01")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://elb.test/", strings.NewReader(form.Encode()))
 	if err != nil {
-		a.t.Fatal(err)
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := emulator.RoundTrip(req)
+	if err != nil {
+		return "", err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		a.t.Fatalf("%s answered %d %s (%v)", form.Get("Action"), resp.StatusCode, body, err)
+		return "", fmt.Errorf("%s answered %d %s (%v)", form.Get("Action"), resp.StatusCode, body, err)
 	}
-	return string(body)
+	return string(body), nil
 }
 
-// failOn makes the calls of one action end with that answer.
+// failOn makes all calls of one action fail.
 func (a account) failOn(action string, status int, code, message string) {
 	a.emulator.SetFault(func(call elbemu.Call) elbemu.Fault {
 		if call.Action == action {
@@ -135,7 +143,7 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-// answers is a transport that gives the same answer to every call and counts.
+// answers is a transport that counts calls and returns the same answer to each.
 type answers struct {
 	status int
 	body   string
@@ -154,8 +162,8 @@ func result(action, inner string) string {
 	return fmt.Sprintf(`<%[1]sResponse xmlns="http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"><%[1]sResult>%[2]s</%[1]sResult></%[1]sResponse>`, action, inner)
 }
 
-// closing loses the answer to the next call as net/http does when it closes the
-// connection under it.
+// closing loses the answer to the next call, as net/http does when it closes the
+// connection.
 type closing struct {
 	http.RoundTripper
 	next  bool
@@ -178,9 +186,8 @@ func (lostBody) Read([]byte) (int, error) {
 	return 0, &net.OpError{Op: "read", Net: "tcp", Err: net.ErrClosed}
 }
 
-// TestALostAnswerIsAskedForOnceMore if the call only reads. What it may have changed
-// its caller has to look at.
-func TestALostAnswerIsAskedForOnceMore(t *testing.T) {
+// A caller must check the outcome of a call that may have changed something.
+func TestOnlyDescribeCallsAreRepeatedAfterALostAnswer(t *testing.T) {
 	lost := &closing{RoundTripper: newAccount(t, elbemu.Config{}).emulator, next: true}
 	client := clientOver(lost)
 	if _, err := client.TargetGroups(t.Context()); err != nil || lost.calls != 2 {

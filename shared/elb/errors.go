@@ -10,38 +10,38 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// What a caller may branch on with errors.Is. After any of these the call was
-// not carried out; after any other error that is unknown.
+// Errors that callers may match with errors.Is. After any of these the call was not
+// carried out; after any other error the outcome is unknown.
 var (
-	// ErrListenerTaken is a listener of other settings on that port already.
+	// ErrListenerTaken means that a listener with other settings is on the port.
 	ErrListenerTaken = errors.New("listener port is taken")
-	// ErrTargetGroupGone is a target group that does not exist.
+	// ErrTargetGroupGone means that the target group does not exist.
 	ErrTargetGroupGone = errors.New("target group is gone")
-	// ErrListenerGone is a listener that does not exist, or not yet: a listener
-	// just made may be unknown to other calls for some seconds.
+	// ErrListenerGone means that the listener does not exist. AWS may not know a new
+	// listener for some seconds.
 	ErrListenerGone = errors.New("listener is gone")
-	// ErrLoadBalancerGone is a load balancer that does not exist.
+	// ErrLoadBalancerGone means that the load balancer does not exist.
 	ErrLoadBalancerGone = errors.New("load balancer is gone")
-	// ErrInUse is a target group that a listener still forwards to. AWS may say
-	// so for some seconds after that listener was deleted.
+	// ErrInUse means that a listener forwards to the target group. AWS may say so for
+	// some seconds after that listener was deleted.
 	ErrInUse = errors.New("target group is in use")
-	// ErrDifferent is a target group of that name with other settings.
+	// ErrDifferent means that a target group of that name has other settings.
 	ErrDifferent = errors.New("target group of that name has other settings")
-	// ErrQuota is a limit of the account or load balancer that is used up.
+	// ErrQuota means that a quota of the account or load balancer is used up.
 	ErrQuota = errors.New("quota is used up")
-	// ErrThrottled is a rate limit: ask again, later and less often.
+	// ErrThrottled means that AWS throttled the call: retry later and less often.
 	ErrThrottled = errors.New("call was throttled")
-	// ErrDenied is a permission or credential that is missing.
+	// ErrDenied means that a permission or credential is missing.
 	ErrDenied = errors.New("call was denied")
-	// ErrRefused is a request that AWS will never accept as it is, such as a
-	// target outside the network.
+	// ErrRefused means that AWS will never accept this request, for example a target
+	// outside the VPC.
 	ErrRefused = errors.New("call was refused")
 )
 
 // codes are the wire codes of the API
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/CommonErrors.html
-// and each action's page). Throttling comes under several names: the page says
-// ThrottlingException, what is sent is Throttling
+// and each action's page). Throttling has several codes: the page documents
+// ThrottlingException, and AWS sends Throttling
 // (https://github.com/kubernetes-sigs/aws-load-balancer-controller/issues/3167).
 var codes = map[string]error{
 	"DuplicateListener":        ErrListenerTaken,
@@ -62,9 +62,9 @@ var codes = map[string]error{
 	"OptInRequired":            ErrDenied,
 }
 
-// explain turns an error of the SDK into one of ours. The SDK's own error is cut
-// off where AWS answered, so that nobody comes to depend on it; errors on the
-// way there are kept, so that those of the context can be matched.
+// explain turns an error of the SDK into one of this package. If AWS answered, the SDK's
+// error is not wrapped, so that no caller depends on its type. Transport errors are
+// wrapped, so that callers can match those of the context.
 func explain(doing, action string, err error) error {
 	answer, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
@@ -79,7 +79,7 @@ func explain(doing, action string, err error) error {
 	case kind == nil:
 		return fmt.Errorf("%s: AWS answered %d %s: %s", doing, status, answer.ErrorCode(), answer.ErrorMessage())
 	case errors.Is(kind, ErrDenied):
-		return fmt.Errorf("%s: %w: elasticloadbalancing:%s must be allowed by the policies of the role in use: %s: %s",
+		return fmt.Errorf("%s: %w: allow elasticloadbalancing:%s in the policies of the role: %s: %s",
 			doing, kind, action, answer.ErrorCode(), answer.ErrorMessage())
 	}
 	return fmt.Errorf("%s: %w: %s: %s", doing, kind, answer.ErrorCode(), answer.ErrorMessage())
@@ -102,7 +102,7 @@ func kindOf(code string, status int) error {
 	return nil
 }
 
-// isGone is the answer to a call that names something that does not exist.
+// isGone reports whether a call failed because something it names does not exist.
 func isGone(err error) bool {
 	return errors.Is(err, ErrTargetGroupGone) || errors.Is(err, ErrListenerGone) || errors.Is(err, ErrLoadBalancerGone)
 }

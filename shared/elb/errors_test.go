@@ -13,7 +13,7 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-func TestErrorsAreOurs(t *testing.T) {
+func TestAWSErrorsMapToErrorsOfThePackage(t *testing.T) {
 	a := newAccount(t, elbemu.Config{})
 	lb := a.loadBalancer("games")
 	for _, test := range []struct {
@@ -55,7 +55,7 @@ func TestErrorsAreOurs(t *testing.T) {
 				}
 			}
 			if foreign, ok := errors.AsType[smithy.APIError](err); ok {
-				t.Errorf("the SDK's error shows through: %T", foreign)
+				t.Errorf("the error wraps the SDK's %T", foreign)
 			}
 			if !strings.HasPrefix(err.Error(), "creating listener on port 30000: ") || !strings.Contains(err.Error(), "because") {
 				t.Errorf("error reads %q", err)
@@ -76,7 +76,7 @@ func TestDenialNamesTheAction(t *testing.T) {
 	}
 }
 
-func TestContextErrorsShowThrough(t *testing.T) {
+func TestContextErrorsMatch(t *testing.T) {
 	a := newAccount(t, elbemu.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	a.emulator.SetFault(func(elbemu.Call) elbemu.Fault {
@@ -87,7 +87,7 @@ func TestContextErrorsShowThrough(t *testing.T) {
 	expect(t, "canceled call", err, context.Canceled)
 }
 
-func TestCutConnectionIsAnUnknownOutcome(t *testing.T) {
+func TestLostAnswerHasAnUnknownOutcome(t *testing.T) {
 	a := newAccount(t, elbemu.Config{})
 	a.emulator.SetFault(func(elbemu.Call) elbemu.Fault { return elbemu.AnswerLost() })
 	if arn, err := a.CreateTargetGroup(t.Context(), groupSpec(1)); err == nil {
@@ -95,6 +95,6 @@ func TestCutConnectionIsAnUnknownOutcome(t *testing.T) {
 	}
 	a.emulator.SetFault(nil)
 	if groups := must[[]elb.TargetGroup](t)(a.TargetGroups(t.Context())); len(groups) != 1 {
-		t.Errorf("the lost answer was to be for something done, but there are %d target groups", len(groups))
+		t.Errorf("the call with the lost answer was carried out, but there are %d target groups", len(groups))
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// ListenerSpec is everything a listener is created with.
+// ListenerSpec has all settings of a new listener.
 type ListenerSpec struct {
 	LoadBalancerARN string
 	Port            int
@@ -21,23 +21,24 @@ type ListenerSpec struct {
 	Tags            Tags
 }
 
-// Listener is one listener as AWS knows it, whoever made it.
+// Listener is one listener in AWS, own or foreign.
 type Listener struct {
 	ARN             string
 	LoadBalancerARN string
 	Port            int
-	// Protocol may be one that this package never creates, such as TLS.
+	// Protocol may be one that portlease never creates, such as TLS.
 	Protocol string
 	// TargetGroupARNs are those it forwards to by default.
 	TargetGroupARNs []string
 }
 
-// CreateListener makes a listener that forwards a port to a target group. When
-// this very listener exists, its ARN is given instead, so success does not prove
-// who made it: look at its tags. A listener is unique by port alone on its load
-// balancer, whatever it speaks
+// CreateListener creates a listener that forwards a port to a target group. If a listener
+// with the same settings exists, it returns the ARN of that one. So success does not
+// prove who created it; the tags do. A load balancer has at most one listener on a port,
+// whatever its protocol
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-listeners.html).
-// ErrListenerTaken, ErrTargetGroupGone, ErrLoadBalancerGone, ErrQuota.
+//
+// It fails with ErrListenerTaken, ErrTargetGroupGone, ErrLoadBalancerGone or ErrQuota.
 func (c *Client) CreateListener(ctx context.Context, spec ListenerSpec) (arn string, err error) {
 	doing := fmt.Sprintf("creating listener on port %d", spec.Port)
 	out, err := call(ctx, c.log, doing, "CreateListener", &v2.CreateListenerInput{
@@ -54,13 +55,13 @@ func (c *Client) CreateListener(ctx context.Context, spec ListenerSpec) (arn str
 		return "", err
 	}
 	if len(out.Listeners) != 1 || aws.ToString(out.Listeners[0].ListenerArn) == "" {
-		return "", fmt.Errorf("%s: the answer names no listener", doing)
+		return "", fmt.Errorf("%s: the answer has no listener ARN", doing)
 	}
 	return *out.Listeners[0].ListenerArn, nil
 }
 
-// DeleteListener deletes a listener; absent is success. Flows over UDP are cut,
-// those over TCP go on until they end.
+// DeleteListener deletes a listener; an absent one is success. AWS cuts UDP flows at once
+// and lets TCP connections continue until they end.
 func (c *Client) DeleteListener(ctx context.Context, arn string) error {
 	_, err := call(ctx, c.log, "deleting listener "+arn, "DeleteListener",
 		&v2.DeleteListenerInput{ListenerArn: aws.String(arn)}, c.api.DeleteListener)
@@ -70,7 +71,7 @@ func (c *Client) DeleteListener(ctx context.Context, arn string) error {
 	return err
 }
 
-// Listeners gives all listeners of a load balancer, whoever made them.
+// Listeners returns all listeners of a load balancer, own and foreign. It fails with
 // ErrLoadBalancerGone.
 func (c *Client) Listeners(ctx context.Context, loadBalancerARN string) ([]Listener, error) {
 	return pages(func(marker *string) ([]Listener, *string, error) {
@@ -96,7 +97,7 @@ func listener(l types.Listener) Listener {
 		Protocol:        string(l.Protocol),
 	}
 	for _, action := range l.DefaultActions {
-		// AWS answers the one target group of an action in both places.
+		// AWS returns a single target group in both places.
 		if arn := aws.ToString(action.TargetGroupArn); arn != "" {
 			result.TargetGroupARNs = append(result.TargetGroupARNs, arn)
 			continue

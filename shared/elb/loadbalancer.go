@@ -12,18 +12,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
-// What a load balancer must be to serve: of TypeNetwork and StateActive.
+// Type and State of a load balancer that can serve.
 const (
 	TypeNetwork = "network"
 	StateActive = "active"
 )
 
-// crossZone is the attribute that makes every zone's address reach targets in
-// all zones. Without it, zones that have no target fall out of DNS, which with
-// one target per target group is all zones but one.
+// crossZone is the attribute with which the addresses of all zones reach targets in all
+// zones. Without it AWS removes zones without a target from DNS. With one target per
+// target group, that is all zones but one.
 const crossZone = "load_balancing.cross_zone.enabled"
 
-// How DescribeAccountLimits names limits
+// Names of limits in DescribeAccountLimits
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Limit.html).
 const (
 	listenersQuota    = "listeners-per-network-load-balancer"
@@ -31,7 +31,7 @@ const (
 	targetsQuota      = "targets-per-network-load-balancer"
 )
 
-// LoadBalancer is one load balancer as AWS knows it.
+// LoadBalancer is one load balancer in AWS.
 type LoadBalancer struct {
 	ARN  string
 	Name string
@@ -45,17 +45,16 @@ type LoadBalancer struct {
 	Reason    string
 	Scheme    string
 	CrossZone bool
-	// SecurityGroups are the ids of those it has. They can only be added to one that
-	// was created with some.
+	// SecurityGroups are ids. AWS adds security groups only to a load balancer that was
+	// created with some.
 	SecurityGroups []string
-	// Addresses are its Elastic IPs in the order of its zones. AWS names no address
-	// of a load balancer without them.
+	// Addresses are its Elastic IPs in the order of its zones; empty if it has none.
 	Addresses []string
 }
 
-// LoadBalancers gives those of the ARNs that exist, in no order; one that is
-// gone is missing from the answer. It costs one call for every 20 and one more
-// for each that exists, which reads cross-zone.
+// LoadBalancers returns the load balancers that exist, in no particular order. It makes
+// one call for every 20 ARNs, and one more for each existing load balancer to read its
+// cross-zone attribute.
 func (c *Client) LoadBalancers(ctx context.Context, arns ...string) ([]LoadBalancer, error) {
 	arns = slices.Compact(slices.Sorted(slices.Values(arns)))
 	gone := func(err error) bool { return errors.Is(err, ErrLoadBalancerGone) }
@@ -70,7 +69,7 @@ func (c *Client) LoadBalancers(ctx context.Context, arns ...string) ([]LoadBalan
 	if err != nil {
 		return nil, err
 	}
-	var balancers []LoadBalancer
+	var loadBalancers []LoadBalancer
 	for _, b := range found {
 		one := loadBalancer(b)
 		one.CrossZone, err = c.crossZone(ctx, one.ARN)
@@ -80,13 +79,13 @@ func (c *Client) LoadBalancers(ctx context.Context, arns ...string) ([]LoadBalan
 		if err != nil {
 			return nil, err
 		}
-		balancers = append(balancers, one)
+		loadBalancers = append(loadBalancers, one)
 	}
-	return balancers, nil
+	return loadBalancers, nil
 }
 
-// NetworkLoadBalancers gives the ARNs of all network load balancers of the
-// account and region, a call for every 400 load balancers of any type.
+// NetworkLoadBalancers returns the ARNs of all network load balancers of the account in
+// the region. It makes one call for every 400 load balancers of any type.
 func (c *Client) NetworkLoadBalancers(ctx context.Context) ([]string, error) {
 	all, err := pages(func(marker *string) ([]types.LoadBalancer, *string, error) {
 		out, err := call(ctx, c.log, "listing load balancers", "DescribeLoadBalancers",
@@ -146,23 +145,22 @@ func (c *Client) crossZone(ctx context.Context, arn string) (bool, error) {
 	return false, nil
 }
 
-// ListenerLimit is how many listeners one network load balancer may have in this
-// account and region.
+// ListenerLimit returns how many listeners one network load balancer may have.
 func (c *Client) ListenerLimit(ctx context.Context) (int, error) {
 	limits, err := c.Limits(ctx)
 	return limits.Listeners, err
 }
 
-// Limits are what AWS allows this account in this region.
+// Limits are the quotas of the account in the region.
 type Limits struct {
 	// Listeners of one network load balancer.
 	Listeners int
-	// TargetGroups of the region, those of application load balancers included, and
-	// Targets of one network load balancer; 0 if AWS does not name it.
+	// TargetGroups of the region, including those of application load balancers, and
+	// Targets of one network load balancer; 0 if AWS does not say.
 	TargetGroups, Targets int
 }
 
-// Limits reads the account's limits, page by page.
+// Limits reads the account's limits.
 func (c *Client) Limits(ctx context.Context) (Limits, error) {
 	const doing = "reading the account's limits"
 	all, err := pages(func(marker *string) ([]types.Limit, *string, error) {
@@ -188,7 +186,7 @@ func (c *Client) Limits(ctx context.Context) (Limits, error) {
 		}
 	}
 	if l.Listeners == 0 {
-		return Limits{}, fmt.Errorf("%s: the answer does not name %s", doing, listenersQuota)
+		return Limits{}, fmt.Errorf("%s: AWS did not return the limit %s", doing, listenersQuota)
 	}
 	return l, nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-func TestLoadBalancers(t *testing.T) {
+func TestLoadBalancersLeavesOutThoseThatAreGone(t *testing.T) {
 	a := newAccount(t, elbemu.Config{})
 	var arns []string
 	for n := range 23 {
@@ -58,11 +58,11 @@ func TestAddressesAreTheElasticIPs(t *testing.T) {
 		delete(want, b.Name)
 	}
 	if len(want) > 0 {
-		t.Errorf("missing are %v", want)
+		t.Errorf("missing: %v", want)
 	}
 }
 
-func TestListenerLimit(t *testing.T) {
+func TestLimitsAreThoseOfTheAccount(t *testing.T) {
 	a := newAccount(t, elbemu.Config{Quotas: elbemu.Quotas{Listeners: 17, TargetGroups: 19, TargetsPerLoadBalancer: 23}})
 	if n := must[int](t)(a.ListenerLimit(t.Context())); n != 17 {
 		t.Errorf("limit is %d", n)
@@ -72,7 +72,7 @@ func TestListenerLimit(t *testing.T) {
 	}
 }
 
-func TestLimitsThatAreNotNamed(t *testing.T) {
+func TestLimitsNeedsOnlyTheListenerLimit(t *testing.T) {
 	limits := func(body string) (elb.Limits, error) {
 		return clientOver(&answers{status: 200, body: result("DescribeAccountLimits", "<Limits>"+body+"</Limits>")}).Limits(t.Context())
 	}
@@ -81,7 +81,7 @@ func TestLimitsThatAreNotNamed(t *testing.T) {
 		t.Errorf("limits are %+v, %v", l, err)
 	}
 	for body, says := range map[string]string{
-		"": "does not name listeners-per-network-load-balancer",
+		"": "did not return the limit listeners-per-network-load-balancer",
 		listeners + "<member><Name>target-groups</Name><Max>many</Max></member>": `target-groups is "many"`,
 	} {
 		if _, err := limits(body); err == nil || !strings.Contains(err.Error(), says) {
@@ -90,10 +90,10 @@ func TestLimitsThatAreNotNamed(t *testing.T) {
 	}
 }
 
-func TestMarkerThatComesTwiceIsAnError(t *testing.T) {
+func TestRepeatedMarkerIsAnError(t *testing.T) {
 	same := &answers{status: 200, body: result("DescribeTargetGroups", "<TargetGroups></TargetGroups><NextMarker>m</NextMarker>")}
 	_, err := clientOver(same).TargetGroups(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "came twice") {
+	if err == nil || !strings.Contains(err.Error(), "repeated the marker") {
 		t.Errorf("got %v", err)
 	}
 	if same.count != 2 {
@@ -101,7 +101,7 @@ func TestMarkerThatComesTwiceIsAnError(t *testing.T) {
 	}
 }
 
-func TestListenerOfOthersIsRead(t *testing.T) {
+func TestForeignListenerIsRead(t *testing.T) {
 	weighted := &answers{status: 200, body: result("DescribeListeners", `<Listeners><member>
 		<ListenerArn>l</ListenerArn><LoadBalancerArn>lb</LoadBalancerArn><Port>443</Port><Protocol>TLS</Protocol>
 		<DefaultActions><member><Type>forward</Type><ForwardConfig><TargetGroups>

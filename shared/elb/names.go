@@ -12,22 +12,22 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TargetGroupPrefix opens the name of every target group made by portlease.
+// TargetGroupPrefix starts the name of every target group that portlease creates.
 const TargetGroupPrefix = "pl-"
 
-// maxName is how long a target group's name may be
+// maxName is the longest name of a target group
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html).
 const maxName = 32
 
 var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// TargetGroupName is the name of the target group of one holding of a port. It
-// is a hash, not a cut-off text: 145 bits over every part of the fence, so that
-// two holdings of any two installations in the account never share a name.
+// TargetGroupName returns the name of the target group of one holding of a port. It is a
+// hash of the ledger's id and all parts of the fence. With 145 bits, no two holdings of
+// any two installations share a name.
 func TargetGroupName(ledger string, f api.Fence) string {
 	h := sha256.New()
 	for _, field := range []string{ledger, f.Lease, f.Epoch, strconv.Itoa(f.Generation)} {
-		// The length goes first, or "a"+"bc" and "ab"+"c" would be one.
+		// Without the length, "a"+"bc" and "ab"+"c" would give the same hash.
 		var length [8]byte
 		binary.BigEndian.PutUint64(length[:], uint64(len(field)))
 		h.Write(length[:])
@@ -38,7 +38,7 @@ func TargetGroupName(ledger string, f api.Fence) string {
 
 var networkLoadBalancer = regexp.MustCompile(`^loadbalancer/net/[A-Za-z0-9-]{1,32}/([0-9a-f]{16})$`)
 
-// LoadBalancerID is the last part of the ARN of a network load balancer, 16
+// LoadBalancerID returns the last part of the ARN of a network load balancer: 16
 // hexadecimal digits.
 func LoadBalancerID(arn string) (string, error) {
 	parts := strings.SplitN(arn, ":", 6)

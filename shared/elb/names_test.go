@@ -8,7 +8,7 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-func TestTargetGroupNames(t *testing.T) {
+func TestTargetGroupNamesAreUnique(t *testing.T) {
 	valid := regexp.MustCompile(`^pl-[a-z2-7]{29}$`)
 	seen := make(map[string]string)
 	for _, fields := range []struct {
@@ -29,18 +29,18 @@ func TestTargetGroupNames(t *testing.T) {
 			t.Errorf("name %q is not valid", name)
 		}
 		if seen[name] != "" {
-			t.Errorf("name %q came twice", name)
+			t.Errorf("name %q is not unique", name)
 		}
 		seen[name] = name
 	}
-	// Fixed for ever: target groups outlive the program that named them.
+	// The name must never change: target groups outlive the program that named them.
 	const known = "pl-mwc5vauwwn6iarpatpluriq6lkcjb"
 	if got := elb.TargetGroupName("ledger", api.Fence{Lease: "0123456789abcdef-30000", Epoch: "e1", Generation: 3}); got != known {
 		t.Errorf("name is %q, want %q", got, known)
 	}
 }
 
-func TestLoadBalancerID(t *testing.T) {
+func TestLoadBalancerIDNeedsANetworkLoadBalancer(t *testing.T) {
 	const good = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/games-1/0123456789abcdef"
 	for _, arn := range []string{good, "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:loadbalancer/net/games-1/0123456789abcdef"} {
 		if id, err := elb.LoadBalancerID(arn); err != nil || id != "0123456789abcdef" {

@@ -14,7 +14,7 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// Keys of the tags that everything made by portlease carries.
+// Keys of the tags that every resource created by portlease has.
 const (
 	TagLedger     = "portlease.dev/ledger"
 	TagNamespace  = "portlease.dev/namespace"
@@ -24,8 +24,8 @@ const (
 	TagGeneration = "portlease.dev/generation"
 )
 
-// Tags say whose a target group or listener is. They are given in the create
-// call, so that nothing of ours ever exists without them.
+// Tags tell to which holding a target group or listener belongs. The create call sets
+// them, so an own resource never exists without them.
 type Tags struct {
 	Ledger     string
 	Namespace  string
@@ -36,7 +36,7 @@ type Tags struct {
 	Generation int
 }
 
-// TagsOf are the tags of one port of a claim.
+// TagsOf returns the tags of one port of a claim.
 func TagsOf(c api.Claim, f api.Fence) Tags {
 	return Tags{
 		Ledger: c.Ledger, Namespace: c.Namespace, Pod: c.Pod, PodUID: c.PodUID,
@@ -44,13 +44,13 @@ func TagsOf(c api.Claim, f api.Fence) Tags {
 	}
 }
 
-// Fence is the holding of a port that the tags speak of.
+// Fence returns the holding that the tags name.
 func (t Tags) Fence() api.Fence {
 	return api.Fence{Lease: t.Lease, Epoch: t.Epoch, Generation: t.Generation}
 }
 
-// ReadTags reads what Tags wrote. It is false unless all six are there and
-// well-formed, and tags of others beside them do not matter.
+// ReadTags parses the tags of a resource. It returns false unless all six tags are there
+// and well-formed; it ignores other tags.
 func ReadTags(m map[string]string) (Tags, bool) {
 	lease, epoch, cut := strings.Cut(m[TagLease], "/")
 	generation, err := strconv.Atoi(m[TagGeneration])
@@ -69,7 +69,7 @@ func ReadTags(m map[string]string) (Tags, bool) {
 	return t, true
 }
 
-// Map is the form that ReadTags reads.
+// Map returns the tags by key, as ReadTags parses them.
 func (t Tags) Map() map[string]string {
 	return map[string]string{
 		TagLedger:     t.Ledger,
@@ -81,8 +81,8 @@ func (t Tags) Map() map[string]string {
 	}
 }
 
-// list is the order-stable form of a create call: repeating a call must repeat
-// it byte for byte.
+// list returns the tags in a fixed order. A repeated create call must be the same, byte
+// for byte.
 func (t Tags) list() []types.Tag {
 	m := t.Map()
 	var list []types.Tag
@@ -92,12 +92,12 @@ func (t Tags) list() []types.Tag {
 	return list
 }
 
-// Tags gives the tags of load balancers, listeners and target groups, ARN → key
-// → value, in one call for every 20. An ARN that is gone is missing from the
-// answer, and one without tags has an empty map.
+// Tags returns the tags of load balancers, listeners and target groups, by ARN and key. It
+// makes one call for every 20 ARNs. An ARN that is gone is left out; one without tags has
+// an empty map.
 func (c *Client) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
 	arns = slices.Compact(slices.Sorted(slices.Values(arns)))
-	ask := func(some []string) ([]types.TagDescription, error) {
+	describe := func(some []string) ([]types.TagDescription, error) {
 		out, err := call(ctx, c.log, fmt.Sprintf("reading the tags of %d resources", len(some)), "DescribeTags",
 			&v2.DescribeTagsInput{ResourceArns: some}, c.api.DescribeTags)
 		if err != nil {
@@ -105,7 +105,7 @@ func (c *Client) Tags(ctx context.Context, arns ...string) (map[string]map[strin
 		}
 		return out.TagDescriptions, nil
 	}
-	found, err := batches(arns, ask, isGone)
+	found, err := batches(arns, describe, isGone)
 	if err != nil {
 		return nil, err
 	}

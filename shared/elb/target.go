@@ -8,7 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
-// TargetState is the health of a target in AWS's words
+// TargetState is the health of a target
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health-checks.html).
 type TargetState string
 
@@ -27,17 +27,17 @@ const (
 type Target struct {
 	IP   string
 	Port int
-	// State and Reason are what AWS said; they need not be given to deregister.
+	// State and Reason come from AWS; deregistering ignores them.
 	State  TargetState
 	Reason string
 }
 
-// Leaving tells whether the target was deregistered and only drains.
+// Leaving reports whether the target was deregistered and is draining.
 func (t Target) Leaving() bool { return t.State == TargetDraining }
 
-// RegisterTarget adds an address of the VPC to a target group. Registering it
-// again changes nothing. ErrTargetGroupGone, ErrQuota; ErrRefused for an address
-// outside the subnets of the VPC.
+// RegisterTarget registers an address of the VPC in a target group. Registering it again
+// changes nothing. It fails with ErrTargetGroupGone or ErrQuota, and with ErrRefused for
+// an address outside the subnets of the VPC.
 func (c *Client) RegisterTarget(ctx context.Context, targetGroupARN, ip string, port int) error {
 	_, err := call(ctx, c.log, "registering target "+ip, "RegisterTargets",
 		&v2.RegisterTargetsInput{
@@ -47,8 +47,8 @@ func (c *Client) RegisterTarget(ctx context.Context, targetGroupARN, ip string, 
 	return err
 }
 
-// DeregisterTargets removes targets from a target group; absent ones, and none
-// at all, are success. ErrTargetGroupGone.
+// DeregisterTargets deregisters targets. Absent targets and an empty list are success. It
+// fails with ErrTargetGroupGone.
 func (c *Client) DeregisterTargets(ctx context.Context, targetGroupARN string, targets []Target) error {
 	if len(targets) == 0 {
 		return nil
@@ -61,7 +61,7 @@ func (c *Client) DeregisterTargets(ctx context.Context, targetGroupARN string, t
 	return err
 }
 
-// Targets gives all targets of a target group, those that drain included.
+// Targets returns all targets of a target group, including draining ones. It fails with
 // ErrTargetGroupGone.
 func (c *Client) Targets(ctx context.Context, targetGroupARN string) ([]Target, error) {
 	out, err := call(ctx, c.log, "reading the targets of "+targetGroupARN, "DescribeTargetHealth",

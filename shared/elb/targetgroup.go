@@ -15,13 +15,12 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// HealthCheck is how the load balancer looks whether a target is healthy. Port 0
-// means the target port itself; a zero interval, timeout or threshold means a
-// default.
+// HealthCheck is how the load balancer checks a target. Port 0 means the target port. A
+// zero interval, timeout or threshold means a default.
 type HealthCheck = api.HealthCheck
 
-// TargetGroupSpec is everything a target group is created with. Creating is
-// idempotent on exactly these settings.
+// TargetGroupSpec has all settings of a new target group. Creating it is idempotent for
+// exactly these settings.
 type TargetGroupSpec struct {
 	Name        string
 	Protocol    api.Protocol
@@ -31,25 +30,24 @@ type TargetGroupSpec struct {
 	Tags        Tags
 }
 
-// TargetGroup is one target group as AWS knows it.
+// TargetGroup is one target group in AWS.
 type TargetGroup struct {
 	ARN  string
 	Name string
-	// LoadBalancerARNs are those with a listener that forwards to it; at most one.
+	// LoadBalancerARNs have a listener that forwards to it; at most one.
 	LoadBalancerARNs []string
 }
 
-// Timeouts of a health check in seconds where none is given: half the interval, so
-// that checks never overlap, within what AWS takes and not above its default for
-// TCP.
+// Bounds of the default timeout of a health check, in seconds. The default is half the
+// interval, so that checks never overlap, and not above AWS's own default for TCP.
 const (
 	minCheckTimeout = 2
 	maxCheckTimeout = 10
 )
 
-// CreateTargetGroup makes a target group for pod addresses. When one of that
-// name and these settings exists, its ARN is given instead, so success does not
-// prove who made it: look at its tags. ErrDifferent, ErrQuota.
+// CreateTargetGroup creates a target group for pod IPs. If one with this name and these
+// settings exists, it returns the ARN of that one. So success does not prove who created
+// it; the tags do. It fails with ErrDifferent or ErrQuota.
 func (c *Client) CreateTargetGroup(ctx context.Context, spec TargetGroupSpec) (arn string, err error) {
 	check := spec.HealthCheck
 	in := &v2.CreateTargetGroupInput{
@@ -84,15 +82,15 @@ func (c *Client) CreateTargetGroup(ctx context.Context, spec TargetGroupSpec) (a
 		return "", err
 	}
 	if len(out.TargetGroups) != 1 || aws.ToString(out.TargetGroups[0].TargetGroupArn) == "" {
-		return "", fmt.Errorf("%s: the answer names no target group", doing)
+		return "", fmt.Errorf("%s: the answer has no target group ARN", doing)
 	}
 	return *out.TargetGroups[0].TargetGroupArn, nil
 }
 
 // SetAttributes sets attributes of a target group, such as
-// deregistration_delay.timeout_seconds; those that are not named stay as they
-// are. Setting them again changes nothing, and none at all costs no call.
-// ErrTargetGroupGone; ErrRefused for one that the protocol cannot have.
+// deregistration_delay.timeout_seconds, and keeps all others. Setting them again changes
+// nothing. Without attributes it makes no call. It fails with ErrTargetGroupGone, and
+// with ErrRefused for an attribute that the protocol does not allow.
 func (c *Client) SetAttributes(ctx context.Context, targetGroupARN string, attributes map[string]string) error {
 	if len(attributes) == 0 {
 		return nil
@@ -105,8 +103,8 @@ func (c *Client) SetAttributes(ctx context.Context, targetGroupARN string, attri
 	return err
 }
 
-// DeleteTargetGroup deletes a target group with its targets; absent is success.
-// ErrInUse while a listener forwards to it, or was seen to lately.
+// DeleteTargetGroup deletes a target group with its targets; an absent one is success. It
+// fails with ErrInUse while a listener forwards to it, and for some seconds after.
 func (c *Client) DeleteTargetGroup(ctx context.Context, arn string) error {
 	_, err := call(ctx, c.log, "deleting target group "+arn, "DeleteTargetGroup",
 		&v2.DeleteTargetGroupInput{TargetGroupArn: aws.String(arn)}, c.api.DeleteTargetGroup)
@@ -116,7 +114,7 @@ func (c *Client) DeleteTargetGroup(ctx context.Context, arn string) error {
 	return err
 }
 
-// TargetGroup gives one target group, or ErrTargetGroupGone.
+// TargetGroup returns one target group. It fails with ErrTargetGroupGone.
 func (c *Client) TargetGroup(ctx context.Context, arn string) (TargetGroup, error) {
 	doing := "describing target group " + arn
 	out, err := call(ctx, c.log, doing, "DescribeTargetGroups",
@@ -130,8 +128,7 @@ func (c *Client) TargetGroup(ctx context.Context, arn string) (TargetGroup, erro
 	return targetGroup(out.TargetGroups[0]), nil
 }
 
-// TargetGroups gives all target groups of the account in the region, whoever
-// made them.
+// TargetGroups returns all target groups of the account in the region, own and foreign.
 func (c *Client) TargetGroups(ctx context.Context) ([]TargetGroup, error) {
 	return pages(func(marker *string) ([]TargetGroup, *string, error) {
 		out, err := call(ctx, c.log, "listing target groups", "DescribeTargetGroups",
