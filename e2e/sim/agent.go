@@ -30,7 +30,7 @@ type agent struct {
 	ended chan struct{}
 }
 
-// board is what an agent tells the game server and those who watch pods.
+// board records what an agent announces.
 type board struct {
 	mu    sync.Mutex
 	claim api.Claim // zero while nothing is announced
@@ -52,13 +52,14 @@ func (b *board) Withdraw(context.Context) error {
 	return nil
 }
 
-func (b *board) says() api.Claim {
+// announced is what the agent announces now; zero if nothing.
+func (b *board) announced() api.Claim {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.claim
 }
 
-// silent is a pod on which nothing is written.
+// silent is a pod whose annotations, conditions and events nobody reads.
 type silent struct{}
 
 // Announce implements reporter.Announcer.
@@ -70,8 +71,8 @@ func (silent) Withdraw(context.Context) error { return nil }
 // SetReachable implements lifecycle.OwnPod.
 func (silent) SetReachable(context.Context, podtypes.Condition) error { return nil }
 
-// Termination implements lifecycle.OwnPod: who is told to stop here is in a pod that
-// ends.
+// Termination implements lifecycle.OwnPod: an agent is told to stop here only when
+// its pod ends.
 func (silent) Termination(context.Context) (podtypes.Termination, error) {
 	return podtypes.Termination{Deleted: true, Grace: time.Hour}, nil
 }
@@ -79,17 +80,17 @@ func (silent) Termination(context.Context) (podtypes.Termination, error) {
 // Record implements reporter.Events.
 func (silent) Record(context.Context, podtypes.EventType, string, string) error { return nil }
 
-// startAgent starts an agent of a pod at its present address.
+// startAgent starts an agent of a pod at its present IP.
 func (w *World) startAgent(p *pod) {
 	p.starts++
 	process := newProcess(w.scheduler, fmt.Sprintf("%s/%s#%d", p.name, p.uid, p.starts))
 	process.owner = p.uid
-	jitter := luck(w.config.Seed, process.name)
+	jitter := randomFor(w.config.Seed, process.name)
 	own := newClock(jitter)
 	a := &agent{Process: process, pod: p, ip: p.ip, board: &board{}, ended: make(chan struct{})}
 	allocator, err := client.New(client.Config{
 		URL: "http://allocator.test", Transport: wire{w, process, token(p.name, p.uid)}, Jitter: jitter.Float64,
-		NewID: func() string { return p.name }, // a run must not depend on chance of its own
+		NewID: func() string { return p.name }, // a run must not depend on other randomness
 	})
 	if err != nil {
 		w.violate(fmt.Errorf("making the agent's client: %w", err))
@@ -122,7 +123,7 @@ func (w *World) startAgent(p *pod) {
 	}()
 }
 
-// over tells whether the process runs no more.
+// over reports whether the process has ended.
 func (a *agent) over() bool {
 	select {
 	case <-a.ended:
@@ -132,7 +133,7 @@ func (a *agent) over() bool {
 	}
 }
 
-// wire takes an agent's requests to some replica of the allocator, as a Service
+// wire carries an agent's requests to one of the allocator replicas, as a Service
 // does.
 type wire struct {
 	world   *World
@@ -168,7 +169,7 @@ func (t wire) deliver(c *call, method string, target *url.URL, header http.Heade
 	if len(t.world.replicas) == 0 {
 		return outcome{err: errRefused}, true
 	}
-	r := t.world.replicas[c.luck.IntN(len(t.world.replicas))]
+	r := t.world.replicas[c.random.IntN(len(t.world.replicas))]
 	if err := t.world.judge.hear(target.Path, body); err != nil {
 		t.world.violate(err)
 	}

@@ -9,11 +9,11 @@ import (
 	"github.com/portlease/portlease/e2e/invariants"
 )
 
-// always is what holds after every step, whatever is under way.
+// always checks what holds after every step.
 func (j *judge) always() error {
 	s, changed := j.world.cloud.seen()
 	claims := j.world.leases.Claims.List()
-	errs := append(j.broken, j.world.cloud.broken, invariants.Targets(claims, s, ledgerID, strangeIP))
+	errs := append(j.broken, j.world.cloud.broken, invariants.Targets(claims, s, ledgerID, unknownIP))
 	j.broken = nil
 	if changed {
 		errs = append(errs, j.checkForeign(s))
@@ -31,12 +31,12 @@ func (j *judge) always() error {
 	return errors.Join(errs...)
 }
 
-// checkAnnounced is S1 and S4 as players see it: what a pod that lives announces
-// is its own in the ledger.
+// checkAnnounced checks S1 and S4 as players see them: a live pod holds in the ledger
+// what it announces.
 func (j *judge) checkAnnounced() error {
 	for _, a := range j.world.agents {
-		c := a.board.says()
-		if a.over() || c.UID == "" || j.released[c.UID] || j.conflicted[c.UID] || !j.world.pods.lives(a.pod.name, a.pod.uid) {
+		c := a.board.announced()
+		if a.over() || c.UID == "" || j.released[c.UID] || j.collided[c.UID] || !j.world.pods.lives(a.pod.name, a.pod.uid) {
 			continue
 		}
 		for _, p := range c.Ports {
@@ -49,12 +49,12 @@ func (j *judge) checkAnnounced() error {
 	return nil
 }
 
-// foreignIn is what belongs to others: it changes only when they change it.
+// foreignIn returns what is foreign. Only foreign actors may change it.
 func (j *judge) foreignIn(s elbemu.Snapshot) invariants.Foreign {
 	f := invariants.ForeignIn(s, ledgerID)
 	if j.world.config.Damage {
 		for i := range f.TargetGroups {
-			f.TargetGroups[i].LoadBalancerARN = "" // time takes a group off a deleted load balancer
+			f.TargetGroups[i].LoadBalancerARN = "" // AWS takes a group off a deleted load balancer later
 		}
 	}
 	return f
@@ -64,10 +64,10 @@ func (j *judge) noteForeign() { j.foreign = j.foreignIn(j.world.cloud.emulator.S
 
 func (j *judge) foreignListeners() []elbemu.Listener { return j.foreign.Listeners }
 
-// checkForeign is S3: what is not ours is as others left it.
+// checkForeign checks S3: foreign things are as foreign actors left them.
 func (j *judge) checkForeign(s elbemu.Snapshot) error {
 	if now := j.foreignIn(s); !reflect.DeepEqual(now, j.foreign) {
-		return invariants.Violated("S3", "what belongs to others has changed: it was %+v and is %+v", j.foreign, now)
+		return invariants.Violated("S3", "foreign things have changed: they were %+v and are %+v", j.foreign, now)
 	}
 	return nil
 }

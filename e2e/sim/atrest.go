@@ -9,10 +9,9 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// settled is L2, once faults have stopped and time has passed: every living pod
-// is bound to its own address alone, unless its pool has no room; and L1 for
-// what is not held.
-func (j *judge) settled() error {
+// atRest checks L2 some time after faults have stopped: every live pod is bound to
+// its own IP alone unless its pool is exhausted. It also checks L1.
+func (j *judge) atRest() error {
 	s := j.world.cloud.emulator.Snapshot()
 	var errs []error
 	held := invariants.Held(j.world.leases.Ports.List())
@@ -32,21 +31,21 @@ func (j *judge) settled() error {
 			continue
 		}
 		if j.roomFor(len(p.ports), s) {
-			errs = append(errs, invariants.Violated("L2", "pod %s/%s is not ready (%v) although there are free ports", p.name, p.uid, ready))
+			errs = append(errs, invariants.Violated("L2", "pod %s/%s is not ready (%v) although ports are free", p.name, p.uid, ready))
 		}
 		j.reached["pods without room at the end"]++
 	}
 	return errors.Join(errs...)
 }
 
-// keptFor tells whether tags are a living pod's, of a holding that was lost with its
-// Lease: it stays until the pod has taken it up again, or other ports, or is gone.
+// keptFor reports whether tags name a live pod whose holding was lost with its Lease.
+// The binding stays until the pod has adopted it, has other ports, or is gone.
 func (j *judge) keptFor(m map[string]string) bool {
 	tags, ours := elb.ReadTags(m)
 	return ours && j.world.config.Losses && tags.Ledger == ledgerID && j.world.pods.lives(tags.Pod, tags.PodUID)
 }
 
-// roomFor tells whether some load balancer has n free listener ports.
+// roomFor reports whether some load balancer has n free listener ports.
 func (j *judge) roomFor(n int, s elbemu.Snapshot) bool {
 	for _, arn := range j.world.pool.LoadBalancers {
 		if j.world.cordoned(arn) || !exists(s, arn) {
@@ -71,10 +70,10 @@ func (j *judge) roomFor(n int, s elbemu.Snapshot) bool {
 	return false
 }
 
-// checkBinding holds a ready pod against the ledger and AWS.
+// checkBinding checks a ready pod against the ledger and AWS.
 func (j *judge) checkBinding(p *pod, s elbemu.Snapshot) error {
 	var errs []error
-	for _, one := range p.agent.board.says().Ports {
+	for _, one := range p.agent.board.announced().Ports {
 		r, _ := j.world.leases.Ports.Row(one.Fence.Lease)
 		if r.Value.State != ledger.Bound || !r.Value.HeldBy(ledger.ClaimName(p.uid), one.Fence) {
 			errs = append(errs, invariants.Violated("L2", "pod %s/%s announces port %s, which is %s", p.name, p.uid, r.Name, show(r.Value)))
@@ -86,7 +85,7 @@ func (j *judge) checkBinding(p *pod, s elbemu.Snapshot) error {
 	return errors.Join(errs...)
 }
 
-// empty is L1 once all pods are gone: no claim, no held port, nothing in AWS.
+// empty checks L1 once all pods are gone: no claim, no held port, nothing in AWS.
 func (j *judge) empty() error {
 	l := j.world.leases
 	none := func(string, map[string]string) bool { return false }

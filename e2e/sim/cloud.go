@@ -27,17 +27,16 @@ type cloud struct {
 	emulator *elbemu.Emulator
 	// inUse is how long AWS says of a target group that it is in use.
 	inUse time.Duration
-	// judge says whether a call may do what it does; it is asked before.
+	// judge checks a call before it is applied.
 	judge func(p *Process, params url.Values) error
-	// broken is the first call that it did not allow.
+	// broken is the first violation that judge found.
 	broken error
-	// last is how everything was after the last change; nil if something may have
-	// changed since.
+	// last is the state after the last change; nil if something may have changed since.
 	last *elbemu.Snapshot
 }
 
-// seen is what exists, as of the last change. What time alone does to targets may
-// be missing.
+// seen is the state as of the last change. Changes of targets by time alone may be
+// missing.
 func (c *cloud) seen() (s elbemu.Snapshot, changed bool) {
 	changed = c.last == nil
 	if changed {
@@ -63,7 +62,7 @@ func newCloud(r *rand.Rand) (*cloud, error) {
 	return &cloud{emulator: emulator, inUse: c.Delays.InUse}, nil
 }
 
-// configuration is the AWS configuration of whoever uses this transport.
+// configuration makes an AWS configuration with a transport.
 func configuration(t http.RoundTripper) aws.Config {
 	return aws.Config{
 		Region: region, Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
@@ -94,7 +93,7 @@ func (r reply) response(req *http.Request) *http.Response {
 	}
 }
 
-// awsTransport takes one process's calls to AWS through the scheduler.
+// awsTransport carries one process's calls to AWS through the scheduler.
 type awsTransport struct {
 	process *Process
 	cloud   *cloud
@@ -150,7 +149,7 @@ func (t awsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.response(req), nil
 }
 
-// describe says in a trace what a call is about.
+// describe describes a call in a trace.
 func describe(params url.Values) string {
 	words := []string{params.Get("Action")}
 	for _, name := range []string{"Name", "Port", "ListenerArn", "TargetGroupArn", "DefaultActions.member.1.TargetGroupArn", "Targets.member.1.Id", "ResourceArns.member.1", "ResourceArns.member.2"} {
@@ -169,7 +168,7 @@ func takeBody(req *http.Request) ([]byte, error) {
 	return body, errors.Join(err, req.Body.Close())
 }
 
-// send has the emulator answer a call now, whoever still waits for it.
+// send makes the emulator answer a call now, whether or not the caller still waits.
 func (c *cloud) send(req *http.Request, body []byte, f *elbemu.Fault) (reply, error) {
 	if f != nil {
 		c.emulator.SetFault(func(elbemu.Call) elbemu.Fault { return *f })
@@ -185,22 +184,22 @@ func (c *cloud) send(req *http.Request, body []byte, f *elbemu.Fault) (reply, er
 	return reply{resp.StatusCode, resp.Header, answer}, errors.Join(err, resp.Body.Close())
 }
 
-// person is the AWS SDK's own client of somebody whom nothing holds up.
-func (c *cloud) person() *elbv2.Client {
+// operator is an AWS client without faults, for foreign actors and operators.
+func (c *cloud) operator() *elbv2.Client {
 	c.last = nil
 	return elbv2.NewFromConfig(configuration(c.emulator))
 }
 
 // makeLoadBalancer makes a load balancer as an operator does.
 func (c *cloud) makeLoadBalancer(ctx context.Context, name string) (string, error) {
-	made, err := c.person().CreateLoadBalancer(ctx, &elbv2.CreateLoadBalancerInput{
+	made, err := c.operator().CreateLoadBalancer(ctx, &elbv2.CreateLoadBalancerInput{
 		Name: &name, Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-local-a", "subnet-local-b"},
 	})
 	if err != nil {
 		return "", fmt.Errorf("creating load balancer %s: %w", name, err)
 	}
 	arn := aws.ToString(made.LoadBalancers[0].LoadBalancerArn)
-	_, err = c.person().ModifyLoadBalancerAttributes(ctx, &elbv2.ModifyLoadBalancerAttributesInput{
+	_, err = c.operator().ModifyLoadBalancerAttributes(ctx, &elbv2.ModifyLoadBalancerAttributesInput{
 		LoadBalancerArn: &arn,
 		Attributes:      []types.LoadBalancerAttribute{{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String("true")}},
 	})

@@ -16,8 +16,8 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// strangeIP is an address that no pod has.
-const strangeIP = "127.30.0.99"
+// unknownIP is an address that no pod has.
+const unknownIP = "127.30.0.99"
 
 // ourListener is a listener of this ledger.
 func (w *World) ourListener() (elbemu.Listener, bool) {
@@ -30,12 +30,12 @@ func (w *World) ourTargetGroup() (elbemu.TargetGroup, bool) {
 	return pick(w.cause, all, func(g elbemu.TargetGroup) string { return g.Name })
 }
 
-// exists tells whether a load balancer does.
+// exists reports whether a load balancer exists.
 func exists(s elbemu.Snapshot, arn string) bool {
 	return slices.ContainsFunc(s.LoadBalancers, func(lb elbemu.LoadBalancer) bool { return lb.ARN == arn })
 }
 
-// deleteListener, deleteTargetGroup and the others are a person at work in AWS.
+// deleteListener and the functions below change AWS as an operator may by mistake.
 func (w *World) deleteListener() {
 	if l, ok := w.ourListener(); ok {
 		w.removeListener(l)
@@ -44,11 +44,11 @@ func (w *World) deleteListener() {
 
 func (w *World) removeListener(l elbemu.Listener) {
 	w.trace.add("-- somebody deletes the listener on port %d", l.Port)
-	_, err := w.cloud.person().DeleteListener(context.Background(), &elbv2.DeleteListenerInput{ListenerArn: &l.ARN})
+	_, err := w.cloud.operator().DeleteListener(context.Background(), &elbv2.DeleteListenerInput{ListenerArn: &l.ARN})
 	w.violate(err)
 }
 
-// deleteTargetGroup needs its listeners to be gone, and then what AWS needs.
+// deleteTargetGroup deletes its listeners first, and waits as AWS requires.
 func (w *World) deleteTargetGroup() {
 	g, ok := w.ourTargetGroup()
 	if !ok {
@@ -60,17 +60,17 @@ func (w *World) deleteTargetGroup() {
 		}
 	}
 	w.after(w.cloud.inUse, func() {
-		_, err := w.cloud.person().DeleteTargetGroup(context.Background(), &elbv2.DeleteTargetGroupInput{TargetGroupArn: &g.ARN})
+		_, err := w.cloud.operator().DeleteTargetGroup(context.Background(), &elbv2.DeleteTargetGroupInput{TargetGroupArn: &g.ARN})
 		w.trace.add("-- somebody deletes target group %s: %v", g.Name, err)
 		if refused, ok := errors.AsType[smithy.APIError](err); ok && (refused.ErrorCode() == "ResourceInUse" || refused.ErrorCode() == "TargetGroupNotFound") {
-			return // somebody was faster
+			return // already deleted, or in use again
 		}
 		w.violate(err)
 	})
 }
 
-// deleteLoadBalancer takes one with all its listeners, which is made anew and put
-// into the pool in its place, or not.
+// deleteLoadBalancer deletes a load balancer with its listeners. In half of the cases
+// a new one replaces it in the pool.
 func (w *World) deleteLoadBalancer() {
 	at := w.cause.IntN(len(w.file.all))
 	old, again := w.file.all[at], w.cause.IntN(2) == 0
@@ -78,7 +78,7 @@ func (w *World) deleteLoadBalancer() {
 		return
 	}
 	w.trace.add("-- somebody deletes load balancer %s", old)
-	if _, err := w.cloud.person().DeleteLoadBalancer(context.Background(), &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: &old}); err != nil {
+	if _, err := w.cloud.operator().DeleteLoadBalancer(context.Background(), &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: &old}); err != nil {
 		w.violate(err)
 		return
 	}
@@ -95,32 +95,32 @@ func (w *World) deleteLoadBalancer() {
 	})
 }
 
-// redirectListener has a listener forward to another target group.
+// redirectListener makes a listener forward to another target group.
 func (w *World) redirectListener() {
 	l, listens := w.ourListener()
 	g, ok := w.ourTargetGroup()
 	if !listens || !ok {
 		return
 	}
-	_, err := w.cloud.person().ModifyListener(context.Background(), &elbv2.ModifyListenerInput{
+	_, err := w.cloud.operator().ModifyListener(context.Background(), &elbv2.ModifyListenerInput{
 		ListenerArn: &l.ARN, DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: &g.ARN}},
 	})
 	w.trace.add("-- somebody has the listener on port %d forward to %s: %v", l.Port, g.Name, err)
 }
 
-// changeTargets takes a target out of a group or puts a strange one in.
+// changeTargets deregisters a target or registers an unknown one.
 func (w *World) changeTargets() {
 	g, ok := w.ourTargetGroup()
 	if !ok {
 		return
 	}
-	target := []types.TargetDescription{{Id: aws.String(strangeIP)}}
+	target := []types.TargetDescription{{Id: aws.String(unknownIP)}}
 	if w.cause.IntN(2) == 0 || len(g.Targets) == 0 {
-		_, err := w.cloud.person().RegisterTargets(context.Background(), &elbv2.RegisterTargetsInput{TargetGroupArn: &g.ARN, Targets: target})
-		w.trace.add("-- somebody registers %s in %s: %v", strangeIP, g.Name, err)
+		_, err := w.cloud.operator().RegisterTargets(context.Background(), &elbv2.RegisterTargetsInput{TargetGroupArn: &g.ARN, Targets: target})
+		w.trace.add("-- somebody registers %s in %s: %v", unknownIP, g.Name, err)
 		return
 	}
 	target[0].Id, target[0].Port = &g.Targets[0].ID, aws.Int32(int32(g.Targets[0].Port))
-	_, err := w.cloud.person().DeregisterTargets(context.Background(), &elbv2.DeregisterTargetsInput{TargetGroupArn: &g.ARN, Targets: target})
+	_, err := w.cloud.operator().DeregisterTargets(context.Background(), &elbv2.DeregisterTargetsInput{TargetGroupArn: &g.ARN, Targets: target})
 	w.trace.add("-- somebody deregisters %s from %s: %v", g.Targets[0].ID, g.Name, err)
 }

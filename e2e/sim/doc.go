@@ -1,20 +1,17 @@
-// Package sim runs the whole of portlease on a simulated clock and a seeded
-// scheduler, so that what needs luck to go wrong in a cluster goes wrong here
-// within seconds, and again with the same seed.
+// Package sim runs all of portlease on a simulated clock and a seeded scheduler.
+// Rare orders of events happen here within seconds, and again with the same seed.
 //
-// Real are the packages that decide: claim, janitor, inventory and the HTTP API
-// of the allocator, the client and the lifecycle of the agent, shared/elb with
-// the AWS SDK, and the emulator's own core. Only here, and nowhere else in the
-// project, stand-ins in memory are allowed: for the Leases, the pods and the
-// network. That the Leases' stand-in behaves like the API server is proven by
-// one table of cases that both have to pass.
+// The packages that decide are real: claim, janitor, inventory and the HTTP API of
+// the allocator, the client and the lifecycle of the agent, shared/elb with the AWS
+// SDK, and the core of the emulator. The Leases (e2e/ledgermem), the pods and the
+// network are in memory.
 //
-// Every remote call parks. The scheduler lets one go after the other, each after a
-// time that comes from the seed and the call's name alone, and decides what becomes
-// of it: it passes, it is never applied, it is applied and the answer lost, it is
-// cut and applied later, or it is throttled. Whoever called may be paused or killed meanwhile. After
-// every step the safety guarantees are checked, and at the end the liveness
-// guarantees.
+// Every remote call parks. The scheduler releases one call after another, each after
+// a time that depends only on the seed and the call's name. It decides the outcome:
+// the call passes, is never applied, is applied and its answer lost, is cut and
+// applied later, or is throttled. The caller may be paused or killed meanwhile.
+// After every step the simulation checks the safety guarantees, and at the end the
+// liveness guarantees.
 //
 // A simulation runs in a bubble of testing/synctest: all its time is fake.
 package sim

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// kind is what a remote call asks.
+// kind is the kind of a remote call.
 type kind string
 
 const (
@@ -21,7 +21,7 @@ const (
 	kindAnswer   kind = "answer"  // of the allocator to an agent
 )
 
-// fault is what becomes of a call.
+// fault is the outcome of a call.
 type fault string
 
 const (
@@ -32,37 +32,36 @@ const (
 	late      fault = "applied late"
 	throttled fault = "throttled"
 	failed    fault = "failed by AWS"
-	slow      fault = "slow" // and yet it passes, or not
+	slow      fault = "slow" // in addition to any other
 )
 
-// faults decides what becomes of calls. Each seed has its own weather: with the
-// same rates everywhere, what needs many faults of one kind would never come.
+// faults decides the outcome of calls. Each seed has its own rates: with equal rates
+// a run with many faults of one kind would never occur.
 type faults struct {
 	// on is whether there are faults at all.
 	on bool
-	// rates has how many calls of a thousand end so.
+	// rates is how many calls of a thousand have a fault.
 	rates map[fault]int
-	// partitioned has until when no call of a process and kind gets through.
+	// partitioned is until when no call of a process and kind gets through.
 	partitioned map[string]time.Time
-	// unlisted has until when AWS fails to list a load balancer's listeners.
+	// unlisted is until when AWS fails to list a load balancer's listeners.
 	unlisted map[string]time.Time
 	// storm is until when AWS throttles most reads.
 	storm  time.Time
 	counts map[string]int
 }
 
-// weather are the faults that each seed has at a rate of its own, in the order
-// that decides which one a call meets.
-var weather = []fault{refused, lost, cut, throttled}
+// ratedFaults are the faults that each seed has at its own rate, in the order in which
+// a call is tried for them.
+var ratedFaults = []fault{refused, lost, cut, throttled}
 
-// newFaults makes the weather of a seed, except for the kinds that it is to be
-// without.
+// newFaults draws the rates of a seed. The kinds in without get a rate of 0.
 func newFaults(r *rand.Rand, without []string) *faults {
 	f := &faults{
 		on: true, rates: make(map[fault]int), partitioned: make(map[string]time.Time), unlisted: make(map[string]time.Time),
 		counts: make(map[string]int),
 	}
-	for _, one := range weather {
+	for _, one := range ratedFaults {
 		f.rates[one] = []int{0, 5, 20, 60}[r.IntN(4)]
 	}
 	f.rates[slow] = []int{0, 10, 50}[r.IntN(3)]
@@ -72,28 +71,28 @@ func newFaults(r *rand.Rand, without []string) *faults {
 	return f
 }
 
-// latency is how long a call is on its way before it can be applied.
+// latency is how long a call takes to arrive.
 func (f *faults) latency(c *call) time.Duration {
-	d := time.Millisecond + time.Duration(c.luck.IntN(20_000))*time.Microsecond
-	if f.on && c.kind != kindAnswer && c.luck.IntN(1000) < f.rates[slow] {
-		d += time.Duration(c.luck.IntN(30_000)) * time.Millisecond
+	d := time.Millisecond + time.Duration(c.random.IntN(20_000))*time.Microsecond
+	if f.on && c.kind != kindAnswer && c.random.IntN(1000) < f.rates[slow] {
+		d += time.Duration(c.random.IntN(30_000)) * time.Millisecond
 		f.count(c.kind, slow)
 	}
 	return d
 }
 
-// flight is how much longer a call is on its way that nobody waits for any more:
-// a connection's last retransmission, a proxy's or server's queue.
+// flight is how much later an abandoned call arrives: a last retransmission, or the
+// queue of a proxy or server.
 func flight(c *call) time.Duration {
-	if c.luck.IntN(3) == 0 {
-		return time.Duration(c.luck.IntN(60_000)) * time.Millisecond
+	if c.random.IntN(3) == 0 {
+		return time.Duration(c.random.IntN(60_000)) * time.Millisecond
 	}
-	return time.Duration(c.luck.IntN(2_000)) * time.Millisecond
+	return time.Duration(c.random.IntN(2_000)) * time.Millisecond
 }
 
 func partitionKey(p *Process, k kind) string { return p.name + " " + string(k) }
 
-// partition cuts a process off from what calls of some kinds ask.
+// partition makes calls of some kinds fail for a process.
 func (f *faults) partition(p *Process, until time.Time, kinds ...kind) {
 	for _, k := range kinds {
 		f.partitioned[partitionKey(p, k)] = until
@@ -109,11 +108,11 @@ func (f *faults) choose(c *call) fault {
 		return refused
 	case c.listed != "" && now.Before(f.unlisted[c.listed]):
 		return failed
-	case c.kind == kindAWSRead && now.Before(f.storm) && c.luck.IntN(3) > 0:
+	case c.kind == kindAWSRead && now.Before(f.storm) && c.random.IntN(3) > 0:
 		return throttled
 	}
-	n := c.luck.IntN(1000)
-	for _, one := range weather {
+	n := c.random.IntN(1000)
+	for _, one := range ratedFaults {
 		if n -= f.rates[one]; n >= 0 {
 			continue
 		}
@@ -121,9 +120,9 @@ func (f *faults) choose(c *call) fault {
 		case one == throttled && c.refusal == nil:
 			return pass
 		case c.kind == kindAnswer:
-			return refused // whatever happens to an answer, it does not arrive
+			return refused // an answer with any fault does not arrive
 		case one == cut && (c.kind == kindRead || c.kind == kindPod || c.kind == kindAWSRead):
-			return lost // a read that is applied later is applied for nobody
+			return lost // a read that is applied later has no effect
 		case one == lost && c.kind == kindRequest:
 			return pass // the answer may be lost on its own
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// makeForeign makes what belongs to others from the start: a listener outside of
-// the pool's ports and a target group of another ledger.
+// makeForeign makes what is foreign from the start: a listener outside of the pool's
+// ports and a target group of another ledger.
 func (w *World) makeForeign() error {
 	tags := elb.Tags{Ledger: "another-cluster/portlease", Namespace: namespace, Pod: "game-0", PodUID: "u1", Lease: "l-1", Epoch: "e", Generation: 1}
 	if _, err := elb.New(configuration(w.cloud.emulator), nil).CreateTargetGroup(context.Background(), elb.TargetGroupSpec{
@@ -27,8 +27,8 @@ func (w *World) makeForeign() error {
 	return w.listenAsForeigner(443)
 }
 
-// foreignListener takes a listener port of the pool as somebody else does, if it
-// is not taken, and gives it back later.
+// foreignListener creates a foreign listener on a free listener port of the pool and
+// deletes it later.
 func (w *World) foreignListener() {
 	port := w.file.first + w.cause.IntN(w.file.ports)
 	s := w.cloud.emulator.Snapshot()
@@ -43,7 +43,7 @@ func (w *World) foreignListener() {
 		w.trace.add("-- somebody else leaves port %d", port)
 		for _, l := range w.judge.foreignListeners() {
 			if l.Port == port && l.LoadBalancerARN == w.file.all[0] {
-				if _, err := w.cloud.person().DeleteListener(context.Background(), &elbv2.DeleteListenerInput{ListenerArn: &l.ARN}); err != nil {
+				if _, err := w.cloud.operator().DeleteListener(context.Background(), &elbv2.DeleteListenerInput{ListenerArn: &l.ARN}); err != nil {
 					w.violate(err)
 				}
 			}
@@ -53,7 +53,7 @@ func (w *World) foreignListener() {
 }
 
 func (w *World) listenAsForeigner(port int) error {
-	ctx, client := context.Background(), w.cloud.person()
+	ctx, client := context.Background(), w.cloud.operator()
 	w.foreigners++
 	group, err := client.CreateTargetGroup(ctx, &elbv2.CreateTargetGroupInput{
 		Name: aws.String(fmt.Sprintf("somebody-else-%d", w.foreigners)), Protocol: types.ProtocolEnumTcp, Port: aws.Int32(443),

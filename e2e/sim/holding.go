@@ -61,7 +61,7 @@ func (j *judge) takenBack(c invariants.PortChange) error {
 	if !j.granted[before.Fence(c.Name)] || !j.world.pods.lives(before.Pod, before.PodUID) {
 		return nil
 	}
-	if claim, exists := j.world.leases.Claims.Row(before.Holder); exists && (j.released[claim.UID] || j.conflicted[claim.UID]) {
+	if claim, exists := j.world.leases.Claims.Row(before.Holder); exists && (j.released[claim.UID] || j.collided[claim.UID]) {
 		return nil
 	}
 	return invariants.Violated("S4", "it is taken back although pod %s/%s lives and did not release it", before.Pod, before.PodUID)
@@ -70,7 +70,7 @@ func (j *judge) takenBack(c invariants.PortChange) error {
 // offered holds a port that is taken against what people want to be handed out.
 // Every replica knows that after a while, unless its views are late.
 func (j *judge) offered(p ledger.Port) error {
-	if j.world.faults.on || time.Since(j.settledAt) < knownAfter {
+	if j.world.faults.on || time.Since(j.offersChanged) < knownAfter {
 		return nil
 	}
 	if j.world.cordoned(p.LoadBalancerARN) {

@@ -21,8 +21,8 @@ type judge struct {
 	// released and conflicted are what holders said of claims, by UID: that they
 	// begin to release it, and that somebody else has one of its ports. All ports
 	// of a claim are on one load balancer, so the second may move all of them.
-	released   map[string]bool
-	conflicted map[string]bool
+	released map[string]bool
+	collided map[string]bool
 	// granted has every fence that was in a granted claim.
 	granted map[api.Fence]bool
 	// recorded has every target group that a port ever recorded, by port lease.
@@ -33,7 +33,7 @@ type judge struct {
 	foreign invariants.Foreign
 	reached map[string]int
 	// settledAt is when people last changed what may be handed out.
-	settledAt time.Time
+	offersChanged time.Time
 	// pending is since when a port lease waits for being free because its pod is
 	// gone; reclaims is how long that took.
 	pending  map[string]loss
@@ -43,7 +43,7 @@ type judge struct {
 
 func newJudge(w *World) *judge {
 	j := &judge{
-		world: w, released: make(map[string]bool), conflicted: make(map[string]bool), granted: make(map[api.Fence]bool),
+		world: w, released: make(map[string]bool), collided: make(map[string]bool), granted: make(map[api.Fence]bool),
 		recorded: make(map[string][]string), licensed: make(map[string]bool), cooling: make(map[string]time.Time), reached: make(map[string]int),
 		pending: make(map[string]loss),
 	}
@@ -53,13 +53,13 @@ func newJudge(w *World) *judge {
 			return
 		}
 		c := changeOf(before, now)
-		c.CooledDown = time.Since(j.cooling[c.Name]) >= cooldown*100/(100+mostDrift)
+		c.CooledDown = time.Since(j.cooling[c.Name]) >= cooldown*100/(100+maxDrift)
 		if err := j.port(c); err != nil {
 			j.broken = append(j.broken, fmt.Errorf("%s: %w", c, err))
 		}
 	})
 	w.leases.Cordons.Watch(func(_, _ *ledger.Record[ledger.Cordon]) {
-		j.settledAt = time.Now()
+		j.offersChanged = time.Now()
 		j.reached["load balancers cordoned or uncordoned"]++
 	})
 	w.leases.Claims.Watch(func(before, now *ledger.Record[ledger.Claim]) {
@@ -94,7 +94,7 @@ func (j *judge) hear(path string, body []byte) error {
 		if err := json.Unmarshal(body, &r); err != nil {
 			return fmt.Errorf("reading a conflict: %w", err)
 		}
-		j.conflicted[r.ClaimUID] = true
+		j.collided[r.ClaimUID] = true
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ type mutant struct {
 	known, within uint64
 	// breaks are the guarantees that it may break.
 	breaks     []string
-	doors      func(*Doors)
+	deps       func(*Dependencies)
 	agentCalls func(lifecycle.Allocator) lifecycle.Allocator
 }
 
@@ -34,41 +34,41 @@ type mutant struct {
 var mutants = []mutant{
 	{
 		name: "ports are overwritten whatever their version", known: 47, within: 200, breaks: []string{"S1", "S2", "S4"},
-		doors: func(d *Doors) { d.Ports = blind{d.Ports}; d.JanitorPorts = blind{d.JanitorPorts} },
+		deps: func(d *Dependencies) { d.Ports = blind{d.Ports}; d.JanitorPorts = blind{d.JanitorPorts} },
 	},
 	{
 		name: "ports are read from the view", known: 57, within: 200, breaks: []string{"S1", "S2", "S4", "L1", "L2", "bound"},
-		doors: func(d *Doors) { d.Ports = stale{d.Ports}; d.JanitorPorts = stale{d.JanitorPorts} },
+		deps: func(d *Dependencies) { d.Ports = stale{d.Ports}; d.JanitorPorts = stale{d.JanitorPorts} },
 	},
 	{
 		name: "the janitor does not look at the pod", known: 1, within: 200, breaks: []string{"S4"},
-		doors: func(d *Doors) {
-			d.JanitorLook = func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }
+		deps: func(d *Dependencies) {
+			d.JanitorGetPod = func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }
 		},
 	},
 	{
 		name: "the janitor takes all it sees for its own", within: 200, breaks: []string{"S3"},
-		doors: func(d *Doors) { d.JanitorAWS = greedy{d.JanitorAWS} },
+		deps: func(d *Dependencies) { d.JanitorAWS = greedy{d.JanitorAWS} },
 	},
 	{
 		name: "the janitor believes that target groups go by themselves", within: 200, breaks: []string{"S2", "L1"},
-		doors: func(d *Doors) { d.JanitorAWS = lazy{d.JanitorAWS} },
+		deps: func(d *Dependencies) { d.JanitorAWS = lazy{d.JanitorAWS} },
 	},
 	{
 		name: "nobody notices that an address is another claim's", known: 5, within: 300, breaks: []string{"S6"},
-		doors: func(d *Doors) { d.Claims = heedless{d.Claims} },
+		deps: func(d *Dependencies) { d.Claims = heedless{d.Claims} },
 	},
 	{
 		name: "nobody notices that an address was another claim's", known: 104, within: 300, breaks: []string{"S6"},
-		doors: func(d *Doors) { d.Claims = forgetful{d.Claims} },
+		deps: func(d *Dependencies) { d.Claims = forgetful{d.Claims} },
 	},
 	{
 		name: "nobody heeds that a load balancer is cordoned", known: 17, within: 200, breaks: []string{"closed"},
-		doors: func(d *Doors) { d.Cordons = unseen{d.Cordons} },
+		deps: func(d *Dependencies) { d.Cordons = unseen{d.Cordons} },
 	},
 	{
 		name: "changes are timed by a clock that is much too fast", within: 50, breaks: []string{"S2"},
-		doors: func(d *Doors) {
+		deps: func(d *Dependencies) {
 			now, start := d.Monotonic, d.Monotonic()
 			d.Monotonic = func() time.Time { return start.Add(now().Sub(start) * 5 / 4) }
 		},
@@ -84,7 +84,7 @@ func TestMutantsAreNoticed(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			for n := range m.within + 1 {
-				c := Config{Seed: n, Events: events, Break: m.doors, BreakAgent: m.agentCalls}
+				c := Config{Seed: n, Events: events, Break: m.deps, BreakAgent: m.agentCalls}
 				if n == 0 {
 					c.Seed = m.known
 				}

@@ -7,7 +7,7 @@ import (
 )
 
 // happening is something that may happen, with how often.
-type happening struct {
+type eventKind struct {
 	name   string
 	weight int
 	run    func(*World)
@@ -15,7 +15,7 @@ type happening struct {
 	when func(Config) bool
 }
 
-var happenings = []happening{
+var eventKinds = []eventKind{
 	{name: "create", weight: 30, run: (*World).createPod},
 	{name: "stop", weight: 8, run: onPod((*World).stopPod)},
 	{name: "recreate", weight: 4, run: onPod((*World).recreate)},
@@ -28,7 +28,7 @@ var happenings = []happening{
 	{name: "restart replica", weight: 4, run: onReplica((*World).restartReplica)},
 	{name: "pause replica", weight: 5, run: onReplica((*World).pauseReplica)},
 	{name: "lead", weight: 4, run: onReplica((*World).lead)},
-	{name: "stick watches", weight: 4, run: onReplica((*World).stickWatch)},
+	{name: "stick watches", weight: 4, run: onReplica((*World).stallWatches)},
 	{name: "cut off replica", weight: 4, run: onReplica((*World).partitionReplica)},
 	{name: "wall clock", weight: 2, run: onReplica((*World).jumpClock)},
 	{name: "foreign listener", weight: 3, run: (*World).foreignListener},
@@ -38,7 +38,7 @@ var happenings = []happening{
 	{name: "unblock", weight: 3, run: (*World).unblock},
 	{name: "pool file", weight: 4, run: (*World).editPool},
 	{name: "unlisted", weight: 2, run: (*World).hideListeners},
-	{name: "storm", weight: 2, run: (*World).throttleLooks},
+	{name: "storm", weight: 2, run: (*World).throttleReads},
 	{name: "delete listener", weight: 6, run: (*World).deleteListener, when: func(c Config) bool { return c.Damage }},
 	{name: "delete target group", weight: 6, run: (*World).deleteTargetGroup, when: func(c Config) bool { return c.Damage }},
 	{name: "delete load balancer", weight: 2, run: (*World).deleteLoadBalancer, when: func(c Config) bool { return c.Damage }},
@@ -49,8 +49,8 @@ var happenings = []happening{
 }
 
 // planned is one happening of a run.
-type planned struct {
-	happening
+type plannedEvent struct {
+	eventKind
 	// number tells it from the others of its plan.
 	number int
 	// pause is how long after it the next one comes.
@@ -59,23 +59,23 @@ type planned struct {
 
 // plan is what happens in a run, before anything of it is left out: a few pods
 // at first, and then anything at random times.
-func plan(c Config) []planned {
-	r := luck(c.Seed, "plan")
-	possible := slices.DeleteFunc(slices.Clone(happenings), func(h happening) bool {
+func plan(c Config) []plannedEvent {
+	r := randomFor(c.Seed, "plan")
+	possible := slices.DeleteFunc(slices.Clone(eventKinds), func(h eventKind) bool {
 		return h.when != nil && !h.when(c) || c.Kinds != nil && !slices.Contains(c.Kinds, h.name)
 	})
 	total := 0
 	for _, h := range possible {
 		total += h.weight
 	}
-	var all []planned
+	var all []plannedEvent
 	for number := 1; number <= first+c.Events; number++ {
-		p := planned{happening: happenings[0], number: number}
+		p := plannedEvent{eventKind: eventKinds[0], number: number}
 		if number > first {
 			n := r.IntN(total)
 			for _, h := range possible {
 				if n -= h.weight; n < 0 {
-					p.happening = h
+					p.eventKind = h
 					break
 				}
 			}
@@ -93,9 +93,9 @@ const first = 3
 func (w *World) chaos() error {
 	for _, p := range plan(w.config) {
 		if w.config.Keep == nil || slices.Contains(w.config.Keep, p.number) {
-			w.cause = &cause{Rand: luck(w.config.Seed, fmt.Sprint("happening ", p.number)), number: p.number}
+			w.cause = &cause{Rand: randomFor(w.config.Seed, fmt.Sprint("happening ", p.number)), number: p.number}
 			w.trace.add("== %d: %s", p.number, p.name)
-			w.happened[p.name]++
+			w.eventCounts[p.name]++
 			p.run(w)
 		}
 		if err := w.runFor(p.pause); err != nil {

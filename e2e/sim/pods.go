@@ -75,9 +75,9 @@ func (c callers) CheckAlive(ctx context.Context, who auth.Caller) error {
 	return nil
 }
 
-// ReviewAdmin implements auth.Reviewer: a person's token is the name.
+// ReviewAdmin implements auth.Reviewer: an admin's token is the name.
 func (c callers) ReviewAdmin(ctx context.Context, token string) (auth.Caller, error) {
-	known, err := ask(ctx, c.process, kindPod, "review token of "+token, func() (bool, error) { return token == person, nil })
+	known, err := ask(ctx, c.process, kindPod, "review token of "+token, func() (bool, error) { return token == adminName, nil })
 	if err != nil {
 		return auth.Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
 	}

@@ -82,7 +82,7 @@ func (p *Process) kill() {
 		if c.process != p {
 			continue
 		}
-		if c.kind == kindAnswer || c.luck.IntN(2) == 0 {
+		if c.kind == kindAnswer || c.random.IntN(2) == 0 {
 			s.remove(c)
 		} else if !s.over(c) {
 			c.due = time.Now().Add(flight(c))
@@ -111,7 +111,7 @@ func (p *Process) resume() {
 	}
 	s := p.scheduler
 	for _, c := range s.sorted() {
-		if c.process == p && !s.over(c) && c.kind != kindAnswer && c.luck.IntN(2) == 0 {
+		if c.process == p && !s.over(c) && c.kind != kindAnswer && c.random.IntN(2) == 0 {
 			s.release(c)
 			synctest.Wait()
 		}

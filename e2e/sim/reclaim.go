@@ -42,9 +42,9 @@ func (j *judge) opened(name string, now ledger.Port) {
 const (
 	// remembered is for how long after its end a pod may still renew, because the
 	// review of its token is not repeated for every call.
-	remembered = 35 * time.Second
+	tokenCached = 35 * time.Second
 	// handling is what the calls, the views and the AWS budget may take in a reclaim.
-	handling = 5 * time.Second
+	callTime = 5 * time.Second
 )
 
 // reclaimBound is how long a port takes at most to be free when only pods crash
@@ -58,5 +58,5 @@ func reclaimBound(inUse time.Duration) time.Duration {
 		deletes += pause + sweepEvery
 	}
 	own := claimDuration + claimDuration/8 + deletes + cooldown + 3*sweepEvery
-	return remembered + handling + own*100/(100-mostDrift)
+	return tokenCached + callTime + own*100/(100-maxDrift)
 }

@@ -32,7 +32,7 @@ func TestPortsOfCrashedPodsAreFreeInTime(t *testing.T) {
 		line := fmt.Sprintf("target groups in use for %v: %s, bound %v", inUse, quantiles(all), reclaimBound(inUse).Round(time.Second))
 		fmt.Println("sim: ports of crashed pods,", line)
 		// Without the claim's duration and the cooldown nothing would be proven.
-		if len(all) == 0 || all[0] < cooldown*100/(100+mostDrift) {
+		if len(all) == 0 || all[0] < cooldown*100/(100+maxDrift) {
 			t.Errorf("%s: the shortest is less than the cooldown", line)
 		}
 	}

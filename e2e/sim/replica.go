@@ -57,13 +57,13 @@ type replica struct {
 	observer *janitor.Observer
 	janitor  *janitor.Janitor
 	handler  http.Handler
-	nudge    chan struct{}
+	wake     chan struct{}
 	leading  atomic.Bool
 	// stuck is until when its watches tell nothing.
 	stuck time.Time
 	clock *clock
 	// luck says how late its watches are.
-	luck *rand.Rand
+	random *rand.Rand
 	// files are the versions of the pool file on their way to it, and described asks
 	// for the load balancers of the one that arrived.
 	files     []delivery
@@ -74,14 +74,14 @@ type replica struct {
 }
 
 // Doors are a replica's ways to the outside. A test may break them.
-type Doors struct {
+type Dependencies struct {
 	Claims  ledger.Claims
 	Ports   ledger.Ports
 	Cordons ledger.Cordons
 	// JanitorPorts and JanitorLook are the janitor's own.
-	JanitorPorts ledger.Ports
-	JanitorLook  func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
-	JanitorAWS   janitor.AWS
+	JanitorPorts  ledger.Ports
+	JanitorGetPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
+	JanitorAWS    janitor.AWS
 	// Monotonic is the clock that changes of the ledger are timed by.
 	Monotonic func() time.Time
 }
@@ -89,46 +89,46 @@ type Doors struct {
 func (w *World) startReplica(name string) *replica {
 	w.starts[name]++
 	p := newProcess(w.scheduler, fmt.Sprintf("%s#%d", name, w.starts[name]))
-	own := luck(w.config.Seed, p.name)
-	r := &replica{Process: p, world: w, nudge: make(chan struct{}, 1), clock: newClock(own), luck: own}
+	own := randomFor(w.config.Seed, p.name)
+	r := &replica{Process: p, world: w, wake: make(chan struct{}, 1), clock: newClock(own), random: own}
 	lag := func() time.Duration { return max(r.lag(), time.Until(r.stuck)) }
 	r.tables = newTables(p, w.leases, lag)
 	log := w.trace.logTo(p)
 	aws := elb.New(configuration(awsTransport{p, w.cloud}), nil)
 	look := w.pods.look(p)
-	doors := Doors{
-		Claims: r.tables.claims, Ports: r.tables.ports, Cordons: r.tables.cordons, JanitorPorts: r.tables.ports, JanitorLook: look, JanitorAWS: aws,
+	deps := Dependencies{
+		Claims: r.tables.claims, Ports: r.tables.ports, Cordons: r.tables.cordons, JanitorPorts: r.tables.ports, JanitorGetPod: look, JanitorAWS: aws,
 		Monotonic: r.clock.now,
 	}
 	if w.config.Break != nil {
-		w.config.Break(&doors)
+		w.config.Break(&deps)
 	}
-	r.observer = janitor.NewObserver(doors.Monotonic)
+	r.observer = janitor.NewObserver(deps.Monotonic)
 	r.pay = pacer.New(pacer.Config{
 		Budgets: r.tables.budgets, Claims: r.tables.claims, Ports: r.tables.ports, Limits: budget.Default, Now: r.clock.now,
 		RenewEvery: renewEvery, Age: r.observer.Age, Log: log, Count: func(string, string) {},
 	})
-	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.tables.ports, Cordons: doors.Cordons, Log: log}, []poolfile.Pool{w.pool})
+	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.tables.ports, Cordons: deps.Cordons, Log: log}, []poolfile.Pool{w.pool})
 	service := claim.New(claim.Config{
-		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.Ports, Pools: r.stock, GetPod: look,
+		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.Ports, Pools: r.stock, GetPod: look,
 		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery, ReturnPatience: 30 * time.Second,
 		Budget: r.pay, Age: r.observer.Age, Count: func(string, string) {}, Now: r.clock.wall, NewEpoch: r.newEpoch, Log: log,
 		WakeJanitor: func() {
 			select {
-			case r.nudge <- struct{}{}:
+			case r.wake <- struct{}{}:
 			default:
 			}
 		},
 	})
 	r.janitor = janitor.New(janitor.Config{
-		Ledger: ledgerID, Claims: doors.Claims, Ports: doors.JanitorPorts, AWS: doors.JanitorAWS, Listings: r.stock, Observer: r.observer,
+		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.JanitorPorts, AWS: deps.JanitorAWS, Listings: r.stock, Observer: r.observer,
 		Timing: janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration}, ReserveUnbind: r.pay.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
-		GetPod: doors.JanitorLook, Now: r.clock.now, Log: log,
+		GetPod: deps.JanitorGetPod, Now: r.clock.now, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // an event more or less is no state
 		Count: func(string, string) {},
 	})
 	desk := admin.New(admin.Config{
-		Claims: doors.Claims, Ports: doors.Ports, Cordons: r.tables.cordons, Stock: r.stock,
+		Claims: deps.Claims, Ports: deps.Ports, Cordons: r.tables.cordons, Stock: r.stock,
 		Show: service.Show, GetPod: look, Now: r.clock.wall, Log: log,
 	})
 	r.handler = httpapi.New(httpapi.Config{
@@ -151,10 +151,10 @@ func (r *replica) kill() {
 
 // lag is how late the next event of a watch comes.
 func (r *replica) lag() time.Duration {
-	if !r.world.faults.on || r.luck.IntN(20) > 0 {
-		return time.Duration(1+r.luck.IntN(100)) * time.Millisecond
+	if !r.world.faults.on || r.random.IntN(20) > 0 {
+		return time.Duration(1+r.random.IntN(100)) * time.Millisecond
 	}
-	return time.Duration(r.luck.IntN(5000)) * time.Millisecond
+	return time.Duration(r.random.IntN(5000)) * time.Millisecond
 }
 
 func (r *replica) newEpoch() string {
@@ -197,7 +197,7 @@ func (r *replica) run(ctx context.Context, complain func(context.Context, string
 		// Go chooses at random among what is ready, and a run must not: a nudge
 		// comes first.
 		select {
-		case <-r.nudge:
+		case <-r.wake:
 			continue
 		default:
 		}
@@ -205,7 +205,7 @@ func (r *replica) run(ctx context.Context, complain func(context.Context, string
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-r.nudge:
+		case <-r.wake:
 		}
 	}
 }

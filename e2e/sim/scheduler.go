@@ -54,7 +54,7 @@ type call struct {
 	planned bool
 	due     time.Time
 	// luck decides what becomes of it; the scheduler's goroutine's alone.
-	luck *rand.Rand
+	random *rand.Rand
 }
 
 // finish tells the caller, once.
@@ -160,7 +160,7 @@ func (s *Scheduler) sorted() []*call {
 	})
 	for _, c := range s.calls {
 		if !c.planned {
-			c.planned, c.luck = true, luck(s.seed, fmt.Sprintf("%s %s %d", c.process.name, c.thread, c.seq))
+			c.planned, c.random = true, randomFor(s.seed, fmt.Sprintf("%s %s %d", c.process.name, c.thread, c.seq))
 			c.due = time.Now().Add(s.faults.latency(c))
 		}
 	}
@@ -241,7 +241,7 @@ func minTime(a, b time.Time) time.Time {
 func (s *Scheduler) release(c *call) {
 	if s.over(c) { // nobody waits: it is applied late, or never was sent
 		s.remove(c)
-		if c.luck.IntN(4) == 0 {
+		if c.random.IntN(4) == 0 {
 			s.trace.call(c, "dropped", outcome{})
 			return
 		}

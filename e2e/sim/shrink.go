@@ -28,8 +28,8 @@ func Shrink(c Config, run func(Config) (Report, error), more func() bool) (Confi
 	s.cutOff()
 	for before := 0; before != s.size() && more(); {
 		before = s.size()
-		s.dropWeather()
-		s.dropHappenings()
+		s.dropFaults()
+		s.dropEvents()
 	}
 	return s.config, s.report, s.tries, s.err
 }
@@ -69,9 +69,9 @@ func (s *shrinking) cutOff() {
 }
 
 // dropWeather does without all faults, or else without as many as it can.
-func (s *shrinking) dropWeather() {
+func (s *shrinking) dropFaults() {
 	var left []string
-	for _, f := range append(slices.Clone(weather), slow) {
+	for _, f := range append(slices.Clone(ratedFaults), slow) {
 		if !slices.Contains(s.config.Without, string(f)) {
 			left = append(left, string(f))
 		}
@@ -86,7 +86,7 @@ func (s *shrinking) dropWeather() {
 }
 
 // dropHappenings leaves out as many happenings as it can, large parts first.
-func (s *shrinking) dropHappenings() {
+func (s *shrinking) dropEvents() {
 	for part := (len(s.config.Keep) + 1) / 2; part > 0; part /= 2 {
 		// From the end, because what happened late less often matters.
 		for end := len(s.config.Keep); end > 0; end = min(end-part, len(s.config.Keep)) {

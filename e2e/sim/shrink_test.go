@@ -14,7 +14,7 @@ func TestAViolationIsShrunk(t *testing.T) {
 	t.Parallel()
 	broken := mutants[slices.IndexFunc(mutants, func(m mutant) bool { return m.name == "the janitor does not look at the pod" })]
 	for n := range broken.within {
-		c := Config{Seed: n + 1, Events: events, Break: broken.doors}
+		c := Config{Seed: n + 1, Events: events, Break: broken.deps}
 		r, err := simulate(t, c)
 		if invariants.Guarantee(err) != "S4" {
 			continue
@@ -64,7 +64,7 @@ func TestShrinkingKeepsTheGuarantee(t *testing.T) {
 		if c.keep == nil && (runs != 1 || len(small.Keep) != 25) {
 			t.Errorf("without patience it made %d runs and kept %v", runs, small.Keep)
 		}
-		if c.keep != nil && len(small.Without) != len(weather) {
+		if c.keep != nil && len(small.Without) != len(ratedFaults) {
 			t.Errorf("it is still without %v only", small.Without)
 		}
 	}

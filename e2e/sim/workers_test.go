@@ -19,23 +19,23 @@ const progressEvery = 30 * time.Second
 type tally struct {
 	started time.Time
 
-	mu       sync.Mutex // guards all below
-	next     int        // the next seed's place
-	done     int
-	broken   []uint64 // seeds
-	steps    int
-	took     time.Duration
-	told     time.Time
-	digests  [][sha256.Size]byte // by the seed's place
-	faults   map[string]int
-	reached  map[string]int
-	happened map[string]int
+	mu          sync.Mutex // guards all below
+	next        int        // the next seed's place
+	done        int
+	broken      []uint64 // seeds
+	steps       int
+	took        time.Duration
+	told        time.Time
+	digests     [][sha256.Size]byte // by the seed's place
+	faults      map[string]int
+	reached     map[string]int
+	eventCounts map[string]int
 }
 
 func newTally(n int) *tally {
 	return &tally{
 		started: time.Now(), told: time.Now(), digests: make([][sha256.Size]byte, n),
-		faults: make(map[string]int), reached: make(map[string]int), happened: make(map[string]int),
+		faults: make(map[string]int), reached: make(map[string]int), eventCounts: make(map[string]int),
 	}
 }
 
@@ -56,7 +56,7 @@ func (y *tally) add(place int, r Report, err error) {
 		y.broken = append(y.broken, r.Seed)
 	}
 	y.steps, y.took, y.digests[place] = y.steps+len(r.History), y.took+r.Took, digest
-	for sum, one := range map[*map[string]int]map[string]int{&y.faults: r.Faults, &y.reached: r.Reached, &y.happened: r.Happened} {
+	for sum, one := range map[*map[string]int]map[string]int{&y.faults: r.Faults, &y.reached: r.Reached, &y.eventCounts: r.Events} {
 		for k, n := range one {
 			(*sum)[k] += n
 		}
@@ -78,7 +78,7 @@ func (y *tally) summary() string {
 	}
 	slices.Sort(y.broken)
 	return fmt.Sprintf("%d steps, %v of simulated time, %s, digest of all histories %x, seeds with violations %v\ncalls:\n%s\nhappened:\n%s\nreached:\n%s",
-		y.steps, y.took.Round(time.Second), y.speed(), all.Sum(nil)[:8], y.broken, showCounts(y.faults), showCounts(y.happened), showCounts(y.reached))
+		y.steps, y.took.Round(time.Second), y.speed(), all.Sum(nil)[:8], y.broken, showCounts(y.faults), showCounts(y.eventCounts), showCounts(y.reached))
 }
 
 // runSeeds simulates many seeds, several at once.

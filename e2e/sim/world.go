@@ -37,7 +37,7 @@ type Config struct {
 	Without []string
 	// Break and BreakAgent may put something broken in place of a replica's
 	// doors and of an agent's way to the allocator, to see that it is noticed.
-	Break      func(*Doors)
+	Break      func(*Dependencies)
 	BreakAgent func(lifecycle.Allocator) lifecycle.Allocator
 }
 
@@ -57,30 +57,30 @@ type World struct {
 	pool   poolfile.Pool
 	file   file // what makes pool
 
-	replicas   []*replica     // those that run
-	agents     []*agent       // those that run, and those that ended
-	all        []*pod         // those that exist in any way
-	free       []string       // pod addresses, the next one last
-	starts     map[string]int // name → replicas of that name ever started
-	persons    []*Process
-	foreigners int
-	happened   map[string]int // kind of happening → how often
+	replicas    []*replica     // those that run
+	agents      []*agent       // those that run, and those that ended
+	all         []*pod         // those that exist in any way
+	free        []string       // pod addresses, the next one last
+	starts      map[string]int // name → replicas of that name ever started
+	admins      []*Process
+	foreigners  int
+	eventCounts map[string]int // kind of happening → how often
 
 	errs []error
 }
 
 func newWorld(c Config) (*World, error) {
 	w := &World{
-		config: c, cause: &cause{Rand: luck(c.Seed, "start")}, faults: newFaults(luck(c.Seed, "weather"), c.Without), trace: newTrace(),
-		leases: ledgermem.New(), pods: &pods{make(map[string]*ledger.Pod)}, starts: make(map[string]int), happened: make(map[string]int),
+		config: c, cause: &cause{Rand: randomFor(c.Seed, "start")}, faults: newFaults(randomFor(c.Seed, "weather"), c.Without), trace: newTrace(),
+		leases: ledgermem.New(), pods: &pods{make(map[string]*ledger.Pod)}, starts: make(map[string]int), eventCounts: make(map[string]int),
 	}
 	w.faults.on = !c.Calm
 	w.scheduler = newScheduler(c.Seed, w.faults, w.trace)
 	var err error
-	if w.cloud, err = newCloud(luck(c.Seed, "cloud")); err != nil {
+	if w.cloud, err = newCloud(randomFor(c.Seed, "cloud")); err != nil {
 		return nil, err
 	}
-	if err := w.makePool(luck(c.Seed, "pool")); err != nil {
+	if err := w.makePool(randomFor(c.Seed, "pool")); err != nil {
 		return nil, err
 	}
 	for i := range 9 {
@@ -158,7 +158,7 @@ type Report struct {
 	// Faults counts the calls by kind and fault.
 	Faults map[string]int
 	// Happened counts the happenings by kind.
-	Happened map[string]int
+	Events map[string]int
 	// Begun is the number of the last happening that had begun.
 	Begun int
 	// Reclaims is how long ports took to be free once their pod was gone, InUse how
@@ -185,7 +185,7 @@ func Run(c Config) (Report, error) {
 	}
 	return Report{
 		Seed: c.Seed, Steps: len(w.trace.lines), History: w.trace.lines, Faults: w.faults.counts,
-		Took: time.Since(w.trace.start), Reached: w.judge.reached, Happened: w.happened, Begun: w.cause.number, Reclaims: w.judge.reclaims, InUse: w.cloud.inUse,
+		Took: time.Since(w.trace.start), Reached: w.judge.reached, Events: w.eventCounts, Begun: w.cause.number, Reclaims: w.judge.reclaims, InUse: w.cloud.inUse,
 	}, err
 }
 
@@ -195,14 +195,14 @@ func (w *World) story() error {
 		return err
 	}
 	w.calm()
-	if err := w.runFor(settleTime); err != nil {
+	if err := w.runFor(restTime); err != nil {
 		return err
 	}
-	if err := w.judge.settled(); err != nil {
+	if err := w.judge.atRest(); err != nil {
 		return err
 	}
 	w.trace.add("-- newcomers")
-	w.cause = &cause{Rand: luck(w.config.Seed, "newcomers"), number: first + w.config.Events + 1}
+	w.cause = &cause{Rand: randomFor(w.config.Seed, "newcomers"), number: first + w.config.Events + 1}
 	for range newcomers {
 		w.createPod()
 	}
@@ -217,7 +217,7 @@ func (w *World) story() error {
 			w.forceDelete(p, 10*time.Second)
 		}
 	}
-	if err := w.runFor(settleTime); err != nil {
+	if err := w.runFor(restTime); err != nil {
 		return err
 	}
 	return w.judge.empty()
@@ -235,7 +235,7 @@ func (w *World) end() error {
 			a.kill()
 		}
 	}
-	for _, p := range w.persons {
+	for _, p := range w.admins {
 		p.kill()
 	}
 	w.errs = nil

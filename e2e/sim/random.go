@@ -10,7 +10,9 @@ import (
 // luck gives the chances of one thing, which its name tells from all others. So
 // what is left out of a run does not change the luck of what stays in it, and a
 // history can be made shorter without becoming another one.
-func luck(seed uint64, name string) *rand.Rand { return rand.New(rand.NewPCG(seed, hash(seed, name))) }
+func randomFor(seed uint64, name string) *rand.Rand {
+	return rand.New(rand.NewPCG(seed, hash(seed, name)))
+}
 
 func hash(salt uint64, name string) uint64 {
 	h := fnv.New64a()

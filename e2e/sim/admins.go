@@ -17,12 +17,12 @@ import (
 const patience = 30 * time.Second
 
 // person is the name that people call by.
-const person = "alice"
+const adminName = "alice"
 
 // ask has a person call the allocator once; what comes of it is in the history.
 func (w *World) ask(path, reason string) {
-	p := newProcess(w.scheduler, fmt.Sprintf("%s#%d-%d", person, w.cause.number, len(w.persons)))
-	w.persons = append(w.persons, p)
+	p := newProcess(w.scheduler, fmt.Sprintf("%s#%d-%d", adminName, w.cause.number, len(w.admins)))
+	w.admins = append(w.admins, p)
 	log := w.trace.logTo(p)
 	go func() {
 		ctx, cancel := context.WithTimeout(p.ctx, patience)
@@ -38,7 +38,7 @@ func (w *World) ask(path, reason string) {
 			return
 		}
 		req.Header.Set(api.HeaderRequestID, p.name) // a run must not depend on chance of its own
-		resp, err := wire{w, p, person}.RoundTrip(req)
+		resp, err := wire{w, p, adminName}.RoundTrip(req)
 		if err != nil {
 			log.WarnContext(ctx, "no answer", "path", path, "err", err)
 			return

@@ -94,7 +94,7 @@ func (w *World) editPool() {
 
 // changePool hands out the pool file as it is now.
 func (w *World) changePool() {
-	w.pool, w.judge.settledAt = w.file.pool(), time.Now()
+	w.pool, w.judge.offersChanged = w.file.pool(), time.Now()
 	w.trace.add("-- the pool is now %v on %v", w.pool.Ranges, w.pool.LoadBalancers)
 	for _, r := range w.replicas {
 		r.send(w.pool, w.cause.span(20*time.Second))

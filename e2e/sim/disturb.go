@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// settleTime is enough for everything to come to rest once faults have stopped:
-// several claim durations, cooldowns and audits, and the longest pause of an
-// agent that was told that only a person can help.
-const settleTime = 8 * time.Minute
+// restTime is enough for everything to come to rest once faults have stopped:
+// several claim durations, cooldowns and audits, and the longest back-off of an
+// agent.
+const restTime = 8 * time.Minute
 
-// newcomers are the pods that are created when all is at rest, and welcomeTime how
-// long they have until they are deleted.
+// newcomers is how many pods are created when all is at rest, and welcomeTime how
+// long they live.
 const (
 	newcomers   = 2
 	welcomeTime = time.Minute
 )
 
-// leaderTimeout is how long nobody leads after a leader was lost.
+// leaderTimeout is how long there is no leader after one was lost.
 const leaderTimeout = 15 * time.Second
 
 func (w *World) partitionAgent(p *pod) {
@@ -45,8 +45,7 @@ func (w *World) partitionReplica(r *replica) {
 	}
 }
 
-// lead makes a replica the leader. The one before may think for a while that it
-// still leads.
+// lead makes a replica the leader. The previous leader may act as leader for a while.
 func (w *World) lead(r *replica) {
 	w.trace.add("-- replica %s leads", r.name)
 	r.leading.Store(true)
@@ -63,7 +62,7 @@ func (w *World) lead(r *replica) {
 
 func (w *World) leads(r *replica) bool { return r.alive() && r.leading.Load() }
 
-// elect makes some replica the leader if none is.
+// elect makes one of the replicas the leader if there is none.
 func (w *World) elect() {
 	for _, r := range w.replicas {
 		if w.leads(r) && r.resumedFrom() == nil {
@@ -88,7 +87,7 @@ func (w *World) removeReplica(r *replica) {
 	w.replicas = slices.DeleteFunc(w.replicas, func(other *replica) bool { return other == r })
 }
 
-// pauseReplica stops one for up to much longer than a claim lasts.
+// pauseReplica pauses a replica for up to much longer than a claim lasts.
 func (w *World) pauseReplica(r *replica) {
 	w.trace.add("-- replica %s pauses", r.name)
 	r.pause()
@@ -106,7 +105,7 @@ func (w *World) pauseReplica(r *replica) {
 	})
 }
 
-// oneLeader ends the belief of all but one replica that it leads.
+// oneLeader leaves one leader.
 func (w *World) oneLeader() {
 	w.elect()
 	found := false
@@ -118,15 +117,15 @@ func (w *World) oneLeader() {
 	}
 }
 
-func (w *World) stickWatch(r *replica) {
+func (w *World) stallWatches(r *replica) {
 	w.trace.add("-- the watches of replica %s are stuck", r.name)
 	r.stuck = time.Now().Add(w.cause.span(120 * time.Second))
 }
 
-// calm ends every fault and lets everything run.
+// calm ends all faults and resumes all processes.
 func (w *World) calm() {
 	w.trace.add("-- faults stop")
-	w.faults.on, w.judge.settledAt = false, time.Now()
+	w.faults.on, w.judge.offersChanged = false, time.Now()
 	for _, r := range w.replicas {
 		r.resume()
 		r.stuck = time.Time{}
@@ -139,15 +138,14 @@ func (w *World) calm() {
 	w.after(40*time.Second, w.oneLeader)
 }
 
-// jumpClock sets the wall clock of a replica to any time, as a person does or a
-// machine without a battery.
+// jumpClock sets the wall clock of a replica to a wrong time.
 func (w *World) jumpClock(r *replica) {
 	skew := w.cause.span(48*time.Hour) - 24*time.Hour
 	w.trace.add("-- the wall clock of replica %s is wrong by %v", r.name, skew)
 	r.clock.jump(skew)
 }
 
-// hideListeners has AWS fail to list one load balancer for a while.
+// hideListeners makes AWS fail to list the listeners of one load balancer for a while.
 func (w *World) hideListeners() {
 	if arn, ok := pick(w.cause, w.pool.LoadBalancers, func(arn string) string { return arn }); ok {
 		w.trace.add("-- the listeners of %s cannot be listed", arn)
@@ -155,8 +153,8 @@ func (w *World) hideListeners() {
 	}
 }
 
-// throttleLooks is somebody else in the account who reads much.
-func (w *World) throttleLooks() {
+// throttleReads is another client in the account that uses up the read quota.
+func (w *World) throttleReads() {
 	w.trace.add("-- AWS throttles most reads")
 	w.faults.storm = time.Now().Add(w.cause.span(100 * time.Second))
 }
