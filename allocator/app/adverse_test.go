@@ -353,7 +353,7 @@ func TestAnEmptyListAsTheLedger(t *testing.T) {
 			w.isGone(on(0, c.gone)...)
 			w.is(0, livePort, ledger.Bound)
 			w.is(0, strangerPort, ledger.Blocked)
-			if n := len(w.claims.rows); n < 2 {
+			if n := len(w.claims.Rows); n < 2 {
 				t.Errorf("%d claims are left", n)
 			}
 			w.claims.stale, w.ports.stale = false, false
@@ -372,10 +372,10 @@ func TestAStaleListAsTheLedger(t *testing.T) {
 			group, listener := w.bind("live", "live", 0, livePort, 2)
 			w.lives("live")
 			w.record("live", 0, livePort, ledger.Port{State: ledger.Bound, TargetGroupARN: group, ListenerARN: listener, Generation: 2})
-			truth := w.ports.rows[f.Lease]
-			claim := w.claims.rows[truth.Value.Holder]
+			truth := w.ports.Rows[f.Lease]
+			claim := w.claims.Rows[truth.Value.Holder]
 			claim.Value.Ports[0].Fence = f
-			w.claims.rows[claim.Name] = claim
+			w.claims.Rows[claim.Name] = claim
 
 			old := truth
 			old.Version, old.Value.State, old.Value.Generation = "0", state, 1
@@ -389,10 +389,10 @@ func TestAStaleListAsTheLedger(t *testing.T) {
 			w.claims.shows(before)
 			err := w.rounds(untilAll)
 			w.isGone()
-			if now := w.ports.rows[f.Lease]; now != truth {
+			if now := w.ports.Rows[f.Lease]; now != truth {
 				t.Errorf("the port was %+v and is %+v", truth, now)
 			}
-			if now, there := w.claims.rows[claim.Name]; !there || now.Version != claim.Version {
+			if now, there := w.claims.Rows[claim.Name]; !there || now.Version != claim.Version {
 				t.Errorf("the claim was %+v and is %+v", claim, now)
 			}
 			if err != nil {
@@ -407,14 +407,14 @@ func TestAStaleListAsTheLedger(t *testing.T) {
 func TestWhatIsReadAfterTheListingCounts(t *testing.T) {
 	w := newAuditWorld(t, 1)
 	w.record("before", 0, livePort, ledger.Port{State: ledger.Free})
-	w.ports.shows(w.ports.ledgerTable.CachedAll()...)
+	w.ports.shows(w.ports.Table.CachedAll()...)
 	bound := false
 	w.door = func(r *http.Request) (*http.Response, error) {
 		if !bound {
 			bound = true
 			group, listener := w.bind("live", "live", 0, livePort, 2)
 			w.lives("live")
-			r := w.ports.rows[w.fenceOf(0, livePort, 1).Lease]
+			r := w.ports.Rows[w.fenceOf(0, livePort, 1).Lease]
 			r.Value.State, r.Value.Generation, r.Value.Holder, r.Value.TargetGroupARN, r.Value.ListenerARN = ledger.Bound, 2, "claim-uid-live", group, listener
 			_, err := w.ports.Update(context.Background(), r)
 			w.must(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/ledger/ledgertest"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/e2e/elbemu"
@@ -56,7 +57,7 @@ type auditWorld struct {
 // seenTable is a table of which the janitor may see something else than there is,
 // unless it reads.
 type seenTable[T any] struct {
-	*ledgerTable[T]
+	*ledgertest.Table[T]
 	// seen is the view; nil is the truth. fails is what reading answers instead.
 	seen  []ledger.Record[T]
 	stale bool
@@ -67,12 +68,12 @@ func (s *seenTable[T]) CachedAll() []ledger.Record[T] {
 	if s.stale {
 		return slices.Clone(s.seen)
 	}
-	return s.ledgerTable.CachedAll()
+	return s.Table.CachedAll()
 }
 
 func (s *seenTable[T]) Cached(name string) (ledger.Record[T], bool) {
 	if !s.stale {
-		return s.ledgerTable.Cached(name)
+		return s.Table.Cached(name)
 	}
 	for _, r := range s.seen {
 		if r.Name == name {
@@ -86,7 +87,7 @@ func (s *seenTable[T]) Get(ctx context.Context, name string) (ledger.Record[T], 
 	if s.fails != nil {
 		return ledger.Record[T]{}, s.fails
 	}
-	return s.ledgerTable.Get(ctx, name)
+	return s.Table.Get(ctx, name)
 }
 
 // shows makes the view stay as given, whatever is written.
@@ -96,7 +97,7 @@ type seenClaims struct{ *seenTable[ledger.Claim] }
 
 // OfPodIP implements ledger.Claims.
 func (s seenClaims) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
-	return claimTable{s.ledgerTable}.OfPodIP(ctx, ip, since)
+	return ledgertest.Claims{Table: s.Table}.OfPodIP(ctx, ip, since)
 }
 
 // auditLedger is the ledger's id, podIP the address of all pods.
@@ -128,7 +129,7 @@ func newAuditWorld(t *testing.T, balancers int) *auditWorld {
 	})
 	w := &auditWorld{
 		T: t, emulator: emulator, now: time.Now(), pods: make(map[string]*ledger.Pod), made: make(map[string]string),
-		claims: &seenTable[ledger.Claim]{ledgerTable: newLedgerTable[ledger.Claim]()}, ports: &seenTable[ledger.Port]{ledgerTable: newLedgerTable[ledger.Port]()},
+		claims: &seenTable[ledger.Claim]{Table: ledgertest.NewTable[ledger.Claim]()}, ports: &seenTable[ledger.Port]{Table: ledgertest.NewTable[ledger.Port]()},
 	}
 	through := func(transport http.RoundTripper) aws.Config {
 		return aws.Config{
@@ -140,7 +141,7 @@ func newAuditWorld(t *testing.T, balancers int) *auditWorld {
 		w.balancers = append(w.balancers, w.makeBalancer(fmt.Sprintf("games-%d", n)))
 	}
 	client, log := elb.New(through(w), nil), slog.New(slog.DiscardHandler)
-	w.stock = inventory.New(inventory.Config{Ledger: auditLedger, AWS: client, Ports: w.ports, Cordons: newLedgerTable[ledger.Cordon](), Log: log},
+	w.stock = inventory.New(inventory.Config{Ledger: auditLedger, AWS: client, Ports: w.ports, Cordons: ledgertest.NewTable[ledger.Cordon](), Log: log},
 		[]poolfile.Pool{{Name: "default", LoadBalancers: w.balancers, Ranges: []pool.Range{{From: firstAudit, To: firstAudit + 49}}}})
 	if err := w.stock.Describe(t.Context()); err != nil {
 		t.Fatal(err)
@@ -150,7 +151,7 @@ func newAuditWorld(t *testing.T, balancers int) *auditWorld {
 		Ledger: auditLedger, Claims: seenClaims{w.claims}, Ports: w.ports, AWS: client, Listings: w.stock, Observer: janitor.NewObserver(now),
 		Timing:        janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute},
 		GetPod:        func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
-		ReserveUnbind: plenty{}.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		ReserveUnbind: func(context.Context, string) (bool, error) { return true, nil }, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
 		Count: func(string, string) {}, Now: now, Log: log,
 	})
@@ -287,6 +288,8 @@ func (w *auditWorld) complains(who string, err error, text string) {
 	}
 }
 
+const claimDuration = 2 * time.Minute
+
 // untilAll is how many rounds suffice for all that is to be taken back.
 const untilAll = int(claimDuration/roundTime) + 6
 
@@ -315,7 +318,7 @@ func (w *auditWorld) isGone(want ...string) {
 // is wants a port to be in that state.
 func (w *auditWorld) is(balancer, port int, want ledger.PortState) {
 	w.Helper()
-	if got := w.ports.rows[w.fenceOf(balancer, port, 1).Lease].Value.State; got != want {
+	if got := w.ports.Rows[w.fenceOf(balancer, port, 1).Lease].Value.State; got != want {
 		w.Errorf("port %d of load balancer %d is %q, want %q", port, balancer, got, want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/portlease/portlease/allocator/app"
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/ledger/ledgertest"
 	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/elb"
@@ -35,9 +36,9 @@ func TestLooksArePaidForOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	budgets := newLedgerTable[ledger.Budget]()
+	budgets := ledgertest.NewTable[ledger.Budget]()
 	pay := pacer.New(pacer.Config{
-		Budgets: budgets, Claims: claimTable{newLedgerTable[ledger.Claim]()}, Ports: newLedgerTable[ledger.Port](),
+		Budgets: budgets, Claims: ledgertest.NewClaims(), Ports: ledgertest.NewTable[ledger.Port](),
 		Limits: budget.Default, Now: time.Now, RenewEvery: time.Second,
 		Age: func(string, string) time.Duration { return 0 }, Log: slog.New(slog.DiscardHandler), Count: func(string, string) {},
 	})
@@ -48,11 +49,11 @@ func TestLooksArePaidForOnce(t *testing.T) {
 		ctx  context.Context
 		pays bool
 	}{{t.Context(), true}, {app.WithPrepaid(t.Context()), false}, {t.Context(), true}} {
-		before := budgets.writes
+		before := budgets.Writes
 		if _, err := aws.TargetGroups(look.ctx); err != nil {
 			t.Fatal(err)
 		}
-		if paid := budgets.writes > before; paid != look.pays {
+		if paid := budgets.Writes > before; paid != look.pays {
 			t.Errorf("the look paid: %t, want %t", paid, look.pays)
 		}
 	}

@@ -1,8 +1,8 @@
-// Package people is what people and tools see of the ledger, and what they may
-// change in it: closing a port to new holders, and cordoning a load balancer.
+// Package admin shows the ledger to admins and their tools, and lets them block a
+// port and cordon a load balancer.
 //
-// It shows one replica's view, which may be late. What it changes it changes by
-// compare-and-swap, like everybody else; no holder ever loses a port by it.
+// It shows one replica's cache, which may be stale. Changes are compare-and-swap,
+// as everywhere. No holder ever loses a port by them.
 package admin
 
 import (
@@ -25,7 +25,7 @@ type Config struct {
 	Ports   ledger.Ports
 	Cordons ledger.Cordons
 	Stock   *inventory.Inventory
-	// Show gives the claim of a pod.
+	// Show returns the claim of a pod.
 	Show func(ctx context.Context, podUID string) (api.Claim, error)
 	// GetPod is a consistent read of one pod; nil if there is none.
 	GetPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
@@ -33,41 +33,41 @@ type Config struct {
 	Log    *slog.Logger
 }
 
-// Service answers people.
+// Service answers admins.
 type Service struct{ config Config }
 
 // New makes a Service.
 func New(c Config) *Service { return &Service{c} }
 
-// Pools gives every pool, in the order of the pool file, with what its load
-// balancers are like. Load balancers that no pool names any more are with the
-// pool that their holders claimed from.
-func (d *Service) Pools(context.Context) (api.PoolList, error) {
+// Pools returns every pool, in the order of the pool file, with its load balancers. A
+// load balancer that no pool has any more is with the pool that its holders claimed
+// from.
+func (s *Service) Pools(context.Context) (api.PoolList, error) {
 	var out api.PoolList
-	ports := d.portsByBalancer()
+	ports := s.portsByLoadBalancer()
 	waiting := make(map[string]int)
-	for _, c := range d.config.Claims.CachedAll() {
+	for _, c := range s.config.Claims.CachedAll() {
 		if c.Value.State == ledger.Waiting && len(c.Value.Ports) == 0 {
 			waiting[c.Value.Pool]++
 		}
 	}
-	states := d.config.Stock.States()
-	for _, name := range d.config.Stock.Names() {
-		from, _ := d.config.Stock.Pool(name)
+	states := s.config.Stock.States()
+	for _, name := range s.config.Stock.Names() {
+		from, _ := s.config.Stock.Pool(name)
 		p := api.PoolView{
 			Name: name, Placement: string(from.Terms.Placement), Namespaces: from.Terms.Namespaces, Protocols: []string{},
-			LoadBalancers: []api.LoadBalancerView{}, Ports: d.count(from, ports), Waiting: waiting[name],
+			LoadBalancers: []api.LoadBalancerView{}, Ports: s.count(from, ports), Waiting: waiting[name],
 		}
 		for _, protocol := range from.Terms.Protocols {
 			p.Protocols = append(p.Protocols, string(protocol))
 		}
-		for _, s := range states {
-			held := ports[s.ARN]
+		for _, lb := range states {
+			held := ports[lb.ARN]
 			switch {
-			case s.Pool == name:
-				p.LoadBalancers = append(p.LoadBalancers, balancerView(s, held))
-			case s.Pool == "" && d.claimedFrom(name, held):
-				view := balancerView(s, held)
+			case lb.Pool == name:
+				p.LoadBalancers = append(p.LoadBalancers, loadBalancerView(lb, held))
+			case lb.Pool == "" && s.claimedFrom(name, held):
+				view := loadBalancerView(lb, held)
 				view.Removed = true
 				p.LoadBalancers = append(p.LoadBalancers, view)
 			}
@@ -77,24 +77,24 @@ func (d *Service) Pools(context.Context) (api.PoolList, error) {
 	return out, nil
 }
 
-func (d *Service) portsByBalancer() map[string][]ledger.Record[ledger.Port] {
+func (s *Service) portsByLoadBalancer() map[string][]ledger.Record[ledger.Port] {
 	ports := make(map[string][]ledger.Record[ledger.Port])
-	for _, r := range d.config.Ports.CachedAll() {
+	for _, r := range s.config.Ports.CachedAll() {
 		ports[r.Value.LoadBalancerARN] = append(ports[r.Value.LoadBalancerARN], r)
 	}
 	return ports
 }
 
-// claimedFrom tells whether one of the ports is held by a claim of that pool.
-func (d *Service) claimedFrom(pool string, ports []ledger.Record[ledger.Port]) bool {
+// claimedFrom reports whether one of the ports is held by a claim of that pool.
+func (s *Service) claimedFrom(pool string, ports []ledger.Record[ledger.Port]) bool {
 	return slices.ContainsFunc(ports, func(r ledger.Record[ledger.Port]) bool {
-		c, exists := d.config.Claims.Cached(r.Value.Holder)
+		c, exists := s.config.Claims.Cached(r.Value.Holder)
 		return exists && c.Value.Pool == pool
 	})
 }
 
 // count counts a pool's ports by state, on load balancers that are in use.
-func (d *Service) count(from pool.Pool, ports map[string][]ledger.Record[ledger.Port]) map[string]int {
+func (s *Service) count(from pool.Pool, ports map[string][]ledger.Record[ledger.Port]) map[string]int {
 	n := map[string]int{"total": 0, "available": 0}
 	for _, lb := range from.LoadBalancers {
 		taken := maps.Clone(lb.Occupied)
@@ -128,7 +128,7 @@ func (d *Service) count(from pool.Pool, ports map[string][]ledger.Record[ledger.
 	return n
 }
 
-func balancerView(s inventory.State, ports []ledger.Record[ledger.Port]) api.LoadBalancerView {
+func loadBalancerView(s inventory.State, ports []ledger.Record[ledger.Port]) api.LoadBalancerView {
 	view := api.LoadBalancerView{
 		ARN: s.ARN, ID: ledger.LoadBalancerID(s.ARN), Host: s.Host, VPC: s.VPC, LeftOut: s.LeftOut,
 		Cordoned: s.Cordoned, Listeners: s.Listeners, ListenerLimit: s.Limit,
@@ -142,37 +142,37 @@ func balancerView(s inventory.State, ports []ledger.Record[ledger.Port]) api.Loa
 	return view
 }
 
-// LoadBalancers gives every load balancer once, whatever pools it is in.
-func (d *Service) LoadBalancers() []api.LoadBalancerView {
-	ports := d.portsByBalancer()
+// LoadBalancers returns every load balancer once, whatever pools it is in.
+func (s *Service) LoadBalancers() []api.LoadBalancerView {
+	ports := s.portsByLoadBalancer()
 	seen := make(map[string]bool)
 	var all []api.LoadBalancerView
-	for _, s := range d.config.Stock.States() {
-		if seen[s.ARN] {
+	for _, lb := range s.config.Stock.States() {
+		if seen[lb.ARN] {
 			continue
 		}
-		seen[s.ARN] = true
-		view := balancerView(s, ports[s.ARN])
-		view.Removed = s.Pool == ""
+		seen[lb.ARN] = true
+		view := loadBalancerView(lb, ports[lb.ARN])
+		view.Removed = lb.Pool == ""
 		all = append(all, view)
 	}
 	return all
 }
 
-// Ports gives every port that was ever claimed or blocked.
-func (d *Service) Ports(context.Context) (api.PortList, error) {
+// Ports returns every port that was ever claimed or blocked.
+func (s *Service) Ports(context.Context) (api.PortList, error) {
 	var out api.PortList
-	for _, r := range d.config.Ports.CachedAll() {
+	for _, r := range s.config.Ports.CachedAll() {
 		out.Ports = append(out.Ports, portView(r))
 	}
 	return out, nil
 }
 
-// Port gives one port by a consistent read.
-func (d *Service) Port(ctx context.Context, loadBalancerID string, port int) (api.PortView, error) {
-	r, err := d.config.Ports.Get(ctx, ledger.PortName(loadBalancerID, port))
+// Port returns one port by a fresh read.
+func (s *Service) Port(ctx context.Context, loadBalancerID string, port int) (api.PortView, error) {
+	r, err := s.config.Ports.Get(ctx, ledger.PortName(loadBalancerID, port))
 	if errors.Is(err, ledger.ErrAbsent) {
-		return api.PortView{}, api.Errorf(api.NotFound, "port %d of load balancer %s has never been claimed or blocked", port, loadBalancerID)
+		return api.PortView{}, neverUsed(loadBalancerID, port)
 	}
 	if err != nil {
 		return api.PortView{}, unavailable(err)
@@ -180,16 +180,16 @@ func (d *Service) Port(ctx context.Context, loadBalancerID string, port int) (ap
 	return portView(r), nil
 }
 
-// ClaimOf gives the claim of a pod that exists.
-func (d *Service) ClaimOf(ctx context.Context, namespace, pod string) (api.Claim, error) {
-	p, err := d.config.GetPod(ctx, namespace, pod)
+// ClaimOf returns the claim of a pod that exists.
+func (s *Service) ClaimOf(ctx context.Context, namespace, pod string) (api.Claim, error) {
+	p, err := s.config.GetPod(ctx, namespace, pod)
 	if err != nil {
 		return api.Claim{}, unavailable(err)
 	}
 	if p == nil {
 		return api.Claim{}, api.Errorf(api.NotFound, "there is no pod %s/%s", namespace, pod)
 	}
-	return d.config.Show(ctx, p.UID)
+	return s.config.Show(ctx, p.UID)
 }
 
 func portView(r ledger.Record[ledger.Port]) api.PortView {
@@ -200,6 +200,8 @@ func portView(r ledger.Record[ledger.Port]) api.PortView {
 		TargetGroupARN: p.TargetGroupARN, ListenerARN: p.ListenerARN, ChangedAt: p.UpdatedAt,
 	}
 }
+
+const retryAfter = time.Second
 
 func unavailable(err error) error {
 	return api.Errorf(api.Unavailable, "a call to the Kubernetes API failed; retry").WithRetryAfter(retryAfter).WithCause(err)

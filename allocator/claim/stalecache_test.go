@@ -1,4 +1,4 @@
-package app_test
+package claim_test
 
 import (
 	"context"
@@ -6,40 +6,41 @@ import (
 	"testing"
 
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/ledger/ledgertest"
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestALateViewRefusesNothing: what is refused has been read. An agent that is told
+// TestStaleCacheDoesNotRefuse: what is refused has been read. An agent that is told
 // that its port is lost gives it up.
-func TestALateViewRefusesNothing(t *testing.T) {
+func TestStaleCacheDoesNotRefuse(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := c.Ports[0]
-	old := w.ports.rows[p.Fence.Lease]
+	old := w.ports.Rows[p.Fence.Lease]
 	old.Version, old.Value.State, old.Value.Holder, old.Value.Generation = "before", ledger.Free, "", 0
-	w.ports.behind = map[string]ledger.Record[ledger.Port]{old.Name: old}
+	w.ports.Stale = map[string]ledger.Record[ledger.Port]{old.Name: old}
 	report := api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: targetGroupARN(p)}
 	if err := w.service.TargetGroup(t.Context(), holderOf("a"), report); err != nil {
 		t.Error(err)
 	}
-	if got := w.ports.rows[p.Fence.Lease].Value.TargetGroupARN; got != report.TargetGroupARN {
+	if got := w.ports.Rows[p.Fence.Lease].Value.TargetGroupARN; got != report.TargetGroupARN {
 		t.Errorf("target group %q is recorded", got)
 	}
 }
 
 // unreachable is a table of ports that nothing can be written to.
-type unreachable struct{ *ledgerTable[ledger.Port] }
+type unreachable struct{ *ledgertest.Table[ledger.Port] }
 
 func (unreachable) Update(_ context.Context, r ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
 	return r, errors.New("unreachable")
 }
 
-// TestALateViewGivesUpNoPlan: the replica that planned was cut off, and the view of
+// TestStaleCacheDoesNotGiveUpAPlan: the replica that planned was cut off, and the view of
 // the next one shows the planned port as it was several holders ago.
-func TestALateViewGivesUpNoPlan(t *testing.T) {
+func TestStaleCacheDoesNotGiveUpAPlan(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	w.freePorts(2)
 	w.service.Ports = unreachable{w.ports}
@@ -47,9 +48,9 @@ func TestALateViewGivesUpNoPlan(t *testing.T) {
 	w.refused(err, api.Unavailable)
 	planned := w.claimLease("a").Value.Ports[0]
 	w.service.Ports = w.ports
-	old := w.ports.rows[planned.Fence.Lease]
+	old := w.ports.Rows[planned.Fence.Lease]
 	old.Version, old.Value.Generation = "before", 1
-	w.ports.behind = map[string]ledger.Record[ledger.Port]{old.Name: old}
+	w.ports.Stale = map[string]ledger.Record[ledger.Port]{old.Name: old}
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil || c.Ports[0].Fence != planned.Fence {
 		t.Errorf("planned was %+v, granted is %+v, %v", planned.Fence, c.Ports, err)
@@ -57,46 +58,46 @@ func TestALateViewGivesUpNoPlan(t *testing.T) {
 }
 
 // ungranted is a table of claims in which nothing is ever granted.
-type ungranted struct{ claimTable }
+type ungranted struct{ ledgertest.Claims }
 
 func (u ungranted) Update(ctx context.Context, r ledger.Record[ledger.Claim]) (ledger.Record[ledger.Claim], error) {
 	if r.Value.State == ledger.Granted {
 		return r, errors.New("unreachable")
 	}
-	return u.claimTable.Update(ctx, r)
+	return u.Claims.Update(ctx, r)
 }
 
-// TestALateViewGrantsNothing: it shows a port as the claim's that is a rival's by now.
+// TestStaleCacheDoesNotGrant: it shows a port as the claim's that is a rival's by now.
 // Only a write proves whose it is.
-func TestALateViewGrantsNothing(t *testing.T) {
+func TestStaleCacheDoesNotGrant(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	w.service.Claims = ungranted{w.claims}
 	_, err := w.claim("a", "10.0.0.1")
 	w.refused(err, api.Unavailable)
 	w.service.Claims = w.claims
 	lease := w.claimLease("a").Value.Ports[0].Fence.Lease
-	old := w.ports.rows[lease]
+	old := w.ports.Rows[lease]
 	rivals := old.Value
 	rivals.Holder, rivals.Epoch = "claim-uid-rival", "rivals"
-	w.ports.exchange(t, lease, rivals)
-	w.ports.behind = map[string]ledger.Record[ledger.Port]{lease: old}
+	w.ports.Recreate(t, lease, rivals)
+	w.ports.Stale = map[string]ledger.Record[ledger.Port]{lease: old}
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil || c.Ports[0].Fence.Lease == lease {
 		t.Errorf("it is granted %+v, %v", c.Ports, err)
 	}
 }
 
-// TestALateViewLeavesNothingAlone: it shows a port as bound that an audit has found
+// TestStaleCacheDoesNotDropAReport: it shows a port as bound that an audit has found
 // damaged since. The report of its repair must not be dropped.
-func TestALateViewLeavesNothingAlone(t *testing.T) {
+func TestStaleCacheDoesNotDropAReport(t *testing.T) {
 	w := newLedgerWorld(t, 1)
 	c := w.bind("a", "10.0.0.1")
 	p := c.Ports[0]
-	bound := w.ports.rows[p.Fence.Lease]
+	bound := w.ports.Rows[p.Fence.Lease]
 	damaged := bound
 	damaged.Value.State = ledger.Claimed
-	w.ports.write(damaged)
-	w.ports.behind = map[string]ledger.Record[ledger.Port]{bound.Name: bound}
+	w.ports.Write(damaged)
+	w.ports.Stale = map[string]ledger.Record[ledger.Port]{bound.Name: bound}
 	report := api.BoundRequest{ClaimUID: c.UID, Fence: p.Fence, ListenerARN: p.ListenerARN}
 	if err := w.service.Bound(t.Context(), holderOf("a"), report); err != nil {
 		t.Fatal(err)
@@ -104,22 +105,22 @@ func TestALateViewLeavesNothingAlone(t *testing.T) {
 	w.keeps(c, ledger.Bound)
 }
 
-// TestAPlannedPortThatCannotBeHadIsPlannedAnew: between plan and taking it is deleted,
+// TestPlannedPortThatCannotBeTakenIsReplaced: between plan and taking it is deleted,
 // spoilt or closed.
-func TestAPlannedPortThatCannotBeHadIsPlannedAnew(t *testing.T) {
+func TestPlannedPortThatCannotBeTakenIsReplaced(t *testing.T) {
 	for name, spoil := range map[string]func(*ledgerWorld, string){
-		"deleted":    func(w *ledgerWorld, lease string) { delete(w.ports.rows, lease) },
-		"unreadable": func(w *ledgerWorld, lease string) { w.ports.unreadable[lease], w.ports.late[lease] = true, true },
+		"deleted":    func(w *ledgerWorld, lease string) { delete(w.ports.Rows, lease) },
+		"unreadable": func(w *ledgerWorld, lease string) { w.ports.Unreadable[lease], w.ports.Hidden[lease] = true, true },
 		"closed, and the view shows it open": func(w *ledgerWorld, lease string) {
-			row := w.ports.rows[lease]
-			w.ports.behind = map[string]ledger.Record[ledger.Port]{lease: row}
+			row := w.ports.Rows[lease]
+			w.ports.Stale = map[string]ledger.Record[ledger.Port]{lease: row}
 			row.Value.BlockedBy, row.Value.State = "a person", ledger.Blocked
-			w.ports.write(row)
+			w.ports.Write(row)
 		},
 		"closed but free": func(w *ledgerWorld, lease string) {
-			row := w.ports.rows[lease]
+			row := w.ports.Rows[lease]
 			row.Value.BlockedBy = "a person"
-			w.ports.write(row)
+			w.ports.Write(row)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,9 +140,9 @@ func TestAPlannedPortThatCannotBeHadIsPlannedAnew(t *testing.T) {
 	}
 }
 
-// TestAnAnswerHasWhatIsRecorded of a port that the claim has already: its agent would
+// TestAnswerHasTheRecordedBinding of a port that the claim has already: its agent would
 // make the target group again otherwise.
-func TestAnAnswerHasWhatIsRecorded(t *testing.T) {
+func TestAnswerHasTheRecordedBinding(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	before := w.bind("a", "10.0.0.1")
 	w.rewrite(func(c ledger.Claim) ledger.Claim { c.State = ledger.Waiting; return c }) // planned anew with what it has

@@ -1,4 +1,4 @@
-package app_test
+package claim_test
 
 import (
 	"testing"
@@ -37,10 +37,10 @@ func (w *ledgerWorld) waits(pod string) {
 	w.refused(err, api.Pending)
 }
 
-// TestAFormerAddressIsKeptUntilItIsVacated gives a pod's former address to
+// TestPreviousIPIsKeptUntilDeregistered gives a pod's former address to
 // another pod at once: that one waits until the first has deregistered it,
 // whatever becomes of the agent and the answers in between.
-func TestAFormerAddressIsKeptUntilItIsVacated(t *testing.T) {
+func TestPreviousIPIsKeptUntilDeregistered(t *testing.T) {
 	w := newLedgerWorld(t, 4)
 	before := w.bind("mover", ipA)
 	w.waits("heir")
@@ -65,9 +65,9 @@ func TestAFormerAddressIsKeptUntilItIsVacated(t *testing.T) {
 	}
 }
 
-// TestAFormerAddressGoesWithItsPod: nobody waits for the word of a pod that is
+// TestPreviousIPOfAGonePodIsFree: nobody waits for the word of a pod that is
 // gone.
-func TestAFormerAddressGoesWithItsPod(t *testing.T) {
+func TestPreviousIPOfAGonePodIsFree(t *testing.T) {
 	w := newLedgerWorld(t, 4)
 	w.bind("mover", ipA)
 	c, err := w.claim("mover", ipB)
@@ -80,9 +80,9 @@ func TestAFormerAddressGoesWithItsPod(t *testing.T) {
 	}
 }
 
-// TestAnAddressComesBackBeforeItIsVacated: all the while it was nobody else's, and
+// TestPodIPReturnsBeforeItIsDeregistered: all the while it was nobody else's, and
 // the address between was never a target.
-func TestAnAddressComesBackBeforeItIsVacated(t *testing.T) {
+func TestPodIPReturnsBeforeItIsDeregistered(t *testing.T) {
 	w := newLedgerWorld(t, 4)
 	w.bind("mover", ipA)
 	c, err := w.claim("mover", ipB)
@@ -91,10 +91,10 @@ func TestAnAddressComesBackBeforeItIsVacated(t *testing.T) {
 	w.settled(w.claim("other", ipB))
 }
 
-// TestAnAddressComesBackAfterItWasVacated has the address between vacated in its
+// TestPodIPReturnsAfterItWasDeregistered has the address between vacated in its
 // turn. What the first agent had to say of the first address comes late, when
 // that is a target again, and counts for nothing.
-func TestAnAddressComesBackAfterItWasVacated(t *testing.T) {
+func TestPodIPReturnsAfterItWasDeregistered(t *testing.T) {
 	w := newLedgerWorld(t, 4)
 	w.bind("mover", ipA)
 	first, err := w.claim("mover", ipB)
@@ -112,9 +112,9 @@ func TestAnAddressComesBackAfterItWasVacated(t *testing.T) {
 	w.settled(w.claim("heir", ipA))
 }
 
-// TestAnAddressThatWasNeverATargetIsNotKept moves a pod on before it could vacate
+// TestPodIPThatWasNeverATargetIsNotKept moves a pod on before it could vacate
 // its first address: only that one is kept.
-func TestAnAddressThatWasNeverATargetIsNotKept(t *testing.T) {
+func TestPodIPThatWasNeverATargetIsNotKept(t *testing.T) {
 	w := newLedgerWorld(t, 4)
 	w.bind("mover", ipA)
 	c, err := w.claim("mover", ipB)
@@ -137,8 +137,8 @@ func TestAnAddressThatWasNeverATargetIsNotKept(t *testing.T) {
 	}
 }
 
-// TestPodsThatExchangeAddresses do not wait for each other.
-func TestPodsThatExchangeAddresses(t *testing.T) {
+// TestPodsThatExchangeIPsDoNotWaitForEachOther do not wait for each other.
+func TestPodsThatExchangeIPsDoNotWaitForEachOther(t *testing.T) {
 	w := newLedgerWorld(t, 4)
 	w.bind("one", ipA)
 	w.bind("two", ipB)
@@ -152,9 +152,9 @@ func TestPodsThatExchangeAddresses(t *testing.T) {
 	w.settled(w.claim("one", ipB))
 }
 
-// TestAFormerAddressOfAnAdoptedClaimIsKept: the ledger forgot the claim and took
+// TestAdoptedClaimKeepsPreviousIP: the ledger forgot the claim and took
 // it up again, which settles its address too.
-func TestAFormerAddressOfAnAdoptedClaimIsKept(t *testing.T) {
+func TestAdoptedClaimKeepsPreviousIP(t *testing.T) {
 	w := newLedgerWorld(t, 4)
 	c := w.bind("mover", ipA)
 	w.loseClaim("mover")
@@ -166,9 +166,9 @@ func TestAFormerAddressOfAnAdoptedClaimIsKept(t *testing.T) {
 	w.waits("heir")
 }
 
-// TestAClaimThatLostItsPortsKeepsNoFormerAddress: nothing of it is bound any more,
+// TestClaimThatLostItsPortsKeepsNoPreviousIP: nothing of it is bound any more,
 // and there is nothing that its agent could vacate.
-func TestAClaimThatLostItsPortsKeepsNoFormerAddress(t *testing.T) {
+func TestClaimThatLostItsPortsKeepsNoPreviousIP(t *testing.T) {
 	w := newLedgerWorld(t, 1)
 	c := w.bind("mover", ipA)
 	moved, err := w.claim("mover", ipB)

@@ -1,4 +1,4 @@
-package app_test
+package claim_test
 
 import (
 	"context"
@@ -6,14 +6,15 @@ import (
 	"testing"
 
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/ledger/ledgertest"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestWhoIsGrantedNothing: a claim is for the pod that proved to be that pod, at an
+// TestClaimIsRefused: a claim is for the pod that proved to be that pod, at an
 // address that is its own. Who is refused leaves nothing in the ledger.
-func TestWhoIsGrantedNothing(t *testing.T) {
+func TestClaimIsRefused(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*ledger.Pod, *api.ClaimRequest)
@@ -37,17 +38,17 @@ func TestWhoIsGrantedNothing(t *testing.T) {
 			test.change(pod, &req)
 			_, _, err := w.service.Claim(t.Context(), holderOf("a"), req)
 			w.refused(err, test.want)
-			if len(w.claims.rows) > 0 || len(w.ports.rows) > 0 {
-				t.Errorf("left in the ledger: %v, %v", w.claims.rows, w.ports.rows)
+			if len(w.claims.Rows) > 0 || len(w.ports.Rows) > 0 {
+				t.Errorf("left in the ledger: %v, %v", w.claims.Rows, w.ports.Rows)
 			}
 		})
 	}
 }
 
-// TestWhereACallComesFrom shows an address only until the kubelet has reported one: a
+// TestCallerAddressCountsOnlyBeforeTheKubeletsReport shows an address only until the kubelet has reported one: a
 // pod that calls from another pod's address, or says that it has another than it
 // calls from, is granted nothing.
-func TestWhereACallComesFrom(t *testing.T) {
+func TestCallerAddressCountsOnlyBeforeTheKubeletsReport(t *testing.T) {
 	for _, test := range []struct {
 		name, from, says string
 		reported         []string
@@ -74,22 +75,22 @@ func TestWhereACallComesFrom(t *testing.T) {
 				return
 			}
 			w.refused(err, api.Pending)
-			if len(w.claims.rows) > 0 {
-				t.Errorf("left in the ledger: %v", w.claims.rows)
+			if len(w.claims.Rows) > 0 {
+				t.Errorf("left in the ledger: %v", w.claims.Rows)
 			}
 		})
 	}
 }
 
-// TestAnEarlierClaimIsOver, even if the pod has the same ports with the same fences
+// TestEarlierClaimIsLost, even if the pod has the same ports with the same fences
 // again: its claim lease was deleted and made anew. What names the former one is
 // late, and changes nothing.
-func TestAnEarlierClaimIsOver(t *testing.T) {
+func TestEarlierClaimIsLost(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	former := w.bind("a", "10.0.0.1")
-	w.claims.exchange(t, ledger.ClaimName(former.PodUID), w.claimLease("a").Value)
+	w.claims.Recreate(t, ledger.ClaimName(former.PodUID), w.claimLease("a").Value)
 	h, p := holderOf("a"), former.Ports[0]
-	before := w.claims.writes + w.ports.writes
+	before := w.claims.Writes + w.ports.Writes
 	other := strings.Replace(p.TargetGroupARN, "/000000000000", "/100000000000", 1)
 	for name, call := range map[string]func(context.Context) error{
 		"targetgroup": func(ctx context.Context) error {
@@ -114,15 +115,15 @@ func TestAnEarlierClaimIsOver(t *testing.T) {
 	if err := w.service.Finish(t.Context(), h, former.UID, []string{p.Fence.Lease}); err != nil {
 		t.Errorf("finish: %v", err)
 	}
-	if after := w.claims.writes + w.ports.writes; after != before {
+	if after := w.claims.Writes + w.ports.Writes; after != before {
 		t.Errorf("%d writes", after-before)
 	}
 	w.keeps(former, ledger.Bound)
 }
 
-// TestALicenceIsForTheFenceThatHolds: whatever became of the port since it was
+// TestLicenseIsOnlyForTheHoldingFence: whatever became of the port since it was
 // granted, its late report licenses no listener and leaves the record as it is.
-func TestALicenceIsForTheFenceThatHolds(t *testing.T) {
+func TestLicenseIsOnlyForTheHoldingFence(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		fence  func(*api.Fence)
@@ -139,26 +140,26 @@ func TestALicenceIsForTheFenceThatHolds(t *testing.T) {
 			w := newLedgerWorld(t, 2)
 			c := w.bind("a", "10.0.0.1")
 			f, p := c.Ports[0].Fence, c.Ports[0]
-			row := w.ports.rows[f.Lease]
+			row := w.ports.Rows[f.Lease]
 			row.Value.TargetGroupARN, row.Value.ListenerARN = "", ""
 			test.change(&row.Value)
-			w.ports.rows[f.Lease] = row
+			w.ports.Rows[f.Lease] = row
 			if test.fence != nil {
 				test.fence(&f)
 				p.TargetGroupARN = strings.Replace(p.TargetGroupARN, p.TargetGroupName, elb.TargetGroupName("l", f), 1)
 			}
 			req := api.TargetGroupRequest{ClaimUID: c.UID, Fence: f, TargetGroupARN: p.TargetGroupARN}
 			w.refused(w.service.TargetGroup(t.Context(), holderOf("a"), req), api.Lost)
-			if after := w.ports.rows[f.Lease]; after.Value != row.Value {
+			if after := w.ports.Rows[f.Lease]; after.Value != row.Value {
 				t.Errorf("the port was %+v and is %+v", row.Value, after.Value)
 			}
 		})
 	}
 }
 
-// TestAConflictIsLookedInto: the word of an agent alone neither blocks a port nor
+// TestCollisionIsInspected: the word of an agent alone neither blocks a port nor
 // moves a claim.
-func TestAConflictIsLookedInto(t *testing.T) {
+func TestCollisionIsInspected(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil {
@@ -180,14 +181,14 @@ func TestAConflictIsLookedInto(t *testing.T) {
 	if p := conflict(); p.ListenerPort == c.Ports[0].ListenerPort {
 		t.Errorf("it stays on port %d, where somebody else listens", p.ListenerPort)
 	}
-	if r := w.ports.rows[c.Ports[0].Fence.Lease].Value; r.State != ledger.Blocked || r.Foreign == "" {
+	if r := w.ports.Rows[c.Ports[0].Fence.Lease].Value; r.State != ledger.Blocked || r.Foreign == "" {
 		t.Errorf("the port where somebody else listens is %+v", r)
 	}
 }
 
-// TestAPortThatIsSeenIsNotGranted: somebody's listener was there in the last listing,
+// TestOccupiedPortIsNotGranted: somebody's listener was there in the last listing,
 // whatever the ledger says.
-func TestAPortThatIsSeenIsNotGranted(t *testing.T) {
+func TestOccupiedPortIsNotGranted(t *testing.T) {
 	w := newLedgerWorld(t, 5)
 	for n := range 4 {
 		w.cloud.foreign(listenerPort + n)
@@ -202,7 +203,7 @@ func TestAPortThatIsSeenIsNotGranted(t *testing.T) {
 
 // rival takes a port between another's reading and writing it.
 type rival struct {
-	*ledgerTable[ledger.Port]
+	*ledgertest.Table[ledger.Port]
 	takes func(ledger.Port) ledger.Port
 	lease string // that it took
 }
@@ -210,19 +211,19 @@ type rival struct {
 func (r *rival) Update(ctx context.Context, p ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
 	if r.lease == "" {
 		r.lease = p.Name
-		row := r.rows[p.Name]
+		row := r.Rows[p.Name]
 		row.Value = r.takes(row.Value)
-		r.write(row)
+		r.Write(row)
 	}
-	return r.ledgerTable.Update(ctx, p)
+	return r.Table.Update(ctx, p)
 }
 
-// TestAPortThatARivalTookIsItsOwn: a compare-and-swap that was lost is decided anew,
+// TestPortTakenByARivalIsNotTaken: a compare-and-swap that was lost is decided anew,
 // and what was decided before is not written.
-func TestAPortThatARivalTookIsItsOwn(t *testing.T) {
+func TestPortTakenByARivalIsNotTaken(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	w.freePorts(2)
-	r := &rival{ledgerTable: w.ports, takes: func(p ledger.Port) ledger.Port {
+	r := &rival{Table: w.ports, takes: func(p ledger.Port) ledger.Port {
 		p.State, p.Holder, p.Generation = ledger.Claimed, "claim-uid-rival", p.Generation+1
 		return p
 	}}
@@ -231,14 +232,14 @@ func TestAPortThatARivalTookIsItsOwn(t *testing.T) {
 	if err != nil || c.Ports[0].Fence.Lease == r.lease {
 		t.Errorf("it is granted %+v, %v", c.Ports, err)
 	}
-	if p := w.ports.rows[r.lease].Value; p.Holder != "claim-uid-rival" {
+	if p := w.ports.Rows[r.lease].Value; p.Holder != "claim-uid-rival" {
 		t.Errorf("the rival's port is %+v", p)
 	}
 }
 
-// TestNobodysWordFreesAPort: an agent that says it has unbound is not believed
+// TestPortIsFreedOnlyAfterAWSConfirms: an agent that says it has unbound is not believed
 // before AWS has answered a deletion so.
-func TestNobodysWordFreesAPort(t *testing.T) {
+func TestPortIsFreedOnlyAfterAWSConfirms(t *testing.T) {
 	w := newLedgerWorld(t, 1)
 	c := w.bind("a", "10.0.0.1")
 	answer, err := w.service.Release(t.Context(), holderOf("a"), api.ReleaseRequest{ClaimUID: c.UID})
@@ -249,16 +250,16 @@ func TestNobodysWordFreesAPort(t *testing.T) {
 	if err := w.service.Finish(t.Context(), holderOf("a"), c.UID, []string{lease}); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.ports.rows[lease].Value; r.State != ledger.Releasing || r.Agent != ledger.AgentDone || r.TargetGroupARN != c.Ports[0].TargetGroupARN {
+	if r := w.ports.Rows[lease].Value; r.State != ledger.Releasing || r.Agent != ledger.AgentDone || r.TargetGroupARN != c.Ports[0].TargetGroupARN {
 		t.Errorf("the port is %+v", r)
 	}
 	_, err = w.claim("b", "10.0.0.2")
 	w.refused(err, api.Exhausted)
 }
 
-// TestAdoptionTakesProof: leases that are lost are written again only for a binding
+// TestAdoptionNeedsProofFromAWS: leases that are lost are written again only for a binding
 // that AWS has just as the agent presents it.
-func TestAdoptionTakesProof(t *testing.T) {
+func TestAdoptionNeedsProofFromAWS(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(w *ledgerWorld, p api.ClaimedPort)
@@ -283,7 +284,7 @@ func TestAdoptionTakesProof(t *testing.T) {
 			c := w.bind("a", "10.0.0.1")
 			p := c.Ports[0]
 			w.loseClaim("a")
-			delete(w.ports.rows, p.Fence.Lease)
+			delete(w.ports.Rows, p.Fence.Lease)
 			test.change(w, p)
 			_, err := w.renew(c)
 			if test.want == "" {
@@ -294,8 +295,8 @@ func TestAdoptionTakesProof(t *testing.T) {
 				return
 			}
 			w.refused(err, test.want)
-			if len(w.claims.rows) > 0 || len(w.ports.rows) > 0 {
-				t.Errorf("left in the ledger: %v, %v", w.claims.rows, w.ports.rows)
+			if len(w.claims.Rows) > 0 || len(w.ports.Rows) > 0 {
+				t.Errorf("left in the ledger: %v, %v", w.claims.Rows, w.ports.Rows)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package app_test
+package claim_test
 
 import (
 	"context"
@@ -8,15 +8,16 @@ import (
 
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/ledger/ledgertest"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestElderOvertaken lets a younger pod ask first for the only port that becomes
+// TestOlderClaimIsServedFirst lets a younger pod ask first for the only port that becomes
 // free while an elder waits.
-func TestElderOvertaken(t *testing.T) {
+func TestOlderClaimIsServedFirst(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		wait func(*ledgerWorld)
@@ -31,7 +32,7 @@ func TestElderOvertaken(t *testing.T) {
 			w.cloud.foreign(listenerPort)
 			_, err := w.service.ReportCollision(w.Context(), holderOf("elder"), api.CollisionRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
 			w.refused(err, api.Exhausted)
-			if port := w.ports.rows[c.Ports[0].Fence.Lease].Value; port.State != ledger.Releasing || port.Holder != "claim-uid-elder" {
+			if port := w.ports.Rows[c.Ports[0].Fence.Lease].Value; port.State != ledger.Releasing || port.Holder != "claim-uid-elder" {
 				w.Fatalf("its former port is %+v", port)
 			}
 		}},
@@ -55,9 +56,9 @@ func TestElderOvertaken(t *testing.T) {
 	}
 }
 
-// TestWhoCannotSettleReservesNothing has an elder whose address another live pod
+// TestClaimWithAnotherPodsIPBlocksNoOtherClaim has an elder whose address another live pod
 // still records. It cannot be granted the free port, so nobody waits for it.
-func TestWhoCannotSettleReservesNothing(t *testing.T) {
+func TestClaimWithAnotherPodsIPBlocksNoOtherClaim(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	w.bind("former", "10.0.0.1")
 	_, err := w.claim("elder", "10.0.0.1")
@@ -68,10 +69,10 @@ func TestWhoCannotSettleReservesNothing(t *testing.T) {
 	}
 }
 
-// TestAnAddressIsSettledAnewWhenItComesBack moves a pod from its address to
+// TestReturningPodIPIsConfirmedAgain moves a pod from its address to
 // another and back. In between a second pod claims with the first address and
 // dies: its claim must end before both would have a target of one address.
-func TestAnAddressIsSettledAnewWhenItComesBack(t *testing.T) {
+func TestReturningPodIPIsConfirmedAgain(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		move func(*ledgerWorld)
@@ -113,15 +114,15 @@ func (bare) Tags(context.Context, ...string) (map[string]map[string]string, erro
 
 func (bare) LoadBalancers(context.Context, ...string) ([]elb.LoadBalancer, error) { return nil, nil }
 
-// TestNobodyIsToldExhaustedBeforeTagsWereLookedFor tells a pool that has no load
+// TestPoolIsPendingUntilItsTagsAreRead tells a pool that has no load
 // balancer from one of which nobody knows yet: exhausted would blame the pool file.
-func TestNobodyIsToldExhaustedBeforeTagsWereLookedFor(t *testing.T) {
+func TestPoolIsPendingUntilItsTagsAreRead(t *testing.T) {
 	tagged := func(value string) []poolfile.Pool {
 		return []poolfile.Pool{{Name: "default", Terms: pool.Terms{Protocols: []api.Protocol{api.TCP}}, Tags: map[string]string{"games": value}}}
 	}
 	w := newLedgerWorld(t, 1)
 	stock := inventory.New(inventory.Config{
-		Ledger: "l", AWS: bare{}, Ports: w.ports, Cordons: newLedgerTable[ledger.Cordon](), Log: slog.New(slog.DiscardHandler),
+		Ledger: "l", AWS: bare{}, Ports: w.ports, Cordons: ledgertest.NewTable[ledger.Cordon](), Log: slog.New(slog.DiscardHandler),
 	}, tagged("some"))
 	w.service.Pools = stock
 	look := func() {

@@ -1,4 +1,4 @@
-package app_test
+package claim_test
 
 import (
 	"fmt"
@@ -10,10 +10,10 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestAClaimBegunAnewKeepsItsPorts deletes the claim lease of a live pod whose
+// TestRecreatedClaimKeepsItsPorts deletes the claim lease of a live pod whose
 // agent starts again, while something keeps the claim from being planned at once.
 // Until then its ports must not count as given up.
-func TestAClaimBegunAnewKeepsItsPorts(t *testing.T) {
+func TestRecreatedClaimKeepsItsPorts(t *testing.T) {
 	noneRead := func(w *ledgerWorld) { w.cloud.read = nil }
 	allRead := func(w *ledgerWorld) { w.cloud.read = []string{firstLB, secondLB} }
 	for _, test := range []struct {
@@ -28,7 +28,7 @@ func TestAClaimBegunAnewKeepsItsPorts(t *testing.T) {
 			"its address is still another's", ledger.Bound,
 			func(w *ledgerWorld) {
 				w.pods["former"] = &ledger.Pod{UID: "uid-former", IPs: []string{"10.0.0.1"}}
-				w.claims.exchange(w.T, "claim-uid-former", ledger.Claim{
+				w.claims.Recreate(w.T, "claim-uid-former", ledger.Claim{
 					Namespace: "games", Pod: "former", PodUID: "uid-former", PodIP: "10.0.0.1", State: ledger.Granted, Pool: "default", Duration: claimDuration,
 				})
 			},
@@ -62,9 +62,9 @@ func TestAClaimBegunAnewKeepsItsPorts(t *testing.T) {
 	}
 }
 
-// TestALostClaimKeepsNoPortForAPodThatIsGone is the other side: a claim begun
+// TestRecreatedClaimOfAGonePodKeepsNoPort is the other side: a claim begun
 // anew holds its former port only as long as its pod lives.
-func TestALostClaimKeepsNoPortForAPodThatIsGone(t *testing.T) {
+func TestRecreatedClaimOfAGonePodKeepsNoPort(t *testing.T) {
 	w := newLedgerWorld(t, 1)
 	c, err := w.claim("gone", "10.0.0.1")
 	if err != nil {
@@ -82,11 +82,11 @@ func TestALostClaimKeepsNoPortForAPodThatIsGone(t *testing.T) {
 	}
 }
 
-// TestAHoldingOutlivesAnOlderRecord puts an older record in the place of a live
+// TestHoldingReplacesAnOlderRecord puts an older record in the place of a live
 // pod's port lease: a backup was put back, or a person blocked the port after its
 // lease had been deleted. Nobody holds it, so the holder's next renewal has it
 // back, and what the person said of the port stays.
-func TestAHoldingOutlivesAnOlderRecord(t *testing.T) {
+func TestHoldingReplacesAnOlderRecord(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		older ledger.Port
@@ -102,10 +102,10 @@ func TestAHoldingOutlivesAnOlderRecord(t *testing.T) {
 				older.LoadBalancerARN, older.ListenerPort = firstLB, listenerPort
 				lease := ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort)
 				if older.Generation > 0 {
-					w.ports.exchange(t, lease, older)
+					w.ports.Recreate(t, lease, older)
 				}
 				c := w.bind("live", "10.0.0.1")
-				w.ports.exchange(t, lease, older)
+				w.ports.Recreate(t, lease, older)
 				// Without its claim the holding comes from what the agent presents,
 				// which says that it is bound; else the agent reports it anew.
 				want := ledger.Claimed
@@ -118,7 +118,7 @@ func TestAHoldingOutlivesAnOlderRecord(t *testing.T) {
 					t.Fatalf("it has %+v after renewing, had %+v: %v", answer.Claim.Ports, c.Ports, err)
 				}
 				w.keeps(c, want)
-				port := w.ports.rows[lease].Value
+				port := w.ports.Rows[lease].Value
 				if port.BlockedBy != older.BlockedBy {
 					t.Errorf("it is closed by %q, was by %q", port.BlockedBy, older.BlockedBy)
 				}
@@ -130,9 +130,9 @@ func TestAHoldingOutlivesAnOlderRecord(t *testing.T) {
 	}
 }
 
-// TestAHoldingYieldsToALaterRecord keeps the fence: what may tell of a holder that
+// TestHoldingYieldsToALaterRecord keeps the fence: what may tell of a holder that
 // came after is not written over.
-func TestAHoldingYieldsToALaterRecord(t *testing.T) {
+func TestHoldingYieldsToALaterRecord(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		later ledger.Port
@@ -147,20 +147,20 @@ func TestAHoldingYieldsToALaterRecord(t *testing.T) {
 			c := w.bind("live", "10.0.0.1")
 			later, lease := test.later, c.Ports[0].Fence.Lease
 			later.LoadBalancerARN, later.ListenerPort = firstLB, listenerPort
-			w.ports.exchange(t, lease, later)
+			w.ports.Recreate(t, lease, later)
 			w.loseClaim("live")
 			_, err := w.renew(c)
 			w.refused(err, api.Lost)
-			if got := w.ports.rows[lease].Value; got != later {
+			if got := w.ports.Rows[lease].Value; got != later {
 				t.Errorf("written over: %+v", got)
 			}
 		})
 	}
 }
 
-// TestAPodKeepsItsGoodPort takes one of two ports from a pod in a full pool. The
+// TestPodKeepsItsGoodPort takes one of two ports from a pod in a full pool. The
 // other has players on it and must not be given up for the one that is missing.
-func TestAPodKeepsItsGoodPort(t *testing.T) {
+func TestPodKeepsItsGoodPort(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		take func(*ledgerWorld, api.Claim, api.ClaimedPort) error
@@ -171,7 +171,7 @@ func TestAPodKeepsItsGoodPort(t *testing.T) {
 			return err
 		}},
 		{"the other was lost and is another's", func(w *ledgerWorld, c api.Claim, bad api.ClaimedPort) error {
-			w.ports.exchange(w.T, bad.Fence.Lease, ledger.Port{
+			w.ports.Recreate(w.T, bad.Fence.Lease, ledger.Port{
 				LoadBalancerARN: firstLB, ListenerPort: bad.ListenerPort, State: ledger.Claimed, Epoch: "another", Generation: 1, Holder: "claim-uid-other",
 			})
 			_, err := w.renew(c)
@@ -192,17 +192,17 @@ func TestAPodKeepsItsGoodPort(t *testing.T) {
 	}
 }
 
-// TestNothingIsGivenUpWhileItsLoadBalancerIsUnread has room on another load
+// TestPortsAreKeptWhileTheirLoadBalancerIsUnread has room on another load
 // balancer when one of two ports was lost: the pod is not moved there, because the
 // other may well be completed where it is. The view may not show yet that the pod
 // has that one; then its claim does.
-func TestNothingIsGivenUpWhileItsLoadBalancerIsUnread(t *testing.T) {
+func TestPortsAreKeptWhileTheirLoadBalancerIsUnread(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		t.Run(fmt.Sprintf("view late %v", late), func(t *testing.T) {
 			w := newLedgerWorld(t, 3)
 			c := w.bind("live", "10.0.0.1", "good", "bad")
-			w.ports.late[c.Ports[0].Fence.Lease] = late
-			w.ports.exchange(t, c.Ports[1].Fence.Lease, ledger.Port{
+			w.ports.Hidden[c.Ports[0].Fence.Lease] = late
+			w.ports.Recreate(t, c.Ports[1].Fence.Lease, ledger.Port{
 				LoadBalancerARN: firstLB, ListenerPort: c.Ports[1].ListenerPort, State: ledger.Claimed, Epoch: "another", Generation: 1, Holder: "claim-uid-other",
 			})
 			w.cloud.read = []string{secondLB}
@@ -219,26 +219,26 @@ func TestNothingIsGivenUpWhileItsLoadBalancerIsUnread(t *testing.T) {
 	}
 }
 
-// TestAnUnreadableRecordIsLeftToAPerson has somebody else's listener where the
+// TestUnreadableRecordIsNotOverwritten has somebody else's listener where the
 // ledger cannot say who holds the port: writing that down would wipe out a holder.
-func TestAnUnreadableRecordIsLeftToAPerson(t *testing.T) {
+func TestUnreadableRecordIsNotOverwritten(t *testing.T) {
 	w := newLedgerWorld(t, 1)
 	c := w.bind("live", "10.0.0.1")
 	lease := c.Ports[0].Fence.Lease
-	w.ports.exchange(t, lease, ledger.Port{})
-	w.ports.unreadable[lease] = true
-	before := w.ports.rows[lease]
+	w.ports.Recreate(t, lease, ledger.Port{})
+	w.ports.Unreadable[lease] = true
+	before := w.ports.Rows[lease]
 	w.cloud.foreign(listenerPort)
 	if err := w.janitor.Audit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if after := w.ports.rows[lease]; !reflect.DeepEqual(after, before) {
+	if after := w.ports.Rows[lease]; !reflect.DeepEqual(after, before) {
 		t.Errorf("written over: %+v", after.Value)
 	}
 }
 
-// TestARenewalPaysForLooks that the agent asks for, and for none that it does not.
-func TestARenewalPaysForLooks(t *testing.T) {
+// TestRenewalReservesDescribes that the agent asks for, and for none that it does not.
+func TestRenewalReservesDescribes(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	c := w.bind("game", "10.0.0.8")
 	for _, looks := range []int{0, 1, api.MaxDescribes} {
@@ -253,25 +253,25 @@ func TestARenewalPaysForLooks(t *testing.T) {
 	}
 }
 
-// TestARenewalThatFindsAllInPlaceReadsNothing: thousands of pods renew all the time.
+// TestRenewalOfAWholeClaimReadsNothing: thousands of pods renew all the time.
 // What the view does not show whole is read.
-func TestARenewalThatFindsAllInPlaceReadsNothing(t *testing.T) {
+func TestRenewalOfAWholeClaimReadsNothing(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	c := w.bind("a", "10.0.0.1", "game", "chat")
 	renew := func() (writes, reads int) {
 		t.Helper()
 		w.now = w.now.Add(time.Second)
-		writes, reads = w.claims.writes+w.ports.writes, w.claims.reads+w.ports.reads
+		writes, reads = w.claims.Writes+w.ports.Writes, w.claims.Reads+w.ports.Reads
 		answer, err := w.renew(c)
 		if err != nil || len(answer.Rebind) > 0 || !reflect.DeepEqual(answer.Claim.Ports, c.Ports) {
 			t.Errorf("renewed with %+v, %v; want %+v", answer, err, c.Ports)
 		}
-		return w.claims.writes + w.ports.writes - writes, w.claims.reads + w.ports.reads - reads
+		return w.claims.Writes + w.ports.Writes - writes, w.claims.Reads + w.ports.Reads - reads
 	}
 	if writes, reads := renew(); writes != 1 || reads != 0 {
 		t.Errorf("it took %d writes and %d reads", writes, reads)
 	}
-	w.ports.late[c.Ports[1].Fence.Lease] = true
+	w.ports.Hidden[c.Ports[1].Fence.Lease] = true
 	if _, reads := renew(); reads == 0 {
 		t.Error("it believed what it does not see")
 	}

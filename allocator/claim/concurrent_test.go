@@ -1,4 +1,4 @@
-package app_test
+package claim_test
 
 import (
 	"context"
@@ -9,13 +9,14 @@ import (
 
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/ledger/ledgertest"
 	"github.com/portlease/portlease/shared/api"
 )
 
 // overtaken is a table of claims in which something happens just before the first
 // claim lease is made.
 type overtaken struct {
-	claimTable
+	ledgertest.Claims
 	by func()
 }
 
@@ -24,84 +25,84 @@ func (o *overtaken) Create(ctx context.Context, name string, c ledger.Claim) (le
 		o.by = nil
 		by()
 	}
-	return o.claimTable.Create(ctx, name, c)
+	return o.Claims.Create(ctx, name, c)
 }
 
-// TestConcurrentCallsMeetTheSameClaim: a pod's PUT is repeated on another replica while
+// TestConcurrentCallsFindTheSameClaim: a pod's PUT is repeated on another replica while
 // the first has not got as far as the ledger, and the views of both are late. Both
 // are answered with one claim, and no port is taken beside it.
-func TestConcurrentCallsMeetTheSameClaim(t *testing.T) {
+func TestConcurrentCallsFindTheSameClaim(t *testing.T) {
 	w := newLedgerWorld(t, 4)
 	other := claim.New(w.service.Config)
 	h := holderOf("a")
 	w.pods["a"] = &ledger.Pod{UID: h.UID, IPs: []string{"10.0.0.1"}}
 	req := api.ClaimRequest{PodUID: h.UID, PodIP: "10.0.0.1", Pool: "default", Ports: []api.Port{{Name: "game", Protocol: api.TCP, TargetPort: 7777}}}
 	var second api.Claim
-	w.service.Claims = &overtaken{claimTable: w.claims, by: func() {
-		for name := range w.ports.rows {
-			w.ports.late[name] = true
+	w.service.Claims = &overtaken{Claims: w.claims, by: func() {
+		for name := range w.ports.Rows {
+			w.ports.Hidden[name] = true
 		}
 		var err error
 		if second, _, err = other.Claim(t.Context(), h, req); err != nil {
 			t.Error(err)
 		}
 		for _, p := range second.Ports {
-			w.ports.late[p.Fence.Lease] = true
+			w.ports.Hidden[p.Fence.Lease] = true
 		}
 	}}
 	first, created, err := w.service.Claim(t.Context(), h, req)
 	if err != nil || created || len(first.Ports) != 1 || first.UID != second.UID || first.Ports[0].Fence != second.Ports[0].Fence {
 		t.Errorf("one call is answered %+v (made: %v), %v; the other %+v", first, created, err, second)
 	}
-	for name, r := range w.ports.rows {
+	for name, r := range w.ports.Rows {
 		if r.Value.Held() && name != second.Ports[0].Fence.Lease {
 			t.Errorf("%s was taken beside the claim", name)
 		}
 	}
 }
 
-// TestATakenPortThatNoPlanListsIsGivenBack: whoever took it did not live to plan it, or
+// TestTakenPortWithoutAPlanIsReleased: whoever took it did not live to plan it, or
 // planned another while it was on its way. What the plan lists stays.
-func TestATakenPortThatNoPlanListsIsGivenBack(t *testing.T) {
+func TestTakenPortWithoutAPlanIsReleased(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	c := w.bind("a", "10.0.0.1")
-	beside := w.ports.rows[c.Ports[0].Fence.Lease].Value
+	beside := w.ports.Rows[c.Ports[0].Fence.Lease].Value
 	beside.ListenerPort = 2*listenerPort + 1 - beside.ListenerPort
 	beside.State, beside.TargetGroupARN, beside.ListenerARN = ledger.Claimed, "", ""
 	name := ledger.PortName(ledger.LoadBalancerID(firstLB), beside.ListenerPort)
-	w.ports.exchange(t, name, beside)
+	w.ports.Recreate(t, name, beside)
 	w.sweepFor(time.Second)
-	if p := w.ports.rows[name].Value; p.State != ledger.Free || p.Holder != "" {
+	if p := w.ports.Rows[name].Value; p.State != ledger.Free || p.Holder != "" {
 		t.Errorf("the port that no plan lists is %+v", p)
 	}
 	w.keeps(c, ledger.Bound)
 }
 
-// TestAReportThatLosesIsDecidedAnew: the janitor lets go of the port between the
+// TestReportThatConflictsIsDecidedAgain: the janitor lets go of the port between the
 // reading and the writing of a report. Written all the same it would license a
 // listener on a port that is being freed.
-func TestAReportThatLosesIsDecidedAnew(t *testing.T) {
+func TestReportThatConflictsIsDecidedAgain(t *testing.T) {
 	w := newLedgerWorld(t, 2)
 	c := w.bind("a", "10.0.0.1")
 	p := c.Ports[0]
-	r := &rival{ledgerTable: w.ports, takes: func(p ledger.Port) ledger.Port { return p.BeginRelease(ledger.AgentAbsent) }}
+	r := &rival{Table: w.ports, takes: func(p ledger.Port) ledger.Port { return p.BeginRelease(ledger.AgentAbsent) }}
 	w.service.Ports = r
 	another := strings.Replace(p.TargetGroupARN, "/000000000000", "/100000000000", 1)
 	err := w.service.TargetGroup(t.Context(), holderOf("a"), api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: another})
 	w.refused(err, api.Lost)
-	if p := w.ports.rows[p.Fence.Lease].Value; p.State != ledger.Releasing || p.TargetGroupARN == another {
+	if p := w.ports.Rows[p.Fence.Lease].Value; p.State != ledger.Releasing || p.TargetGroupARN == another {
 		t.Errorf("the port that was let go is %+v", p)
 	}
 }
 
-// TestAPortLeaseOutlivesItsHolders: only so is no generation ever given twice.
-func TestAPortLeaseOutlivesItsHolders(t *testing.T) {
+// TestPortLeaseOutlivesItsHolders: only so is no generation ever given twice.
+func TestPortLeaseOutlivesItsHolders(t *testing.T) {
 	w := newLedgerWorld(t, 1)
 	former := w.bind("a", "10.0.0.1")
 	f := former.Ports[0].Fence
-	row := w.ports.rows[f.Lease]
+	row := w.ports.Rows[f.Lease]
 	row.Value.State, row.Value.Holder, row.Value.TargetGroupARN, row.Value.ListenerARN = ledger.Cooldown, "", "", ""
-	w.ports.write(row)
+	w.ports.Write(row)
 	w.loseClaim("a")
 	clear(w.cloud.listeners)
 	w.sweepFor(2 * time.Minute)
@@ -119,16 +120,16 @@ func TestAPortLeaseOutlivesItsHolders(t *testing.T) {
 // cutOff is a table of ports in which a rival takes the second port that a plan
 // takes, and which cannot be reached after that.
 type cutOff struct {
-	*ledgerTable[ledger.Port]
+	*ledgertest.Table[ledger.Port]
 	creates int
 }
 
 func (c *cutOff) Create(ctx context.Context, name string, p ledger.Port) (ledger.Record[ledger.Port], error) {
 	if c.creates++; c.creates != 2 {
-		return c.ledgerTable.Create(ctx, name, p)
+		return c.Table.Create(ctx, name, p)
 	}
 	p.Holder = "claim-uid-rival"
-	r, _ := c.ledgerTable.Create(ctx, name, p)
+	r, _ := c.Table.Create(ctx, name, p)
 	return r, ledger.ErrConflict
 }
 
@@ -136,31 +137,31 @@ func (c *cutOff) Update(ctx context.Context, r ledger.Record[ledger.Port]) (ledg
 	if c.creates >= 2 {
 		return r, errors.New("cut off")
 	}
-	return c.ledgerTable.Update(ctx, r)
+	return c.Table.Update(ctx, r)
 }
 
 func (c *cutOff) Get(ctx context.Context, name string) (ledger.Record[ledger.Port], error) {
-	r, err := c.ledgerTable.Get(ctx, name)
+	r, err := c.Table.Get(ctx, name)
 	if c.creates >= 2 && r.Value.Holder == "claim-uid-a" {
 		return ledger.Record[ledger.Port]{}, errors.New("cut off")
 	}
 	return r, err
 }
 
-// TestAPortOfAPlanThatWasGivenUpIsGivenBack although its claim waits: the replica that
+// TestPortOfAnAbandonedPlanIsReleased although its claim waits: the replica that
 // gave up the plan was cut off before it gave back the port. Two claims that each
 // kept one port would wait for each other. Nor is it remembered: its load balancer
 // may have been cordoned meanwhile.
-func TestAPortOfAPlanThatWasGivenUpIsGivenBack(t *testing.T) {
+func TestPortOfAnAbandonedPlanIsReleased(t *testing.T) {
 	w := newLedgerWorld(t, 2)
-	w.service.Ports = &cutOff{ledgerTable: w.ports}
+	w.service.Ports = &cutOff{Table: w.ports}
 	_, err := w.claim("a", "10.0.0.1", "game", "chat")
 	w.refused(err, api.Unavailable)
 	if c := w.claimLease("a").Value; c.State != ledger.Waiting || len(c.Ports) > 0 {
 		t.Fatalf("its claim is %+v", c)
 	}
 	var left, rivals string
-	for name, r := range w.ports.rows {
+	for name, r := range w.ports.Rows {
 		if r.Value.Holder == "claim-uid-a" {
 			left = name
 		} else {
@@ -168,17 +169,17 @@ func TestAPortOfAPlanThatWasGivenUpIsGivenBack(t *testing.T) {
 		}
 	}
 	if left == "" || rivals == "" {
-		t.Fatalf("the ports are %+v", w.ports.rows)
+		t.Fatalf("the ports are %+v", w.ports.Rows)
 	}
 	w.service.Ports = w.ports
-	row := w.ports.rows[rivals]
+	row := w.ports.Rows[rivals]
 	row.Value.State, row.Value.Holder = ledger.Free, ""
-	w.ports.write(row)
+	w.ports.Write(row)
 	w.cloud.closed = "cordoned"
 	_, err = w.claim("a", "10.0.0.1", "game", "chat")
 	w.refused(err, api.Exhausted)
 	w.sweepFor(time.Second)
-	if p := w.ports.rows[left].Value; p.State != ledger.Free || p.Holder != "" {
+	if p := w.ports.Rows[left].Value; p.State != ledger.Free || p.Holder != "" {
 		t.Errorf("the port that was given up is %+v", p)
 	}
 	w.cloud.closed = ""

@@ -1,4 +1,4 @@
-package app_test
+package claim_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/ledger/ledgertest"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
@@ -124,8 +125,8 @@ const (
 // ledgerWorld is one allocator with its ledger, the pods, and AWS.
 type ledgerWorld struct {
 	*testing.T
-	claims  claimTable
-	ports   *ledgerTable[ledger.Port]
+	claims  ledgertest.Claims
+	ports   *ledgertest.Table[ledger.Port]
 	pods    map[string]*ledger.Pod
 	cloud   *cloud
 	service *claim.Service
@@ -136,7 +137,7 @@ type ledgerWorld struct {
 // newLedgerWorld has a pool with that many ports on each load balancer.
 func newLedgerWorld(t *testing.T, size int) *ledgerWorld {
 	w := &ledgerWorld{
-		T: t, claims: claimTable{newLedgerTable[ledger.Claim]()}, ports: newLedgerTable[ledger.Port](), pods: make(map[string]*ledger.Pod), now: time.Now(),
+		T: t, claims: ledgertest.NewClaims(), ports: ledgertest.NewTable[ledger.Port](), pods: make(map[string]*ledger.Pod), now: time.Now(),
 		cloud: &cloud{
 			ranges: []pool.Range{{From: listenerPort, To: listenerPort + size - 1}}, read: []string{firstLB},
 			listeners: make(map[int]pool.Listener), proofs: make(map[string]pool.Owner),
@@ -191,7 +192,7 @@ func (w *ledgerWorld) freePorts(n int) {
 	w.Helper()
 	for n := range n {
 		name := ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort+n)
-		w.ports.exchange(w.T, name, ledger.Port{LoadBalancerARN: firstLB, ListenerPort: listenerPort + n, State: ledger.Free, Epoch: "e", Generation: 3})
+		w.ports.Recreate(w.T, name, ledger.Port{LoadBalancerARN: firstLB, ListenerPort: listenerPort + n, State: ledger.Free, Epoch: "e", Generation: 3})
 	}
 }
 
