@@ -1,30 +1,31 @@
 #!/usr/bin/env bash
-# Gives allocator and agents of one EKS cluster their roles in AWS, by EKS Pod
-# Identity or IRSA, and tags load balancers for them.
+# Creates the AWS roles of the allocator and the agents of one EKS cluster, with EKS
+# Pod Identity or IRSA, and tags load balancers for them.
 #
-# It prints every aws command before it runs it. Without --apply only those run
-# that read. Running it again changes nothing but what differs.
+# It prints every aws command before it runs it. Without --apply it runs only
+# commands that read. Running it again changes only what differs.
 set -euo pipefail
 
 usage() {
   cat <<'USAGE'
 setup.sh --cluster NAME [options]
 
-  --cluster NAME            the EKS cluster
-  --apply                   do it; without, the changes are only printed
-  --undo                    take the roles and tags away again (with --apply)
+  --cluster NAME            the EKS cluster (required)
+  --apply                   make the changes; without it, only print them
+  --undo                    remove the roles and tags again (needs --apply, too)
   --identity KIND           pod-identity (default) or irsa
-  --namespace NAMESPACE     of the allocator (default portlease)
-  --service-account NAME    of the allocator (default portlease-allocator)
+  --namespace NAMESPACE     namespace of the allocator (default portlease)
+  --service-account NAME    service account of the allocator (default
+                            portlease-allocator)
   --games NAMESPACE:NAME    namespace and service account of game servers;
                             repeatable (default games:game)
   --load-balancer ARN       a load balancer to tag for this installation; repeatable
-  --ledger ID               id of the installation (default: asked of the cluster
-                            by kubectl)
-  --name NAME               opens the names of the roles (default portlease-CLUSTER)
+  --ledger ID               ledger id of the installation (default: kubectl reads
+                            it from the cluster)
+  --name NAME               prefix of the role names (default portlease-CLUSTER)
 
-Needs the aws command line with rights for iam, eks and elasticloadbalancing, in
-the region of the cluster.
+Needs the AWS CLI with rights for iam, eks and elasticloadbalancing, in the region
+of the cluster.
 USAGE
 }
 
@@ -57,17 +58,17 @@ while [ $# -gt 0 ]; do
       esac
       shift
       ;;
-    *) fail "$1 is not understood; see --help" ;;
+    *) fail "unknown option $1; see --help" ;;
   esac
   shift
 done
 [ ${#games[@]} -gt 0 ] || games=(games:game)
 
-# What goes into policies and commands is of these forms and no other.
+# Everything that goes into policies and commands must match one of these patterns.
 label='[a-z0-9]([a-z0-9-]*[a-z0-9])?'
 subdomain='[a-z0-9]([a-z0-9.-]*[a-z0-9])?'
-check() { # what, value, form
-  [[ "$2" =~ ^$3$ ]] || fail "$1 \"$2\" cannot be right"
+check() { # name, value, pattern
+  [[ "$2" =~ ^$3$ ]] || fail "$1 is \"$2\", which does not match $3; see --help"
 }
 check --cluster "$cluster" '[A-Za-z0-9][A-Za-z0-9_-]*'
 check --identity "$identity" '(pod-identity|irsa)'
@@ -82,7 +83,7 @@ done
 
 folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-# show prints a command as it can be pasted.
+# show prints a command so that it can be pasted into a shell.
 show() {
   local word line=""
   for word in "$@"; do
@@ -95,16 +96,17 @@ show() {
   echo "$line" >&2
 }
 
-# look runs a command that reads, and prints what it answers.
-look() {
+# query runs a command that only reads, and prints its output.
+query() {
   show "$@"
   "$@" || fail "the command above failed"
 }
 
-# change runs a command that changes something, with --apply.
+# change runs a command that changes something if --apply is given, and otherwise
+# only prints it.
 change() {
   if [ -z "$apply" ]; then
-    echo " (not run, as --apply is not given):" >&2
+    echo " (not run without --apply):" >&2
   fi
   show "$@"
   if [ -n "$apply" ]; then
@@ -112,9 +114,9 @@ change() {
   fi
 }
 
-# exists runs a command that reads one thing, and is false if there is none. Any
-# other failure ends the script: it must not be taken for absence.
-exists() { # code of absence, command…
+# exists runs a command that reads one thing, and is false if that does not exist.
+# Any other failure ends the script: it does not mean absence.
+exists() { # error code of absence, command…
   local code=$1 answer
   shift
   show "$@"
@@ -125,35 +127,35 @@ exists() { # code of absence, command…
   fail "the command above failed: $answer"
 }
 
-account=$(look aws sts get-caller-identity --query Account --output text)
-cluster_arn=$(look aws eks describe-cluster --name "$cluster" --query cluster.arn --output text)
-issuer=$(look aws eks describe-cluster --name "$cluster" --query cluster.identity.oidc.issuer --output text)
+account=$(query aws sts get-caller-identity --query Account --output text)
+cluster_arn=$(query aws eks describe-cluster --name "$cluster" --query cluster.arn --output text)
+issuer=$(query aws eks describe-cluster --name "$cluster" --query cluster.identity.oidc.issuer --output text)
 issuer=${issuer#https://}
 check account "$account" '[0-9]{12}'
 check "the cluster's ARN" "$cluster_arn" 'arn:[a-z-]+:eks:[a-z0-9-]+:[0-9]{12}:cluster/[A-Za-z0-9_-]+'
 check "the cluster's issuer" "$issuer" '[A-Za-z0-9./-]+'
 IFS=: read -r _ partition _ region cluster_account _ <<<"$cluster_arn"
-[ "$account" = "$cluster_account" ] || fail "the credentials are of account $account, and the cluster is in $cluster_account"
+[ "$account" = "$cluster_account" ] || fail "the credentials belong to account $account, but the cluster is in $cluster_account"
 if [ -z "$ledger" ]; then
-  ledger=$(look kubectl get namespace kube-system -o 'jsonpath={.metadata.uid}')/$namespace
+  ledger=$(query kubectl get namespace kube-system -o 'jsonpath={.metadata.uid}')/$namespace
 fi
 check --ledger "$ledger" "[0-9a-f-]{36}/$label"
 echo "ledger $ledger" >&2
 
-# fill reads a file of this folder with its placeholders filled in, on one line.
+# fill prints a file of this folder on one line, with its placeholders replaced.
 fill() { # file, namespace, service account
   sed -e "s|<partition>|$partition|g" -e "s|<region>|$region|g" -e "s|<account>|$account|g" -e "s|<ledger>|$ledger|g" \
     -e "s|<cluster>|$cluster|g" -e "s|<issuer>|$issuer|g" -e "s|<namespace>|$2|g" -e "s|<service-account>|$3|g" "$folder/$1" | tr -d '\n' | tr -s ' '
 }
 
-association() { # namespace, service account; its id, or None
-  look aws eks list-pod-identity-associations --cluster-name "$cluster" --namespace "$1" --service-account "$2" \
+association() { # namespace, service account; prints the id, or None
+  query aws eks list-pod-identity-associations --cluster-name "$cluster" --namespace "$1" --service-account "$2" \
     --query 'associations[0].associationId' --output text
 }
 
-give() { # role, policy, namespace, service account
+grant() { # role, policy, namespace, service account
   local role=$1 trust policy arn id
-  [ ${#role} -le 64 ] || fail "role name $role has more than 64 characters: give a shorter --name"
+  [ ${#role} -le 64 ] || fail "role name $role has more than 64 characters: use a shorter --name"
   arn="arn:$partition:iam::$account:role/$role"
   trust=$(fill "trust-$identity.json" "$3" "$4")
   policy=$(fill "$2" "$3" "$4")
@@ -164,7 +166,7 @@ give() { # role, policy, namespace, service account
   fi
   change aws iam put-role-policy --role-name "$role" --policy-name portlease --policy-document "$policy"
   if [ "$identity" = irsa ]; then
-    echo " annotate service account $3/$4 with eks.amazonaws.com/role-arn=$arn" >&2
+    echo " now annotate service account $3/$4 with eks.amazonaws.com/role-arn=$arn" >&2
     return
   fi
   id=$(association "$3" "$4")
@@ -175,16 +177,16 @@ give() { # role, policy, namespace, service account
   fi
 }
 
-take() { # role, policy, namespace, service account
+revoke() { # role, policy, namespace, service account
   local role=$1 id used
   if [ "$identity" = pod-identity ]; then
     id=$(association "$3" "$4")
     if [ "$id" != None ]; then
-      used=$(look aws eks describe-pod-identity-association --cluster-name "$cluster" --association-id "$id" --query association.roleArn --output text)
+      used=$(query aws eks describe-pod-identity-association --cluster-name "$cluster" --association-id "$id" --query association.roleArn --output text)
       if [ "$used" = "arn:$partition:iam::$account:role/$role" ]; then
         change aws eks delete-pod-identity-association --cluster-name "$cluster" --association-id "$id"
       else
-        echo " the association of $3/$4 is with $used: it is left alone" >&2
+        echo " the association of $3/$4 uses another role, $used: not deleted" >&2
       fi
     fi
   fi
@@ -196,7 +198,7 @@ take() { # role, policy, namespace, service account
   fi
 }
 
-each() { # give or take
+for_each_role() { # grant or revoke
   "$1" "$name-allocator" janitor.json "$namespace" "$service_account"
   local game
   for game in "${games[@]}"; do
@@ -205,21 +207,21 @@ each() { # give or take
 }
 
 if [ -n "$undo" ]; then
-  each take
+  for_each_role revoke
   if [ ${#load_balancers[@]} -gt 0 ]; then
     change aws elbv2 remove-tags --resource-arns "${load_balancers[@]}" --tag-keys portlease.dev/ledger
   fi
 else
   if [ "$identity" = pod-identity ]; then
     if ! exists ResourceNotFoundException aws eks describe-addon --cluster-name "$cluster" --addon-name eks-pod-identity-agent; then
-      echo " the cluster lacks the add-on eks-pod-identity-agent: pods get no credentials before it is there" >&2
+      echo " the cluster lacks the add-on eks-pod-identity-agent: install it, or pods get no credentials" >&2
     fi
   elif ! exists NoSuchEntity aws iam get-open-id-connect-provider --open-id-connect-provider-arn "arn:$partition:iam::$account:oidc-provider/$issuer"; then
     change aws iam create-open-id-connect-provider --url "https://$issuer" --client-id-list sts.amazonaws.com
   fi
-  each give
+  for_each_role grant
   if [ ${#load_balancers[@]} -gt 0 ]; then
     change aws elbv2 add-tags --resource-arns "${load_balancers[@]}" --tags "Key=portlease.dev/ledger,Value=$ledger"
   fi
 fi
-if [ -z "$apply" ]; then echo "nothing was changed: run it again with --apply" >&2; fi
+if [ -z "$apply" ]; then echo "nothing was changed: to make the changes, run it again with --apply" >&2; fi

@@ -5,7 +5,7 @@ data "aws_region" "this" {}
 locals {
   allocator_namespace = split("/", var.ledger)[1]
 
-  # Everybody who gets a role, and the policy that goes with it.
+  # The roles, with their service accounts and policies.
   roles = var.identity == "none" ? {} : merge({
     allocator = { namespace = local.allocator_namespace, service_account = var.allocator_service_account, policy = "janitor.json" }
     }, {
@@ -13,8 +13,8 @@ locals {
     "agent-${name}" => { namespace = game.namespace, service_account = game.service_account, policy = "agent-${var.identity}.json" }
   })
 
-  # The files of deploy/iam are plain JSON for every tool: they are not Terraform's
-  # templates, because ${aws:PrincipalTag/…} in them is IAM's.
+  # The files of deploy/iam are plain JSON for every tool. They cannot be Terraform
+  # templates, because ${aws:PrincipalTag/…} in them is syntax of IAM.
   filled = {
     for name, role in local.roles : name => {
       for kind, file in { policy = role.policy, trust = "trust-${var.identity}.json" } :
@@ -43,11 +43,11 @@ resource "aws_iam_role" "this" {
   lifecycle {
     precondition {
       condition     = var.identity != "pod-identity" || var.cluster != ""
-      error_message = "identity pod-identity needs cluster."
+      error_message = "With identity pod-identity, set cluster."
     }
     precondition {
       condition     = var.identity != "irsa" || (var.oidc_provider != "" && !startswith(var.oidc_provider, "https://"))
-      error_message = "identity irsa needs oidc_provider, without https://."
+      error_message = "With identity irsa, set oidc_provider, without https://."
     }
   }
 }

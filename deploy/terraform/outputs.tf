@@ -1,5 +1,5 @@
 output "pools" {
-  description = "The pool file. It finds the load balancers by their tags, those that are added later, too."
+  description = "The pool file. It selects the load balancers by their tags, including those that are added later."
   value = yamlencode({
     pools = [{
       name             = var.pool
@@ -14,20 +14,20 @@ output "pools" {
 output "load_balancers" {
   description = "ARN, DNS name and Elastic IPs of each load balancer."
   value = {
-    for name, lb in aws_lb.balancer : name => {
+    for name, lb in aws_lb.this : name => {
       arn       = lb.arn
       host      = lb.dns_name
-      addresses = [for key, eip in aws_eip.balancer : eip.public_ip if local.addresses[key] == name]
+      addresses = [for key, eip in aws_eip.this : eip.public_ip if local.addresses[key] == name]
     }
   }
 }
 
 output "security_group_id" {
   description = "Security group of all load balancers."
-  value       = aws_security_group.balancers.id
+  value       = aws_security_group.this.id
 }
 
 output "role_arns" {
-  description = "Roles by name: allocator, and agent-… for each of games. With identity irsa, annotate the service accounts with eks.amazonaws.com/role-arn."
+  description = "ARNs of the roles by name: allocator, and agent-… for each entry of games. With identity irsa, annotate the service accounts with eks.amazonaws.com/role-arn."
   value       = { for name, role in aws_iam_role.this : name => role.arn }
 }

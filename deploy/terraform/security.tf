@@ -1,9 +1,9 @@
-# A load balancer that was created without a security group can never get one.
-resource "aws_security_group" "balancers" {
-  name_prefix = "${var.name}-balancers-"
+# A load balancer that was created without security groups can never get one.
+resource "aws_security_group" "this" {
+  name_prefix = "${var.name}-load-balancers-"
   description = "portlease: players to listener ports, load balancers to pods"
   vpc_id      = var.vpc_id
-  tags        = merge(var.tags, { Name = "${var.name}-balancers" })
+  tags        = merge(var.tags, { Name = "${var.name}-load-balancers" })
 
   lifecycle {
     create_before_destroy = true
@@ -16,7 +16,7 @@ locals {
     "${rule[1]} ${rule[0].from}-${rule[0].to} ${rule[2]}" => { from = rule[0].from, to = rule[0].to, protocol = rule[1], cidr = rule[2] }
   }
 
-  # What load balancers need in pods: the games, and health checks, which are TCP.
+  # The load balancers reach the games and the health port, which is TCP.
   in_pods = merge({
     for rule in setproduct(var.target_ports, var.protocols) :
     "${rule[1]} ${rule[0].from}-${rule[0].to}" => { from = rule[0].from, to = rule[0].to, protocol = rule[1] }
@@ -33,7 +33,7 @@ locals {
 resource "aws_vpc_security_group_ingress_rule" "players" {
   for_each = local.from_players
 
-  security_group_id = aws_security_group.balancers.id
+  security_group_id = aws_security_group.this.id
   description       = "players"
   ip_protocol       = each.value.protocol
   from_port         = each.value.from
@@ -46,7 +46,7 @@ resource "aws_vpc_security_group_ingress_rule" "players" {
 resource "aws_vpc_security_group_egress_rule" "pods" {
   for_each = local.to_pods
 
-  security_group_id            = aws_security_group.balancers.id
+  security_group_id            = aws_security_group.this.id
   description                  = "pods"
   ip_protocol                  = each.value.protocol
   from_port                    = each.value.from
@@ -70,7 +70,7 @@ locals {
 resource "aws_vpc_security_group_egress_rule" "vpc" {
   for_each = local.to_vpc
 
-  security_group_id = aws_security_group.balancers.id
+  security_group_id = aws_security_group.this.id
   description       = "pods"
   ip_protocol       = each.value.protocol
   from_port         = each.value.from
@@ -79,8 +79,8 @@ resource "aws_vpc_security_group_egress_rule" "vpc" {
   tags              = var.tags
 }
 
-# Players' addresses are preserved for UDP; a reference to the load balancers'
-# group counts all the same.
+# For UDP, packets keep the players' addresses. A reference to the load balancers'
+# security group matches them all the same.
 resource "aws_vpc_security_group_ingress_rule" "pods" {
   for_each = local.to_pods
 
@@ -89,6 +89,6 @@ resource "aws_vpc_security_group_ingress_rule" "pods" {
   ip_protocol                  = each.value.protocol
   from_port                    = each.value.from
   to_port                      = each.value.to
-  referenced_security_group_id = aws_security_group.balancers.id
+  referenced_security_group_id = aws_security_group.this.id
   tags                         = var.tags
 }

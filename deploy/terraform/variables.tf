@@ -1,37 +1,37 @@
 variable "name" {
-  description = "Opens the names of load balancers, roles and security groups."
+  description = "Prefix of the names of load balancers, roles and security groups."
   type        = string
 
   validation {
     condition     = can(regex("^[a-zA-Z0-9]([a-zA-Z0-9-]{0,22}[a-zA-Z0-9])?$", var.name)) && !strcontains(var.name, "--") && !startswith(var.name, "internal-")
-    error_message = "Give 1 to 24 letters, digits and single hyphens, not beginning with internal-: load balancers have names of at most 32."
+    error_message = "Use 1 to 24 letters, digits and single hyphens, not starting with internal-. A load balancer's name has at most 32 characters."
   }
 }
 
 variable "ledger" {
-  description = "The id of the portlease installation: the UID of namespace kube-system, a slash, and the allocator's namespace. `allocator check` prints it."
+  description = "Ledger id of the installation: the UID of namespace kube-system, a slash, and the allocator's namespace. `allocator check` prints it."
   type        = string
 
   validation {
     condition     = can(regex("^[0-9a-f-]{36}/[a-z0-9]([a-z0-9-]*[a-z0-9])?$", var.ledger))
-    error_message = "It is of the form 00000000-0000-0000-0000-000000000000/portlease."
+    error_message = "The ledger id has the form 00000000-0000-0000-0000-000000000000/portlease."
   }
 }
 
 variable "pool" {
-  description = "Name of the pool that the load balancers are for."
+  description = "Name of the pool for these load balancers."
   type        = string
   default     = "default"
 }
 
 variable "load_balancers" {
-  description = "How many load balancers there are. Each has at most 50 listeners, and AWS does not raise that."
+  description = "Number of load balancers. Each has at most 50 listeners, and AWS does not raise that."
   type        = number
   default     = 1
 
   validation {
     condition     = var.load_balancers >= 1 && var.load_balancers <= 50
-    error_message = "Give 1 to 50; a region has 50 network load balancers unless AWS raised that."
+    error_message = "Use 1 to 50. A region has 50 network load balancers, unless AWS has raised that."
   }
 }
 
@@ -41,23 +41,23 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "One subnet for each zone, public ones unless internal."
+  description = "One subnet for each zone: public subnets, unless internal is true."
   type        = list(string)
 
   validation {
     condition     = length(var.subnet_ids) > 0 && length(distinct(var.subnet_ids)) == length(var.subnet_ids)
-    error_message = "Give each zone's subnet once, and at least one."
+    error_message = "List at least one subnet, and each one once."
   }
 }
 
 variable "internal" {
-  description = "Whether players come from inside the VPC only."
+  description = "True if all players connect from inside the VPC."
   type        = bool
   default     = false
 }
 
 variable "elastic_ips" {
-  description = "Whether each load balancer gets an Elastic IP in each subnet, so that its addresses never change and are announced beside its name."
+  description = "True to give each load balancer an Elastic IP in each subnet. Its addresses then never change, and agents announce them with its name."
   type        = bool
   default     = false
 
@@ -68,88 +68,88 @@ variable "elastic_ips" {
 }
 
 variable "listener_ports" {
-  description = "What players dial, for every load balancer the same."
+  description = "Listener ports that players dial, the same for every load balancer."
   type        = list(object({ from = number, to = number }))
   default     = [{ from = 30000, to = 30049 }]
 
   validation {
     condition     = length(var.listener_ports) > 0 && alltrue([for r in var.listener_ports : 1 <= r.from && r.from <= r.to && r.to <= 65535])
-    error_message = "Give ranges with 1 <= from <= to <= 65535."
+    error_message = "Use ranges with 1 <= from <= to <= 65535."
   }
 }
 
 variable "protocols" {
-  description = "What players speak."
+  description = "Protocols of the games."
   type        = set(string)
   default     = ["tcp", "udp"]
 
   validation {
     condition     = length(var.protocols) > 0 && length(setsubtract(var.protocols, ["tcp", "udp"])) == 0
-    error_message = "Give tcp, udp or both."
+    error_message = "Use tcp, udp or both."
   }
 }
 
 variable "player_cidrs" {
-  description = "Where players come from."
+  description = "CIDRs that players connect from."
   type        = list(string)
   default     = ["0.0.0.0/0"]
 }
 
 variable "target_ports" {
-  description = "What games listen on in their pods."
+  description = "Ports that games listen on in their pods."
   type        = list(object({ from = number, to = number }))
   default     = [{ from = 1024, to = 65535 }]
 }
 
 variable "health_port" {
-  description = "What agents answer health checks on, PORTLEASE_HTTP_ADDRESS."
+  description = "Port where agents answer health checks (PORTLEASE_HTTP_ADDRESS)."
   type        = number
   default     = 9901
 }
 
 variable "pod_security_group_ids" {
-  description = "Security groups of the pods or their nodes, by a name of your own; each gets rules that let the load balancers in. Without any, these rules are yours to make, and load balancers may reach the whole VPC."
+  description = "Security groups of the pods or their nodes, by a key of your choice. Each gets rules that admit the load balancers. If empty, create such rules yourself; the load balancers may then reach the whole VPC."
   type        = map(string)
   default     = {}
 }
 
 variable "identity" {
-  description = "How pods get their roles: pod-identity, irsa, or none to make no roles."
+  description = "How pods get their roles: pod-identity, irsa, or none to create no roles."
   type        = string
   default     = "pod-identity"
 
   validation {
     condition     = contains(["pod-identity", "irsa", "none"], var.identity)
-    error_message = "Choose pod-identity, irsa or none."
+    error_message = "Use pod-identity, irsa or none."
   }
 }
 
 variable "cluster" {
-  description = "Name of the EKS cluster; for identity pod-identity."
+  description = "Name of the EKS cluster. Required for identity pod-identity."
   type        = string
   default     = ""
 }
 
 variable "oidc_provider" {
-  description = "The cluster's OIDC issuer without https://; for identity irsa."
+  description = "The cluster's OIDC issuer, without https://. Required for identity irsa."
   type        = string
   default     = ""
 }
 
 variable "games" {
-  description = "Where game servers run, by a name of your own."
+  description = "Namespaces and service accounts of game servers, by a key of your choice."
   type        = map(object({ namespace = string, service_account = string }))
   default     = { games = { namespace = "games", service_account = "game" } }
 }
 
 variable "allocator_service_account" {
-  description = "Service account of the allocator, in the namespace that the ledger's id ends in."
+  description = "Service account of the allocator, in the namespace at the end of the ledger id."
   type        = string
   default     = "portlease-allocator"
 }
 
 variable "tags" {
-  description = "More tags on everything."
+  description = "Additional tags for every resource."
   type        = map(string)
   default     = {}
 }

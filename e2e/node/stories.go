@@ -56,7 +56,7 @@ func firstLine(ctx context.Context, c *cluster) error {
 			return err
 		}
 		first, _, _ := strings.Cut(log, "\n")
-		if want := fmt.Sprintf("udp-echo is %s by its environment, %[1]s by its file", endpointOf(p)); !strings.HasPrefix(first, want) {
+		if want := fmt.Sprintf("udp-echo: endpoint %s (environment), %[1]s (file)", endpointOf(p)); !strings.HasPrefix(first, want) {
 			return fmt.Errorf("the first line of %s is %q, want %q", p.Name, first, want)
 		}
 	}
@@ -138,7 +138,7 @@ func deleted(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	stopped, err := game.when("udp-echo stops")
+	stopped, err := game.when("udp-echo stopped")
 	if err != nil {
 		return err
 	}

@@ -30,9 +30,9 @@ func serve(ctx context.Context, address string) error {
 		return fmt.Errorf("listening: %w", err)
 	}
 	context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends ReadFrom
-	// Both are there before the game's first instruction runs.
-	fmt.Printf("udp-echo is %s by its environment, %s by its file, and listens on %v\n", os.Getenv("PORTLEASE_ENDPOINT"), endpoint(), conn.LocalAddr())
-	defer fmt.Println("udp-echo stops")
+	// Variables and files are there before the game starts.
+	fmt.Printf("udp-echo: endpoint %s (environment), %s (file); listening on %v\n", os.Getenv("PORTLEASE_ENDPOINT"), endpoint(), conn.LocalAddr())
+	defer fmt.Println("udp-echo stopped")
 	packet := make([]byte, 1500)
 	for {
 		n, player, err := conn.ReadFrom(packet)
@@ -48,17 +48,17 @@ func serve(ctx context.Context, address string) error {
 	}
 }
 
-// answer names the pod and the endpoint that players dial.
+// answer has the pod's name and the endpoint that players dial.
 func answer(said string) string {
 	return fmt.Sprintf("%s at %s heard %q\n", os.Getenv("POD_NAME"), endpoint(), strings.TrimSpace(said))
 }
 
-// endpoint is read anew because it may change.
+// endpoint reads the file for each answer, because the endpoint may change.
 func endpoint() string {
 	dir := cmp.Or(os.Getenv("PORTLEASE_DIR"), "/portlease")
 	text, err := os.ReadFile(filepath.Join(dir, "endpoint")) //nolint:gosec // the agent's own file
 	if err != nil {
-		return fmt.Sprintf("nowhere (%v)", err)
+		return fmt.Sprintf("unknown endpoint (%v)", err)
 	}
 	return strings.TrimSpace(string(text))
 }

@@ -1,5 +1,4 @@
-# Plans against a provider that answers from here. No account is needed; no
-# account was ever asked.
+# Plans against a mocked provider with the answers below. No AWS account is needed.
 mock_provider "aws" {
   mock_data "aws_caller_identity" {
     defaults = { account_id = "123456789012" }
@@ -35,40 +34,40 @@ variables {
 
 run "pod_identity" {
   assert {
-    condition     = alltrue([for lb in aws_lb.balancer : lb.enable_cross_zone_load_balancing && lb.load_balancer_type == "network"]) && length(aws_lb.balancer) == 2
-    error_message = "Two network load balancers with cross-zone on."
+    condition     = alltrue([for lb in aws_lb.this : lb.enable_cross_zone_load_balancing && lb.load_balancer_type == "network"]) && length(aws_lb.this) == 2
+    error_message = "There must be two network load balancers with cross-zone load balancing on."
   }
   assert {
-    condition     = alltrue([for lb in aws_lb.balancer : lb.tags["portlease.dev/ledger"] == var.ledger && lb.tags["portlease.dev/pool"] == "default"])
-    error_message = "They carry what the pool file and the policies look for."
+    condition     = alltrue([for lb in aws_lb.this : lb.tags["portlease.dev/ledger"] == var.ledger && lb.tags["portlease.dev/pool"] == "default"])
+    error_message = "The load balancers must have the tags that the pool file and the policies use."
   }
   assert {
-    condition     = yamldecode(output.pools).pools[0].loadBalancerTags == { for k, v in aws_lb.balancer["games-1"].tags : k => v }
-    error_message = "The pool file looks for those tags."
+    condition     = yamldecode(output.pools).pools[0].loadBalancerTags == { for k, v in aws_lb.this["games-1"].tags : k => v }
+    error_message = "The pool file must select by those tags."
   }
   assert {
     condition     = length(aws_vpc_security_group_ingress_rule.players) == 2 && length(aws_vpc_security_group_ingress_rule.pods) == 3 && length(aws_vpc_security_group_egress_rule.pods) == 3 && length(aws_vpc_security_group_egress_rule.vpc) == 0
-    error_message = "Players in over both protocols; to the pods also the health port."
+    error_message = "Players must be admitted over both protocols, and the load balancers to the games and the health port."
   }
   assert {
     condition     = aws_vpc_security_group_ingress_rule.pods["health nodes"].from_port == 9901
-    error_message = "Health checks reach the pods."
+    error_message = "Health checks must reach the pods."
   }
   assert {
     condition     = length(aws_eks_pod_identity_association.this) == 2 && aws_eks_pod_identity_association.this["agent-games"].namespace == "games"
-    error_message = "Allocator and game servers have a role each."
+    error_message = "Allocator and game servers must have one role each."
   }
   assert {
     condition     = alltrue([for p in aws_iam_role_policy.this : length(regexall("<[a-z-]+>", p.policy)) == 0]) && alltrue([for r in aws_iam_role.this : length(regexall("<[a-z-]+>", r.assume_role_policy)) == 0])
-    error_message = "Every placeholder is filled in."
+    error_message = "Every placeholder must be replaced."
   }
   assert {
     condition     = strcontains(aws_iam_role_policy.this["agent-games"].policy, "$${aws:PrincipalTag/kubernetes-pod-uid}") && strcontains(aws_iam_role_policy.this["agent-games"].policy, "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/pl-*/*")
-    error_message = "The agent's policy goes by the pod's UID."
+    error_message = "The agent's policy must compare the pod's UID."
   }
   assert {
     condition     = jsondecode(aws_iam_role.this["allocator"].assume_role_policy).Statement[0].Condition.StringEquals["aws:RequestTag/kubernetes-namespace"] == "portlease"
-    error_message = "The allocator's role is for its namespace."
+    error_message = "The allocator's role must be for its namespace."
   }
 }
 
@@ -80,11 +79,11 @@ run "irsa" {
   }
   assert {
     condition     = length(aws_eks_pod_identity_association.this) == 0 && strcontains(aws_iam_role_policy.this["agent-games"].policy, "\"aws:ResourceTag/portlease.dev/namespace\": \"games\"")
-    error_message = "IRSA's agents are kept to their namespace."
+    error_message = "With IRSA, agents must be confined to their namespace."
   }
   assert {
     condition     = jsondecode(aws_iam_role.this["agent-games"].assume_role_policy).Statement[0].Condition.StringEquals["oidc.eks.eu-central-1.amazonaws.com/id/0123:sub"] == "system:serviceaccount:games:game"
-    error_message = "The role is for one service account."
+    error_message = "The role must be for one service account."
   }
 }
 
@@ -97,20 +96,20 @@ run "addresses" {
     listener_ports         = [{ from = 30000, to = 30009 }, { from = 31000, to = 31000 }]
   }
   assert {
-    condition     = length(aws_eip.balancer) == 4 && length(output.load_balancers["games-2"].addresses) == 2
-    error_message = "An address for each load balancer and subnet."
+    condition     = length(aws_eip.this) == 4 && length(output.load_balancers["games-2"].addresses) == 2
+    error_message = "There must be an address for each load balancer and subnet."
   }
   assert {
     condition     = length(aws_iam_role.this) == 0 && length(output.role_arns) == 0
-    error_message = "No roles."
+    error_message = "There must be no roles."
   }
   assert {
     condition     = yamldecode(output.pools).pools[0].listenerPorts == ["30000-30009", "31000"] && yamldecode(output.pools).pools[0].protocols == ["UDP"]
-    error_message = "The pool file lists the ports and the protocol."
+    error_message = "The pool file must list the ports and the protocol."
   }
   assert {
     condition     = length(aws_vpc_security_group_egress_rule.vpc) == 4 && aws_vpc_security_group_egress_rule.vpc["health 100.64.0.0/16"].ip_protocol == "tcp"
-    error_message = "Health checks are TCP for games over UDP, too, and reach every part of the VPC."
+    error_message = "Health checks must use TCP for games over UDP, too, and reach every part of the VPC."
   }
 }
 
