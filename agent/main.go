@@ -11,7 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	_ "golang.org/x/crypto/x509roots/fallback" // the image has no certificates of authorities
+	_ "golang.org/x/crypto/x509roots/fallback" // the image has no CA certificates
 	"k8s.io/klog/v2"
 
 	"github.com/portlease/portlease/agent/app"
@@ -39,8 +39,8 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		return refuse(stderr, err)
 	}
 	klog.SetSlogLogger(log) // client-go logs through klog
-	ctx, hurry := signals(context.Background())
-	err = app.Run(ctx, c, app.Doors{Hurry: hurry}, log)
+	ctx, hurry := onSignals(context.Background())
+	err = app.Run(ctx, c, app.Dependencies{Hurry: hurry}, log)
 	switch {
 	case errors.Is(err, app.ErrSetting):
 		return refuse(stderr, err)
@@ -54,20 +54,20 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 func preStop(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	err := app.PreStop(context.Background(), args, getenv, stdout)
 	if err != nil && !errors.Is(err, daemon.ErrHelp) {
-		_, _ = fmt.Fprintln(stderr, "portlease-agent prestop:", err) // nowhere else to say it
+		_, _ = fmt.Fprintln(stderr, "portlease-agent prestop:", err) // there is no log
 		return 1
 	}
 	return 0
 }
 
 func refuse(stderr io.Writer, err error) int {
-	_, _ = fmt.Fprintln(stderr, "portlease-agent:", err) // nowhere else to say it
+	_, _ = fmt.Fprintln(stderr, "portlease-agent:", err) // there is no log
 	return 2
 }
 
-// signals gives a context that ends with the first SIGTERM or interrupt, and a
-// channel that is closed by the second.
-func signals(ctx context.Context) (context.Context, <-chan struct{}) {
+// onSignals returns a context that ends with the first SIGTERM or interrupt, and a
+// channel that the second one closes.
+func onSignals(ctx context.Context) (context.Context, <-chan struct{}) {
 	ctx, stop := context.WithCancel(ctx)
 	hurry := make(chan struct{})
 	received := make(chan os.Signal, 2)

@@ -5,18 +5,17 @@ import (
 	"runtime/debug"
 )
 
-// Every pod pays for an agent, which does nothing most of the time. One thread runs
-// it fast enough, and the collector works for little memory rather than little time.
-// Agones' users had to ask for the like
-// (https://github.com/googleforgames/agones/issues/4568).
+// Every pod pays for an agent, which is idle most of the time. One thread is fast
+// enough for it, and the garbage collector saves memory rather than time. Agones'
+// users had to ask for this (https://github.com/googleforgames/agones/issues/4568).
 const (
-	// memoryLimit is far above what a claim takes: it only makes the collector work
-	// harder before the container's own limit ends the process.
+	// memoryLimit is far above what a claim needs. Near it the collector works harder,
+	// before the kernel kills the container at its own limit.
 	memoryLimit = 24 << 20
 	gcPercent   = 50
 )
 
-// tune sets what the environment does not.
+// tune sets what the environment does not set.
 func tune(getenv func(string) string) {
 	if getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)

@@ -1,5 +1,5 @@
-// Package announce tells the game server its endpoint, through files in a shared
-// volume and over HTTP.
+// Package announce tells the game server its endpoint, by files in a shared volume and
+// over HTTP.
 //
 //	host         what players dial
 //	port         the first listener port
@@ -8,9 +8,8 @@
 //	env          all of it for a shell or a fileKeyRef: PORTLEASE_HOST='…'
 //	claim.json   the whole Document
 //
-// Each file appears at once and whole. The file endpoint is written last and
-// removed first: while it is there, so are the others. It promises nothing about
-// other files in the folder and never touches them.
+// Files are replaced atomically. The file endpoint is written last and removed first:
+// while it exists, so do the others. Other files in the folder are never touched.
 package announce
 
 import (
@@ -28,7 +27,7 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// The game server may run as any user, so everybody may read.
+// The game server may run as any user, so all users may read.
 const (
 	fileMode   = 0o644
 	folderMode = 0o755
@@ -49,8 +48,7 @@ const (
 	EnvHost     = "PORTLEASE_HOST"
 	EnvPort     = "PORTLEASE_PORT"
 	EnvEndpoint = "PORTLEASE_ENDPOINT"
-	// EnvPortOf has the name of a port after it: in capitals, a hyphen as an
-	// underscore.
+	// EnvPortOf precedes the name of a port, in upper case, with underscores for hyphens.
 	EnvPortOf = "PORTLEASE_PORT_"
 )
 
@@ -59,7 +57,7 @@ type Files struct{ Dir string }
 
 type file struct{ name, text string }
 
-// Announce writes the files of a claim and removes those of ports that it does
+// Announce writes the files of a claim, and removes those of ports that the claim does
 // not have.
 func (f Files) Announce(_ context.Context, c api.Claim) error {
 	d, err := Describe(c)
@@ -71,11 +69,11 @@ func (f Files) Announce(_ context.Context, c api.Claim) error {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Join(f.Dir, FolderPorts), folderMode); err != nil {
-		return fmt.Errorf("making the folder of ports: %w", err)
+		return fmt.Errorf("creating the folder of ports: %w", err)
 	}
-	// The umask may have taken rights away.
+	// The umask may have removed permissions.
 	if err := os.Chmod(filepath.Join(f.Dir, FolderPorts), folderMode); err != nil {
-		return fmt.Errorf("opening the folder of ports: %w", err)
+		return fmt.Errorf("changing the mode of the folder of ports: %w", err)
 	}
 	if err := f.removeStale(d.Ports); err != nil {
 		return err
@@ -88,18 +86,18 @@ func (f Files) Announce(_ context.Context, c api.Claim) error {
 	return nil
 }
 
-// Withdraw removes the files, endpoint first. None being there is success.
+// Withdraw removes the files, endpoint first. It succeeds if there are none.
 func (f Files) Withdraw(context.Context) error {
 	var failed []error
 	for _, name := range []string{FileEndpoint, FileEnv, FilePort, FileHost, FileClaim} {
 		if err := os.Remove(filepath.Join(f.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			failed = append(failed, fmt.Errorf("withdrawing %s: %w", name, err))
+			failed = append(failed, fmt.Errorf("removing %s: %w", name, err))
 		}
 	}
 	return errors.Join(append(failed, f.removeStale(nil))...)
 }
 
-// removeStale removes the files of all ports but those to keep.
+// removeStale removes the files of all other ports.
 func (f Files) removeStale(keep []Port) error {
 	entries, err := os.ReadDir(filepath.Join(f.Dir, FolderPorts))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -113,13 +111,13 @@ func (f Files) removeStale(keep []Port) error {
 			continue
 		}
 		if err := os.Remove(filepath.Join(f.Dir, FolderPorts, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("withdrawing port %s: %w", entry.Name(), err)
+			return fmt.Errorf("removing port %s: %w", entry.Name(), err)
 		}
 	}
 	return nil
 }
 
-// contents are the files of a document in the order of writing.
+// contents returns the files of a document in the order of writing.
 func contents(d Document) ([]file, error) {
 	whole, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
@@ -135,8 +133,8 @@ func contents(d Document) ([]file, error) {
 	}
 	var env strings.Builder
 	for _, v := range variables {
-		// No host or port has a quote in it; one that had would break the shell
-		// that reads this.
+		// No valid host or port has a quote. One with a quote would inject code into the
+		// shell that reads this.
 		if strings.ContainsAny(v.text, "'\n") {
 			return nil, fmt.Errorf("writing env: %s is %q, which cannot be quoted", v.name, v.text)
 		}
@@ -150,14 +148,14 @@ func contents(d Document) ([]file, error) {
 	), nil
 }
 
-// write replaces a file at once. The name of the half-written one is always the
-// same, so that a crash leaves at most one behind, which the next write takes.
+// write replaces a file atomically. The temporary file always has the same name, so a
+// crash leaves at most one behind, which the next write replaces.
 func write(path, text string) error {
 	temporary := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".portlease")
 	if err := os.WriteFile(temporary, []byte(text), fileMode); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	// The umask may have taken rights away.
+	// The umask may have removed permissions.
 	if err := os.Chmod(temporary, fileMode); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}

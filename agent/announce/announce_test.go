@@ -44,7 +44,7 @@ func read(t *testing.T, dir string) map[string]string {
 	return found
 }
 
-func TestFilesSayTheEndpoint(t *testing.T) {
+func TestFilesHaveTheEndpoint(t *testing.T) {
 	dir := t.TempDir()
 	c := claim(port("game", 30007), port("voice-chat", 30008))
 	if err := (announce.Files{Dir: dir}).Announce(t.Context(), c); err != nil {
@@ -77,18 +77,17 @@ func TestFilesSayTheEndpoint(t *testing.T) {
 	}
 }
 
-// A folder that belongs to nobody in particular, as an emptyDir does, is read by a
-// game that runs as another user.
-func TestEverybodyMayReadWhateverTheUmask(t *testing.T) {
+// A game that runs as another user reads the files in a shared emptyDir.
+func TestFilesAreReadableForAllUsersWhateverTheUmask(t *testing.T) {
 	before := syscall.Umask(0o077)
 	defer syscall.Umask(before)
 	dir := t.TempDir()
 	c := claim(port("game", 30007))
-	for range 2 { // again over what is there already
+	for range 2 { // again over existing files
 		if err := (announce.Files{Dir: dir}).Announce(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
-		// Those of whoever wrote there before with other modes are put right.
+		// An earlier writer may have left other modes.
 		if err := os.Chmod(filepath.Join(dir, "ports"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +109,7 @@ func TestEverybodyMayReadWhateverTheUmask(t *testing.T) {
 	}
 }
 
-func TestAnotherUserReadsThemAll(t *testing.T) {
+func TestAnotherUserCanReadAllFiles(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can become another user")
 	}
@@ -140,7 +139,7 @@ func TestAnotherUserReadsThemAll(t *testing.T) {
 	}
 }
 
-func TestOtherPortsReplaceTheFormer(t *testing.T) {
+func TestFilesOfOtherPortsReplaceTheFormer(t *testing.T) {
 	dir := t.TempDir()
 	files := announce.Files{Dir: dir}
 	for _, c := range []api.Claim{claim(port("game", 30007), port("chat", 30008)), claim(port("game", 31000))} {
@@ -154,7 +153,7 @@ func TestOtherPortsReplaceTheFormer(t *testing.T) {
 	}
 }
 
-func TestWithdrawalLeavesOnlyWhatIsOthers(t *testing.T) {
+func TestWithdrawRemovesOnlyItsOwnFiles(t *testing.T) {
 	dir := t.TempDir()
 	files := announce.Files{Dir: dir}
 	if err := os.WriteFile(filepath.Join(dir, "save.dat"), []byte("mine"), 0o600); err != nil {
@@ -173,8 +172,7 @@ func TestWithdrawalLeavesOnlyWhatIsOthers(t *testing.T) {
 	}
 }
 
-// A reader that looks all the time never sees a half-written file, and never an
-// endpoint without the rest.
+// A reader that polls without pause never sees a half-written file.
 func TestReadersSeeWholeFiles(t *testing.T) {
 	dir := t.TempDir()
 	files := announce.Files{Dir: dir}
@@ -214,16 +212,16 @@ func TestReadersSeeWholeFiles(t *testing.T) {
 	reader.Wait()
 }
 
-func TestFailuresAreToldNotSwallowed(t *testing.T) {
+func TestFailuresAreReturned(t *testing.T) {
 	missing := announce.Files{Dir: filepath.Join(t.TempDir(), "file")}
 	if err := os.WriteFile(missing.Dir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := missing.Announce(t.Context(), claim(port("game", 30007))); err == nil {
-		t.Error("wrote into something that is no folder")
+		t.Error("wrote into something that is not a folder")
 	}
 	if err := missing.Withdraw(t.Context()); err == nil {
-		t.Error("withdrew from something that is no folder")
+		t.Error("withdrew from something that is not a folder")
 	}
 	files := announce.Files{Dir: t.TempDir()}
 	if err := files.Announce(t.Context(), claim()); err == nil {

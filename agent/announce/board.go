@@ -12,25 +12,25 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// PathEndpoint is where a Board belongs: GET gives the document.
+// PathEndpoint is the path to serve a Board on: GET returns the document.
 const PathEndpoint = "/v1/endpoint"
 
-// askAgain is when a game should look at the board again.
-const askAgain = time.Second
+// retryAfter is when the game should ask again.
+const retryAfter = time.Second
 
-// Board shows the document over HTTP, to what runs in the pod, for as long as it
-// is announced. Its zero value shows nothing yet.
+// Board serves the document over HTTP to the other containers of the pod, for as long
+// as it is announced. The zero value has none yet.
 type Board struct {
 	mu        sync.Mutex // guards all below
 	document  []byte     // nil unless announced
 	withdrawn bool
 }
 
-// Announce puts the claim's document up.
+// Announce serves the document of a claim from now on.
 func (b *Board) Announce(_ context.Context, c api.Claim) error {
 	d, err := Describe(c)
 	if err != nil {
-		return fmt.Errorf("showing the endpoint: %w", err)
+		return fmt.Errorf("serving the endpoint: %w", err)
 	}
 	text, err := json.Marshal(d)
 	if err != nil {
@@ -42,7 +42,7 @@ func (b *Board) Announce(_ context.Context, c api.Claim) error {
 	return nil
 }
 
-// Withdraw takes the document down.
+// Withdraw stops serving the document.
 func (b *Board) Withdraw(context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -51,7 +51,7 @@ func (b *Board) Withdraw(context.Context) error {
 	return nil
 }
 
-// ServeHTTP answers the document, or a Problem that says why there is none.
+// ServeHTTP answers the document, or a Problem with the reason why there is none.
 func (b *Board) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	b.mu.Lock()
 	document, withdrawn := b.document, b.withdrawn
@@ -59,15 +59,15 @@ func (b *Board) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if document != nil {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(document) // the peer hung up: there is nobody left to tell
+		_, _ = w.Write(document) // the caller hung up
 		return
 	}
-	detail := "the pod has no endpoint yet: its ports are not bound; ask again"
+	detail := "the pod has no endpoint yet because its ports are not bound; ask again"
 	if withdrawn {
-		detail = "the endpoint was withdrawn: nobody new should come; the pod is stopping, or gets other ports"
+		detail = "the endpoint was withdrawn because the pod is stopping or gets other ports; send no new players"
 	}
 	w.Header().Set("Content-Type", api.ProblemType)
-	w.Header().Set("Retry-After", strconv.Itoa(int(askAgain.Seconds())))
+	w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
 	w.WriteHeader(http.StatusServiceUnavailable)
 	_ = json.NewEncoder(w).Encode(api.Errorf(api.Pending, "%s", detail)) // likewise
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// Version is that of Document. Fields may come without a new version; none goes,
-// and none changes its meaning.
+// Version is the version of Document. Within a version fields may be added, and none is
+// removed or changes its meaning.
 const Version = 1
 
-// Document is all that is handed over, for programs: the file claim.json, the
-// pod's annotation and the answer of PathEndpoint are one and the same.
+// Document has everything about the endpoint, for programs. The file claim.json, the
+// pod's annotation and the answer of PathEndpoint are the same document.
 type Document struct {
 	Version   int    `json:"version"`
 	Namespace string `json:"namespace"`
@@ -24,8 +24,7 @@ type Document struct {
 	Endpoint string `json:"endpoint"`
 	// Host is what players dial.
 	Host string `json:"host"`
-	// Addresses are the static IP addresses that Host stands for, if it has Elastic
-	// IPs.
+	// Addresses are the Elastic IPs of Host, if it has any.
 	Addresses       []string `json:"addresses,omitempty"`
 	LoadBalancerARN string   `json:"loadBalancerARN"`
 	Ports           []Port   `json:"ports"`
@@ -45,7 +44,7 @@ type Port struct {
 	ListenerARN    string `json:"listenerARN"`
 }
 
-// Describe gives the document of a claim, which must have ports.
+// Describe returns the document of a claim, which must have ports.
 func Describe(c api.Claim) (Document, error) {
 	if len(c.Ports) == 0 {
 		return Document{}, errors.New("the claim has no ports")

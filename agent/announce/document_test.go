@@ -13,7 +13,7 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// whole is a claim with everything that a document tells, and more.
+// whole is a claim with every field that a document has, and more.
 var whole = api.Claim{
 	UID: "claim-uid", Ledger: "ledger", Namespace: "games", Pod: "game-0", PodUID: "pod-uid", PodIP: "10.1.2.3", Pool: "default",
 	LoadBalancer: api.LoadBalancer{ARN: "arn:lb", Host: "games.elb.example", VPC: "vpc-1", Addresses: []string{"198.51.100.1", "198.51.100.2"}},
@@ -24,14 +24,14 @@ var whole = api.Claim{
 	DurationSeconds: 120, RenewSeconds: 30,
 }
 
-// published is what programs of others read: whoever must change it needs a new
-// Version, unless a field is only added.
+// published is what other programs read. A change other than an added field needs a new
+// Version.
 const published = `{"version":1,"namespace":"games","pod":"game-0","podUID":"pod-uid","pool":"default",` +
 	`"endpoint":"games.elb.example:30007","host":"games.elb.example","addresses":["198.51.100.1","198.51.100.2"],"loadBalancerARN":"arn:lb","ports":[` +
 	`{"name":"game","protocol":"UDP","targetPort":7777,"listenerPort":30007,"endpoint":"games.elb.example:30007","targetGroupARN":"arn:tg-1","listenerARN":"arn:l-1"},` +
 	`{"name":"chat","protocol":"TCP","targetPort":8080,"listenerPort":30008,"endpoint":"games.elb.example:30008","targetGroupARN":"arn:tg-2","listenerARN":"arn:l-2"}]}`
 
-func TestTheDocumentIsAsPublished(t *testing.T) {
+func TestDocumentHasThePublishedFields(t *testing.T) {
 	d, err := announce.Describe(whole)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestTheDocumentIsAsPublished(t *testing.T) {
 	}
 }
 
-func TestFileAndBoardShowTheSame(t *testing.T) {
+func TestFileAndBoardHaveTheSameDocument(t *testing.T) {
 	dir := t.TempDir()
 	var board announce.Board
 	if err := (announce.Files{Dir: dir}).Announce(t.Context(), whole); err != nil {
@@ -67,7 +67,7 @@ func TestFileAndBoardShowTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, header, body := look(t, &board)
+	status, header, body := get(t, &board)
 	if status != http.StatusOK || header.Get("Content-Type") != "application/json" || header.Get("Cache-Control") != "no-store" {
 		t.Errorf("the board answers %d with %v", status, header)
 	}
@@ -77,13 +77,13 @@ func TestFileAndBoardShowTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		if again, err := json.Marshal(d); err != nil || string(again) != published {
-			t.Errorf("%s shows %s, %v", what, again, err)
+			t.Errorf("%s has %s, %v", what, again, err)
 		}
 	}
 }
 
-// look asks a board over HTTP.
-func look(t *testing.T, board *announce.Board) (int, http.Header, string) {
+// get gets a board's answer over HTTP.
+func get(t *testing.T, board *announce.Board) (int, http.Header, string) {
 	t.Helper()
 	server := httptest.NewServer(board)
 	defer server.Close()
@@ -103,15 +103,15 @@ func look(t *testing.T, board *announce.Board) (int, http.Header, string) {
 	return resp.StatusCode, resp.Header, string(body)
 }
 
-func TestTheBoardSaysWhyItShowsNothing(t *testing.T) {
+func TestBoardWithoutDocumentAnswersWhy(t *testing.T) {
 	var board announce.Board
 	const (
-		notYet    = "the pod has no endpoint yet: its ports are not bound; ask again"
-		withdrawn = "the endpoint was withdrawn: nobody new should come; the pod is stopping, or gets other ports"
+		notYet    = "the pod has no endpoint yet because its ports are not bound; ask again"
+		withdrawn = "the endpoint was withdrawn because the pod is stopping or gets other ports; send no new players"
 	)
 	shows := func(step, want string) {
 		t.Helper()
-		status, header, body := look(t, &board)
+		status, header, body := get(t, &board)
 		if want == "" {
 			if status != http.StatusOK {
 				t.Errorf("%s: %d %s", step, status, body)

@@ -1,6 +1,6 @@
-// Package app wires the agent: it builds the doors to the allocator, AWS, the
-// shared volume and the own pod, hands them to the lifecycle, and answers probes
-// meanwhile. A test starts the whole process by Run.
+// Package app wires the agent: it builds the clients of the allocator, AWS and the
+// API server, hands them to the lifecycle, and serves probes and the local API
+// meanwhile. Tests start the whole process by Run.
 package app
 
 import (
@@ -31,53 +31,53 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// ErrSetting is a setting that cannot be true; its text names it.
+// ErrSetting is a setting that does not work; its text names the setting.
 var ErrSetting = errors.New("the agent cannot start")
 
-// Doors are the ways to the outside. The zero value opens the real ones: what
-// Config names, the AWS SDK's own configuration, the system's clock.
-type Doors struct {
+// Dependencies can be replaced by tests. Those that are zero are made from Config, the
+// AWS SDK's own configuration and the system's clock.
+type Dependencies struct {
 	// Listener serves probes and health checks. Run closes it.
 	Listener net.Listener
 	// Local serves the game server and the preStop hook. Run closes it.
 	Local net.Listener
-	// Allocator carries the calls to it.
+	// Allocator is the transport of calls to the allocator.
 	Allocator http.RoundTripper
 	AWS       *aws.Config
 	Clock     clock.Clock
 	// Jitter gives numbers in [0,1).
 	Jitter func() float64
-	// Hurry, once closed, cuts draining short.
+	// Hurry cuts draining short once it is closed.
 	Hurry <-chan struct{}
 }
 
-// Run lives the pod's life until ctx is over, and then gives everything back. It
-// returns nil after that, and ErrSetting when it could not begin.
-func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
+// Run runs the agent until ctx is over, and then releases its claim. It returns nil
+// after that, and ErrSetting when it cannot start.
+func Run(ctx context.Context, c Config, deps Dependencies, log *slog.Logger) error {
 	log.InfoContext(ctx, "agent starting", "version", daemon.Version(), "holder", c.Pod.Namespace+"/"+c.Pod.Name)
-	if err := doors.open(ctx, c); err != nil {
+	if err := deps.complete(ctx, c); err != nil {
 		return fmt.Errorf("%w: %w", ErrSetting, err)
 	}
 	set := metrics.NewSet()
 	board := new(announce.Board)
-	agent, err := assemble(c, doors, board, set, log)
+	agent, err := assemble(c, deps, board, set, log)
 	if err != nil {
-		return errors.Join(fmt.Errorf("%w: %w", ErrSetting, err), doors.Listener.Close(), doors.Local.Close())
+		return errors.Join(fmt.Errorf("%w: %w", ErrSetting, err), deps.Listener.Close(), deps.Local.Close())
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	// Health checks are answered until the very end: players may still be on.
+	// Health checks are served until the release is over: players may still play.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	public := daemon.Server{Handler: routes(agent, c, set), Log: log}
-	group.Go(func() error { return public.Run(serving, doors.Listener) })
+	group.Go(func() error { return public.Run(serving, deps.Listener) })
 	private := daemon.Server{Handler: local(agent, board), Log: log}
-	group.Go(func() error { return private.Run(serving, doors.Local) })
+	group.Go(func() error { return private.Run(serving, deps.Local) })
 	group.Go(func() error {
 		defer stop()
-		return agent.Run(ctx, doors.Hurry)
+		return agent.Run(ctx, deps.Hurry)
 	})
-	if credentials := doors.AWS.Credentials; credentials != nil {
-		// They are fetched while the claim is asked for. What goes wrong here goes wrong
-		// with the first call to AWS, and is told then.
+	if credentials := deps.AWS.Credentials; credentials != nil {
+		// Fetch them while the claim is requested. An error repeats with the first call to
+		// AWS, which reports it.
 		group.Go(func() error {
 			_, _ = credentials.Retrieve(ctx)
 			return nil
@@ -88,14 +88,14 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	return err
 }
 
-func assemble(c Config, doors Doors, board *announce.Board, set *metrics.Set, log *slog.Logger) (*lifecycle.Agent, error) {
+func assemble(c Config, deps Dependencies, board *announce.Board, set *metrics.Set, log *slog.Logger) (*lifecycle.Agent, error) {
 	allocator, err := client.New(client.Config{
-		URL: c.AllocatorURL, TokenFile: c.TokenFile, CAFile: c.AllocatorCA, Transport: doors.Allocator, Jitter: doors.Jitter, Log: log,
+		URL: c.AllocatorURL, TokenFile: c.TokenFile, CAFile: c.AllocatorCA, Transport: deps.Allocator, Jitter: deps.Jitter, Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	_, port, err := net.SplitHostPort(doors.Listener.Addr().String())
+	_, port, err := net.SplitHostPort(deps.Listener.Addr().String())
 	if err != nil {
 		return nil, fmt.Errorf("reading the address of the listener: %w", err)
 	}
@@ -107,14 +107,14 @@ func assemble(c Config, doors Doors, board *announce.Board, set *metrics.Set, lo
 		Pod: c.Pod, Pool: c.Pool, Ports: c.Ports, HealthPort: healthPort,
 		Drain: c.Drain, Deregister: c.Deregister, ReleaseTimeout: c.ReleaseTimeout,
 		Listens:   func() (bool, error) { return sockets.Table{Dir: "/proc/self/net", IP: c.Pod.IP}.Any(c.Ports) },
-		Allocator: allocator, LoadBalancer: elb.New(*doors.AWS, log),
+		Allocator: allocator, LoadBalancer: elb.New(*deps.AWS, log),
 		Files: reporter.Announcers{announce.Files{Dir: c.Dir}, board}, OwnPod: ownpod.Silent{}, Events: ownpod.Silent{},
 		// The memory for starting and binding is not needed again for hours.
 		OnHolding: debug.FreeOSMemory,
-		Clock:     doors.Clock, Jitter: doors.Jitter, Metrics: set, Log: log,
+		Clock:     deps.Clock, Jitter: deps.Jitter, Metrics: set, Log: log,
 	}
 	if c.Kube.URL != NoKube {
-		writer, err := ownpod.New(c.Kube, c.Pod, doors.Clock.Now)
+		writer, err := ownpod.New(c.Kube, c.Pod, deps.Clock.Now)
 		if err != nil {
 			return nil, err
 		}
@@ -124,15 +124,15 @@ func assemble(c Config, doors Doors, board *announce.Board, set *metrics.Set, lo
 }
 
 func routes(agent *lifecycle.Agent, c Config, set *metrics.Set) http.Handler {
-	check := func(ask func() error) http.Handler {
-		return daemon.Probe(func(context.Context) error { return ask() })
+	check := func(probe func() error) http.Handler {
+		return daemon.Probe(func(context.Context) error { return probe() })
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /startupz", check(agent.Started))
 	mux.Handle("GET /readyz", check(agent.Ready))
 	mux.Handle("GET /livez", check(agent.Live))
-	// A load balancer that finds its only target unhealthy sends to it all the
-	// same: this decides what it says of the pod, and not who gets through.
+	// A load balancer whose only target is unhealthy forwards to it all the same. This
+	// decides what AWS reports of the pod, not whether players get through.
 	mux.Handle("GET "+api.HealthPath, daemon.Probe(func(ctx context.Context) error {
 		if err := agent.GameAnswers(); err != nil {
 			return err
@@ -143,8 +143,8 @@ func routes(agent *lifecycle.Agent, c Config, set *metrics.Set) http.Handler {
 	return mux
 }
 
-// open opens the doors that were not given.
-func (d *Doors) open(ctx context.Context, c Config) error {
+// complete makes the dependencies that were not given.
+func (d *Dependencies) complete(ctx context.Context, c Config) error {
 	if d.Clock.Now == nil {
 		d.Clock = clock.Clock{Now: time.Now, Sleep: daemon.Sleep, Timeout: context.WithTimeout}
 	}
@@ -159,22 +159,22 @@ func (d *Doors) open(ctx context.Context, c Config) error {
 		d.AWS = &found
 	}
 	if d.AWS.Region == "" {
-		return errors.New("no AWS region is known: set AWS_REGION")
+		return errors.New("the AWS region is unknown: set AWS_REGION")
 	}
 	if d.Listener == nil {
-		opened, err := new(net.ListenConfig).Listen(ctx, "tcp", c.HTTPAddress)
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.HTTPAddress)
 		if err != nil {
-			return fmt.Errorf("-http-address (PORTLEASE_HTTP_ADDRESS) is %q, which cannot be listened on: %w", c.HTTPAddress, err)
+			return fmt.Errorf("-http-address (PORTLEASE_HTTP_ADDRESS) is %q, but the agent cannot listen on it: %w", c.HTTPAddress, err)
 		}
-		d.Listener = opened
+		d.Listener = listener
 	}
 	if d.Local == nil {
-		opened, err := new(net.ListenConfig).Listen(ctx, "tcp", c.LocalAddress)
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.LocalAddress)
 		if err != nil {
-			err = fmt.Errorf("-%s (%s) is %q, which cannot be listened on: %w", localFlag, localVariable, c.LocalAddress, err)
+			err = fmt.Errorf("-%s (%s) is %q, but the agent cannot listen on it: %w", localFlag, localVariable, c.LocalAddress, err)
 			return errors.Join(err, d.Listener.Close())
 		}
-		d.Local = opened
+		d.Local = listener
 	}
 	return nil
 }

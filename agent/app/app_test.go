@@ -21,7 +21,7 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// refusing is an allocator without a free port. It tells every claim it sees.
+// refusing is an allocator without a free port. It passes on the first claim request.
 func refusing(t *testing.T) (http.Handler, <-chan api.ClaimRequest) {
 	claims := make(chan api.ClaimRequest, 1)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +59,7 @@ func config(t *testing.T, change map[string]string) app.Config {
 	return c
 }
 
-func TestProcessAnswersWhileItWaits(t *testing.T) {
+func TestProbesAreServedWhileWaitingForAClaim(t *testing.T) {
 	handler, claims := refusing(t)
 	server := httptest.NewServer(handler)
 	defer server.Close()
@@ -76,10 +76,10 @@ func TestProcessAnswersWhileItWaits(t *testing.T) {
 		return aws.Credentials{}, errors.New("none yet")
 	})
 	go func() {
-		ended <- app.Run(ctx, c, app.Doors{Listener: listener, AWS: &aws.Config{Region: "us-east-1", Credentials: credentials}}, slog.New(slog.DiscardHandler))
+		ended <- app.Run(ctx, c, app.Dependencies{Listener: listener, AWS: &aws.Config{Region: "us-east-1", Credentials: credentials}}, slog.New(slog.DiscardHandler))
 	}()
 	request := <-claims
-	<-asked // although there is nothing to do at AWS yet
+	<-asked // before there is anything to do in AWS
 	if request.PodUID != "uid-0" || request.HealthPort != listener.Addr().(*net.TCPAddr).Port || len(request.Ports) != 2 {
 		t.Errorf("claimed %+v", request)
 	}
@@ -105,7 +105,7 @@ func TestProcessAnswersWhileItWaits(t *testing.T) {
 	}
 }
 
-func TestProcessThatCannotBeginSaysWhy(t *testing.T) {
+func TestStartupErrorNamesTheSetting(t *testing.T) {
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestProcessThatCannotBeginSaysWhy(t *testing.T) {
 		"no such CA":       {map[string]string{"PORTLEASE_ALLOCATOR_CA": filepath.Join(t.TempDir(), "none")}, region, "CA"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := app.Run(t.Context(), config(t, test.change), app.Doors{AWS: test.aws}, slog.New(slog.DiscardHandler))
+			err := app.Run(t.Context(), config(t, test.change), app.Dependencies{AWS: test.aws}, slog.New(slog.DiscardHandler))
 			if !errors.Is(err, app.ErrSetting) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one line with %s", err, test.want)
 			}

@@ -27,7 +27,7 @@ func environment(t *testing.T, change map[string]string) func(string) string {
 	return func(k string) string { return env[k] }
 }
 
-func TestSettingsOfAPod(t *testing.T) {
+func TestSettingsHaveDefaults(t *testing.T) {
 	var out bytes.Buffer
 	c, err := app.Parse([]string{"-drain", "5m"}, environment(t, nil), &out)
 	if err != nil {
@@ -48,21 +48,21 @@ func TestSettingsOfAPod(t *testing.T) {
 	}
 }
 
-func TestTheSystemsCertificatesCanBeTrusted(t *testing.T) {
+func TestSystemCAsCanBeTrusted(t *testing.T) {
 	c, err := app.Parse(nil, environment(t, map[string]string{"PORTLEASE_ALLOCATOR_CA": app.SystemCA}), io.Discard)
 	if err != nil || c.AllocatorCA != "" {
 		t.Errorf("got the file %q, %v", c.AllocatorCA, err)
 	}
 }
 
-func TestOutsideOfAClusterItSaysWhatToSet(t *testing.T) {
+func TestOutsideOfAClusterTheErrorNamesTheSetting(t *testing.T) {
 	_, err := app.Parse(nil, environment(t, map[string]string{"KUBERNETES_SERVICE_HOST": ""}), io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "PORTLEASE_KUBE") || !strings.Contains(err.Error(), app.NoKube) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestSettingsThatCannotBeTrue(t *testing.T) {
+func TestInvalidSettingsAreRefused(t *testing.T) {
 	for _, test := range []struct{ variable, value, want string }{
 		{"PORTLEASE_ALLOCATOR", "allocator:443", "https://"},
 		{"PORTLEASE_NAMESPACE", "", "metadata.namespace"},

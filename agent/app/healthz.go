@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// Health is what the answer to the load balancer's health checks depends on,
-// beside what the game says.
+// Health is the check of the game that the load balancer's health checks depend on, in
+// addition to the game's own readiness signals.
 type Health struct {
-	// Port is the game's, to be asked over TCP, or over HTTP if there is a Path. Zero
-	// asks nobody.
+	// Port of the game is checked over TCP, or over HTTP if there is a Path. Zero checks
+	// nothing.
 	Port int
 	Path string
 }
 
-// healthTimeout is how long the game may take to answer. Network load balancers wait
-// six seconds for an HTTP answer unless told otherwise.
+// healthTimeout bounds the game's answer. Network load balancers wait six seconds for
+// an HTTP answer by default.
 const healthTimeout = 3 * time.Second
 
 func parseHealth(text string) (Health, error) {
@@ -42,7 +42,7 @@ func parseHealth(text string) (Health, error) {
 	return Health{}, errors.New(remedy)
 }
 
-// check asks the game, if there is anything to ask; nil means healthy.
+// check is nil if the game is healthy or nothing is to be checked.
 func (h Health) check(ctx context.Context, ip string) error {
 	if h.Port == 0 {
 		return nil
@@ -53,27 +53,27 @@ func (h Health) check(ctx context.Context, ip string) error {
 	if h.Path == "" {
 		connection, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 		if err != nil {
-			return fmt.Errorf("asking the game: %w", err)
+			return fmt.Errorf("checking the game: %w", err)
 		}
 		return connection.Close()
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+h.Path, nil)
 	if err != nil {
-		return fmt.Errorf("asking the game: %w", err)
+		return fmt.Errorf("checking the game: %w", err)
 	}
-	resp, err := asking.Do(req)
+	resp, err := httpClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("asking the game: %w", err)
+		return fmt.Errorf("checking the game: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 399 {
-		return fmt.Errorf("the game answers %s to %s", resp.Status, req.URL)
+		return fmt.Errorf("checking the game: it answered %s to %s", resp.Status, req.URL)
 	}
 	return nil
 }
 
-// asking follows no redirects, as load balancers do not.
-var asking = &http.Client{
+// httpClient follows no redirects, as load balancers do not.
+var httpClient = &http.Client{
 	Transport:     &http.Transport{DisableKeepAlives: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }

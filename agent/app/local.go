@@ -12,14 +12,14 @@ import (
 	"github.com/portlease/portlease/shared/daemon"
 )
 
-// The setting of the local address is the agent's and its preStop command's.
+// The agent and its preStop command share this setting.
 const (
 	localFlag     = "local-address"
 	localVariable = "PORTLEASE_LOCAL_ADDRESS"
 	localDefault  = "127.0.0.1:9902"
 )
 
-// The paths of the local API that the game server and the preStop hook post to.
+// The paths of the local API. The game server and the preStop hook post to them.
 const (
 	PathReady    = "/v1/ready"
 	PathNotReady = "/v1/notready"
@@ -27,15 +27,15 @@ const (
 	PathPreStop  = "/v1/prestop"
 )
 
-// local is what only the pod itself may call.
+// local serves the API that only the pod itself may call.
 func local(agent *lifecycle.Agent, board *announce.Board) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+announce.PathEndpoint, board)
-	for path, said := range map[string]func(){
+	for path, signal := range map[string]func(){
 		PathReady: agent.GameReady, PathNotReady: agent.GameNotReady, PathDrained: agent.GameDrained, PathPreStop: agent.PodStopping,
 	} {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, _ *http.Request) {
-			said()
+			signal()
 			w.WriteHeader(http.StatusNoContent)
 		})
 	}
@@ -45,12 +45,12 @@ func local(agent *lifecycle.Agent, board *announce.Board) http.Handler {
 // preStopTimeout bounds the preStop hook, whose time is the grace period's.
 const preStopTimeout = 5 * time.Second
 
-// PreStop is the command for the sidecar's preStop hook: it tells the agent in this
-// pod that the pod's termination has begun. It returns daemon.ErrHelp after printing
-// the help to out.
+// PreStop is the command of the agent container's preStop hook. It tells the agent that
+// the pod's termination has begun. It returns daemon.ErrHelp after printing the help to
+// out.
 func PreStop(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
 	var address string
-	s := daemon.NewSettings("portlease-agent prestop", "Tells the agent in this pod that the pod's termination has begun, so that it withdraws the announcement. For the preStop hook of the agent's container.", getenv)
+	s := daemon.NewSettings("portlease-agent prestop", "Tells the agent in this pod that the pod's termination has begun, so that the agent withdraws the endpoint. Use it as the preStop hook of the agent's container.", getenv)
 	declareLocalAddress(s, &address, "address that the agent listens on")
 	if err := s.Parse(args, out); err != nil {
 		return err
@@ -59,15 +59,15 @@ func PreStop(ctx context.Context, args []string, getenv func(string) string, out
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+PathPreStop, nil)
 	if err != nil {
-		return fmt.Errorf("telling the agent: %w", err)
+		return fmt.Errorf("notifying the agent: %w", err)
 	}
-	resp, err := asking.Do(req)
+	resp, err := httpClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("telling the agent: %w", err)
+		return fmt.Errorf("notifying the agent: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("the agent answers %s", resp.Status)
+		return fmt.Errorf("notifying the agent: it answered %s", resp.Status)
 	}
 	return nil
 }

@@ -28,26 +28,26 @@ func waiting(t *testing.T, change map[string]string) (public, private string) {
 	handler, claims := refusing(t)
 	allocator := httptest.NewServer(handler)
 	t.Cleanup(allocator.Close)
-	var doors app.Doors
+	var deps app.Dependencies
 	for _, one := range []struct {
-		door    *net.Listener
-		address *string
-	}{{&doors.Listener, &public}, {&doors.Local, &private}} {
-		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		listener *net.Listener
+		address  *string
+	}{{&deps.Listener, &public}, {&deps.Local, &private}} {
+		opened, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		*one.door, *one.address = listener, listener.Addr().String()
+		*one.listener, *one.address = opened, opened.Addr().String()
 	}
 	if change == nil {
 		change = make(map[string]string)
 	}
 	change["PORTLEASE_ALLOCATOR"] = allocator.URL
 	c := config(t, change)
-	doors.AWS = &aws.Config{Region: "us-east-1"}
+	deps.AWS = &aws.Config{Region: "us-east-1"}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
-	go func() { ended <- app.Run(ctx, c, doors, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- app.Run(ctx, c, deps, slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -74,9 +74,9 @@ func ask(t *testing.T, method, url string) int {
 	return resp.StatusCode
 }
 
-// TestOnlyThePodItselfSaysWhatItWants: each word is heard on the local address, by
-// POST alone, and the address that load balancers reach knows none of them.
-func TestOnlyThePodItselfSaysWhatItWants(t *testing.T) {
+// Signals work on the local address only, by POST only. Load balancers reach the other
+// address.
+func TestSignalsAreAcceptedFromThePodOnly(t *testing.T) {
 	public, private := waiting(t, nil)
 	for _, path := range []string{app.PathReady, app.PathNotReady, app.PathDrained, app.PathPreStop} {
 		if got := ask(t, http.MethodPost, "http://"+public+path); got != http.StatusNotFound {
@@ -105,8 +105,7 @@ func TestOnlyThePodItselfSaysWhatItWants(t *testing.T) {
 	}
 }
 
-// TestHealthOfTheGame asks real games, well and ill.
-func TestHealthOfTheGame(t *testing.T) {
+func TestHealthCheckDependsOnTheGame(t *testing.T) {
 	game := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/well":
@@ -153,7 +152,7 @@ func TestHealthOfTheGame(t *testing.T) {
 	}
 }
 
-func TestPreStopCommand(t *testing.T) {
+func TestPreStopCommandNotifiesTheAgent(t *testing.T) {
 	_, private := waiting(t, nil)
 	none := func(string) string { return "" }
 	if err := app.PreStop(t.Context(), []string{"-local-address", private}, none, io.Discard); err != nil {
@@ -168,7 +167,7 @@ func TestPreStopCommand(t *testing.T) {
 	if err := app.PreStop(t.Context(), nil, variable, io.Discard); err != nil {
 		t.Error(err)
 	}
-	if err := app.PreStop(t.Context(), []string{"-local-address", "127.0.0.1:1"}, none, io.Discard); err == nil || !strings.Contains(err.Error(), "telling the agent") {
+	if err := app.PreStop(t.Context(), []string{"-local-address", "127.0.0.1:1"}, none, io.Discard); err == nil || !strings.Contains(err.Error(), "notifying the agent") {
 		t.Errorf("with no agent there: %v", err)
 	}
 	if err := app.PreStop(t.Context(), []string{"-local-address", "9902"}, none, io.Discard); err == nil || !strings.Contains(err.Error(), "PORTLEASE_LOCAL_ADDRESS") {

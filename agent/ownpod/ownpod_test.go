@@ -236,7 +236,7 @@ var claim = api.Claim{
 	Ports: []api.ClaimedPort{{Port: api.Port{Name: "game", TargetPort: 7777, Protocol: api.UDP}, ListenerPort: 30007}},
 }
 
-func TestAnnotationsComeAndGo(t *testing.T) {
+func TestAnnotationsAreSetAndRemoved(t *testing.T) {
 	s := begin(t)
 	if err := s.writer.Announce(t.Context(), claim); err != nil {
 		t.Fatal(err)
@@ -259,7 +259,7 @@ func TestAnnotationsComeAndGo(t *testing.T) {
 	}
 }
 
-func TestAnotherPodOfTheNameIsNotWrittenOn(t *testing.T) {
+func TestReplacedPodIsNotAnnotated(t *testing.T) {
 	s := begin(t)
 	if err := cluster.RemovePod(t.Context(), s.namespace, "game-0"); err != nil {
 		t.Fatal(err)
@@ -280,7 +280,7 @@ func TestAnotherPodOfTheNameIsNotWrittenOn(t *testing.T) {
 	}
 }
 
-func TestEventsTellTheStory(t *testing.T) {
+func TestEventsAreRecordedOnThePod(t *testing.T) {
 	s := begin(t)
 	if err := s.writer.Record(t.Context(), pod.Warning, "ClaimNotGranted", strings.Repeat("ä", 1000)); err != nil {
 		t.Fatal(err)
@@ -295,7 +295,7 @@ func TestEventsTellTheStory(t *testing.T) {
 	}
 }
 
-func TestMissingRightNamesTheRemedy(t *testing.T) {
+func TestForbiddenErrorNamesTheRemedy(t *testing.T) {
 	s := beginWith(t, nothing)
 	err := s.writer.Announce(t.Context(), claim)
 	if err == nil || !strings.Contains(err.Error(), "a role in "+s.namespace) {

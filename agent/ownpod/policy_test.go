@@ -108,7 +108,7 @@ var attempts = []struct {
 	{"resize a container", "resize", strategic, `{"spec":{"containers":[{"name":"game","resources":{"limits":{"cpu":"1"}}}]}}`, byRBAC},
 }
 
-func TestThePolicyLetsAnAgentWriteItsAnnotationsAndCondition(t *testing.T) {
+func TestPolicyAllowsOnlyTheAgentsOwnWrites(t *testing.T) {
 	s := begin(t)
 	if _, err := s.adminPods(t).Patch(t.Context(), "game-0", merge, []byte(`{"metadata":{"finalizers":["example.com/stays"]}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
@@ -192,7 +192,7 @@ func rulesOf(t *testing.T) []string {
 
 // The API server remembers a token for some seconds after its pod is gone, which
 // is when a pod made anew under the name is in reach.
-func TestThePolicyKeepsAnAgentFromThePodThatFollows(t *testing.T) {
+func TestPolicyProtectsThePodThatReplacesTheAgents(t *testing.T) {
 	s := begin(t)
 	if err := cluster.RemovePod(t.Context(), s.namespace, "game-0"); err != nil {
 		t.Fatal(err)
@@ -234,7 +234,7 @@ subjects:
 - {kind: ServiceAccount, name: controller, namespace: %[1]s}
 `
 
-func TestThePolicyHindersNobodyElse(t *testing.T) {
+func TestPolicyDoesNotAffectOthers(t *testing.T) {
 	s := begin(t)
 	// Its name begins as that of the namespace of agents does.
 	elsewhere := s.namespace + "-controllers"

@@ -1,6 +1,5 @@
-// Package sockets tells whether anybody in the agent's network namespace, which is
-// the pod's, listens on a port: by the kernel's tables, without sending anything to
-// a game server.
+// Package sockets finds out whether a process in the pod listens on a port. It reads
+// the kernel's tables of the pod's network namespace and sends nothing to the game.
 package sockets
 
 import (
@@ -22,24 +21,24 @@ import (
 // Table is the kernel's tables of one network namespace
 // (https://docs.kernel.org/networking/proc_net_tcp.html).
 type Table struct {
-	// Dir is where they are; /proc/self/net outside of tests.
+	// Dir is /proc/self/net, except in tests.
 	Dir string
-	// IP is the pod's address: a socket of another address is not the game's.
+	// IP is the pod's address. Sockets bound to another address do not count.
 	IP string
 }
 
-// stateListen and stateUnconnected are the states of sockets that take whatever
-// comes, in hexadecimal: TCP_LISTEN and, of UDP, TCP_CLOSE.
+// stateListen and stateUnconnected are the states, in hexadecimal, of sockets that
+// accept any sender: TCP_LISTEN and, for UDP, TCP_CLOSE.
 const (
 	stateListen      = "0A"
 	stateUnconnected = "07"
 )
 
-// Any tells whether any of the ports is listened on.
+// Any reports whether a process listens on any of the ports.
 func (t Table) Any(ports []api.Port) (bool, error) {
 	ip, err := netip.ParseAddr(t.IP)
 	if err != nil {
-		return false, fmt.Errorf("reading the pod's address: %w", err)
+		return false, fmt.Errorf("parsing the pod's IP address: %w", err)
 	}
 	for _, one := range []struct {
 		protocol, state string
@@ -67,19 +66,19 @@ func (t Table) Any(ports []api.Port) (bool, error) {
 	return false, nil
 }
 
-// listens looks through one table. A kernel without IPv6 has no table for it.
+// listens searches one table. A kernel without IPv6 has no table for it.
 func listens(path, state string, ip netip.Addr, ports []int) (bool, error) {
 	file, err := os.Open(path) //nolint:gosec // the kernel's tables, and files of tests
 	if errors.Is(err, os.ErrNotExist) && strings.HasSuffix(path, "6") {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("reading the sockets: %w", err)
+		return false, fmt.Errorf("opening the socket table: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close() //nolint:errcheck // the file was only read
 	found, err := search(file, state, ip, ports)
 	if err != nil {
-		return false, fmt.Errorf("reading the sockets of %s: %w", path, err)
+		return false, fmt.Errorf("reading the socket table %s: %w", path, err)
 	}
 	return found, nil
 }
@@ -90,7 +89,7 @@ func search(table io.Reader, state string, ip netip.Addr, ports []int) (bool, er
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 4 {
-			return false, fmt.Errorf("%q is no line of it", lines.Text())
+			return false, fmt.Errorf("invalid line %q", lines.Text())
 		}
 		if fields[3] != state {
 			continue
@@ -106,17 +105,17 @@ func search(table io.Reader, state string, ip netip.Addr, ports []int) (bool, er
 	return false, lines.Err()
 }
 
-// parse reads an address as the kernel prints it on a little-endian machine: each
-// 32 bits of it backwards.
+// parse reads an address as the kernel prints it on a little-endian machine: the bytes
+// of each 32-bit word in reverse.
 func parse(s string) (netip.AddrPort, error) {
 	address, port, cut := strings.Cut(s, ":")
 	bytes, err := hex.DecodeString(address)
 	if err != nil || !cut || len(bytes) != 4 && len(bytes) != 16 {
-		return netip.AddrPort{}, fmt.Errorf("%q is no address", s)
+		return netip.AddrPort{}, fmt.Errorf("invalid address %q", s)
 	}
 	number, err := strconv.ParseUint(port, 16, 16)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%q is no address: %w", s, err)
+		return netip.AddrPort{}, fmt.Errorf("invalid address %q: %w", s, err)
 	}
 	for word := range slices.Chunk(bytes, 4) {
 		slices.Reverse(word)

@@ -11,8 +11,8 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestAny opens and closes real sockets of this process.
-func TestAny(t *testing.T) {
+// It opens and closes real sockets of this process.
+func TestAnyFindsSocketsOfThePodAndProtocol(t *testing.T) {
 	const ip = "127.40.0.7"
 	for name, open := range map[string]struct {
 		network, address string
@@ -82,9 +82,8 @@ func noSocket(t *testing.T, network string, err error) {
 	t.Fatal(err)
 }
 
-// TestAPlayersConnectionIsNoListener: TCP players who are on do not make a port
-// listened on.
-func TestAPlayersConnectionIsNoListener(t *testing.T) {
+// The TCP connections of players do not count.
+func TestEstablishedConnectionsAreNotListeners(t *testing.T) {
 	const ip = "127.40.0.9"
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", ip+":0")
 	if err != nil {
@@ -108,8 +107,8 @@ func TestAPlayersConnectionIsNoListener(t *testing.T) {
 	}
 }
 
-// TestTablesThatCannotBeRead are errors and not "nobody listens".
-func TestTablesThatCannotBeRead(t *testing.T) {
+// A table that cannot be read does not mean that no process listens.
+func TestUnreadableTablesAreErrors(t *testing.T) {
 	heading := "  sl  local_address rem_address   st\n"
 	for name, text := range map[string]string{
 		"absent": "", "cut off": heading + "   0: 0100007F:1F90\n", "no address": heading + "   0: XX:1F90 0:0 07\n", "no port": heading + "   0: 0100007F 0:0 07\n",

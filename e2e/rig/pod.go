@@ -133,7 +133,7 @@ func (p *Pod) newAgent() (part, error) {
 		return nil, fmt.Errorf("configuring an agent: %w", err)
 	}
 	return &inProcess{log: p.log, run: func(ctx context.Context, log *slog.Logger) error {
-		return app.Run(ctx, c, app.Doors{AWS: awsConfig(p.aws, accessKey(p.UID))}, log)
+		return app.Run(ctx, c, app.Dependencies{AWS: awsConfig(p.aws, accessKey(p.UID))}, log)
 	}}, nil
 }
 
