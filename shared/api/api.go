@@ -1,18 +1,17 @@
 // Package api is the contract between agent and allocator: the allocator's HTTP
 // API, version 1.
 //
-// It holds types, codes and validation only, and uses the standard library
-// alone, so that both sides and every test speak from one source. The Go client
-// is in package client below this one.
+// It has only types, error codes and validation, and imports only the standard library.
+// Both sides and all tests use it. The Go client is package client.
 //
-// Durations are seconds and always relative: no side ever compares its clock
-// with the other's.
+// Durations are in seconds and always relative, because the two sides never compare
+// their clocks.
 package api
 
 import "fmt"
 
-// Paths of the API. ClaimPath gives the path of one pod's claim; the calls on it
-// are the path itself (PUT, DELETE, GET) and the Call… suffixes (POST).
+// Paths of the API. ClaimPath returns the path of one pod's claim. Its calls are PUT,
+// DELETE and GET of that path, and POST of the path with a Call… suffix.
 const (
 	PathPools         = "/v1/pools"
 	PathPorts         = "/v1/ports"
@@ -24,41 +23,41 @@ const (
 	CallCollision   = "/collision"
 	CallRelease     = "/release"
 
-	// Calls of people on one port or one load balancer.
+	// Calls of admins on one port or one load balancer.
 	CallBlock    = "/block"
 	CallUnblock  = "/unblock"
 	CallCordon   = "/cordon"
 	CallUncordon = "/uncordon"
 )
 
-// HeaderRequestID carries the name of one call, from the caller if it gives one
-// of 1 to 64 letters, digits, dots, underscores and hyphens, and otherwise from
-// the allocator. It is in every answer and in every log line about the call.
+// HeaderRequestID identifies one call in all answers and log lines. The caller may choose
+// it: 1 to 64 letters, digits, dots, underscores and hyphens. Otherwise the allocator
+// does.
 const HeaderRequestID = "X-Request-Id"
 
-// Audience is what the projected service-account token of a pod must be made
-// for. The allocator refuses tokens with any other audience.
+// Audience is the audience of a pod's projected service account token. The allocator
+// refuses tokens with any other audience.
 const Audience = "portlease"
 
-// ClaimPath is the path of the claim of one pod.
+// ClaimPath returns the path of one pod's claim.
 func ClaimPath(namespace, pod string) string {
 	return fmt.Sprintf("/v1/pods/%s/%s/claim", namespace, pod)
 }
 
-// Protocol is what a listener and its target group speak.
+// Protocol is the protocol of a listener and its target group.
 type Protocol string
 
-// The protocols a pod may ask for. TCP and UDP on one listener port need
-// TCP_UDP: a listener is unique by port alone on its load balancer.
+// The protocols a pod may request. TCP and UDP on one listener port need TCP_UDP, because
+// a load balancer has at most one listener on a port.
 const (
 	TCP    Protocol = "TCP"
 	UDP    Protocol = "UDP"
 	TCPUDP Protocol = "TCP_UDP"
 )
 
-// Port is one port that a pod asks for.
+// Port is one port that a pod requests.
 type Port struct {
-	// Name tells the ports of one pod apart; unique in the pod.
+	// Name identifies the port; unique in the pod.
 	Name string `json:"name"`
 	// TargetPort is the port in the pod, 1-65535.
 	TargetPort int      `json:"targetPort"`
@@ -72,36 +71,36 @@ type ClaimRequest struct {
 	PodIP string `json:"podIP"`
 	Pool  string `json:"pool"`
 	Ports []Port `json:"ports"`
-	// HealthPort is where the agent answers the load balancer's health checks
-	// over HTTP on HealthPath. Needed when a port speaks UDP only, because
-	// network load balancers check health over TCP and HTTP alone.
+	// HealthPort is where the agent answers health checks over HTTP, on HealthPath. A port
+	// with UDP only needs it, because network load balancers check health only over TCP
+	// and HTTP.
 	HealthPort int `json:"healthPort,omitempty"`
-	// Throttled is how many calls AWS refused as too many since the last report,
-	// so that the allocator slows everybody down.
+	// Throttled is how many calls AWS has throttled since the last report. The allocator
+	// then slows down all callers of AWS.
 	Throttled int `json:"throttled,omitempty"`
-	// PreviousIPDeregistered is AddressChanges of the claim whose PreviousIP the agent has deregistered
-	// from the target groups of all its ports.
+	// PreviousIPDeregistered is the AddressChanges of the claim whose PreviousIP the agent
+	// has deregistered from all its target groups.
 	PreviousIPDeregistered int `json:"previousIPDeregistered,omitempty"`
 }
 
 // HealthPath is where the agent answers health checks of the load balancer.
 const HealthPath = "/healthz"
 
-// Claim is a pod's right to its listener ports, as PUT, renew and conflict
-// answer it.
+// Claim is a pod's right to its listener ports. It is the answer to a claim, a renewal and
+// a collision.
 type Claim struct {
-	// UID of the claim lease. Every later call names it, so that a late or
-	// repeated call of an earlier claim changes nothing.
+	// UID of the claim lease. Every later call has it, so a late or repeated call of an
+	// earlier claim changes nothing.
 	UID string `json:"uid"`
-	// Ledger is the id of this installation; it goes into every tag.
+	// Ledger is the id of this installation; every resource in AWS is tagged with it.
 	Ledger    string `json:"ledger"`
 	Namespace string `json:"namespace"`
 	Pod       string `json:"pod"`
 	PodUID    string `json:"podUID"`
 	PodIP     string `json:"podIP"`
 	// PreviousIP is an address that the pod had before and that may still be a target.
-	// The agent binds nothing before it has deregistered it and said so: PUT with
-	// PreviousIPDeregistered. Until then nobody else can have that address.
+	// The agent deregisters it and reports that by PUT with PreviousIPDeregistered before
+	// it binds anything. Until then no other pod can claim with that address.
 	PreviousIP string `json:"previousIP,omitempty"`
 	// AddressChanges is how often the pod's address has changed.
 	AddressChanges int           `json:"addressChanges,omitempty"`
@@ -112,61 +111,61 @@ type Claim struct {
 	DurationSeconds float64 `json:"durationSeconds"`
 	// RenewSeconds is how often the agent renews (it adds jitter).
 	RenewSeconds float64 `json:"renewSeconds"`
-	// BindAfterSeconds is the AWS budget's word. Zero: the calls that binding takes
-	// are paid for, bind now. More: wait that long and PUT again before any call
-	// to AWS; each try at binding is paid for anew.
+	// BindAfterSeconds is 0 if the AWS budget has granted the calls that bind the ports:
+	// bind now. Otherwise wait that long and PUT again before any call to AWS. Each attempt
+	// to bind needs a grant of its own.
 	BindAfterSeconds float64 `json:"bindAfterSeconds,omitempty"`
 }
 
-// LoadBalancer is the one that all ports of a claim are on.
+// LoadBalancer is the load balancer that has all ports of a claim.
 type LoadBalancer struct {
 	ARN string `json:"arn"`
 	// Host is what players dial.
 	Host string `json:"host"`
-	// VPC is where target groups of this load balancer belong.
+	// VPC is the VPC of the load balancer and of its target groups.
 	VPC string `json:"vpc"`
-	// Addresses are the static IP addresses that Host stands for: Elastic IPs. Of a
-	// load balancer without them AWS tells none.
+	// Addresses are the Elastic IPs that Host resolves to; empty if the load balancer has
+	// none.
 	Addresses []string `json:"addresses,omitempty"`
 }
 
-// ClaimedPort is one granted port. The settings are fixed for the life of the
-// claim, so that repeating a create call always repeats the same call.
+// ClaimedPort is one granted port. Its settings never change while the claim lasts, so a
+// repeated create call is always the same call.
 type ClaimedPort struct {
 	Port
 	ListenerPort int   `json:"listenerPort"`
 	Fence        Fence `json:"fence"`
-	// TargetGroupName is the name the target group must be created with.
+	// TargetGroupName is the name that the target group must have.
 	TargetGroupName string      `json:"targetGroupName"`
 	HealthCheck     HealthCheck `json:"healthCheck"`
-	// Attributes of the target group that differ from AWS's defaults; setting them
-	// costs a mutating call.
+	// Attributes are those of the target group that differ from AWS's defaults. Setting
+	// them costs a mutating call.
 	Attributes map[string]string `json:"attributes,omitempty"`
-	// TargetGroupARN and ListenerARN are what the ledger has recorded; empty
-	// until the agent reported them.
+	// TargetGroupARN and ListenerARN are recorded in the ledger; empty until the agent has
+	// reported them.
 	TargetGroupARN string `json:"targetGroupARN,omitempty"`
 	ListenerARN    string `json:"listenerARN,omitempty"`
 }
 
-// Fence names one holding of one port. Names, tags and deletions are checked
-// against it, which makes a late call of a former holder harmless.
+// Fence names one holding of one port. Names, tags and deletions are checked against it,
+// so a late call of an earlier holder does no harm.
 type Fence struct {
 	// Lease is the name of the port lease.
 	Lease string `json:"lease"`
-	// Epoch is minted when the port lease is first made and tells apart two
-	// leases of one name, should the first have been lost.
+	// Epoch is a random word, minted with the port lease. A lease that is lost and created
+	// again has another epoch.
 	Epoch string `json:"epoch"`
 	// Generation is how many holders the port has had.
 	Generation int `json:"generation"`
 }
 
-// HealthCheck is how the load balancer looks whether the target is healthy.
+// HealthCheck is how the load balancer checks a target.
 type HealthCheck struct {
 	// Protocol is TCP or HTTP.
 	Protocol string `json:"protocol"`
-	// Port is the port to check; 0 means the target port itself.
+	// Port is the port to check; 0 means the target port.
 	Port int `json:"port,omitempty"`
-	// Path is asked for over HTTP; empty for TCP.
+	// Path is the HTTP path; empty for TCP.
 	Path               string `json:"path,omitempty"`
 	IntervalSeconds    int    `json:"intervalSeconds"`
 	TimeoutSeconds     int    `json:"timeoutSeconds"`
@@ -174,8 +173,8 @@ type HealthCheck struct {
 	UnhealthyThreshold int    `json:"unhealthyThreshold"`
 }
 
-// TargetGroupRequest records the target group of a port: the license to create
-// its listener.
+// TargetGroupRequest records the target group of a port. The record is the license to
+// create the listener.
 type TargetGroupRequest struct {
 	ClaimUID       string `json:"claimUID"`
 	Fence          Fence  `json:"fence"`
@@ -189,8 +188,8 @@ type BoundRequest struct {
 	ListenerARN string `json:"listenerARN"`
 }
 
-// RenewRequest prolongs a claim. Ports carry what the agent knows of its
-// bindings, so that a ledger that lost its leases can take the claim up again.
+// RenewRequest renews a claim. Ports are what the agent knows of its bindings, so that the
+// allocator can adopt the claim if its Leases were lost.
 type RenewRequest struct {
 	ClaimUID string        `json:"claimUID"`
 	PodIP    string        `json:"podIP"`
@@ -198,28 +197,28 @@ type RenewRequest struct {
 	Ports    []ClaimedPort `json:"ports"`
 	// Throttled is as in ClaimRequest.
 	Throttled int `json:"throttled,omitempty"`
-	// Describes is for how many Describe calls the agent asks, 0-MaxDescribes: it waits for
-	// its targets to become healthy.
+	// Describes is how many Describe calls the agent requests, 0 to MaxDescribes, while it
+	// waits for its targets to become healthy.
 	Describes int `json:"describes,omitempty"`
 }
 
-// MaxDescribes is how many Describe calls can be asked for with one renewal.
+// MaxDescribes is how many Describe calls one renewal can request.
 const MaxDescribes = 4
 
-// RenewAnswer is the claim as the ledger has it.
+// RenewAnswer is the answer to a renewal: the claim as the ledger has it.
 type RenewAnswer struct {
 	Claim Claim `json:"claim"`
-	// Rebind names the port leases whose binding the janitor saw damaged; the
-	// agent looks and repairs.
+	// Rebind are the port leases whose binding the janitor found damaged. The agent checks
+	// and repairs them.
 	Rebind []string `json:"rebind,omitempty"`
-	// Describes is how many of the Describe calls asked for are paid: make them now.
+	// Describes is how many of the requested Describe calls are granted: make them now.
 	Describes int `json:"describes,omitempty"`
-	// DescribeAfterSeconds is when to ask again if none is.
+	// DescribeAfterSeconds is when to request them again if none is granted.
 	DescribeAfterSeconds float64 `json:"describeAfterSeconds,omitempty"`
 }
 
-// CollisionRequest says that somebody else's listener is on the port. The
-// allocator looks for itself before it believes it.
+// CollisionRequest reports that a foreign listener is on a claimed port. The allocator
+// checks that itself.
 type CollisionRequest struct {
 	ClaimUID string `json:"claimUID"`
 	Fence    Fence  `json:"fence"`
@@ -228,22 +227,23 @@ type CollisionRequest struct {
 // ReleaseRequest begins to release all ports of a claim.
 type ReleaseRequest struct {
 	ClaimUID string `json:"claimUID"`
-	// Deregister is true when the agent wants to deregister its targets before it
-	// unbinds, which are calls to pay for as well.
+	// Deregister is true if the agent wants to deregister its targets before it unbinds,
+	// which needs more AWS calls.
 	Deregister bool `json:"deregister,omitempty"`
 }
 
-// ReleaseAnswer says who unbinds.
+// ReleaseAnswer is the answer to a release. It says whether the agent or the janitor
+// unbinds.
 type ReleaseAnswer struct {
-	// Unbind is true when the agent shall delete its listeners and target
-	// groups now; otherwise the janitor does.
+	// Unbind is true if the agent must delete its listeners and target groups now.
+	// Otherwise the janitor deletes them.
 	Unbind bool `json:"unbind"`
-	// Ports are those that were bound or half bound.
+	// Ports are the ports that were bound, completely or in part.
 	Ports []ClaimedPort `json:"ports"`
 }
 
-// Query parameters of DELETE, which has no body: the claim lease's UID, and one
-// "gone" for every port lease whose listener and target group are gone.
+// Query parameters of DELETE, which has no body: the UID of the claim lease, and one
+// "gone" for each port lease whose listener and target group are gone.
 const (
 	QueryClaimUID = "claimUID"
 	QueryGone     = "gone"

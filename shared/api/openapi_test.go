@@ -13,7 +13,7 @@ import (
 	"github.com/portlease/portlease/shared/api/openapi"
 )
 
-// schema is what these tests read of one.
+// schema has the parts of a JSON schema that these tests read.
 type schema struct {
 	Ref                  string `json:"$ref"`
 	Type                 string
@@ -70,21 +70,20 @@ func readDocument(t *testing.T) (d document, operations map[string]operation) {
 		}
 	}
 	if len(operations) < 20 {
-		t.Fatalf("the document has the operations %v only", operations)
+		t.Fatalf("the document has only the operations %v", operations)
 	}
 	return d, operations
 }
 
-// types are all that goes over the wire.
+// types are all request and answer types.
 var types = []any{
 	api.Port{}, api.ClaimRequest{}, api.Claim{}, api.LoadBalancer{}, api.ClaimedPort{}, api.Fence{}, api.HealthCheck{},
 	api.TargetGroupRequest{}, api.BoundRequest{}, api.RenewRequest{}, api.RenewAnswer{}, api.CollisionRequest{}, api.ReleaseRequest{}, api.ReleaseAnswer{},
 	api.ReasonRequest{}, api.PoolList{}, api.PoolView{}, api.LoadBalancerView{}, api.PortList{}, api.PortView{}, api.Problem{},
 }
 
-// TestTheDocumentHasTheTypesOfThisPackage, field by field: neither can change
-// without the other.
-func TestTheDocumentHasTheTypesOfThisPackage(t *testing.T) {
+// Neither can change without the other.
+func TestOpenAPIDocumentHasTheTypesOfThisPackage(t *testing.T) {
 	d, _ := readDocument(t)
 	known := make(map[string]bool)
 	for _, v := range types {
@@ -96,7 +95,7 @@ func TestTheDocumentHasTheTypesOfThisPackage(t *testing.T) {
 			continue
 		}
 		if s.AdditionalProperties != false {
-			t.Errorf("%s takes fields that nobody has named", typ.Name())
+			t.Errorf("%s allows undocumented fields", typ.Name())
 		}
 		var names, required []string
 		for _, f := range reflect.VisibleFields(typ) {
@@ -125,7 +124,7 @@ func TestTheDocumentHasTheTypesOfThisPackage(t *testing.T) {
 	}
 	for name := range d.Components.Schemas {
 		if !known[name] {
-			t.Errorf("the document has %s, which no type of this package is", name)
+			t.Errorf("the document has %s, which is not a type of this package", name)
 		}
 	}
 	if got := d.Components.Schemas["ClaimRequest"].Properties["ports"].MaxItems; got != api.MaxPorts {
@@ -172,8 +171,8 @@ func kindOfGo(t reflect.Type) string {
 	}
 }
 
-// TestTheDocumentHasEveryCodeWithItsStatus, each in at least one call or path.
-func TestTheDocumentHasEveryCodeWithItsStatus(t *testing.T) {
+// Every code occurs in at least one answer.
+func TestOpenAPIDocumentHasEveryCodeWithItsStatus(t *testing.T) {
 	d, operations := readDocument(t)
 	var declared []string
 	for _, code := range codes(t) {
@@ -225,22 +224,21 @@ func TestTheDocumentHasEveryCodeWithItsStatus(t *testing.T) {
 	}
 }
 
-// TestTheDocumentSaysWhoMayCall: every call of the API names its kind of token,
-// and can be answered that it is missing.
-func TestTheDocumentSaysWhoMayCall(t *testing.T) {
+// Every call must also be able to answer that the token is missing.
+func TestOpenAPIDocumentNamesTheTokenOfEveryCall(t *testing.T) {
 	d, operations := readDocument(t)
 	for call, o := range operations {
 		_, path, _ := strings.Cut(call, " ")
 		if !strings.HasPrefix(path, "/v1/") {
 			if o.Security == nil || len(o.Security) > 0 {
-				t.Errorf("%s is not open to everybody: %v", call, o.Security)
+				t.Errorf("%s needs a token: %v", call, o.Security)
 			}
 			continue
 		}
 		pods := strings.HasPrefix(path, "/v1/pods/") && !strings.HasPrefix(call, "GET")
-		want := map[bool]string{true: "podToken", false: "personToken"}[pods]
+		want := map[bool]string{true: "podToken", false: "adminToken"}[pods]
 		if len(o.Security) != 1 || o.Security[0][want] == nil || d.Components.SecuritySchemes[want] == nil {
-			t.Errorf("%s takes %v, want %s", call, o.Security, want)
+			t.Errorf("%s accepts the token %v, want %s", call, o.Security, want)
 		}
 		for _, status := range []string{"401", "403", "429", "500", "503"} {
 			if _, ok := o.Responses[status]; !ok {

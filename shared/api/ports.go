@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// MaxPorts is how many ports one pod may claim. A load balancer has 50 listeners
-// at most, so more could never be granted together.
+// MaxPorts is how many ports one pod may claim. A load balancer has at most 50 listeners,
+// so more ports could never be granted together.
 const MaxPorts = 50
 
 var portName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-// ParsePorts reads the form "game=7777/UDP,chat=8080/TCP". Name and protocol may
-// be left out: the name is then the number, the protocol TCP.
+// ParsePorts parses "game=7777/UDP,chat=8080/TCP". The default name is the number, and the
+// default protocol is TCP.
 func ParsePorts(s string) ([]Port, error) {
 	var ports []Port
 	for item := range strings.SplitSeq(s, ",") {
@@ -40,7 +40,7 @@ func ParsePorts(s string) ([]Port, error) {
 	return ports, ValidatePorts(ports)
 }
 
-// ValidatePorts refuses what no claim could hold.
+// ValidatePorts refuses ports that could never be claimed together.
 func ValidatePorts(ports []Port) error {
 	if len(ports) == 0 {
 		return fmt.Errorf("no ports given: name at least one, as in game=7777/UDP")
@@ -96,13 +96,13 @@ func (r ClaimRequest) Validate() error {
 	}
 	for _, p := range r.Ports {
 		if p.Protocol == UDP && r.HealthPort == 0 {
-			return fmt.Errorf("port %q speaks UDP only, which a network load balancer cannot check: give a healthPort that answers HTTP", p.Name)
+			return fmt.Errorf("port %q has protocol UDP, which a network load balancer cannot check: set a healthPort that answers HTTP", p.Name)
 		}
 	}
 	return nil
 }
 
-// Validate refuses a renewal that names no usable address.
+// Validate refuses a renewal without a usable address.
 func (r RenewRequest) Validate() error {
 	if r.Describes < 0 || r.Describes > MaxDescribes {
 		return fmt.Errorf("describes is %d: ask for 0 to %d", r.Describes, MaxDescribes)

@@ -30,7 +30,7 @@ func TestParsePorts(t *testing.T) {
 	}
 }
 
-func TestParsePortsRefusesWithARemedy(t *testing.T) {
+func TestParsePortsErrorNamesTheRemedy(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"", "as in game=7777/UDP"},
 		{"game", "as in game=7777/UDP"},
@@ -62,7 +62,7 @@ func TestParsePortsRefusesWithARemedy(t *testing.T) {
 	}
 }
 
-// somePorts are n that can be claimed together.
+// somePorts returns n ports that can be claimed together.
 func somePorts(n int) []api.Port {
 	var ports []api.Port
 	for i := range n {
@@ -71,7 +71,7 @@ func somePorts(n int) []api.Port {
 	return ports
 }
 
-func TestValidatePortsBoundsTheirNumber(t *testing.T) {
+func TestValidatePortsLimitsTheNumberOfPorts(t *testing.T) {
 	for _, test := range []struct {
 		n    int
 		want string // empty: accepted
@@ -106,7 +106,7 @@ func TestClaimRequestValidate(t *testing.T) {
 		{"multicast", func(r *api.ClaimRequest) { r.PodIP = "224.0.0.1" }, "cannot be a target"},
 		{"zone", func(r *api.ClaimRequest) { r.PodIP = "fe80::1%eth0" }, "cannot be a target"},
 		{"no ports", func(r *api.ClaimRequest) { r.Ports = nil }, "name at least one"},
-		{"UDP without health port", func(r *api.ClaimRequest) { r.Ports = udp }, "give a healthPort"},
+		{"UDP without health port", func(r *api.ClaimRequest) { r.Ports = udp }, "set a healthPort"},
 		{"UDP with health port", func(r *api.ClaimRequest) { r.Ports, r.HealthPort = udp, 9901 }, ""},
 		{"TCP_UDP without health port", func(r *api.ClaimRequest) { r.Ports[0].Protocol = api.TCPUDP }, ""},
 		{"highest health port", func(r *api.ClaimRequest) { r.HealthPort = 65535 }, ""},
@@ -130,7 +130,7 @@ func TestRenewRequestValidate(t *testing.T) {
 	}
 }
 
-// format writes ports in the form that ParsePorts reads.
+// format is the inverse of ParsePorts.
 func format(ports []api.Port) string {
 	var items []string
 	for _, p := range ports {
@@ -153,7 +153,7 @@ func FuzzParsePorts(f *testing.F) {
 		}
 		again, err := api.ParsePorts(format(ports))
 		if err != nil || !slices.Equal(again, ports) {
-			t.Errorf("%q reads %v, written anew it reads %v, %v", text, ports, again, err)
+			t.Errorf("%q parses as %v, formatted it parses as %v, %v", text, ports, again, err)
 		}
 	})
 }
@@ -173,7 +173,7 @@ func FuzzClaimRequest(f *testing.F) {
 		if r.Validate() != nil {
 			return
 		}
-		// What is accepted is written down and read by the agent: it must stay itself.
+		// An accepted request is encoded and decoded again, and must stay the same.
 		written, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)
@@ -186,7 +186,7 @@ func FuzzClaimRequest(f *testing.F) {
 			t.Errorf("%s becomes %s", text, written)
 		}
 		if err := again.Validate(); err != nil {
-			t.Errorf("%s is accepted but not when written anew: %v", text, err)
+			t.Errorf("%s is accepted, but not when it is encoded again: %v", text, err)
 		}
 	})
 }

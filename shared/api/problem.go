@@ -6,45 +6,45 @@ import (
 	"time"
 )
 
-// Code says what went wrong in a stable word that programs may branch on.
+// Code is a stable word for an error. Programs may branch on it.
 type Code string
 
 // The codes of version 1.
 const (
-	// Malformed is a body or path that is not what the call takes.
+	// Malformed means that the body or path does not fit the call.
 	Malformed Code = "malformed"
-	// Invalid is a well-formed request that cannot be granted as it is.
+	// Invalid means that a well-formed request can never be granted as it is.
 	Invalid Code = "invalid"
-	// Unauthenticated is a missing, expired or foreign token.
+	// Unauthenticated means that the token is missing, expired, or made for something else.
 	Unauthenticated Code = "unauthenticated"
-	// Forbidden is a token of somebody who may not do this.
+	// Forbidden means that the caller may not do this.
 	Forbidden Code = "forbidden"
-	// NotFound is a thing that does not exist.
+	// NotFound means that the named object does not exist.
 	NotFound Code = "not_found"
-	// Lost is a claim or fence that is over: the agent must stop announcing.
+	// Lost means that the claim or fence is over: the agent must withdraw its endpoints.
 	Lost Code = "lost"
-	// Exhausted is a pool without a free port; ask again after RetryAfter.
+	// Exhausted means that the pool has no free port; retry after RetryAfter.
 	Exhausted Code = "exhausted"
-	// Releasing is a claim of this very pod that is still being released.
+	// Releasing means that an earlier claim of this pod is still being released.
 	Releasing Code = "releasing"
-	// Pending is a state of the cluster that will pass, such as a pod whose
-	// status is not written yet; ask again after RetryAfter.
+	// Pending means that the request cannot be decided yet, for example because the pod
+	// has no status yet; retry after RetryAfter.
 	Pending Code = "pending"
-	// RateLimited is a caller that asks too often; ask again after RetryAfter.
+	// RateLimited means that this caller is over its rate limit; retry after RetryAfter.
 	RateLimited Code = "rate_limited"
-	// Unavailable is an API server or AWS that does not answer, or an allocator
-	// with too much to do.
+	// Unavailable means that the API server or AWS does not answer, or that the allocator
+	// is overloaded.
 	Unavailable Code = "unavailable"
-	// TooLarge is a body over the limit.
+	// TooLarge means that the body is over the limit.
 	TooLarge Code = "too_large"
-	// MethodNotAllowed is a path that exists with other methods.
+	// MethodNotAllowed means that the path exists with other methods.
 	MethodNotAllowed Code = "method_not_allowed"
-	// Internal is a defect of the allocator.
+	// Internal means a defect of the allocator.
 	Internal Code = "internal"
 )
 
-// statuses maps every code to its HTTP status, for server and client alike. The
-// first code of a status is what a bare status is read as.
+// statuses maps codes to HTTP statuses, for server and client. CodeOf returns the first
+// code of a status.
 var statuses = []struct {
 	code   Code
 	status int
@@ -65,7 +65,7 @@ var statuses = []struct {
 	{Pending, http.StatusServiceUnavailable},
 }
 
-// Status is the HTTP status of a code; an unknown code is an Internal one.
+// Status returns the HTTP status of a code; an unknown code is treated as Internal.
 func (c Code) Status() int {
 	for _, s := range statuses {
 		if s.code == c {
@@ -75,12 +75,11 @@ func (c Code) Status() int {
 	return http.StatusInternalServerError
 }
 
-// CodeOf reads a bare HTTP status, as a proxy between the two sides may send it.
-// Lost is never read from a bare status: only the allocator itself can say it.
+// CodeOf returns the code for a status without a problem document, which a proxy may have
+// sent. It never returns Lost: only the allocator itself can report that.
 //
-// A redirect and a 408 are Unavailable: the allocator sends neither, so somebody
-// on the way did, who did not pass the call on. It may well get through the next
-// time, and nothing is wrong with the call itself.
+// Redirects and 408 are Unavailable. The allocator sends neither, so a proxy answered
+// without forwarding the call. The call itself is fine and may be retried.
 func CodeOf(status int) Code {
 	for _, s := range statuses {
 		if s.status == status && s.code != Lost {
@@ -110,7 +109,7 @@ type Problem struct {
 // ProblemType is the media type of a Problem.
 const ProblemType = "application/problem+json"
 
-// Error gives code and detail, and the cause on the side that knows it.
+// Error returns code and detail, and the cause where it is known.
 func (p *Problem) Error() string {
 	if p.Cause != nil {
 		return fmt.Sprintf("%s: %s: %v", p.Code, p.Detail, p.Cause)
@@ -118,7 +117,7 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("%s: %s", p.Code, p.Detail)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (p *Problem) Unwrap() error { return p.Cause }
 
 // Is matches any Problem of the same code, so that errors.Is(err, api.ErrLost)
@@ -133,14 +132,14 @@ func Errorf(code Code, format string, args ...any) *Problem {
 	return &Problem{Code: code, Title: http.StatusText(code.Status()), Status: code.Status(), Detail: fmt.Sprintf(format, args...)}
 }
 
-// WithRetryAfter gives the same problem with a time to ask again.
+// WithRetryAfter returns a copy with a time to retry after.
 func (p *Problem) WithRetryAfter(d time.Duration) *Problem {
 	q := *p
 	q.RetryAfter = d
 	return &q
 }
 
-// WithCause gives the same problem with the error behind it.
+// WithCause returns a copy with the error behind it.
 func (p *Problem) WithCause(err error) *Problem {
 	q := *p
 	q.Cause = err

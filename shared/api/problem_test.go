@@ -15,8 +15,7 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// codes are what problem.go declares, so that a new code cannot be forgotten
-// here.
+// codes returns the codes that problem.go declares, so that the tests cover a new code.
 func codes(t *testing.T) map[string]api.Code {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "problem.go", nil, 0)
@@ -47,7 +46,7 @@ func codes(t *testing.T) map[string]api.Code {
 	return found
 }
 
-func TestEveryCodeHasAStatusOfItsOwn(t *testing.T) {
+func TestEveryCodeHasItsStatus(t *testing.T) {
 	want := map[api.Code]int{
 		api.Malformed: 400, api.Unauthenticated: 401, api.Forbidden: 403, api.NotFound: 404, api.MethodNotAllowed: 405,
 		api.Lost: 410, api.TooLarge: 413, api.Invalid: 422, api.RateLimited: 429, api.Internal: 500,
@@ -55,7 +54,7 @@ func TestEveryCodeHasAStatusOfItsOwn(t *testing.T) {
 	}
 	declared := codes(t)
 	if len(declared) != len(want) {
-		t.Errorf("%d codes are declared, %d are known here", len(declared), len(want))
+		t.Errorf("%d codes are declared, %d are expected", len(declared), len(want))
 	}
 	seen := make(map[api.Code]string)
 	for name, code := range declared {
@@ -75,7 +74,7 @@ func TestEveryCodeHasAStatusOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestABareStatusReadsAsTheCodeThatClaimsLeast(t *testing.T) {
+func TestStatusWithoutAProblemIsNeverADecision(t *testing.T) {
 	for _, test := range []struct {
 		status int
 		want   api.Code
@@ -93,20 +92,20 @@ func TestABareStatusReadsAsTheCodeThatClaimsLeast(t *testing.T) {
 	for status := range 1000 {
 		switch code := api.CodeOf(status); code {
 		case api.Lost, api.Exhausted, api.Releasing, api.Pending:
-			t.Errorf("%d reads as %s, which only the allocator itself can say", status, code)
+			t.Errorf("%d reads as %s, which only the allocator itself can report", status, code)
 		default:
 		}
 	}
 }
 
-func TestProblemsMatchByCodeThroughWrapping(t *testing.T) {
+func TestWrappedProblemsMatchByCode(t *testing.T) {
 	sentinels := map[api.Code]error{
 		api.Lost: api.ErrLost, api.Exhausted: api.ErrExhausted, api.Releasing: api.ErrReleasing,
 		api.Invalid: api.ErrInvalid, api.Forbidden: api.ErrForbidden, api.NotFound: api.ErrNotFound,
 	}
 	for name, code := range codes(t) {
 		p := api.Errorf(code, "generation %d is over", 3).WithRetryAfter(time.Second)
-		wrapped := errors.Join(errors.New("beside it"), fmt.Errorf("renewing: %w", fmt.Errorf("calling: %w", p)))
+		wrapped := errors.Join(errors.New("another error"), fmt.Errorf("renewing: %w", fmt.Errorf("calling: %w", p)))
 		for of, sentinel := range sentinels {
 			if got := errors.Is(wrapped, sentinel); got != (of == code) {
 				t.Errorf("%s is %v: %v", name, sentinel, got)
@@ -114,7 +113,7 @@ func TestProblemsMatchByCodeThroughWrapping(t *testing.T) {
 		}
 		var found *api.Problem
 		if !errors.As(wrapped, &found) || found != p {
-			t.Errorf("%s is not found again in %v", name, wrapped)
+			t.Errorf("%s is not in %v", name, wrapped)
 		}
 	}
 	if api.ErrLost.Is(errors.New("lost: ")) {
@@ -122,7 +121,7 @@ func TestProblemsMatchByCodeThroughWrapping(t *testing.T) {
 	}
 }
 
-func TestProblemOnTheWire(t *testing.T) {
+func TestProblemAsJSON(t *testing.T) {
 	p := api.Errorf(api.Exhausted, "pool %s has no free port", "udp")
 	later := p.WithRetryAfter(5 * time.Second)
 	if p.RetryAfter != 0 || later.RetryAfter != 5*time.Second {

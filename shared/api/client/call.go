@@ -14,14 +14,14 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// nothing is the answer of a call that only succeeds.
+// nothing is the answer type of a call without an answer.
 type nothing struct{}
 
-// call makes one call and names it: the same request id goes along with every
-// try, and is in the error, so that both sides' logs tell of the same thing.
+// call makes one call. All its attempts have the same request id, which is also in the
+// error, so that the logs of both sides can be matched.
 func call[Answer any](ctx context.Context, c *Client, doing, method string, u *url.URL, body any) (Answer, error) {
 	id, start := c.newID(), time.Now()
-	answer, err := ask[Answer](ctx, c, id, method, u, body)
+	answer, err := send[Answer](ctx, c, id, method, u, body)
 	c.log.DebugContext(ctx, "allocator called", "method", method, "path", u.Path, "requestID", id, "took", time.Since(start), "err", err)
 	if err != nil {
 		return answer, fmt.Errorf("%s (request %s): %w", doing, id, err)
@@ -29,11 +29,11 @@ func call[Answer any](ctx context.Context, c *Client, doing, method string, u *u
 	return answer, nil
 }
 
-func ask[Answer any](ctx context.Context, c *Client, id, method string, u *url.URL, body any) (Answer, error) {
+func send[Answer any](ctx context.Context, c *Client, id, method string, u *url.URL, body any) (Answer, error) {
 	var answer Answer
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var encoded any // stays a nil interface without a body: a nil []byte would be one
+	var encoded any // must be a nil interface without a body; a nil []byte would be sent as an empty one
 	if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
@@ -58,7 +58,7 @@ func ask[Answer any](ctx context.Context, c *Client, id, method string, u *url.U
 	if err != nil {
 		return answer, err
 	}
-	// repeatable has read the body already: this reads memory.
+	// shouldRetry has read the body already, so this reads from memory.
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return answer, fmt.Errorf("reading the answer: %w", err)
@@ -70,7 +70,7 @@ func ask[Answer any](ctx context.Context, c *Client, id, method string, u *url.U
 		return answer, nil
 	}
 	if err := json.Unmarshal(text, &answer); err != nil {
-		return answer, fmt.Errorf("reading an answer that is not the allocator's; a proxy may answer in its place: %w", err)
+		return answer, fmt.Errorf("decoding the answer; a proxy may have answered for the allocator: %w", err)
 	}
 	return answer, nil
 }

@@ -1,11 +1,10 @@
 // Package client calls the allocator.
 //
-// Every call of the API may be repeated, so this client repeats what failed on
-// the way: connections that broke, proxies that had no one behind them, an
-// allocator that is briefly unavailable or asks for some patience. What the
-// allocator decided is never argued with: it comes back as an *api.Problem, to be
-// matched with errors.Is and errors.As, with the time to ask again in its
-// RetryAfter. After any other error the outcome of the call is unknown.
+// Every call of the API is idempotent, so the client retries transient errors: broken
+// connections, proxies without a backend, and an allocator that is briefly unavailable or
+// limits the rate. It never retries a decision of the allocator. A decision is an
+// *api.Problem: match it with errors.Is or errors.As, and retry after its RetryAfter.
+// After any other error the outcome of the call is unknown.
 package client
 
 import (
@@ -22,37 +21,37 @@ import (
 
 const (
 	defaultTimeout = 30 * time.Second
-	// attemptTimeout bounds one try within a call.
+	// attemptTimeout bounds one attempt of a call.
 	attemptTimeout = 10 * time.Second
 	maxRetries     = 4
 	minWait        = 200 * time.Millisecond
-	// maxWait bounds a pause between tries. A longer Retry-After goes back to the
-	// caller, who knows better what to do meanwhile.
+	// maxWait bounds the pause between two attempts. A longer Retry-After is returned to
+	// the caller.
 	maxWait   = 5 * time.Second
 	maxAnswer = 1 << 20
 	userAgent = "portlease"
 )
 
-// Config says where the allocator is and how to speak to it.
+// Config says where the allocator is and how to call it.
 type Config struct {
-	// URL is the allocator's, such as https://portlease.portlease.svc.
+	// URL is the URL of the allocator, such as https://portlease.portlease.svc.
 	URL string
-	// TokenFile holds the bearer token. It is read for every request, because
-	// projected tokens are replaced while the pod runs. Empty: no token.
+	// TokenFile has the bearer token; empty means no token. It is read for every request,
+	// because the kubelet rotates projected tokens.
 	TokenFile string
-	// CAFile holds the certificates to trust instead of the system's, in PEM. It
-	// is read for every new connection, because it may be replaced too.
+	// CAFile has the PEM certificates to trust instead of the system's. It is read for
+	// every new connection, because it may be rotated, too.
 	CAFile string
-	// Transport replaces the client's own, and with it CAFile.
+	// Transport replaces the client's own transport; CAFile is then ignored.
 	Transport http.RoundTripper
-	// Timeout bounds a call with all its repetitions; 0 means 30 s.
+	// Timeout bounds a call with all its retries; 0 means 30 s.
 	Timeout time.Duration
-	// Jitter gives numbers in [0,1) that spread repetitions; nil means random.
+	// Jitter returns numbers in [0,1) that spread retries; nil means random.
 	Jitter func() float64
-	// NewID names each call with letters, digits, dots, underscores and hyphens; nil
-	// means random.
+	// NewID returns request ids of letters, digits, dots, underscores and hyphens; nil means
+	// random.
 	NewID func() string
-	// Log is told of every call, at debug; nil: nobody is.
+	// Log gets every call at debug level; it may be nil.
 	Log *slog.Logger
 }
 
@@ -65,8 +64,7 @@ type Client struct {
 	log     *slog.Logger
 }
 
-// New makes a client. It sends nothing yet; the error names the setting that
-// cannot be used.
+// New makes a client. It makes no call yet. The error names the invalid setting.
 func New(cfg Config) (*Client, error) {
 	address, err := url.Parse(cfg.URL)
 	if err != nil {
@@ -96,19 +94,19 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	repeat := retryablehttp.NewClient()
-	repeat.Logger = nil
-	repeat.RetryMax = maxRetries
-	repeat.RetryWaitMin = minWait
-	repeat.RetryWaitMax = maxWait
-	repeat.CheckRetry = repeatable
-	repeat.Backoff = backoff(cfg.Jitter)
-	repeat.ErrorHandler = retryablehttp.PassthroughErrorHandler
-	repeat.HTTPClient = &http.Client{
+	retrying := retryablehttp.NewClient()
+	retrying.Logger = nil
+	retrying.RetryMax = maxRetries
+	retrying.RetryWaitMin = minWait
+	retrying.RetryWaitMax = maxWait
+	retrying.CheckRetry = shouldRetry
+	retrying.Backoff = backoff(cfg.Jitter)
+	retrying.ErrorHandler = retryablehttp.PassthroughErrorHandler
+	retrying.HTTPClient = &http.Client{
 		Transport: transport,
 		Timeout:   attemptTimeout,
-		// The allocator redirects nobody, and a token is not for somebody else.
+		// The allocator never redirects, and the token must not go to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Client{address: address, timeout: cfg.Timeout, http: repeat, newID: cfg.NewID, log: cfg.Log}, nil
+	return &Client{address: address, timeout: cfg.Timeout, http: retrying, newID: cfg.NewID, log: cfg.Log}, nil
 }

@@ -13,9 +13,8 @@ import (
 	"github.com/portlease/portlease/shared/api/client"
 )
 
-// TestACallHasOneNameOverAllItsTries is what lets a person find in the
-// allocator's log what an agent complains of.
-func TestACallHasOneNameOverAllItsTries(t *testing.T) {
+// With the id, an admin finds an agent's failed call in the allocator's log.
+func TestAllAttemptsOfACallHaveOneRequestID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{steps: []step{cut, refuse(api.Unavailable, 503), refuse(api.Lost, 410)}}
 		var log bytes.Buffer
@@ -29,12 +28,12 @@ func TestACallHasOneNameOverAllItsTries(t *testing.T) {
 		_, first := c.Renew(t.Context(), "games", "game-0", api.RenewRequest{})
 		_, second := c.Renew(t.Context(), "games", "game-0", api.RenewRequest{})
 		if len(s.ids) != 4 || s.ids[0] != s.ids[1] || s.ids[1] != s.ids[2] || s.ids[2] == s.ids[3] {
-			t.Fatalf("two calls in three tries and one were named %q", s.ids)
+			t.Fatalf("the request ids of three attempts and one are %q", s.ids)
 		}
 		for n, err := range []error{first, second} {
 			id := s.ids[2+n]
 			if !regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString(id) {
-				t.Errorf("%q is no name that an allocator takes", id)
+				t.Errorf("%q is not a valid request id", id)
 			}
 			if err == nil || !strings.Contains(err.Error(), id) || strings.Count(log.String(), "requestID="+id) != 1 {
 				t.Errorf("call %s is neither in %v nor once in the log:\n%s", id, err, log.String())
@@ -43,9 +42,8 @@ func TestACallHasOneNameOverAllItsTries(t *testing.T) {
 	})
 }
 
-// TestAFleetThatIsSentAwayDoesNotComeBackAtOnce: all its clients got the same
-// Retry-After in the same moment.
-func TestAFleetThatIsSentAwayDoesNotComeBackAtOnce(t *testing.T) {
+// A whole fleet may have got the same Retry-After at the same moment.
+func TestRetryAfterIsSpreadByJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, jitter := range []float64{0, 0.5, 0.999} {
 			s := &script{steps: []step{refuse(api.RateLimited, 429, "Retry-After", "4"), ok(api.Claim{})}}
@@ -58,7 +56,7 @@ func TestAFleetThatIsSentAwayDoesNotComeBackAtOnce(t *testing.T) {
 			}
 			want := 4*time.Second + time.Duration(jitter*float64(2*time.Second))
 			if got := s.times[1].Sub(s.times[0]); got != want {
-				t.Errorf("jitter %v: came back after %v, want %v", jitter, got, want)
+				t.Errorf("jitter %v: retried after %v, want %v", jitter, got, want)
 			}
 		}
 	})

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// newTransport makes a transport of few idle connections: an agent speaks to one
-// host every half minute.
+// newTransport makes a transport with few idle connections: an agent calls one host every
+// half minute.
 func newTransport(caFile string) (*http.Transport, error) {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	transport := &http.Transport{
@@ -23,48 +23,47 @@ func newTransport(caFile string) (*http.Transport, error) {
 		TLSHandshakeTimeout:   5 * time.Second,
 		ResponseHeaderTimeout: attemptTimeout,
 		MaxIdleConnsPerHost:   2,
-		// Shorter than the renewals' interval lasts, a connection would be made
-		// anew each time.
+		// Longer than the renewal interval, so that renewals share a connection.
 		IdleConnTimeout:   90 * time.Second,
 		ForceAttemptHTTP2: true,
 	}
 	if caFile == "" {
 		return transport, nil
 	}
-	pool, err := readPool(caFile)
+	pool, err := readCertPool(caFile)
 	if err != nil {
 		return nil, err
 	}
-	// A connection through a proxy does not come by DialTLSContext; it trusts what
-	// the file held at the start.
-	transport.TLSClientConfig = trusting(pool)
+	// Connections through a proxy do not use DialTLSContext. They trust the certificates
+	// that the file had at the start.
+	transport.TLSClientConfig = tlsConfig(pool)
 	transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		pool, err := readPool(caFile)
+		pool, err := readCertPool(caFile)
 		if err != nil {
 			return nil, err
 		}
-		return (&tls.Dialer{NetDialer: dialer, Config: trusting(pool)}).DialContext(ctx, network, address)
+		return (&tls.Dialer{NetDialer: dialer, Config: tlsConfig(pool)}).DialContext(ctx, network, address)
 	}
 	return transport, nil
 }
 
-func trusting(pool *x509.CertPool) *tls.Config {
+func tlsConfig(pool *x509.CertPool) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, NextProtos: []string{"h2", "http/1.1"}}
 }
 
-func readPool(file string) (*x509.CertPool, error) {
+func readCertPool(file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file) //nolint:gosec // the file is a setting
 	if err != nil {
 		return nil, fmt.Errorf("reading the allocator's CA: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("reading the allocator's CA: %s holds no certificate in PEM", file)
+		return nil, fmt.Errorf("reading the allocator's CA: %s has no PEM certificate", file)
 	}
 	return pool, nil
 }
 
-// bearer adds the token that the file holds now.
+// bearer adds the token that the file has now.
 type bearer struct {
 	file string
 	next http.RoundTripper
@@ -86,7 +85,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(r)
 }
 
-// CloseIdleConnections lets http.Client reach the transport behind.
+// CloseIdleConnections lets http.Client reach the wrapped transport.
 func (b bearer) CloseIdleConnections() {
 	if closer, ok := b.next.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()

@@ -1,7 +1,6 @@
-// Package contract holds what the allocator answers against its OpenAPI
-// document: the operation must be there, and status, header, media type and body
-// be as it says. Objects of the document take no more fields than it names, so
-// that it cannot fall behind the Go types.
+// Package contract checks the answers of the allocator against its OpenAPI document. The
+// operation must be documented, and status, headers, media type and body must match. The
+// document's objects allow no undocumented fields, so it cannot fall behind the Go types.
 package contract
 
 import (
@@ -20,10 +19,10 @@ import (
 	"github.com/portlease/portlease/shared/api/openapi"
 )
 
-// address is where the document would be; nothing is ever read from there.
+// address is a base URL for references; nothing is read from it.
 const address = "https://portlease.test/openapi.json"
 
-// Contract is a document to check against. It is safe for concurrent use.
+// Contract is the document to check against. It is safe for concurrent use.
 type Contract struct {
 	document map[string]any
 
@@ -31,7 +30,7 @@ type Contract struct {
 	compiler *jsonschema.Compiler
 }
 
-// New reads the document that the allocator serves.
+// New parses the document that the allocator serves.
 func New() (*Contract, error) {
 	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(openapi.Document))
 	if err != nil {
@@ -50,8 +49,8 @@ func New() (*Contract, error) {
 	return c, nil
 }
 
-// Exchange is one request and its answer. Sent is the request's body; nil is not
-// looked at.
+// Exchange is one request and its answer. Sent is the request body; if it is nil, the
+// request is not checked.
 type Exchange struct {
 	Method string
 	URL    *url.URL
@@ -61,16 +60,16 @@ type Exchange struct {
 	Body   []byte
 }
 
-// Check tells in what an exchange is not as the document says. A request is held
-// against it only if it was granted: what is refused may be anything.
+// Check returns an error if an exchange violates the document. It checks the request only
+// if it succeeded, because a refused request may be anything.
 func (c *Contract) Check(x Exchange) error {
 	responses, operation := c.find(x.Method, x.URL)
 	complain := func(err error) error {
-		return fmt.Errorf("%s %s was answered %d %q, which is not what the OpenAPI document says: %w", x.Method, x.URL.Path, x.Status, x.Body, err)
+		return fmt.Errorf("%s %s was answered %d %q, which violates the OpenAPI document: %w", x.Method, x.URL.Path, x.Status, x.Body, err)
 	}
 	response, ok := c.at(responses, strconv.Itoa(x.Status))
 	if !ok {
-		return complain(fmt.Errorf("it has no such status here"))
+		return complain(fmt.Errorf("no such status is documented"))
 	}
 	if err := c.checkHeader(response, x.Header); err != nil {
 		return complain(err)
@@ -84,18 +83,18 @@ func (c *Contract) Check(x Exchange) error {
 	body, ok := c.at(operation, "requestBody", "content", "application/json", "schema")
 	if !ok {
 		if len(x.Sent) > 0 {
-			return complain(fmt.Errorf("it takes no body, and got %q", x.Sent))
+			return complain(fmt.Errorf("no request body is documented, and %q was sent", x.Sent))
 		}
 		return nil
 	}
 	if err := c.validate(body, x.Sent); err != nil {
-		return complain(fmt.Errorf("it took the body %q: %w", x.Sent, err))
+		return complain(fmt.Errorf("the request body %q was accepted: %w", x.Sent, err))
 	}
 	return nil
 }
 
-// find gives the responses for a call and its operation, which is nil for a call
-// that does not exist.
+// find returns the responses of a call and its operation, which is nil for a call that is
+// not documented.
 func (c *Contract) find(method string, u *url.URL) (responses, operation place) {
 	path, ok := c.path(u.EscapedPath())
 	if !ok {
@@ -108,11 +107,11 @@ func (c *Contract) find(method string, u *url.URL) (responses, operation place) 
 	return append(slices.Clone(operation), "responses"), operation
 }
 
-// methods are those that a path may have in a document, in capitals: HTTP tells
-// "get" from "GET", and a document has other things beside them.
+// methods are the methods that a path can have in a document. Method names are
+// case-sensitive in HTTP, and a path has other keys as well.
 var methods = []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodPatch, http.MethodHead, http.MethodOptions, http.MethodTrace}
 
-// path finds the template of a path; a literal segment goes before a parameter.
+// path finds the template of a path. A literal segment is preferred to a parameter.
 func (c *Contract) path(escaped string) (place, bool) {
 	best, literals := "", -1
 	for _, template := range c.keys(place{"paths"}) {
@@ -123,8 +122,8 @@ func (c *Contract) path(escaped string) (place, bool) {
 	return place{"paths", best}, literals >= 0
 }
 
-// fits tells whether a path is one of a template, and in how many literal
-// segments. An empty segment is no parameter's.
+// fits reports whether a path matches a template, and with how many literal segments. An
+// empty segment matches no parameter.
 func fits(template, path string) (literals int, ok bool) {
 	want, got := strings.Split(template, "/"), strings.Split(path, "/")
 	if len(want) != len(got) {
@@ -142,7 +141,7 @@ func fits(template, path string) (literals int, ok bool) {
 	return literals, true
 }
 
-// plumbing are header fields that say nothing of the API itself.
+// plumbing are headers that do not belong to the API itself.
 var plumbing = []string{"Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "Transfer-Encoding", "X-Content-Type-Options"}
 
 func (c *Contract) checkHeader(response place, header http.Header) error {
@@ -154,7 +153,7 @@ func (c *Contract) checkHeader(response place, header http.Header) error {
 		required, _ := c.value(append(slices.Clone(field), "required")).(bool)
 		values := header.Values(name)
 		if len(values) == 0 && required || len(values) > 1 {
-			return fmt.Errorf("header %s is there %d times", name, len(values))
+			return fmt.Errorf("header %s occurs %d times", name, len(values))
 		}
 		if len(values) == 0 {
 			continue
@@ -173,7 +172,7 @@ func (c *Contract) checkHeader(response place, header http.Header) error {
 	}
 	for name := range header {
 		if !slices.Contains(known, http.CanonicalHeaderKey(name)) {
-			return fmt.Errorf("it does not know header %s", name)
+			return fmt.Errorf("header %s is not documented", name)
 		}
 	}
 	return nil
@@ -183,7 +182,7 @@ func (c *Contract) checkBody(response place, header http.Header, body []byte) er
 	content, ok := c.at(response, "content")
 	if !ok {
 		if len(body) > 0 || header.Get("Content-Type") != "" {
-			return fmt.Errorf("it has no body here, and not one of %q", header.Get("Content-Type"))
+			return fmt.Errorf("no body is documented, and the media type is %q", header.Get("Content-Type"))
 		}
 		return nil
 	}
@@ -193,7 +192,7 @@ func (c *Contract) checkBody(response place, header http.Header, body []byte) er
 	}
 	schema, ok := c.at(content, media, "schema")
 	if !ok {
-		return fmt.Errorf("it does not know media type %s here", media)
+		return fmt.Errorf("media type %s is not documented", media)
 	}
 	if strings.HasPrefix(media, "text/") {
 		return nil

@@ -11,8 +11,8 @@ import (
 
 const problem = `{"code":"CODE","title":"Service Unavailable","status":503,"detail":"wait"}`
 
-// fine is an answer in order, which tests break in one way each.
-func fine() contract.Exchange {
+// valid is an exchange without a violation. Each test case spoils it in one way.
+func valid() contract.Exchange {
 	return contract.Exchange{
 		Method: "POST", URL: &url.URL{Path: "/v1/ports/lb/30000/block"}, Sent: []byte(`{"reason":"why"}`), Status: 200,
 		Header: http.Header{"X-Request-Id": {"r-1"}, "Content-Type": {"application/json; charset=utf-8"}, "Date": {"today"}},
@@ -20,7 +20,7 @@ func fine() contract.Exchange {
 	}
 }
 
-func TestCheckSeesWhatIsNotDocumented(t *testing.T) {
+func TestCheckFindsViolations(t *testing.T) {
 	c, err := contract.New()
 	if err != nil {
 		t.Fatal(err)
@@ -34,13 +34,13 @@ func TestCheckSeesWhatIsNotDocumented(t *testing.T) {
 			}
 		}
 	}
-	unsettled := strings.Replace(problem, "CODE", "pending", 1)
+	pending := strings.Replace(problem, "CODE", "pending", 1)
 	for _, test := range []struct {
 		name  string
 		spoil func(*contract.Exchange)
 		want  string // empty: nothing is wrong
 	}{
-		{"as it is", func(*contract.Exchange) {}, ""},
+		{"valid", func(*contract.Exchange) {}, ""},
 		{"another status", func(x *contract.Exchange) { x.Status = 201 }, "no such status"},
 		{"another field", func(x *contract.Exchange) {
 			x.Body = []byte(strings.Replace(string(x.Body), `"lease"`, `"extra":1,"lease"`, 1))
@@ -55,31 +55,31 @@ func TestCheckSeesWhatIsNotDocumented(t *testing.T) {
 		{"two JSON values", func(x *contract.Exchange) { x.Body = append(x.Body, x.Body...) }, "invalid character"},
 		{"no request id", func(x *contract.Exchange) { x.Header.Del("X-Request-Id") }, "X-Request-Id"},
 		{"two request ids", func(x *contract.Exchange) { x.Header.Add("X-Request-Id", "r-2") }, "X-Request-Id"},
-		{"a request id that is none", func(x *contract.Exchange) { x.Header.Set("X-Request-Id", "a b") }, "X-Request-Id"},
+		{"an invalid request id", func(x *contract.Exchange) { x.Header.Set("X-Request-Id", "a b") }, "X-Request-Id"},
 		{"an unknown header", func(x *contract.Exchange) { x.Header.Set("X-Powered-By", "echo") }, "X-Powered-By"},
 		{"a Retry-After with success", func(x *contract.Exchange) { x.Header.Set("Retry-After", "1") }, "Retry-After"},
 		{"another media type", func(x *contract.Exchange) { x.Header.Set("Content-Type", "text/html") }, "text/html"},
 		{"no media type", func(x *contract.Exchange) { x.Header.Del("Content-Type") }, "media type"},
-		{"a refusal", refusal(503, unsettled, "Retry-After", "1"), ""},
-		{"a refusal without a time", refusal(503, unsettled), "Retry-After"},
-		{"a refusal with a date", refusal(503, unsettled, "Retry-After", "tomorrow"), "Retry-After"},
-		{"a refusal with no time at all", refusal(503, unsettled, "Retry-After", "0"), "Retry-After"},
+		{"a refusal", refusal(503, pending, "Retry-After", "1"), ""},
+		{"a refusal without a time", refusal(503, pending), "Retry-After"},
+		{"a refusal with a date", refusal(503, pending, "Retry-After", "tomorrow"), "Retry-After"},
+		{"a refusal with no time at all", refusal(503, pending, "Retry-After", "0"), "Retry-After"},
 		{"a code of another call", refusal(503, strings.Replace(problem, "CODE", "exhausted", 1), "Retry-After", "1"), "code"},
 		{"a code of another status", refusal(503, strings.Replace(problem, "CODE", "lost", 1), "Retry-After", "1"), "code"},
-		{"a status of another code", refusal(503, strings.Replace(unsettled, "503", "500", 1), "Retry-After", "1"), "status"},
+		{"a status of another code", refusal(503, strings.Replace(pending, "503", "500", 1), "Retry-After", "1"), "status"},
 		{"a bare error", func(x *contract.Exchange) { x.Status, x.Body = 500, []byte(`{"message":"Internal Server Error"}`) }, "media type"},
-		{"a request that should not have been taken", func(x *contract.Exchange) { x.Sent = []byte(`{"why":"x"}`) }, "took the body"},
-		{"a request that nobody looked at", func(x *contract.Exchange) { x.Sent = nil }, ""},
-		{"a path that is not there", func(x *contract.Exchange) { x.URL.Path = "/v1/secret" }, "no such status"},
-		{"a method that is not there", func(x *contract.Exchange) { x.Method = "PATCH" }, "no such status"},
-		{"a body where none belongs", func(x *contract.Exchange) {
+		{"an undocumented request body that was accepted", func(x *contract.Exchange) { x.Sent = []byte(`{"why":"x"}`) }, "was accepted"},
+		{"a request that is not checked", func(x *contract.Exchange) { x.Sent = nil }, ""},
+		{"an undocumented path", func(x *contract.Exchange) { x.URL.Path = "/v1/secret" }, "no such status"},
+		{"an undocumented method", func(x *contract.Exchange) { x.Method = "PATCH" }, "no such status"},
+		{"an undocumented body", func(x *contract.Exchange) {
 			x.Method, x.URL.Path, x.Status = "DELETE", "/v1/pods/games/game-0/claim", 204
-		}, "no body"},
+		}, "no body is documented"},
 		{"an escaped slash", func(x *contract.Exchange) {
 			x.URL.Path, x.URL.RawPath = "/v1/ports/l/b/30000/block", "/v1/ports/l%2Fb/30000/block"
 		}, ""},
 	} {
-		x := fine()
+		x := valid()
 		test.spoil(&x)
 		err := c.Check(x)
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {

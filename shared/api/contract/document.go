@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// place is where something is in the document: the keys from its root on.
+// place is a location in the document: the keys from the root.
 type place []string
 
-// pointer is the place as a fragment of a URL (RFC 6901).
+// pointer returns the place as a URL fragment (RFC 6901).
 func (p place) pointer() string {
 	var b strings.Builder
 	for _, key := range p {
@@ -18,8 +18,7 @@ func (p place) pointer() string {
 	return b.String()
 }
 
-// at goes on from a place, through references, and tells whether anything is
-// there.
+// at follows keys and references from a place, and reports whether it found anything.
 func (c *Contract) at(from place, keys ...string) (place, bool) {
 	here := c.resolve(from)
 	for _, key := range keys {
@@ -55,7 +54,7 @@ func (c *Contract) value(p place) any {
 	return here
 }
 
-// keys are those of the object at a place, sorted.
+// keys returns the sorted keys of the object at a place.
 func (c *Contract) keys(p place) []string {
 	object, _ := c.value(c.resolve(p)).(map[string]any)
 	var keys []string
@@ -66,7 +65,7 @@ func (c *Contract) keys(p place) []string {
 	return keys
 }
 
-// Operations are all calls of the document, as "GET /v1/pods/{namespace}/…".
+// Operations returns all operations, such as "GET /v1/pods/{namespace}/…".
 func (c *Contract) Operations() []string {
 	var all []string
 	for _, path := range c.keys(place{"paths"}) {

@@ -7,30 +7,30 @@ import (
 	"unicode"
 )
 
-// PortPath is the path of one listener port; loadBalancerID is the last segment
-// of the load balancer's ARN.
+// PortPath returns the path of one listener port. loadBalancerID is the last part of the
+// load balancer's ARN.
 func PortPath(loadBalancerID string, listenerPort int) string {
 	return fmt.Sprintf("%s/%s/%d", PathPorts, loadBalancerID, listenerPort)
 }
 
-// LoadBalancerPath is the path of one load balancer.
+// LoadBalancerPath returns the path of one load balancer.
 func LoadBalancerPath(loadBalancerID string) string { return PathLoadBalancers + "/" + loadBalancerID }
 
-// MaxReason is the longest reason in bytes.
+// MaxReason is the maximum length of a reason in bytes.
 const MaxReason = 200
 
 // ReasonRequest is the body of block and cordon.
 type ReasonRequest struct {
-	// Reason is shown to whoever wonders; at most MaxReason bytes.
+	// Reason is one line of text for other admins, at most MaxReason bytes.
 	Reason string `json:"reason"`
 }
 
-// Validate refuses what would tell nobody why. A reason ends up in lists and
-// logs, so it is one line of printable text.
+// Validate refuses an empty reason. A reason is shown in lists and logs, so it must be one
+// line of printable text.
 func (r ReasonRequest) Validate() error {
 	switch {
 	case strings.TrimSpace(r.Reason) == "":
-		return fmt.Errorf("reason is empty: say in a few words why, for whoever wonders later")
+		return fmt.Errorf("reason is empty: say in a few words why, for other admins")
 	case len(r.Reason) > MaxReason:
 		return fmt.Errorf("reason has %d bytes: use at most %d", len(r.Reason), MaxReason)
 	case strings.ContainsFunc(r.Reason, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }):
@@ -52,8 +52,8 @@ type PoolView struct {
 	// Namespaces that may claim; empty means all.
 	Namespaces    []string           `json:"namespaces,omitempty"`
 	LoadBalancers []LoadBalancerView `json:"loadBalancers"`
-	// Ports counts listener ports of usable load balancers by state; "total" has
-	// them all and "available" those that a claim may get now.
+	// Ports counts the listener ports of usable load balancers by state. "total" counts
+	// all of them, and "available" those that a claim may get now.
 	Ports map[string]int `json:"ports"`
 	// Waiting is how many claims wait for a free port.
 	Waiting int `json:"waiting"`
@@ -67,16 +67,15 @@ type LoadBalancerView struct {
 	VPC  string `json:"vpc,omitempty"`
 	// LeftOut says why no port of it is handed out now; empty if it is in use.
 	LeftOut string `json:"leftOut,omitempty"`
-	// Cordoned says who cordoned it and why.
+	// Cordoned says which admin cordoned it and why.
 	Cordoned string `json:"cordoned,omitempty"`
-	// Removed is a load balancer that the pool file does not name any more while
-	// ports of it are held.
+	// Removed is true if ports of it are still held but the pool file no longer has it.
 	Removed bool `json:"removed,omitempty"`
-	// Empty tells that nobody holds a port of it: a cordoned one may be removed.
+	// Empty is true if no port of it is held. A cordoned load balancer may then be removed.
 	Empty bool `json:"empty"`
 	// Held is how many of its ports are claimed, bound or releasing.
 	Held int `json:"held"`
-	// Listeners is how many the last AWS listing showed, whoever made them.
+	// Listeners is how many listeners AWS listed last, own and foreign.
 	Listeners     int `json:"listeners"`
 	ListenerLimit int `json:"listenerLimit"`
 }
@@ -97,7 +96,7 @@ type PortView struct {
 	// BlockedBy says who blocked the port and why; a held port is blocked once it is
 	// given back.
 	BlockedBy string `json:"blockedBy,omitempty"`
-	// Foreign is the ARN of somebody else's listener on the port.
+	// Foreign is the ARN of a foreign listener on the port.
 	Foreign        string    `json:"foreign,omitempty"`
 	Namespace      string    `json:"namespace,omitempty"`
 	Pod            string    `json:"pod,omitempty"`

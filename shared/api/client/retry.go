@@ -19,15 +19,14 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// repeatable tells whether a try is worth another. It reads the whole answer, so
-// that one cut off half-way counts as a broken connection, and puts it back for
-// whoever comes next.
-func repeatable(ctx context.Context, resp *http.Response, err error) (bool, error) {
+// shouldRetry reports whether to make another attempt. It reads the whole answer, so that
+// a truncated one counts as a broken connection, and replaces the body with what it read.
+func shouldRetry(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
 	if err != nil {
-		return !hopeless(err), err
+		return !permanent(err), err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	closing := resp.Body.Close()
@@ -52,18 +51,17 @@ func repeatable(ctx context.Context, resp *http.Response, err error) (bool, erro
 	return retryAfter(resp) <= maxWait, nil
 }
 
-// hopeless are failures that no repetition within seconds can mend.
-func hopeless(err error) bool {
+// permanent reports whether no retry within seconds can succeed.
+func permanent(err error) bool {
 	var authority x509.UnknownAuthorityError
 	var hostname x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	return errors.As(err, &authority) || errors.As(err, &hostname) || errors.As(err, &invalid)
 }
 
-// backoff doubles from the least pause on and spreads each over its upper half.
-// An answer's Retry-After is a lower bound. What comes on top of it is spread
-// over half as much again, because a whole fleet may have got the same answer at
-// the same moment.
+// backoff doubles the pause with every attempt and spreads it over its upper half. A
+// Retry-After is a lower bound. It is spread over half as much again, because a whole
+// fleet may have got the same answer at the same moment.
 func backoff(jitter func() float64) retryablehttp.Backoff {
 	return func(least, most time.Duration, attempt int, resp *http.Response) time.Duration {
 		pause := min(least<<min(attempt, 16), most)
@@ -77,8 +75,8 @@ func backoff(jitter func() float64) retryablehttp.Backoff {
 	}
 }
 
-// retryAfter reads whole seconds. The other form, a date, would compare two
-// clocks and is ignored.
+// retryAfter returns the Retry-After header in whole seconds. It ignores a date, which
+// would compare two clocks.
 func retryAfter(resp *http.Response) time.Duration {
 	seconds, err := strconv.Atoi(strings.TrimSpace(resp.Header.Get("Retry-After")))
 	if err != nil || seconds < 0 {
@@ -87,7 +85,7 @@ func retryAfter(resp *http.Response) time.Duration {
 	return min(time.Duration(seconds), 24*3600) * time.Second
 }
 
-// readProblem reads the allocator's own problem; false for anything else.
+// readProblem decodes a problem of the allocator itself; false for anything else.
 func readProblem(resp *http.Response, body []byte) (*api.Problem, bool) {
 	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil || media != api.ProblemType {
@@ -97,8 +95,8 @@ func readProblem(resp *http.Response, body []byte) (*api.Problem, bool) {
 	if err := json.Unmarshal(body, &p); err != nil || p.Code == "" {
 		return nil, false
 	}
-	// Giving a port up cuts players off, so lost is believed only where code and
-	// status agree.
+	// After Lost the agent gives up its ports, which cuts off players. So Lost counts only
+	// if code and status agree.
 	if p.Code == api.Lost && resp.StatusCode != api.Lost.Status() {
 		return nil, false
 	}
@@ -107,15 +105,15 @@ func readProblem(resp *http.Response, body []byte) (*api.Problem, bool) {
 	return &p, true
 }
 
-// problem is the error of an answer that is no success. One that is not the
-// allocator's own is read by its status alone, and never as Lost.
+// problem returns the error of an unsuccessful answer. If a proxy sent it, only its status
+// counts, and it is never Lost.
 func problem(resp *http.Response, body []byte) *api.Problem {
 	if p, ok := readProblem(resp, body); ok {
 		return p
 	}
 	const shown = 200
 	text := strings.Join(strings.Fields(string(body[:min(len(body), shown)])), " ")
-	p := api.Errorf(api.CodeOf(resp.StatusCode), "answered %s, not by the allocator itself: %q", resp.Status, text)
+	p := api.Errorf(api.CodeOf(resp.StatusCode), "answered %s by a proxy, not by the allocator: %q", resp.Status, text)
 	p.Status = resp.StatusCode
 	return p.WithRetryAfter(retryAfter(resp))
 }

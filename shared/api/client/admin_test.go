@@ -10,7 +10,7 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-func TestCallsOfPeopleAreWhatTheContractSays(t *testing.T) {
+func TestAdminCallsAreSentAsDocumented(t *testing.T) {
 	s := &script{}
 	c := newClient(t, s)
 	ctx := t.Context()
