@@ -14,7 +14,7 @@ import (
 )
 
 // overtaken is a table of claims in which something happens just before the first
-// claim lease is made.
+// claim lease is created.
 type overtaken struct {
 	ledgertest.Claims
 	by func()
@@ -28,11 +28,11 @@ func (o *overtaken) Create(ctx context.Context, name string, c ledger.Claim) (le
 	return o.Claims.Create(ctx, name, c)
 }
 
-// TestConcurrentCallsFindTheSameClaim: a pod's PUT is repeated on another replica while
-// the first has not got as far as the ledger, and the views of both are late. Both
-// are answered with one claim, and no port is taken beside it.
+// TestConcurrentCallsFindTheSameClaim: a pod repeats its PUT on another replica before
+// the first call has reached the ledger, and both caches are stale. Both calls are
+// answered with one claim, and no other port is taken.
 func TestConcurrentCallsFindTheSameClaim(t *testing.T) {
-	w := newLedgerWorld(t, 4)
+	w := newWorld(t, 4)
 	other := claim.New(w.service.Config)
 	h := holderOf("a")
 	w.pods["a"] = &ledger.Pod{UID: h.UID, IPs: []string{"10.0.0.1"}}
@@ -52,7 +52,7 @@ func TestConcurrentCallsFindTheSameClaim(t *testing.T) {
 	}}
 	first, created, err := w.service.Claim(t.Context(), h, req)
 	if err != nil || created || len(first.Ports) != 1 || first.UID != second.UID || first.Ports[0].Fence != second.Ports[0].Fence {
-		t.Errorf("one call is answered %+v (made: %v), %v; the other %+v", first, created, err, second)
+		t.Errorf("one call is answered %+v (created: %v), %v; the other %+v", first, created, err, second)
 	}
 	for name, r := range w.ports.Rows {
 		if r.Value.Held() && name != second.Ports[0].Fence.Lease {
@@ -61,10 +61,10 @@ func TestConcurrentCallsFindTheSameClaim(t *testing.T) {
 	}
 }
 
-// TestTakenPortWithoutAPlanIsReleased: whoever took it did not live to plan it, or
-// planned another while it was on its way. What the plan lists stays.
+// TestTakenPortWithoutAPlanIsReleased: a late call took it after the claim was planned
+// again. The ports of the plan stay.
 func TestTakenPortWithoutAPlanIsReleased(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	c := w.bind("a", "10.0.0.1")
 	beside := w.ports.Rows[c.Ports[0].Fence.Lease].Value
 	beside.ListenerPort = 2*listenerPort + 1 - beside.ListenerPort
@@ -78,11 +78,10 @@ func TestTakenPortWithoutAPlanIsReleased(t *testing.T) {
 	w.keeps(c, ledger.Bound)
 }
 
-// TestReportThatConflictsIsDecidedAgain: the janitor lets go of the port between the
-// reading and the writing of a report. Written all the same it would license a
-// listener on a port that is being freed.
+// TestReportThatConflictsIsDecidedAgain: the janitor begins to release the port while a
+// report is being written. The report must not license a listener on that port.
 func TestReportThatConflictsIsDecidedAgain(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	c := w.bind("a", "10.0.0.1")
 	p := c.Ports[0]
 	r := &rival{Table: w.ports, takes: func(p ledger.Port) ledger.Port { return p.BeginRelease(ledger.AgentAbsent) }}
@@ -91,13 +90,13 @@ func TestReportThatConflictsIsDecidedAgain(t *testing.T) {
 	err := w.service.TargetGroup(t.Context(), holderOf("a"), api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: another})
 	w.refused(err, api.Lost)
 	if p := w.ports.Rows[p.Fence.Lease].Value; p.State != ledger.Releasing || p.TargetGroupARN == another {
-		t.Errorf("the port that was let go is %+v", p)
+		t.Errorf("the releasing port is %+v", p)
 	}
 }
 
-// TestPortLeaseOutlivesItsHolders: only so is no generation ever given twice.
+// TestPortLeaseOutlivesItsHolders: otherwise a generation could be given twice.
 func TestPortLeaseOutlivesItsHolders(t *testing.T) {
-	w := newLedgerWorld(t, 1)
+	w := newWorld(t, 1)
 	former := w.bind("a", "10.0.0.1")
 	f := former.Ports[0].Fence
 	row := w.ports.Rows[f.Lease]
@@ -117,8 +116,8 @@ func TestPortLeaseOutlivesItsHolders(t *testing.T) {
 	}
 }
 
-// cutOff is a table of ports in which a rival takes the second port that a plan
-// takes, and which cannot be reached after that.
+// cutOff is a table of ports in which a rival takes the second port of a plan. After
+// that it cannot be reached.
 type cutOff struct {
 	*ledgertest.Table[ledger.Port]
 	creates int
@@ -148,12 +147,12 @@ func (c *cutOff) Get(ctx context.Context, name string) (ledger.Record[ledger.Por
 	return r, err
 }
 
-// TestPortOfAnAbandonedPlanIsReleased although its claim waits: the replica that
-// gave up the plan was cut off before it gave back the port. Two claims that each
-// kept one port would wait for each other. Nor is it remembered: its load balancer
-// may have been cordoned meanwhile.
+// TestPortOfAnAbandonedPlanIsReleased: the replica that gave up the plan was cut off
+// before it released the port. Two waiting claims that each kept one port would wait
+// for each other. The port is not remembered either: its load balancer may have been
+// cordoned meanwhile.
 func TestPortOfAnAbandonedPlanIsReleased(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	w.service.Ports = &cutOff{Table: w.ports}
 	_, err := w.claim("a", "10.0.0.1", "game", "chat")
 	w.refused(err, api.Unavailable)
@@ -175,14 +174,14 @@ func TestPortOfAnAbandonedPlanIsReleased(t *testing.T) {
 	row := w.ports.Rows[rivals]
 	row.Value.State, row.Value.Holder = ledger.Free, ""
 	w.ports.Write(row)
-	w.cloud.closed = "cordoned"
+	w.cloud.cordoned = "cordoned"
 	_, err = w.claim("a", "10.0.0.1", "game", "chat")
 	w.refused(err, api.Exhausted)
 	w.sweepFor(time.Second)
 	if p := w.ports.Rows[left].Value; p.State != ledger.Free || p.Holder != "" {
-		t.Errorf("the port that was given up is %+v", p)
+		t.Errorf("the abandoned port is %+v", p)
 	}
-	w.cloud.closed = ""
+	w.cloud.cordoned = ""
 	if c, err := w.claim("a", "10.0.0.1", "game", "chat"); err != nil || len(c.Ports) != 2 {
 		t.Errorf("it is granted %+v, %v", c.Ports, err)
 	}

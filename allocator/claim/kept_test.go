@@ -10,33 +10,33 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestRecreatedClaimKeepsItsPorts deletes the claim lease of a live pod whose
-// agent starts again, while something keeps the claim from being planned at once.
-// Until then its ports must not count as given up.
+// TestRecreatedClaimKeepsItsPorts deletes the claim lease of a live pod whose agent
+// restarts, while something keeps the claim from being planned at once. Its ports must
+// not be released until then.
 func TestRecreatedClaimKeepsItsPorts(t *testing.T) {
-	noneRead := func(w *ledgerWorld) { w.cloud.read = nil }
-	allRead := func(w *ledgerWorld) { w.cloud.read = []string{firstLB, secondLB} }
+	noneRead := func(w *world) { w.cloud.read = nil }
+	allRead := func(w *world) { w.cloud.read = []string{firstLB, secondLB} }
 	for _, test := range []struct {
-		name           string
-		state          ledger.PortState
-		hinder, better func(*ledgerWorld)
+		name         string
+		state        ledger.PortState
+		hinder, mend func(*world)
 	}{
 		{"no load balancer has been read", ledger.Bound, noneRead, allRead},
-		{"only another load balancer has been read", ledger.Bound, func(w *ledgerWorld) { w.cloud.read = []string{secondLB} }, allRead},
+		{"only another load balancer has been read", ledger.Bound, func(w *world) { w.cloud.read = []string{secondLB} }, allRead},
 		{"its target group is not recorded yet", ledger.Claimed, noneRead, allRead},
 		{
-			"its address is still another's", ledger.Bound,
-			func(w *ledgerWorld) {
+			"its pod IP is still recorded by another claim", ledger.Bound,
+			func(w *world) {
 				w.pods["former"] = &ledger.Pod{UID: "uid-former", IPs: []string{"10.0.0.1"}}
 				w.claims.Recreate(w.T, "claim-uid-former", ledger.Claim{
 					Namespace: "games", Pod: "former", PodUID: "uid-former", PodIP: "10.0.0.1", State: ledger.Granted, Pool: "default", Duration: claimDuration,
 				})
 			},
-			func(w *ledgerWorld) { delete(w.pods, "former") },
+			func(w *world) { delete(w.pods, "former") },
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newLedgerWorld(t, 4)
+			w := newWorld(t, 4)
 			var c api.Claim
 			if test.state == ledger.Bound {
 				c = w.bind("live", "10.0.0.1")
@@ -51,10 +51,10 @@ func TestRecreatedClaimKeepsItsPorts(t *testing.T) {
 			w.refused(err, api.Pending)
 			w.sweepFor(2 * claimDuration)
 			w.keeps(c, test.state)
-			test.better(w)
+			test.mend(w)
 			again, err := w.claim("live", "10.0.0.1")
 			if err != nil || len(again.Ports) != 1 || again.Ports[0].Fence != c.Ports[0].Fence {
-				t.Errorf("it claims %+v anew, had %+v: %v", again.Ports, c.Ports, err)
+				t.Errorf("it claims %+v, had %+v: %v", again.Ports, c.Ports, err)
 			}
 			w.sweepFor(claimDuration / 8)
 			w.keeps(c, test.state)
@@ -62,10 +62,10 @@ func TestRecreatedClaimKeepsItsPorts(t *testing.T) {
 	}
 }
 
-// TestRecreatedClaimOfAGonePodKeepsNoPort is the other side: a claim begun
-// anew holds its former port only as long as its pod lives.
+// TestRecreatedClaimOfAGonePodKeepsNoPort: a claim that was created again holds its
+// previous port only as long as its pod lives.
 func TestRecreatedClaimOfAGonePodKeepsNoPort(t *testing.T) {
-	w := newLedgerWorld(t, 1)
+	w := newWorld(t, 1)
 	c, err := w.claim("gone", "10.0.0.1")
 	if err != nil {
 		t.Fatal(err)
@@ -82,95 +82,19 @@ func TestRecreatedClaimOfAGonePodKeepsNoPort(t *testing.T) {
 	}
 }
 
-// TestHoldingReplacesAnOlderRecord puts an older record in the place of a live
-// pod's port lease: a backup was put back, or a person blocked the port after its
-// lease had been deleted. Nobody holds it, so the holder's next renewal has it
-// back, and what the person said of the port stays.
-func TestHoldingReplacesAnOlderRecord(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		older ledger.Port
-	}{
-		{"a generation ago, free", ledger.Port{State: ledger.Free, Epoch: "former", Generation: 4}},
-		{"never held, free", ledger.Port{State: ledger.Free}},
-		{"never held, blocked by a person", ledger.Port{State: ledger.Blocked, BlockedBy: "alice: flood"}},
-	} {
-		for _, claimToo := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s, claim lost %v", test.name, claimToo), func(t *testing.T) {
-				w := newLedgerWorld(t, 1)
-				older := test.older
-				older.LoadBalancerARN, older.ListenerPort = firstLB, listenerPort
-				lease := ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort)
-				if older.Generation > 0 {
-					w.ports.Recreate(t, lease, older)
-				}
-				c := w.bind("live", "10.0.0.1")
-				w.ports.Recreate(t, lease, older)
-				// Without its claim the holding comes from what the agent presents,
-				// which says that it is bound; else the agent reports it anew.
-				want := ledger.Claimed
-				if claimToo {
-					want = ledger.Bound
-					w.loseClaim("live")
-				}
-				answer, err := w.renew(c)
-				if err != nil || len(answer.Claim.Ports) != 1 || answer.Claim.Ports[0].Fence != c.Ports[0].Fence {
-					t.Fatalf("it has %+v after renewing, had %+v: %v", answer.Claim.Ports, c.Ports, err)
-				}
-				w.keeps(c, want)
-				port := w.ports.Rows[lease].Value
-				if port.BlockedBy != older.BlockedBy {
-					t.Errorf("it is closed by %q, was by %q", port.BlockedBy, older.BlockedBy)
-				}
-				if claimToo && (port.TargetGroupARN != c.Ports[0].TargetGroupARN || port.ListenerARN != c.Ports[0].ListenerARN) {
-					t.Errorf("its binding is forgotten: %+v", port)
-				}
-			})
-		}
-	}
-}
-
-// TestHoldingYieldsToALaterRecord keeps the fence: what may tell of a holder that
-// came after is not written over.
-func TestHoldingYieldsToALaterRecord(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		later ledger.Port
-	}{
-		{"a later generation is over", ledger.Port{State: ledger.Free, Epoch: "epoch-1", Generation: 2}},
-		{"this generation is over", ledger.Port{State: ledger.Free, Epoch: "epoch-1", Generation: 1}},
-		{"the lease was made anew", ledger.Port{State: ledger.Free, Epoch: "another", Generation: 1}},
-		{"somebody has it", ledger.Port{State: ledger.Bound, Epoch: "epoch-1", Generation: 2, Holder: "claim-uid-other"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			w := newLedgerWorld(t, 1)
-			c := w.bind("live", "10.0.0.1")
-			later, lease := test.later, c.Ports[0].Fence.Lease
-			later.LoadBalancerARN, later.ListenerPort = firstLB, listenerPort
-			w.ports.Recreate(t, lease, later)
-			w.loseClaim("live")
-			_, err := w.renew(c)
-			w.refused(err, api.Lost)
-			if got := w.ports.Rows[lease].Value; got != later {
-				t.Errorf("written over: %+v", got)
-			}
-		})
-	}
-}
-
-// TestPodKeepsItsGoodPort takes one of two ports from a pod in a full pool. The
-// other has players on it and must not be given up for the one that is missing.
+// TestPodKeepsItsGoodPort takes one of two ports from a pod in an exhausted pool. The
+// other has players on it and must not be given up for the missing one.
 func TestPodKeepsItsGoodPort(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		take func(*ledgerWorld, api.Claim, api.ClaimedPort) error
+		take func(*world, api.Claim, api.ClaimedPort) error
 	}{
-		{"somebody else's listener is on the other", func(w *ledgerWorld, c api.Claim, bad api.ClaimedPort) error {
+		{"a foreign listener is on the other", func(w *world, c api.Claim, bad api.ClaimedPort) error {
 			w.cloud.foreign(bad.ListenerPort)
 			_, err := w.service.ReportCollision(w.Context(), holderOf(c.Pod), api.CollisionRequest{ClaimUID: c.UID, Fence: bad.Fence})
 			return err
 		}},
-		{"the other was lost and is another's", func(w *ledgerWorld, c api.Claim, bad api.ClaimedPort) error {
+		{"the other was lost and another claim holds it", func(w *world, c api.Claim, bad api.ClaimedPort) error {
 			w.ports.Recreate(w.T, bad.Fence.Lease, ledger.Port{
 				LoadBalancerARN: firstLB, ListenerPort: bad.ListenerPort, State: ledger.Claimed, Epoch: "another", Generation: 1, Holder: "claim-uid-other",
 			})
@@ -179,7 +103,7 @@ func TestPodKeepsItsGoodPort(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newLedgerWorld(t, 2)
+			w := newWorld(t, 2)
 			c := w.bind("live", "10.0.0.1", "good", "bad")
 			// Lost would make the agent unbind both.
 			w.refused(test.take(w, c, c.Ports[1]), api.Exhausted)
@@ -192,14 +116,14 @@ func TestPodKeepsItsGoodPort(t *testing.T) {
 	}
 }
 
-// TestPortsAreKeptWhileTheirLoadBalancerIsUnread has room on another load
-// balancer when one of two ports was lost: the pod is not moved there, because the
-// other may well be completed where it is. The view may not show yet that the pod
-// has that one; then its claim does.
+// TestPortsAreKeptWhileTheirLoadBalancerIsUnread has room on another load balancer when
+// one of two ports is lost. The pod is not moved there, because its own load balancer
+// may have room once it is read. If the cache does not show the pod's good port yet,
+// its claim does.
 func TestPortsAreKeptWhileTheirLoadBalancerIsUnread(t *testing.T) {
 	for _, late := range []bool{false, true} {
-		t.Run(fmt.Sprintf("view late %v", late), func(t *testing.T) {
-			w := newLedgerWorld(t, 3)
+		t.Run(fmt.Sprintf("stale cache %v", late), func(t *testing.T) {
+			w := newWorld(t, 3)
 			c := w.bind("live", "10.0.0.1", "good", "bad")
 			w.ports.Hidden[c.Ports[0].Fence.Lease] = late
 			w.ports.Recreate(t, c.Ports[1].Fence.Lease, ledger.Port{
@@ -219,10 +143,10 @@ func TestPortsAreKeptWhileTheirLoadBalancerIsUnread(t *testing.T) {
 	}
 }
 
-// TestUnreadableRecordIsNotOverwritten has somebody else's listener where the
-// ledger cannot say who holds the port: writing that down would wipe out a holder.
+// TestUnreadableRecordIsNotOverwritten has a foreign listener on a port whose record is
+// unreadable. Recording the listener would erase the holder.
 func TestUnreadableRecordIsNotOverwritten(t *testing.T) {
-	w := newLedgerWorld(t, 1)
+	w := newWorld(t, 1)
 	c := w.bind("live", "10.0.0.1")
 	lease := c.Ports[0].Fence.Lease
 	w.ports.Recreate(t, lease, ledger.Port{})
@@ -233,30 +157,30 @@ func TestUnreadableRecordIsNotOverwritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after := w.ports.Rows[lease]; !reflect.DeepEqual(after, before) {
-		t.Errorf("written over: %+v", after.Value)
+		t.Errorf("overwritten: %+v", after.Value)
 	}
 }
 
-// TestRenewalReservesDescribes that the agent asks for, and for none that it does not.
+// TestRenewalReservesDescribes reserves as many describe calls as the agent asks for.
 func TestRenewalReservesDescribes(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	c := w.bind("game", "10.0.0.8")
-	for _, looks := range []int{0, 1, api.MaxDescribes} {
-		answer, err := w.service.Renew(t.Context(), holderOf("game"), api.RenewRequest{ClaimUID: c.UID, PodIP: "10.0.0.8", Pool: "default", Ports: c.Ports, Describes: looks})
-		if err != nil || answer.Describes != looks || answer.DescribeAfterSeconds != 0 {
-			t.Errorf("asked for %d looks it pays for %d, or after %v s, %v", looks, answer.Describes, answer.DescribeAfterSeconds, err)
+	for _, describes := range []int{0, 1, api.MaxDescribes} {
+		answer, err := w.service.Renew(t.Context(), holderOf("game"), api.RenewRequest{ClaimUID: c.UID, PodIP: "10.0.0.8", Pool: "default", Ports: c.Ports, Describes: describes})
+		if err != nil || answer.Describes != describes || answer.DescribeAfterSeconds != 0 {
+			t.Errorf("asked for %d describe calls it reserves %d, or after %v s, %v", describes, answer.Describes, answer.DescribeAfterSeconds, err)
 		}
 	}
-	for _, looks := range []int{-1, api.MaxDescribes + 1} {
-		_, err := w.service.Renew(t.Context(), holderOf("game"), api.RenewRequest{ClaimUID: c.UID, PodIP: "10.0.0.8", Pool: "default", Ports: c.Ports, Describes: looks})
+	for _, describes := range []int{-1, api.MaxDescribes + 1} {
+		_, err := w.service.Renew(t.Context(), holderOf("game"), api.RenewRequest{ClaimUID: c.UID, PodIP: "10.0.0.8", Pool: "default", Ports: c.Ports, Describes: describes})
 		w.refused(err, api.Invalid)
 	}
 }
 
-// TestRenewalOfAWholeClaimReadsNothing: thousands of pods renew all the time.
-// What the view does not show whole is read.
+// TestRenewalOfAWholeClaimReadsNothing: thousands of pods renew all the time. A claim
+// that the cache does not show as whole is read.
 func TestRenewalOfAWholeClaimReadsNothing(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	c := w.bind("a", "10.0.0.1", "game", "chat")
 	renew := func() (writes, reads int) {
 		t.Helper()
@@ -273,6 +197,6 @@ func TestRenewalOfAWholeClaimReadsNothing(t *testing.T) {
 	}
 	w.ports.Hidden[c.Ports[1].Fence.Lease] = true
 	if _, reads := renew(); reads == 0 {
-		t.Error("it believed what it does not see")
+		t.Error("it trusted a cache that lacks a port")
 	}
 }

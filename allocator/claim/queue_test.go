@@ -15,80 +15,80 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestOlderClaimIsServedFirst lets a younger pod ask first for the only port that becomes
-// free while an elder waits.
+// TestOlderClaimIsServedFirst lets a younger claim ask first for the only port that
+// becomes free.
 func TestOlderClaimIsServedFirst(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		wait func(*ledgerWorld)
+		wait func(*world)
 	}{
-		{"the elder found the pool full", func(w *ledgerWorld) {
+		{"the pool was exhausted", func(w *world) {
 			w.cloud.foreign(listenerPort)
-			_, err := w.claim("elder", "10.0.0.1")
+			_, err := w.claim("older", "10.0.0.1")
 			w.refused(err, api.Exhausted)
 		}},
-		{"the elder's former port is still to be unbound", func(w *ledgerWorld) {
-			c := w.bind("elder", "10.0.0.1")
+		{"its previous port is still being unbound", func(w *world) {
+			c := w.bind("older", "10.0.0.1")
 			w.cloud.foreign(listenerPort)
-			_, err := w.service.ReportCollision(w.Context(), holderOf("elder"), api.CollisionRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
+			_, err := w.service.ReportCollision(w.Context(), holderOf("older"), api.CollisionRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
 			w.refused(err, api.Exhausted)
-			if port := w.ports.Rows[c.Ports[0].Fence.Lease].Value; port.State != ledger.Releasing || port.Holder != "claim-uid-elder" {
-				w.Fatalf("its former port is %+v", port)
+			if port := w.ports.Rows[c.Ports[0].Fence.Lease].Value; port.State != ledger.Releasing || port.Holder != "claim-uid-older" {
+				w.Fatalf("its previous port is %+v", port)
 			}
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newLedgerWorld(t, 2)
+			w := newWorld(t, 2)
 			w.cloud.foreign(listenerPort + 1)
 			test.wait(w)
-			// Who has an address of its own is one that the line waits for.
-			if elder := w.claimLease("elder").Value; elder.State != ledger.Waiting || elder.ConfirmedIP != elder.PodIP {
-				t.Fatalf("the elder is %s, with address %s settled of %s", elder.State, elder.ConfirmedIP, elder.PodIP)
+			// The queue waits only for a claim whose pod IP is confirmed.
+			if older := w.claimLease("older").Value; older.State != ledger.Waiting || older.ConfirmedIP != older.PodIP {
+				t.Fatalf("the older claim is %s, with pod IP %s confirmed of %s", older.State, older.ConfirmedIP, older.PodIP)
 			}
 			delete(w.cloud.listeners, listenerPort+1)
 			_, err := w.claim("younger", "10.0.0.2")
 			w.refused(err, api.Exhausted)
-			c, err := w.claim("elder", "10.0.0.1")
+			c, err := w.claim("older", "10.0.0.1")
 			if err != nil || len(c.Ports) != 1 || c.Ports[0].ListenerPort != listenerPort+1 {
-				t.Errorf("the elder gets %+v, %v", c.Ports, err)
+				t.Errorf("the older claim is granted %+v, %v", c.Ports, err)
 			}
 		})
 	}
 }
 
-// TestClaimWithAnotherPodsIPBlocksNoOtherClaim has an elder whose address another live pod
-// still records. It cannot be granted the free port, so nobody waits for it.
+// TestClaimWithAnotherPodsIPBlocksNoOtherClaim: the older claim cannot be granted the
+// free port, because another live claim records its pod IP.
 func TestClaimWithAnotherPodsIPBlocksNoOtherClaim(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	w.bind("former", "10.0.0.1")
-	_, err := w.claim("elder", "10.0.0.1")
+	_, err := w.claim("older", "10.0.0.1")
 	w.refused(err, api.Pending)
 	c, err := w.claim("younger", "10.0.0.2")
 	if err != nil || len(c.Ports) != 1 {
-		t.Errorf("a port is free and the younger gets %+v, %v", c.Ports, err)
+		t.Errorf("a port is free and the younger claim is granted %+v, %v", c.Ports, err)
 	}
 }
 
-// TestReturningPodIPIsConfirmedAgain moves a pod from its address to
-// another and back. In between a second pod claims with the first address and
-// dies: its claim must end before both would have a target of one address.
+// TestReturningPodIPIsConfirmedAgain moves a pod from its IP to another and back. In
+// between a second pod claims with the first IP and dies. Its claim must be released
+// before both have a target of one IP.
 func TestReturningPodIPIsConfirmedAgain(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		move func(*ledgerWorld)
+		move func(*world)
 	}{
-		{"settled elsewhere meanwhile", func(w *ledgerWorld) {
+		{"confirmed elsewhere meanwhile", func(w *world) {
 			if err := w.move("mover", "10.0.0.9"); err != nil {
 				w.Fatal(err)
 			}
 		}},
-		{"could not settle elsewhere", func(w *ledgerWorld) {
+		{"could not be confirmed elsewhere", func(w *world) {
 			w.bind("neighbor", "10.0.0.9")
 			w.refused(w.move("mover", "10.0.0.9"), api.Pending)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newLedgerWorld(t, 4)
+			w := newWorld(t, 4)
 			w.bind("mover", "10.0.0.8")
 			test.move(w)
 			w.bind("dead", "10.0.0.8")
@@ -97,7 +97,7 @@ func TestReturningPodIPIsConfirmedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			if dead := w.claimLease("dead").Value; dead.State != ledger.ClaimReleasing {
-				t.Errorf("the dead pod's claim is %s and has address %s as well", dead.State, dead.PodIP)
+				t.Errorf("the dead pod's claim is %s and records %s as well", dead.State, dead.PodIP)
 			}
 		})
 	}
@@ -114,18 +114,18 @@ func (bare) Tags(context.Context, ...string) (map[string]map[string]string, erro
 
 func (bare) LoadBalancers(context.Context, ...string) ([]elb.LoadBalancer, error) { return nil, nil }
 
-// TestPoolIsPendingUntilItsTagsAreRead tells a pool that has no load
-// balancer from one of which nobody knows yet: exhausted would blame the pool file.
+// TestPoolIsPendingUntilItsTagsAreRead: a pool without load balancers is exhausted,
+// which blames the pool file. One that has not been read yet is not.
 func TestPoolIsPendingUntilItsTagsAreRead(t *testing.T) {
 	tagged := func(value string) []poolfile.Pool {
 		return []poolfile.Pool{{Name: "default", Terms: pool.Terms{Protocols: []api.Protocol{api.TCP}}, Tags: map[string]string{"games": value}}}
 	}
-	w := newLedgerWorld(t, 1)
+	w := newWorld(t, 1)
 	stock := inventory.New(inventory.Config{
 		Ledger: "l", AWS: bare{}, Ports: w.ports, Cordons: ledgertest.NewTable[ledger.Cordon](), Log: slog.New(slog.DiscardHandler),
 	}, tagged("some"))
 	w.service.Pools = stock
-	look := func() {
+	describe := func() {
 		if err := stock.Describe(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -136,10 +136,10 @@ func TestPoolIsPendingUntilItsTagsAreRead(t *testing.T) {
 		want api.Code
 	}{
 		{"the allocator has just started", func() {}, api.Pending},
-		{"no load balancer carries the tags", look, api.Exhausted},
+		{"no load balancer carries the tags", describe, api.Exhausted},
 		{"the pool file was read again", func() { stock.SetPools(tagged("some")) }, api.Exhausted},
 		{"the pool has other tags", func() { stock.SetPools(tagged("others")) }, api.Pending},
-		{"no load balancer carries those either", look, api.Exhausted},
+		{"no load balancer carries those either", describe, api.Exhausted},
 	} {
 		step.do()
 		if _, err := w.claim("game", "10.0.0.1"); !errors.Is(err, &api.Problem{Code: step.want}) {

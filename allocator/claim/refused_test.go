@@ -7,13 +7,12 @@ import (
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/ledger/ledgertest"
-	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestClaimIsRefused: a claim is for the pod that proved to be that pod, at an
-// address that is its own. Who is refused leaves nothing in the ledger.
+// TestClaimIsRefused: a claim is for the authenticated pod, at its own IP. A refused
+// claim leaves nothing in the ledger.
 func TestClaimIsRefused(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -21,14 +20,14 @@ func TestClaimIsRefused(t *testing.T) {
 		want   api.Code
 	}{
 		{"another pod's UID", func(_ *ledger.Pod, r *api.ClaimRequest) { r.PodUID = "uid-b" }, api.Forbidden},
-		{"another pod's address", func(_ *ledger.Pod, r *api.ClaimRequest) { r.PodIP = "10.0.0.2" }, api.Pending},
-		{"an address that the kubelet has not reported", func(p *ledger.Pod, _ *api.ClaimRequest) { p.IPs = nil }, api.Pending},
+		{"another pod's IP", func(_ *ledger.Pod, r *api.ClaimRequest) { r.PodIP = "10.0.0.2" }, api.Pending},
+		{"an IP that the kubelet has not reported", func(p *ledger.Pod, _ *api.ClaimRequest) { p.IPs = nil }, api.Pending},
 		{"a pod on the host network", func(p *ledger.Pod, _ *api.ClaimRequest) { p.HostNetwork = true }, api.Invalid},
 		{"a pod that has ended", func(p *ledger.Pod, _ *api.ClaimRequest) { p.Terminal = true }, api.Forbidden},
-		{"a pod of the name that came after", func(p *ledger.Pod, _ *api.ClaimRequest) { p.UID = "uid-2" }, api.Forbidden},
+		{"a later pod of the same name", func(p *ledger.Pod, _ *api.ClaimRequest) { p.UID = "uid-2" }, api.Forbidden},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newLedgerWorld(t, 2)
+			w := newWorld(t, 2)
 			pod := &ledger.Pod{UID: "uid-a", IPs: []string{"10.0.0.1"}}
 			w.pods["a"], w.pods["b"] = pod, &ledger.Pod{UID: "uid-b", IPs: []string{"10.0.0.2"}}
 			req := api.ClaimRequest{
@@ -45,23 +44,22 @@ func TestClaimIsRefused(t *testing.T) {
 	}
 }
 
-// TestCallerAddressCountsOnlyBeforeTheKubeletsReport shows an address only until the kubelet has reported one: a
-// pod that calls from another pod's address, or says that it has another than it
-// calls from, is granted nothing.
+// TestCallerAddressCountsOnlyBeforeTheKubeletsReport: a pod that calls from another
+// pod's IP, or claims another IP than it calls from, is granted nothing.
 func TestCallerAddressCountsOnlyBeforeTheKubeletsReport(t *testing.T) {
 	for _, test := range []struct {
 		name, from, says string
 		reported         []string
 		granted          bool
 	}{
-		{"from where it says, before the kubelet's report", "10.0.0.1", "10.0.0.1", nil, true},
+		{"from the claimed IP, before the report", "10.0.0.1", "10.0.0.1", nil, true},
 		{"from elsewhere, before the report", "10.0.0.9", "10.0.0.1", nil, false},
-		{"from nowhere known, before the report", "", "10.0.0.1", nil, false},
-		{"from where it says, against the report", "10.0.0.9", "10.0.0.9", []string{"10.0.0.1"}, false},
+		{"from an unknown address, before the report", "", "10.0.0.1", nil, false},
+		{"from the claimed IP, against the report", "10.0.0.9", "10.0.0.9", []string{"10.0.0.1"}, false},
 		{"from elsewhere, as reported", "10.0.0.9", "10.0.0.1", []string{"10.0.0.1"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newLedgerWorld(t, 2)
+			w := newWorld(t, 2)
 			w.pods["a"] = &ledger.Pod{UID: "uid-a", IPs: test.reported}
 			h := holderOf("a")
 			h.Address = test.from
@@ -82,11 +80,10 @@ func TestCallerAddressCountsOnlyBeforeTheKubeletsReport(t *testing.T) {
 	}
 }
 
-// TestEarlierClaimIsLost, even if the pod has the same ports with the same fences
-// again: its claim lease was deleted and made anew. What names the former one is
-// late, and changes nothing.
+// TestEarlierClaimIsLost: the claim lease was deleted and created again, with the same
+// ports and fences. Calls that name the earlier claim change nothing.
 func TestEarlierClaimIsLost(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	former := w.bind("a", "10.0.0.1")
 	w.claims.Recreate(t, ledger.ClaimName(former.PodUID), w.claimLease("a").Value)
 	h, p := holderOf("a"), former.Ports[0]
@@ -121,8 +118,8 @@ func TestEarlierClaimIsLost(t *testing.T) {
 	w.keeps(former, ledger.Bound)
 }
 
-// TestLicenseIsOnlyForTheHoldingFence: whatever became of the port since it was
-// granted, its late report licenses no listener and leaves the record as it is.
+// TestLicenseIsOnlyForTheHoldingFence: a report of a holding that is over licenses no
+// listener and leaves the record as it is.
 func TestLicenseIsOnlyForTheHoldingFence(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -137,7 +134,7 @@ func TestLicenseIsOnlyForTheHoldingFence(t *testing.T) {
 		{"the port cools down", nil, func(p *ledger.Port) { p.State, p.Holder = ledger.Cooldown, "" }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newLedgerWorld(t, 2)
+			w := newWorld(t, 2)
 			c := w.bind("a", "10.0.0.1")
 			f, p := c.Ports[0].Fence, c.Ports[0]
 			row := w.ports.Rows[f.Lease]
@@ -157,15 +154,15 @@ func TestLicenseIsOnlyForTheHoldingFence(t *testing.T) {
 	}
 }
 
-// TestCollisionIsInspected: the word of an agent alone neither blocks a port nor
-// moves a claim.
+// TestCollisionIsInspected: the report of an agent alone neither blocks a port nor moves
+// a claim.
 func TestCollisionIsInspected(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	conflict := func() api.ClaimedPort {
+	collide := func() api.ClaimedPort {
 		t.Helper()
 		answer, err := w.service.ReportCollision(t.Context(), holderOf("a"), api.CollisionRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
 		if err != nil || len(answer.Ports) != 1 {
@@ -173,23 +170,23 @@ func TestCollisionIsInspected(t *testing.T) {
 		}
 		return answer.Ports[0]
 	}
-	if p := conflict(); p.Fence != c.Ports[0].Fence {
-		t.Errorf("it moved from %+v to %+v although nobody is there", c.Ports[0], p)
+	if p := collide(); p.Fence != c.Ports[0].Fence {
+		t.Errorf("it moved from %+v to %+v although no listener is there", c.Ports[0], p)
 	}
 	w.keeps(c, ledger.Claimed)
 	w.cloud.foreign(c.Ports[0].ListenerPort)
-	if p := conflict(); p.ListenerPort == c.Ports[0].ListenerPort {
-		t.Errorf("it stays on port %d, where somebody else listens", p.ListenerPort)
+	if p := collide(); p.ListenerPort == c.Ports[0].ListenerPort {
+		t.Errorf("it stays on port %d, which has a foreign listener", p.ListenerPort)
 	}
 	if r := w.ports.Rows[c.Ports[0].Fence.Lease].Value; r.State != ledger.Blocked || r.Foreign == "" {
-		t.Errorf("the port where somebody else listens is %+v", r)
+		t.Errorf("the port with the foreign listener is %+v", r)
 	}
 }
 
-// TestOccupiedPortIsNotGranted: somebody's listener was there in the last listing,
-// whatever the ledger says.
+// TestOccupiedPortIsNotGranted: the last listing showed a listener there, whatever the
+// ledger says.
 func TestOccupiedPortIsNotGranted(t *testing.T) {
-	w := newLedgerWorld(t, 5)
+	w := newWorld(t, 5)
 	for n := range 4 {
 		w.cloud.foreign(listenerPort + n)
 	}
@@ -201,11 +198,11 @@ func TestOccupiedPortIsNotGranted(t *testing.T) {
 	w.refused(err, api.Exhausted)
 }
 
-// rival takes a port between another's reading and writing it.
+// rival takes a port while another claim is taking it.
 type rival struct {
 	*ledgertest.Table[ledger.Port]
 	takes func(ledger.Port) ledger.Port
-	lease string // that it took
+	lease string // of the port that it took
 }
 
 func (r *rival) Update(ctx context.Context, p ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
@@ -218,10 +215,10 @@ func (r *rival) Update(ctx context.Context, p ledger.Record[ledger.Port]) (ledge
 	return r.Table.Update(ctx, p)
 }
 
-// TestPortTakenByARivalIsNotTaken: a compare-and-swap that was lost is decided anew,
-// and what was decided before is not written.
+// TestPortTakenByARivalIsNotTaken: a lost compare-and-swap is decided again, and the
+// first decision is not written.
 func TestPortTakenByARivalIsNotTaken(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	w.freePorts(2)
 	r := &rival{Table: w.ports, takes: func(p ledger.Port) ledger.Port {
 		p.State, p.Holder, p.Generation = ledger.Claimed, "claim-uid-rival", p.Generation+1
@@ -237,10 +234,10 @@ func TestPortTakenByARivalIsNotTaken(t *testing.T) {
 	}
 }
 
-// TestPortIsFreedOnlyAfterAWSConfirms: an agent that says it has unbound is not believed
-// before AWS has answered a deletion so.
+// TestPortIsFreedOnlyAfterAWSConfirms: a port is not free because its agent reports it
+// as unbound.
 func TestPortIsFreedOnlyAfterAWSConfirms(t *testing.T) {
-	w := newLedgerWorld(t, 1)
+	w := newWorld(t, 1)
 	c := w.bind("a", "10.0.0.1")
 	answer, err := w.service.Release(t.Context(), holderOf("a"), api.ReleaseRequest{ClaimUID: c.UID})
 	if err != nil || !answer.Unbind {
@@ -255,49 +252,4 @@ func TestPortIsFreedOnlyAfterAWSConfirms(t *testing.T) {
 	}
 	_, err = w.claim("b", "10.0.0.2")
 	w.refused(err, api.Exhausted)
-}
-
-// TestAdoptionNeedsProofFromAWS: leases that are lost are written again only for a binding
-// that AWS has just as the agent presents it.
-func TestAdoptionNeedsProofFromAWS(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		change func(w *ledgerWorld, p api.ClaimedPort)
-		want   api.Code // empty: adopted
-	}{
-		{"all as presented", func(*ledgerWorld, api.ClaimedPort) {}, ""},
-		{"a listener of another pod", func(w *ledgerWorld, p api.ClaimedPort) {
-			w.cloud.proofs[p.ListenerARN] = pool.Owner{PodUID: "uid-b", Fence: p.Fence}
-		}, api.Lost},
-		{"a listener of another generation", func(w *ledgerWorld, p api.ClaimedPort) {
-			f := p.Fence
-			f.Generation++
-			w.cloud.proofs[p.ListenerARN] = pool.Owner{PodUID: "uid-a", Fence: f}
-		}, api.Lost},
-		{"a listener of nobody's", func(w *ledgerWorld, p api.ClaimedPort) { delete(w.cloud.proofs, p.ListenerARN) }, api.Lost},
-		{"a listener that forwards elsewhere", func(w *ledgerWorld, p api.ClaimedPort) { w.cloud.foreign(p.ListenerPort) }, api.Lost},
-		{"no listener", func(w *ledgerWorld, p api.ClaimedPort) { delete(w.cloud.listeners, p.ListenerPort) }, api.Lost},
-		{"a pod that is gone", func(w *ledgerWorld, _ api.ClaimedPort) { delete(w.pods, "a") }, api.Lost},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			w := newLedgerWorld(t, 2)
-			c := w.bind("a", "10.0.0.1")
-			p := c.Ports[0]
-			w.loseClaim("a")
-			delete(w.ports.Rows, p.Fence.Lease)
-			test.change(w, p)
-			_, err := w.renew(c)
-			if test.want == "" {
-				if err != nil {
-					t.Fatal(err)
-				}
-				w.keeps(c, ledger.Bound)
-				return
-			}
-			w.refused(err, test.want)
-			if len(w.claims.Rows) > 0 || len(w.ports.Rows) > 0 {
-				t.Errorf("left in the ledger: %v, %v", w.claims.Rows, w.ports.Rows)
-			}
-		})
-	}
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestStaleCacheDoesNotRefuse: what is refused has been read. An agent that is told
-// that its port is lost gives it up.
+// TestStaleCacheDoesNotRefuse: an agent that is told that its port is lost gives it
+// up, so a refusal is based on a fresh read.
 func TestStaleCacheDoesNotRefuse(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil {
 		t.Fatal(err)
@@ -31,17 +31,17 @@ func TestStaleCacheDoesNotRefuse(t *testing.T) {
 	}
 }
 
-// unreachable is a table of ports that nothing can be written to.
+// unreachable is a table of ports that cannot be written to.
 type unreachable struct{ *ledgertest.Table[ledger.Port] }
 
 func (unreachable) Update(_ context.Context, r ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
 	return r, errors.New("unreachable")
 }
 
-// TestStaleCacheDoesNotGiveUpAPlan: the replica that planned was cut off, and the view of
-// the next one shows the planned port as it was several holders ago.
+// TestStaleCacheDoesNotGiveUpAPlan: the replica that planned was cut off, and the cache
+// of the next replica has the planned port as it was several holders ago.
 func TestStaleCacheDoesNotGiveUpAPlan(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	w.freePorts(2)
 	w.service.Ports = unreachable{w.ports}
 	_, err := w.claim("a", "10.0.0.1")
@@ -67,10 +67,10 @@ func (u ungranted) Update(ctx context.Context, r ledger.Record[ledger.Claim]) (l
 	return u.Claims.Update(ctx, r)
 }
 
-// TestStaleCacheDoesNotGrant: it shows a port as the claim's that is a rival's by now.
-// Only a write proves whose it is.
+// TestStaleCacheDoesNotGrant: the cache shows a port as the claim's that a rival holds
+// by now. Only a write proves whose it is.
 func TestStaleCacheDoesNotGrant(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	w.service.Claims = ungranted{w.claims}
 	_, err := w.claim("a", "10.0.0.1")
 	w.refused(err, api.Unavailable)
@@ -87,10 +87,10 @@ func TestStaleCacheDoesNotGrant(t *testing.T) {
 	}
 }
 
-// TestStaleCacheDoesNotDropAReport: it shows a port as bound that an audit has found
-// damaged since. The report of its repair must not be dropped.
+// TestStaleCacheDoesNotDropAReport: the cache shows a port as bound that an audit has
+// found damaged since. The report of its repair must not be dropped.
 func TestStaleCacheDoesNotDropAReport(t *testing.T) {
-	w := newLedgerWorld(t, 1)
+	w := newWorld(t, 1)
 	c := w.bind("a", "10.0.0.1")
 	p := c.Ports[0]
 	bound := w.ports.Rows[p.Fence.Lease]
@@ -105,33 +105,33 @@ func TestStaleCacheDoesNotDropAReport(t *testing.T) {
 	w.keeps(c, ledger.Bound)
 }
 
-// TestPlannedPortThatCannotBeTakenIsReplaced: between plan and taking it is deleted,
-// spoilt or closed.
+// TestPlannedPortThatCannotBeTakenIsReplaced: after the plan its lease is deleted,
+// damaged or blocked.
 func TestPlannedPortThatCannotBeTakenIsReplaced(t *testing.T) {
-	for name, spoil := range map[string]func(*ledgerWorld, string){
-		"deleted":    func(w *ledgerWorld, lease string) { delete(w.ports.Rows, lease) },
-		"unreadable": func(w *ledgerWorld, lease string) { w.ports.Unreadable[lease], w.ports.Hidden[lease] = true, true },
-		"closed, and the view shows it open": func(w *ledgerWorld, lease string) {
+	for name, damage := range map[string]func(*world, string){
+		"deleted":    func(w *world, lease string) { delete(w.ports.Rows, lease) },
+		"unreadable": func(w *world, lease string) { w.ports.Unreadable[lease], w.ports.Hidden[lease] = true, true },
+		"blocked, and the cache shows it free": func(w *world, lease string) {
 			row := w.ports.Rows[lease]
 			w.ports.Stale = map[string]ledger.Record[ledger.Port]{lease: row}
-			row.Value.BlockedBy, row.Value.State = "a person", ledger.Blocked
+			row.Value.BlockedBy, row.Value.State = "alice: flood", ledger.Blocked
 			w.ports.Write(row)
 		},
-		"closed but free": func(w *ledgerWorld, lease string) {
+		"blocked but free": func(w *world, lease string) {
 			row := w.ports.Rows[lease]
-			row.Value.BlockedBy = "a person"
+			row.Value.BlockedBy = "alice: flood"
 			w.ports.Write(row)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newLedgerWorld(t, 2)
+			w := newWorld(t, 2)
 			w.freePorts(2)
 			w.service.Ports = unreachable{w.ports}
 			_, err := w.claim("a", "10.0.0.1")
 			w.refused(err, api.Unavailable)
 			planned := w.claimLease("a").Value.Ports[0].Fence
 			w.service.Ports = w.ports
-			spoil(w, planned.Lease)
+			damage(w, planned.Lease)
 			c, err := w.claim("a", "10.0.0.1")
 			if err != nil || c.Ports[0].Fence == planned {
 				t.Errorf("planned was %+v, granted is %+v, %v", planned, c.Ports, err)
@@ -140,10 +140,10 @@ func TestPlannedPortThatCannotBeTakenIsReplaced(t *testing.T) {
 	}
 }
 
-// TestAnswerHasTheRecordedBinding of a port that the claim has already: its agent would
-// make the target group again otherwise.
+// TestAnswerHasTheRecordedBinding: without it the agent would create the target group
+// again.
 func TestAnswerHasTheRecordedBinding(t *testing.T) {
-	w := newLedgerWorld(t, 2)
+	w := newWorld(t, 2)
 	before := w.bind("a", "10.0.0.1")
 	w.rewrite(func(c ledger.Claim) ledger.Claim { c.State = ledger.Waiting; return c }) // planned anew with what it has
 	c, err := w.claim("a", "10.0.0.1")

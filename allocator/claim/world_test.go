@@ -21,20 +21,25 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
+// The order of events in these tests cannot be forced on a real API server: a lease
+// deleted between two calls, a backup restored while a pod holds its port. So their
+// ledger is in memory, with the compare-and-swap of the API server. Service and
+// janitor are the real ones.
+
 const (
 	firstLB  = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/first/0000000000000001"
 	secondLB = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/second/0000000000000002"
 )
 
-// cloud is AWS and what the allocator has read of it. All listeners are on the
+// cloud is AWS and what the allocator has read from it. All listeners are on the
 // first load balancer.
 type cloud struct {
 	ranges []pool.Range
 	// read are the load balancers of the pool that were read from AWS.
 	read      []string
-	closed    string // why there are no new claims on any of them
+	cordoned  string // who cordoned all of them and why
 	listeners map[int]pool.Listener
-	proofs    map[string]pool.Owner
+	owners    map[string]pool.Owner
 }
 
 func (c *cloud) Names() []string { return []string{"default"} }
@@ -42,7 +47,7 @@ func (c *cloud) Names() []string { return []string{"default"} }
 func (c *cloud) Pool(string) (pool.Pool, bool) {
 	found := pool.Pool{Name: "default", Terms: pool.Terms{Protocols: []api.Protocol{api.TCP}, Cooldown: time.Minute}, Unread: !slices.Contains(c.read, firstLB)}
 	for _, arn := range c.read {
-		lb := pool.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Cordoned: c.closed, Occupied: make(map[int]bool), Limit: 50}
+		lb := pool.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Cordoned: c.cordoned, Occupied: make(map[int]bool), Limit: 50}
 		for port := range c.listeners {
 			lb.Occupied[port] = arn == firstLB
 		}
@@ -57,7 +62,7 @@ func (c *cloud) Inspect(context.Context, string) (pool.Inspection, error) {
 }
 
 func (c *cloud) ListenerOwner(_ context.Context, listenerARN string) (pool.Owner, error) {
-	return c.proofs[listenerARN], nil
+	return c.owners[listenerARN], nil
 }
 
 func (c *cloud) List(ctx context.Context) (map[string][]elb.Listener, error) {
@@ -78,7 +83,7 @@ func (c *cloud) TargetGroups(context.Context) ([]elb.TargetGroup, error) { retur
 
 func (c *cloud) Targets(context.Context, string) ([]elb.Target, error) { return nil, nil }
 
-// Tags are somebody else's, because only those are asked for here.
+// Tags are foreign, because only those of foreign listeners are read here.
 func (c *cloud) Tags(_ context.Context, arns ...string) (map[string]map[string]string, error) {
 	tags := make(map[string]map[string]string)
 	for _, arn := range arns {
@@ -88,20 +93,20 @@ func (c *cloud) Tags(_ context.Context, arns ...string) (map[string]map[string]s
 }
 
 func (c *cloud) DeleteListener(_ context.Context, arn string) error {
-	return fmt.Errorf("listener %s is a live pod's or somebody else's", arn)
+	return fmt.Errorf("listener %s is a live pod's or foreign", arn)
 }
 
 func (c *cloud) DeleteTargetGroup(_ context.Context, arn string) error {
-	return fmt.Errorf("target group %s is a live pod's or somebody else's", arn)
+	return fmt.Errorf("target group %s is a live pod's or foreign", arn)
 }
 
-// foreign puts somebody else's listener on a port.
+// foreign creates a foreign listener on a port.
 func (c *cloud) foreign(port int) {
 	arn := strings.Replace(firstLB, ":loadbalancer/", ":listener/", 1) + fmt.Sprintf("/%016x", 0xf0000+port)
 	c.listeners[port] = pool.Listener{ARN: arn, TargetGroupARNs: []string{"somebody else's"}}
 }
 
-// plenty is an AWS budget that always suffices.
+// plenty is an AWS budget that grants every call.
 type plenty struct{}
 
 func (plenty) Bind(context.Context, ledger.Record[ledger.Claim], []ledger.Port, int) (time.Duration, error) {
@@ -122,8 +127,8 @@ const (
 	listenerPort  = 7000 // the first of the pool
 )
 
-// ledgerWorld is one allocator with its ledger, the pods, and AWS.
-type ledgerWorld struct {
+// world is one allocator with its ledger, the pods, and AWS.
+type world struct {
 	*testing.T
 	claims  ledgertest.Claims
 	ports   *ledgertest.Table[ledger.Port]
@@ -134,27 +139,27 @@ type ledgerWorld struct {
 	now     time.Time
 }
 
-// newLedgerWorld has a pool with that many ports on each load balancer.
-func newLedgerWorld(t *testing.T, size int) *ledgerWorld {
-	w := &ledgerWorld{
+// newWorld has a pool with that many ports on each load balancer.
+func newWorld(t *testing.T, size int) *world {
+	w := &world{
 		T: t, claims: ledgertest.NewClaims(), ports: ledgertest.NewTable[ledger.Port](), pods: make(map[string]*ledger.Pod), now: time.Now(),
 		cloud: &cloud{
 			ranges: []pool.Range{{From: listenerPort, To: listenerPort + size - 1}}, read: []string{firstLB},
-			listeners: make(map[int]pool.Listener), proofs: make(map[string]pool.Owner),
+			listeners: make(map[int]pool.Listener), owners: make(map[string]pool.Owner),
 		},
 	}
 	now, log, epochs := func() time.Time { return w.now }, slog.New(slog.DiscardHandler), 0
-	look := func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], nil }
+	getPod := func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], nil }
 	observer := janitor.NewObserver(now)
 	w.service = claim.New(claim.Config{
-		Ledger: "l", Claims: w.claims, Ports: w.ports, Pools: w.cloud, GetPod: look, TargetGroupName: elb.TargetGroupName,
+		Ledger: "l", Claims: w.claims, Ports: w.ports, Pools: w.cloud, GetPod: getPod, TargetGroupName: elb.TargetGroupName,
 		Duration: claimDuration, RenewEvery: claimDuration / 4, ReturnPatience: time.Minute, Budget: plenty{}, Age: observer.Age,
 		NewEpoch: func() string { epochs++; return "epoch-" + strconv.Itoa(epochs) },
 		Count:    func(string, string) {}, Now: now, WakeJanitor: func() {}, Log: log,
 	})
 	w.janitor = janitor.New(janitor.Config{
 		Ledger: "l", Claims: w.claims, Ports: w.ports, AWS: w.cloud, Listings: w.cloud, Observer: observer,
-		Timing: janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute}, GetPod: look,
+		Timing: janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute}, GetPod: getPod,
 		ReserveUnbind: plenty{}.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
 		Count: func(string, string) {}, Now: now, Log: log,
@@ -166,16 +171,16 @@ func holderOf(pod string) claim.Holder {
 	return claim.Holder{Namespace: "games", Pod: pod, UID: "uid-" + pod}
 }
 
-// claim asks for the pod's ports by those names, or for one.
-func (w *ledgerWorld) claim(pod, ip string, names ...string) (api.Claim, error) {
-	return w.vacated(pod, ip, 0, names...)
+// claim claims ports of those names for a pod, or one port.
+func (w *world) claim(pod, ip string, names ...string) (api.Claim, error) {
+	return w.claimDeregistered(pod, ip, 0, names...)
 }
 
-// vacated is claim with the word that a former address was deregistered.
-func (w *ledgerWorld) vacated(pod, ip string, vacated int, names ...string) (api.Claim, error) {
+// claimDeregistered is claim by an agent that has deregistered the previous pod IP.
+func (w *world) claimDeregistered(pod, ip string, addressChanges int, names ...string) (api.Claim, error) {
 	h := holderOf(pod)
 	w.pods[pod] = &ledger.Pod{UID: h.UID, IPs: []string{ip}}
-	req := api.ClaimRequest{PodUID: h.UID, PodIP: ip, Pool: "default", PreviousIPDeregistered: vacated}
+	req := api.ClaimRequest{PodUID: h.UID, PodIP: ip, Pool: "default", PreviousIPDeregistered: addressChanges}
 	for i, name := range append(names, "game")[:max(1, len(names))] {
 		req.Ports = append(req.Ports, api.Port{Name: name, Protocol: api.TCP, TargetPort: 7777 + i})
 	}
@@ -183,12 +188,12 @@ func (w *ledgerWorld) vacated(pod, ip string, vacated int, names ...string) (api
 	return c, err
 }
 
-func (w *ledgerWorld) renew(c api.Claim) (api.RenewAnswer, error) {
+func (w *world) renew(c api.Claim) (api.RenewAnswer, error) {
 	return w.service.Renew(w.Context(), holderOf(c.Pod), api.RenewRequest{ClaimUID: c.UID, PodIP: c.PodIP, Pool: c.Pool, Ports: c.Ports})
 }
 
-// freePorts makes that many of the pool's first ports ones that had holders before.
-func (w *ledgerWorld) freePorts(n int) {
+// freePorts lets that many of the pool's first ports have had holders before.
+func (w *world) freePorts(n int) {
 	w.Helper()
 	for n := range n {
 		name := ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort+n)
@@ -201,8 +206,8 @@ func targetGroupARN(p api.ClaimedPort) string {
 	return strings.SplitAfter(firstLB, "012:")[0] + "targetgroup/" + p.TargetGroupName + fmt.Sprintf("/%016x", p.ListenerPort)
 }
 
-// bind does what an agent does until its ports are announced.
-func (w *ledgerWorld) bind(pod, ip string, names ...string) api.Claim {
+// bind does what an agent does before it announces its ports.
+func (w *world) bind(pod, ip string, names ...string) api.Claim {
 	w.Helper()
 	c, err := w.claim(pod, ip, names...)
 	if err != nil {
@@ -213,7 +218,7 @@ func (w *ledgerWorld) bind(pod, ip string, names ...string) api.Claim {
 		p.TargetGroupARN = targetGroupARN(*p)
 		p.ListenerARN = strings.Replace(firstLB, ":loadbalancer/", ":listener/", 1) + id
 		w.cloud.listeners[p.ListenerPort] = pool.Listener{ARN: p.ListenerARN, TargetGroupARNs: []string{p.TargetGroupARN}}
-		w.cloud.proofs[p.ListenerARN] = pool.Owner{PodUID: c.PodUID, Fence: p.Fence}
+		w.cloud.owners[p.ListenerARN] = pool.Owner{PodUID: c.PodUID, Fence: p.Fence}
 		if err := errors.Join(
 			w.service.TargetGroup(w.Context(), holderOf(pod), api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: p.TargetGroupARN}),
 			w.service.Bound(w.Context(), holderOf(pod), api.BoundRequest{ClaimUID: c.UID, Fence: p.Fence, ListenerARN: p.ListenerARN}),
@@ -224,17 +229,17 @@ func (w *ledgerWorld) bind(pod, ip string, names ...string) api.Claim {
 	return c
 }
 
-// move does what an agent does whose pod has another address.
-func (w *ledgerWorld) move(pod, ip string) error {
+// move does what an agent does when its pod IP has changed.
+func (w *world) move(pod, ip string) error {
 	c, err := w.claim(pod, ip)
 	if err == nil && c.PreviousIP != "" {
-		_, err = w.vacated(pod, ip, c.AddressChanges)
+		_, err = w.claimDeregistered(pod, ip, c.AddressChanges)
 	}
 	return err
 }
 
-// sweepFor lets that time pass with a sweep before and after.
-func (w *ledgerWorld) sweepFor(d time.Duration) {
+// sweepFor sweeps, lets time pass, sweeps, and lets it pass again.
+func (w *world) sweepFor(d time.Duration) {
 	w.Helper()
 	for range 2 {
 		if err := w.janitor.Sweep(w.Context()); err != nil {
@@ -244,16 +249,16 @@ func (w *ledgerWorld) sweepFor(d time.Duration) {
 	}
 }
 
-// refused wants an error of that code.
-func (w *ledgerWorld) refused(err error, code api.Code) {
+// refused expects an error of that code.
+func (w *world) refused(err error, code api.Code) {
 	w.Helper()
 	if !errors.Is(err, &api.Problem{Code: code}) {
 		w.Fatalf("got %v, want %s", err, code)
 	}
 }
 
-// claimLease is what the ledger has of a pod's claim.
-func (w *ledgerWorld) claimLease(pod string) ledger.Record[ledger.Claim] {
+// claimLease is the ledger's record of a pod's claim.
+func (w *world) claimLease(pod string) ledger.Record[ledger.Claim] {
 	w.Helper()
 	r, err := w.claims.Get(w.Context(), ledger.ClaimName(holderOf(pod).UID))
 	if err != nil {
@@ -262,9 +267,8 @@ func (w *ledgerWorld) claimLease(pod string) ledger.Record[ledger.Claim] {
 	return r
 }
 
-// keeps wants the ledger to have the first port of a claim in that state, held as
-// it was granted.
-func (w *ledgerWorld) keeps(c api.Claim, state ledger.PortState) {
+// keeps expects the claim to hold its first port as it was granted, in that state.
+func (w *world) keeps(c api.Claim, state ledger.PortState) {
 	w.Helper()
 	f := c.Ports[0].Fence
 	r, err := w.ports.Get(w.Context(), f.Lease)
@@ -273,8 +277,8 @@ func (w *ledgerWorld) keeps(c api.Claim, state ledger.PortState) {
 	}
 }
 
-// loseClaim deletes a claim lease, as a person may.
-func (w *ledgerWorld) loseClaim(pod string) {
+// loseClaim deletes a claim lease, as an admin may.
+func (w *world) loseClaim(pod string) {
 	w.Helper()
 	if err := w.claims.Delete(w.Context(), w.claimLease(pod)); err != nil {
 		w.Fatal(err)
