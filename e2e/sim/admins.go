@@ -13,14 +13,14 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// patience is how long a person waits for an answer.
+// patience is how long an admin waits for an answer.
 const patience = 30 * time.Second
 
-// person is the name that people call by.
+// adminName is the name of the admin.
 const adminName = "alice"
 
-// ask has a person call the allocator once; what comes of it is in the history.
-func (w *World) ask(path, reason string) {
+// adminCall makes an admin call the allocator once; the outcome is in the history.
+func (w *World) adminCall(path, reason string) {
 	p := newProcess(w.scheduler, fmt.Sprintf("%s#%d-%d", adminName, w.cause.number, len(w.admins)))
 	w.admins = append(w.admins, p)
 	log := w.trace.logTo(p)
@@ -37,7 +37,7 @@ func (w *World) ask(path, reason string) {
 			log.ErrorContext(ctx, "request not made", "err", err)
 			return
 		}
-		req.Header.Set(api.HeaderRequestID, p.name) // a run must not depend on chance of its own
+		req.Header.Set(api.HeaderRequestID, p.name) // a run must not depend on other randomness
 		resp, err := wire{w, p, adminName}.RoundTrip(req)
 		if err != nil {
 			log.WarnContext(ctx, "no answer", "path", path, "err", err)
@@ -48,34 +48,34 @@ func (w *World) ask(path, reason string) {
 	}()
 }
 
-// aBalancer is the id of one that the pool has, or had.
-func (w *World) aBalancer() string {
+// aLoadBalancer is the id of one that the pool has, or had.
+func (w *World) aLoadBalancer() string {
 	return ledger.LoadBalancerID(w.file.all[w.cause.IntN(len(w.file.all))])
 }
 
 func (w *World) cordon() {
-	w.ask(api.LoadBalancerPath(w.aBalancer())+api.CallCordon, "it is to be emptied")
+	w.adminCall(api.LoadBalancerPath(w.aLoadBalancer())+api.CallCordon, "it is to be emptied")
 }
 
-func (w *World) uncordon() { w.ask(api.LoadBalancerPath(w.aBalancer())+api.CallUncordon, "") }
+func (w *World) uncordon() { w.adminCall(api.LoadBalancerPath(w.aLoadBalancer())+api.CallUncordon, "") }
 
 func (w *World) block() {
-	w.ask(api.PortPath(w.aBalancer(), w.file.first+w.cause.IntN(w.file.ports))+api.CallBlock, "it is needed")
+	w.adminCall(api.PortPath(w.aLoadBalancer(), w.file.first+w.cause.IntN(w.file.ports))+api.CallBlock, "it is needed")
 }
 
 func (w *World) unblock() {
-	w.ask(api.PortPath(w.aBalancer(), w.file.first+w.cause.IntN(w.file.ports))+api.CallUnblock, "")
+	w.adminCall(api.PortPath(w.aLoadBalancer(), w.file.first+w.cause.IntN(w.file.ports))+api.CallUnblock, "")
 }
 
-// cordoned tells whether a load balancer is.
+// cordoned reports whether a load balancer is cordoned.
 func (w *World) cordoned(arn string) bool {
 	return w.leases.Cordons.Value(ledger.CordonName(ledger.LoadBalancerID(arn))).Cordoned != ""
 }
 
-// loseClaim and losePort are a person who deletes a Lease.
+// loseClaim and losePort delete a Lease, as an admin may by mistake.
 func (w *World) loseClaim() {
 	one, ok := pick(w.cause, w.leases.Claims.List(), func(r ledger.Record[ledger.Claim]) string { return r.Name })
-	// Nobody else knows the former address of a pod that has moved.
+	// Only its claim records the previous IP of a pod that has moved.
 	moves := slices.ContainsFunc(w.all, func(p *pod) bool { return p.uid == one.Value.PodUID && p.ip != one.Value.ConfirmedIP })
 	if ok && !moves && one.Value.PreviousIP == "" {
 		w.trace.add("-- somebody deletes %s", one.Name)

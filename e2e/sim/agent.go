@@ -59,7 +59,7 @@ func (b *board) announced() api.Claim {
 	return b.claim
 }
 
-// silent is a pod whose annotations, conditions and events nobody reads.
+// silent is a pod without annotations, conditions and events.
 type silent struct{}
 
 // Announce implements reporter.Announcer.
@@ -170,7 +170,7 @@ func (t wire) deliver(c *call, method string, target *url.URL, header http.Heade
 		return outcome{err: errRefused}, true
 	}
 	r := t.world.replicas[c.random.IntN(len(t.world.replicas))]
-	if err := t.world.judge.hear(target.Path, body); err != nil {
+	if err := t.world.judge.noteRequest(target.Path, body); err != nil {
 		t.world.violate(err)
 	}
 	thread := fmt.Sprintf("%s.%d", c.process.name, c.seq)

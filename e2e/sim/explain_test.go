@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-// shown is the last of a history that a violation is printed with.
+// shown is how many of the last lines are printed with a violation.
 const shown = 60
 
-// explain tells a violation by the smallest run that has it: what happened to the
-// world, the last lines, and how to have that very run again.
+// explain describes a violation by the smallest run that has it: the events, the last
+// lines, and how to replay that run.
 func explain(t *testing.T, c Config, r Report, err error) string {
 	t.Helper()
 	text := fmt.Sprintf("seed %d: %v\nReplay it with: %s\n", r.Seed, err, replay(c))
 	if *shrink > 0 {
 		began := time.Now()
 		small, smallest, tries, broken := Shrink(c, func(c Config) (Report, error) { return simulate(t, c) }, func() bool { return time.Since(began) < *shrink })
-		text += fmt.Sprintf("\nThe smallest of %d runs has %d happenings: %v\nReplay it with: %s\n", tries, len(small.Keep), broken, replay(small))
+		text += fmt.Sprintf("\nThe smallest of %d runs has %d events: %v\nReplay it with: %s\n", tries, len(small.Keep), broken, replay(small))
 		r = smallest
 	}
 	return text + fmt.Sprintf("\nWhat happened:\n%s\n\nThe last lines of %d:\n%s", strings.Join(outline(r.History), "\n"), len(r.History), strings.Join(r.History[max(0, len(r.History)-shown):], "\n"))
 }
 
-// outline is what happened to the world, without calls and logs.
+// outline is a history without calls and logs.
 func outline(history []string) (lines []string) {
 	for _, line := range history {
 		if _, text, _ := strings.Cut(strings.TrimSpace(line), "  "); strings.HasPrefix(text, "== ") || strings.HasPrefix(text, "-- ") || strings.HasPrefix(text, "!! ") {
@@ -44,14 +44,14 @@ func numbers(text string) (all []int, err error) {
 	for _, word := range words(text) {
 		n, err := strconv.Atoi(word)
 		if err != nil {
-			return nil, fmt.Errorf("reading which happenings to keep: %w", err)
+			return nil, fmt.Errorf("reading which events to keep: %w", err)
 		}
 		all = append(all, n)
 	}
 	return all, nil
 }
 
-// replay is the command that simulates the same again.
+// replay is the command that repeats a run.
 func replay(c Config) string {
 	words := []string{fmt.Sprintf("make sim SEED=%d", c.Seed)}
 	if c.Keep != nil {

@@ -47,12 +47,12 @@ func (j *judge) license(c invariants.PortChange) {
 	}
 }
 
-// knownAfter is when every replica knows what people changed, and has granted what
+// knownAfter is when every replica has seen what admins changed, and has granted what
 // it had planned before.
 const knownAfter = 2 * time.Minute
 
-// takenBack is S4 for one port: only what was granted counts, because a plan
-// that was never granted is the allocator's own.
+// takenBack checks S4 for one port. Only granted ports count: the allocator may give up
+// a plan that it never granted.
 func (j *judge) takenBack(c invariants.PortChange) error {
 	if !c.TakenBack() {
 		return nil
@@ -67,17 +67,17 @@ func (j *judge) takenBack(c invariants.PortChange) error {
 	return invariants.Violated("S4", "it is taken back although pod %s/%s lives and did not release it", before.Pod, before.PodUID)
 }
 
-// offered holds a port that is taken against what people want to be handed out.
-// Every replica knows that after a while, unless its views are late.
+// offered checks that a port that is taken is on offer: its load balancer is not
+// cordoned and the pool has the port. Every replica knows that after a while.
 func (j *judge) offered(p ledger.Port) error {
 	if j.world.faults.on || time.Since(j.offersChanged) < knownAfter {
 		return nil
 	}
 	if j.world.cordoned(p.LoadBalancerARN) {
-		return invariants.Violated("closed", "its load balancer is cordoned")
+		return invariants.Violated("blocked", "its load balancer is cordoned")
 	}
 	if !j.world.file.offers(p.LoadBalancerARN, p.ListenerPort) {
-		return invariants.Violated("closed", "the pool does not have it")
+		return invariants.Violated("blocked", "the pool does not have it")
 	}
 	return nil
 }

@@ -14,13 +14,13 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// judge holds everything that happens against the guarantees. It knows the
-// ledger, AWS and the pods as they are, not as anybody sees them.
+// judge checks everything that happens against the guarantees. It knows the ledger,
+// AWS and the pods as they are, not as a cache shows them.
 type judge struct {
 	world *World
-	// released and conflicted are what holders said of claims, by UID: that they
-	// begin to release it, and that somebody else has one of its ports. All ports
-	// of a claim are on one load balancer, so the second may move all of them.
+	// released and collided are the UIDs of claims that their holders began to
+	// release, and of which they reported a collision. All ports of a claim are on one
+	// load balancer, so a collision may move all of them.
 	released map[string]bool
 	collided map[string]bool
 	// granted has every fence that was in a granted claim.
@@ -28,14 +28,14 @@ type judge struct {
 	// recorded has every target group that a port ever recorded, by port lease.
 	recorded map[string][]string
 	licensed map[string]bool // the same target groups
-	// cooling is since when a port cools down.
+	// cooling is since when a port is in cooldown.
 	cooling map[string]time.Time
 	foreign invariants.Foreign
 	reached map[string]int
-	// settledAt is when people last changed what may be handed out.
+	// offersChanged is when admins last changed what is on offer.
 	offersChanged time.Time
-	// pending is since when a port lease waits for being free because its pod is
-	// gone; reclaims is how long that took.
+	// pending has the ports that are to be reclaimed because their pod is gone;
+	// reclaims is how long the others took.
 	pending  map[string]loss
 	reclaims []time.Duration
 	broken   []error // found in the middle of a step
@@ -80,8 +80,9 @@ func changeOf(before, now *ledger.Record[ledger.Port]) (c invariants.PortChange)
 	return c
 }
 
-// hear notes what holders say of their own claims when a replica gets it.
-func (j *judge) hear(path string, body []byte) error {
+// noteRequest records what a holder reports about its claim when a replica receives
+// it.
+func (j *judge) noteRequest(path string, body []byte) error {
 	switch {
 	case strings.HasSuffix(path, api.CallRelease):
 		var r api.ReleaseRequest
@@ -92,17 +93,17 @@ func (j *judge) hear(path string, body []byte) error {
 	case strings.HasSuffix(path, api.CallCollision):
 		var r api.CollisionRequest
 		if err := json.Unmarshal(body, &r); err != nil {
-			return fmt.Errorf("reading a conflict: %w", err)
+			return fmt.Errorf("reading a collision: %w", err)
 		}
 		j.collided[r.ClaimUID] = true
 	}
 	return nil
 }
 
-// claim holds one change of a claim against S4.
+// claim checks one write of a claim against S4.
 func (j *judge) claim(before, now *ledger.Record[ledger.Claim]) error {
 	if now == nil {
-		j.reached["claims forgotten"]++
+		j.reached["claims deleted"]++
 		if before.Value.State != ledger.ClaimReleasing && !j.world.config.Losses {
 			return invariants.Violated("S4", "claim %s was deleted while %s", before.Name, before.Value.State)
 		}
@@ -128,9 +129,9 @@ func (j *judge) claim(before, now *ledger.Record[ledger.Claim]) error {
 	return nil
 }
 
-// call holds one call to AWS that is about to be applied against S3: an agent
-// changes only what carries its own pod, the janitor only what carries this
-// ledger's id, and nobody deletes what a held port has.
+// call checks one call to AWS against S2, S3 and S4 before it is applied. A listener
+// needs its license. An agent changes only what its own pod's tags are on, the janitor
+// only what is tagged with this ledger. Nothing deletes the binding of a held port.
 func (j *judge) call(p *Process, params url.Values) error {
 	action := params.Get("Action")
 	switch action {
@@ -157,7 +158,7 @@ func (j *judge) call(p *Process, params url.Values) error {
 	}
 	for _, r := range j.world.leases.Ports.List() {
 		if j.world.config.Damage && p.owner == r.Value.PodUID {
-			continue // it makes again what somebody has redirected
+			continue // it repairs a redirected binding
 		}
 		if j.holds(r) && (r.Value.ListenerARN == arn || r.Value.TargetGroupARN == arn) {
 			return invariants.Violated("S4", "%s does %s to %s, which %s holds on port %s", p.name, action, arn, r.Value.Holder, r.Name)
@@ -166,8 +167,8 @@ func (j *judge) call(p *Process, params url.Values) error {
 	return nil
 }
 
-// holds tells whether a port is held by a claim that lists it and goes on. A
-// port that its claim has just moved away from is only not given back yet.
+// holds reports whether a port is held by a claim that lists it and is not being
+// released. A port that its claim has just moved away from is about to be released.
 func (j *judge) holds(p ledger.Record[ledger.Port]) bool {
 	c, exists := j.world.leases.Claims.Row(p.Value.Holder)
 	f := p.Value.Fence(p.Name)

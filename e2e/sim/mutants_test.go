@@ -17,57 +17,56 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// mutant is portlease with one part broken.
+// mutant is portlease with one broken part.
 type mutant struct {
 	name string
-	// known is a seed that noticed it once; it is tried first. within is how many
-	// are tried after it.
+	// known is a seed that found it once; it is tried first. within is how many are
+	// tried after it.
 	known, within uint64
-	// breaks are the guarantees that it may break.
+	// breaks are the guarantees that it may violate.
 	breaks     []string
 	deps       func(*Dependencies)
 	agentCalls func(lifecycle.Allocator) lifecycle.Allocator
 }
 
-// mutants have to be noticed each, or the simulation would prove nothing by
-// noticing nothing.
+// mutants must all be found. A simulation that finds no bug proves nothing.
 var mutants = []mutant{
 	{
-		name: "ports are overwritten whatever their version", known: 47, within: 200, breaks: []string{"S1", "S2", "S4"},
-		deps: func(d *Dependencies) { d.Ports = blind{d.Ports}; d.JanitorPorts = blind{d.JanitorPorts} },
+		name: "ports are written without comparing versions", known: 47, within: 200, breaks: []string{"S1", "S2", "S4"},
+		deps: func(d *Dependencies) { d.Ports = overwrites{d.Ports}; d.JanitorPorts = overwrites{d.JanitorPorts} },
 	},
 	{
-		name: "ports are read from the view", known: 57, within: 200, breaks: []string{"S1", "S2", "S4", "L1", "L2", "bound"},
+		name: "fresh reads of ports are stale", known: 57, within: 200, breaks: []string{"S1", "S2", "S4", "L1", "L2", "bound"},
 		deps: func(d *Dependencies) { d.Ports = stale{d.Ports}; d.JanitorPorts = stale{d.JanitorPorts} },
 	},
 	{
-		name: "the janitor does not look at the pod", known: 1, within: 200, breaks: []string{"S4"},
+		name: "the janitor does not check the pod", known: 1, within: 200, breaks: []string{"S4"},
 		deps: func(d *Dependencies) {
 			d.JanitorGetPod = func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }
 		},
 	},
 	{
-		name: "the janitor takes all it sees for its own", within: 200, breaks: []string{"S3"},
-		deps: func(d *Dependencies) { d.JanitorAWS = greedy{d.JanitorAWS} },
+		name: "the janitor treats foreign bindings as its own", within: 200, breaks: []string{"S3"},
+		deps: func(d *Dependencies) { d.JanitorAWS = claimsAll{d.JanitorAWS} },
 	},
 	{
-		name: "the janitor believes that target groups go by themselves", within: 200, breaks: []string{"S2", "L1"},
-		deps: func(d *Dependencies) { d.JanitorAWS = lazy{d.JanitorAWS} },
+		name: "the janitor does not delete target groups", within: 200, breaks: []string{"S2", "L1"},
+		deps: func(d *Dependencies) { d.JanitorAWS = keepsGroups{d.JanitorAWS} },
 	},
 	{
-		name: "nobody notices that an address is another claim's", known: 5, within: 300, breaks: []string{"S6"},
-		deps: func(d *Dependencies) { d.Claims = heedless{d.Claims} },
+		name: "another claim with the same IP is not found", known: 5, within: 300, breaks: []string{"S6"},
+		deps: func(d *Dependencies) { d.Claims = sameIPNotFound{d.Claims} },
 	},
 	{
-		name: "nobody notices that an address was another claim's", known: 104, within: 300, breaks: []string{"S6"},
-		deps: func(d *Dependencies) { d.Claims = forgetful{d.Claims} },
+		name: "another claim with the same previous IP is not found", known: 104, within: 300, breaks: []string{"S6"},
+		deps: func(d *Dependencies) { d.Claims = previousIPNotFound{d.Claims} },
 	},
 	{
-		name: "nobody heeds that a load balancer is cordoned", known: 17, within: 200, breaks: []string{"closed"},
-		deps: func(d *Dependencies) { d.Cordons = unseen{d.Cordons} },
+		name: "cordons are ignored", known: 17, within: 200, breaks: []string{"blocked"},
+		deps: func(d *Dependencies) { d.Cordons = noCordons{d.Cordons} },
 	},
 	{
-		name: "changes are timed by a clock that is much too fast", within: 50, breaks: []string{"S2"},
+		name: "the clock that ages changes is much too fast", within: 50, breaks: []string{"S2"},
 		deps: func(d *Dependencies) {
 			now, start := d.Monotonic, d.Monotonic()
 			d.Monotonic = func() time.Time { return start.Add(now().Sub(start) * 5 / 4) }
@@ -75,11 +74,11 @@ var mutants = []mutant{
 	},
 	{
 		name: "a listener is created without the recorded target group", within: 5, breaks: []string{"S2"},
-		agentCalls: func(a lifecycle.Allocator) lifecycle.Allocator { return hasty{a} },
+		agentCalls: func(a lifecycle.Allocator) lifecycle.Allocator { return unlicensed{a} },
 	},
 }
 
-func TestMutantsAreNoticed(t *testing.T) {
+func TestSimulationFindsEveryBrokenPart(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -98,16 +97,16 @@ func TestMutantsAreNoticed(t *testing.T) {
 				t.Logf("seed %d: %v", c.Seed, strings.SplitN(err.Error(), "\n", 2)[0])
 				return
 			}
-			t.Errorf("not noticed within %d seeds", m.within)
+			t.Errorf("not found within %d seeds", m.within)
 		})
 	}
 }
 
-// blind writes without comparing.
-type blind struct{ ledger.Ports }
+// overwrites writes without comparing versions.
+type overwrites struct{ ledger.Ports }
 
 // Update implements ledger.Table.
-func (b blind) Update(ctx context.Context, r ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
+func (b overwrites) Update(ctx context.Context, r ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
 	newest, err := b.Get(ctx, r.Name)
 	if err != nil {
 		return r, err
@@ -120,7 +119,7 @@ func (b blind) Update(ctx context.Context, r ledger.Record[ledger.Port]) (ledger
 	return updated, err
 }
 
-// stale reads what may be old.
+// stale reads from the cache.
 type stale struct{ ledger.Ports }
 
 // Get implements ledger.Table.
@@ -133,11 +132,11 @@ func (l stale) Get(ctx context.Context, name string) (ledger.Record[ledger.Port]
 	return l.Ports.Get(ctx, name)
 }
 
-// greedy reads its own tags everywhere.
-type greedy struct{ janitor.AWS }
+// claimsAll reads its own tags on everything.
+type claimsAll struct{ janitor.AWS }
 
 // Tags implements janitor.AWS.
-func (g greedy) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
+func (g claimsAll) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
 	all, err := g.AWS.Tags(ctx, arns...)
 	for arn, m := range all {
 		if m[elb.TagLedger] != ledgerID {
@@ -147,39 +146,41 @@ func (g greedy) Tags(ctx context.Context, arns ...string) (map[string]map[string
 	return all, err
 }
 
-// lazy deletes no target group.
-type lazy struct{ janitor.AWS }
+// keepsGroups deletes no target group.
+type keepsGroups struct{ janitor.AWS }
 
 // DeleteTargetGroup implements janitor.AWS.
-func (lazy) DeleteTargetGroup(context.Context, string) error { return nil }
+func (keepsGroups) DeleteTargetGroup(context.Context, string) error { return nil }
 
-// heedless never finds another claim.
-type heedless struct{ ledger.Claims }
+// sameIPNotFound never finds another claim.
+type sameIPNotFound struct{ ledger.Claims }
 
 // OfPodIP implements ledger.Claims.
-func (heedless) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
+func (sameIPNotFound) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
 	return nil, nil
 }
 
-// forgetful finds claims by the address they have, not by the one they had.
-type forgetful struct{ ledger.Claims }
+// previousIPNotFound finds claims by their present IP only.
+type previousIPNotFound struct{ ledger.Claims }
 
 // OfPodIP implements ledger.Claims.
-func (f forgetful) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
+func (f previousIPNotFound) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
 	found, err := f.Claims.OfPodIP(ctx, ip, since)
 	return slices.DeleteFunc(found, func(r ledger.Record[ledger.Claim]) bool { return r.Value.PodIP != ip }), err
 }
 
-// unseen has an empty view.
-type unseen struct{ ledger.Cordons }
+// noCordons has an empty cache.
+type noCordons struct{ ledger.Cordons }
 
 // Cached implements ledger.Table.
-func (unseen) Cached(string) (ledger.Record[ledger.Cordon], bool) {
+func (noCordons) Cached(string) (ledger.Record[ledger.Cordon], bool) {
 	return ledger.Record[ledger.Cordon]{}, false
 }
 
-// hasty does not wait for its license.
-type hasty struct{ lifecycle.Allocator }
+// unlicensed does not record the target group.
+type unlicensed struct{ lifecycle.Allocator }
 
 // TargetGroup implements lifecycle.Reports.
-func (hasty) TargetGroup(context.Context, string, string, api.TargetGroupRequest) error { return nil }
+func (unlicensed) TargetGroup(context.Context, string, string, api.TargetGroupRequest) error {
+	return nil
+}

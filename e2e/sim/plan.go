@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// happening is something that may happen, with how often.
+// eventKind is something that may happen, with its weight.
 type eventKind struct {
 	name   string
 	weight int
 	run    func(*World)
-	// when is in which runs it happens; nil means in all.
+	// when reports in which runs it may happen; nil means in all.
 	when func(Config) bool
 }
 
@@ -24,12 +24,12 @@ var eventKinds = []eventKind{
 	{name: "delete by force", weight: 6, run: onPod(func(w *World, p *pod) { w.forceDelete(p, 150*time.Second) })},
 	{name: "lose node", weight: 4, run: onPod(func(w *World, p *pod) { w.loseNode(p, 200*time.Second) })},
 	{name: "fail", weight: 4, run: onPod((*World).fail)},
-	{name: "cut off agent", weight: 5, run: onPod((*World).partitionAgent)},
+	{name: "partition agent", weight: 5, run: onPod((*World).partitionAgent)},
 	{name: "restart replica", weight: 4, run: onReplica((*World).restartReplica)},
 	{name: "pause replica", weight: 5, run: onReplica((*World).pauseReplica)},
 	{name: "lead", weight: 4, run: onReplica((*World).lead)},
-	{name: "stick watches", weight: 4, run: onReplica((*World).stallWatches)},
-	{name: "cut off replica", weight: 4, run: onReplica((*World).partitionReplica)},
+	{name: "stall watches", weight: 4, run: onReplica((*World).stallWatches)},
+	{name: "partition replica", weight: 4, run: onReplica((*World).partitionReplica)},
 	{name: "wall clock", weight: 2, run: onReplica((*World).jumpClock)},
 	{name: "foreign listener", weight: 3, run: (*World).foreignListener},
 	{name: "cordon", weight: 2, run: (*World).cordon},
@@ -37,8 +37,8 @@ var eventKinds = []eventKind{
 	{name: "block", weight: 2, run: (*World).block},
 	{name: "unblock", weight: 3, run: (*World).unblock},
 	{name: "pool file", weight: 4, run: (*World).editPool},
-	{name: "unlisted", weight: 2, run: (*World).hideListeners},
-	{name: "storm", weight: 2, run: (*World).throttleReads},
+	{name: "fail to list", weight: 2, run: (*World).hideListeners},
+	{name: "throttle reads", weight: 2, run: (*World).throttleReads},
 	{name: "delete listener", weight: 6, run: (*World).deleteListener, when: func(c Config) bool { return c.Damage }},
 	{name: "delete target group", weight: 6, run: (*World).deleteTargetGroup, when: func(c Config) bool { return c.Damage }},
 	{name: "delete load balancer", weight: 2, run: (*World).deleteLoadBalancer, when: func(c Config) bool { return c.Damage }},
@@ -48,17 +48,17 @@ var eventKinds = []eventKind{
 	{name: "lose port", weight: 9, run: (*World).losePort, when: func(c Config) bool { return c.Losses }},
 }
 
-// planned is one happening of a run.
+// plannedEvent is one event of a run.
 type plannedEvent struct {
 	eventKind
-	// number tells it from the others of its plan.
+	// number is its place in the plan.
 	number int
-	// pause is how long after it the next one comes.
+	// pause is the time from it to the next one.
 	pause time.Duration
 }
 
-// plan is what happens in a run, before anything of it is left out: a few pods
-// at first, and then anything at random times.
+// plan returns the events of a run: a few pods at first, and then any kind at random
+// times.
 func plan(c Config) []plannedEvent {
 	r := randomFor(c.Seed, "plan")
 	possible := slices.DeleteFunc(slices.Clone(eventKinds), func(h eventKind) bool {
@@ -86,11 +86,11 @@ func plan(c Config) []plannedEvent {
 	return all
 }
 
-// first is how many pods are created before anything else happens.
+// first is how many pods are created before any other event.
 const first = 3
 
-// chaos carries out the plan.
-func (w *World) chaos() error {
+// runPlan carries out the plan.
+func (w *World) runPlan() error {
 	for _, p := range plan(w.config) {
 		if w.config.Keep == nil || slices.Contains(w.config.Keep, p.number) {
 			w.cause = &cause{Rand: randomFor(w.config.Seed, fmt.Sprint("happening ", p.number)), number: p.number}

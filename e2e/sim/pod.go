@@ -9,8 +9,8 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// pod is one pod with its processes. Its object in the API server and its
-// processes on a node end at times of their own.
+// pod is one pod with its processes. Its object in the API server and its processes on
+// a node end independently.
 type pod struct {
 	name, uid, ip string
 	ports         []api.Port
@@ -18,9 +18,9 @@ type pod struct {
 	agent         *agent // the newest; nil before the first
 	// starts counts its agents.
 	starts int
-	// again is how often it is made anew under its name.
+	// again is how often it will be recreated under its name.
 	again int
-	// leaving is a pod that nothing more is to happen to.
+	// leaving is a pod that is being removed; no other event may affect it.
 	leaving bool
 }
 
@@ -29,8 +29,8 @@ var (
 	twoPorts = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}, {Name: "chat", TargetPort: 8080, Protocol: api.TCP}}
 )
 
-// createPod makes a pod whose agent starts soon. It gets a name that no pod
-// object has, often one that a pod had before, and the address freed last.
+// createPod makes a pod whose agent starts soon. Its name is free, and often one that a
+// pod had before. Its IP is the one freed last.
 func (w *World) createPod() {
 	var names []string
 	for i := range 5 {
@@ -43,7 +43,7 @@ func (w *World) createPod() {
 	}
 }
 
-// createNamed makes a pod that is made again so many times when it is gone.
+// createNamed makes a pod that is recreated so many times when it is gone.
 func (w *World) createNamed(name string, again int) {
 	if w.pods.byName[name] != nil || len(w.free) == 0 {
 		return
@@ -64,7 +64,7 @@ func (w *World) createNamed(name string, again int) {
 	}
 }
 
-// newUID names a pod for the happening that made it.
+// newUID names a pod after the event that made it.
 func (w *World) newUID() string {
 	w.cause.made++
 	if w.cause.made == 1 {
@@ -73,8 +73,8 @@ func (w *World) newUID() string {
 	return fmt.Sprintf("u%d-%d", w.cause.number, w.cause.made)
 }
 
-// recreate ends a pod, which is made again under its name at once and a few times
-// more, as a StatefulSet does with a person who is impatient.
+// recreate deletes a pod, which is recreated under its name at once and a few times
+// more, as by a StatefulSet.
 func (w *World) recreate(p *pod) {
 	if p.leaving {
 		return
@@ -83,7 +83,7 @@ func (w *World) recreate(p *pod) {
 	w.remake(p)
 }
 
-// remake ends a pod for its successor's sake.
+// remake deletes a pod that is to be recreated.
 func (w *World) remake(p *pod) {
 	switch {
 	case p.again == 0:
@@ -94,7 +94,7 @@ func (w *World) remake(p *pod) {
 	}
 }
 
-// begin starts a pod's agent and has its address reported, in any order.
+// begin starts a pod's agent and reports its IP, in any order.
 func (w *World) begin(p *pod) {
 	ip := p.ip
 	w.after(w.cause.span(3*time.Second), func() {
@@ -118,13 +118,12 @@ func (w *World) takeIP() string {
 	return ip
 }
 
-// freeIP lets others have an address, at once or after the pause that some
-// networks make.
+// freeIP lets others have an IP, at once or after a pause, as some networks do.
 func (w *World) freeIP(ip string) {
 	w.after([]time.Duration{0, 30 * time.Second}[w.cause.IntN(2)], func() { w.free = append(w.free, ip) })
 }
 
-// removeObject is the API server's forgetting of a pod.
+// removeObject removes a pod from the API server.
 func (w *World) removeObject(p *pod) {
 	if found := w.pods.byName[p.name]; found != nil && found.UID == p.uid {
 		delete(w.pods.byName, p.name)
@@ -136,7 +135,7 @@ func (w *World) removeObject(p *pod) {
 	}
 }
 
-// endProcesses is the end of a pod on its node.
+// endProcesses kills a pod's processes on its node.
 func (w *World) endProcesses(p *pod) {
 	if p.agent != nil && !p.agent.over() {
 		w.trace.add("-- agent %s killed", p.agent.name)
@@ -149,8 +148,8 @@ func (w *World) forget(p *pod) {
 	w.freeIP(p.ip)
 }
 
-// stopPod deletes a pod as usual: SIGTERM, at most the grace period, then its
-// object goes.
+// stopPod deletes a pod as usual: SIGTERM, at most the grace period, then its object is
+// removed.
 func (w *World) stopPod(p *pod) {
 	if p.leaving {
 		return
@@ -176,7 +175,7 @@ func (w *World) stopPod(p *pod) {
 	reap()
 }
 
-// forceDelete removes the object at once; the processes live on for a while.
+// forceDelete removes the object at once; the processes go on for a while.
 func (w *World) forceDelete(p *pod, within time.Duration) {
 	if p.leaving {
 		return
@@ -202,7 +201,7 @@ func (w *World) loseNode(p *pod, within time.Duration) {
 	})
 }
 
-// fail makes a pod terminal: its address is free although its object stays.
+// fail makes a pod terminal: its IP is free although its object stays.
 func (w *World) fail(p *pod) {
 	found := w.pods.byName[p.name]
 	if p.leaving || found == nil || found.UID != p.uid {
@@ -217,7 +216,7 @@ func (w *World) fail(p *pod) {
 	w.after(w.cause.span(100*time.Second), func() { w.removeObject(p) })
 }
 
-// crash kills the agent, which starts again where it was.
+// crash kills the agent, which is restarted in the same pod.
 func (w *World) crash(p *pod) {
 	if p.leaving || p.agent == nil || p.agent.over() {
 		return
@@ -230,13 +229,13 @@ func (w *World) crash(p *pod) {
 	})
 }
 
-// newSandbox kills all of a pod, which starts again at another address.
+// newSandbox kills all processes of a pod, which starts again at another IP.
 func (w *World) newSandbox(p *pod) {
 	if p.leaving || p.agent == nil || p.agent.over() || len(w.free) == 0 {
 		return
 	}
 	if w.config.Losses && w.leases.Claims.Value(ledger.ClaimName(p.uid)).ConfirmedIP != p.ip {
-		return // if its claim is lost, nobody knows the address that it leaves
+		return // if its claim is lost, nothing records its previous IP
 	}
 	w.endProcesses(p)
 	old := p.ip

@@ -13,10 +13,10 @@ import (
 // Namespace of all pods.
 const namespace = "games"
 
-// pods is the API server's part about pods: those that it has now.
+// pods are the pods in the API server.
 type pods struct{ byName map[string]*ledger.Pod }
 
-// find gives a copy of what the API server has under a name; nil if nothing.
+// find returns a copy of the pod of that name; nil if there is none.
 func (p *pods) find(name string) *ledger.Pod {
 	found := p.byName[name]
 	if found == nil {
@@ -27,7 +27,7 @@ func (p *pods) find(name string) *ledger.Pod {
 	return &shown
 }
 
-// lives tells whether the API server still has this very pod, non-terminal.
+// lives reports whether this very pod exists and is not terminal.
 func (p *pods) lives(name, uid string) bool { return !ledger.Gone(p.find(name), uid) }
 
 // look is one process's consistent read of one pod.
@@ -37,7 +37,7 @@ func (p *pods) look(process *Process) func(ctx context.Context, namespace, pod s
 	}
 }
 
-// token is what the kubelet gives a pod.
+// token is the token that the kubelet gives a pod.
 func token(pod, uid string) string { return pod + "/" + uid }
 
 // callers implements auth.Reviewer: a token is good as long as its pod is
@@ -82,7 +82,7 @@ func (c callers) ReviewAdmin(ctx context.Context, token string) (auth.Caller, er
 		return auth.Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
 	}
 	if !known {
-		return auth.Caller{}, api.Errorf(api.Unauthenticated, "nobody is called %s", token)
+		return auth.Caller{}, api.Errorf(api.Unauthenticated, "unknown user %s", token)
 	}
 	return auth.Caller{User: token}, nil
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// file is the pool file as people have it.
+// file is the pool file as the admins have it.
 type file struct {
-	// all are the load balancers that a pool may have, first..first+ports-1 the
-	// listener ports.
+	// all are the load balancers that the pool may have. Its listener ports are
+	// first to first+ports-1.
 	all          []string
 	first, ports int
-	// removed and excluded are those that it does not have now.
+	// removed and excluded are the load balancers and ports that it lacks now.
 	removed  map[string]bool
 	excluded map[int]bool
 }
@@ -29,7 +29,7 @@ type delivery struct {
 	pool poolfile.Pool
 }
 
-// makePool makes load balancers and a pool of all of them but one.
+// makePool makes load balancers and a pool of all but one of them.
 func (w *World) makePool(r *rand.Rand) error {
 	w.file = file{first: 30000, ports: 2 + r.IntN(3), removed: make(map[string]bool), excluded: make(map[int]bool)}
 	n := 1 + r.IntN(2)
@@ -66,12 +66,12 @@ func (f file) pool() poolfile.Pool {
 	return p
 }
 
-// offers tells whether the pool has a port of a load balancer now.
+// offers reports whether the pool has a port of a load balancer now.
 func (f file) offers(arn string, port int) bool {
 	return slices.Contains(f.all, arn) && !f.removed[arn] && !f.excluded[port] && port >= f.first && port < f.first+f.ports
 }
 
-// editPool takes a load balancer or a port out of the pool, or puts it back. At
+// editPool removes a load balancer or a port from the pool, or adds it again. At
 // least one of each stays.
 func (w *World) editPool() {
 	f := &w.file
@@ -92,7 +92,7 @@ func (w *World) editPool() {
 	w.changePool()
 }
 
-// changePool hands out the pool file as it is now.
+// changePool sends the pool file to every replica.
 func (w *World) changePool() {
 	w.pool, w.judge.offersChanged = w.file.pool(), time.Now()
 	w.trace.add("-- the pool is now %v on %v", w.pool.Ranges, w.pool.LoadBalancers)
@@ -101,8 +101,8 @@ func (w *World) changePool() {
 	}
 }
 
-// send has a version of the pool file arrive after a time, and not before those
-// that were sent earlier.
+// send delivers a version of the pool file after a time, and not before those that
+// were sent earlier.
 func (r *replica) send(pool poolfile.Pool, in time.Duration) {
 	at := time.Now().Add(in)
 	if n := len(r.files); n > 0 && r.files[n-1].at.After(at) {
@@ -111,7 +111,7 @@ func (r *replica) send(pool poolfile.Pool, in time.Duration) {
 	r.files = append(r.files, delivery{at, pool})
 }
 
-// takePools exchanges the pools for the version that has arrived.
+// takePools applies the version of the pool file that has arrived.
 func (r *replica) takePools(now time.Time) {
 	for len(r.files) > 0 && !r.files[0].at.After(now) {
 		r.stock.SetPools([]poolfile.Pool{r.files[0].pool})

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Process is one running agent or allocator replica: what can be killed and
-// paused as a whole.
+// Process is one running agent or allocator replica. It can be killed and paused as a
+// whole.
 type Process struct {
 	name string
 	// owner is the UID of an agent's pod; empty for a replica.
@@ -20,7 +20,7 @@ type Process struct {
 
 	mu      sync.Mutex // guards all below
 	dead    bool
-	resumed chan struct{}  // nil while it runs; closed when it goes on
+	resumed chan struct{}  // nil while it runs; closed when it is resumed
 	seqs    map[string]int // thread → calls made
 }
 
@@ -29,7 +29,7 @@ func newProcess(s *Scheduler, name string) *Process {
 	return &Process{name: name, scheduler: s, ctx: ctx, stop: stop, killed: make(chan struct{}), seqs: make(map[string]int)}
 }
 
-// threadKey finds the thread's name in a context.
+// threadKey is the key of the thread's name in a context.
 type threadKey struct{}
 
 // onThread names the goroutine that works with this context.
@@ -42,7 +42,7 @@ func threadOf(ctx context.Context) string {
 	return name
 }
 
-// do parks a call and waits for its end.
+// do parks a call and waits for its outcome.
 func (p *Process) do(ctx context.Context, c *call) outcome {
 	p.mu.Lock()
 	if p.dead {
@@ -63,15 +63,15 @@ func (p *Process) alive() bool {
 	return !p.dead
 }
 
-// resumedFrom gives what is closed at the end of the present pause; nil if there
-// is none.
+// resumedFrom returns a channel that is closed at the end of the present pause; nil if
+// there is none.
 func (p *Process) resumedFrom() chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.resumed
 }
 
-// kill ends a process at once. What it has on its way may arrive or not.
+// kill ends a process at once. Its calls on the way may arrive or not.
 func (p *Process) kill() {
 	p.resume()
 	p.mu.Lock()
@@ -93,7 +93,7 @@ func (p *Process) kill() {
 	p.stop()
 }
 
-// pause stops a process, as a machine does that swaps or is suspended.
+// pause stops a process, as a suspended machine does.
 func (p *Process) pause() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,8 +102,8 @@ func (p *Process) pause() {
 	}
 }
 
-// resume lets a paused process go on. A call that it was about to make may still
-// go out, although the time for it is over.
+// resume continues a paused process. A call that it was about to make may still go
+// out, although its deadline has passed.
 func (p *Process) resume() {
 	resumed := p.resumedFrom()
 	if resumed == nil {
@@ -122,7 +122,7 @@ func (p *Process) resume() {
 	close(resumed)
 }
 
-// sleep is the process's own: being killed ends it.
+// sleep is time.Sleep of a process; killing the process ends it.
 func (p *Process) sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return context.Cause(ctx)

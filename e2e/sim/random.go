@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// luck gives the chances of one thing, which its name tells from all others. So
-// what is left out of a run does not change the luck of what stays in it, and a
+// randomFor returns the random numbers of one thing, which depend on the seed and its
+// name alone. So leaving an event out of a run does not change the others, and a
 // history can be made shorter without becoming another one.
 func randomFor(seed uint64, name string) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, hash(seed, name)))
@@ -21,8 +21,8 @@ func hash(salt uint64, name string) uint64 {
 	return mix(h.Sum64())
 }
 
-// mix spreads what differs in a few bits over all of them (MurmurHash3's
-// finalizer), because two names often differ in their last byte alone.
+// mix is the finalizer of MurmurHash3. Two names often differ in their last byte
+// alone; it spreads that over all bits.
 func mix(x uint64) uint64 {
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd
@@ -31,11 +31,11 @@ func mix(x uint64) uint64 {
 	return x ^ x>>33
 }
 
-// cause is a happening with its own chances. What it sets off later has the same
-// cause.
+// cause is the event that something happens for, with random numbers of its own. What
+// an event triggers later has the same cause.
 type cause struct {
 	*rand.Rand
-	// number is the happening's place in the plan.
+	// number is the event's place in the plan.
 	number int
 	made   int // pods made by it
 }
@@ -45,8 +45,7 @@ func (c *cause) span(limit time.Duration) time.Duration {
 	return time.Duration(c.Int64N(int64(limit/time.Millisecond))) * time.Millisecond
 }
 
-// pick chooses one of several. Leaving out another one than the chosen changes
-// nothing.
+// pick chooses one of several. The choice stays the same if others are left out.
 func pick[T any](c *cause, all []T, name func(T) string) (chosen T, ok bool) {
 	salt, most := c.Uint64(), uint64(0)
 	for _, one := range all {

@@ -11,8 +11,8 @@ import (
 
 var reclaimSeeds = flag.Int("reclaim-seeds", 25, "how many seeds to measure the reclaiming of crashed pods' ports with")
 
-// TestPortsOfCrashedPodsAreFreeInTime measures from the end of a pod to the moment
-// that its port is free, while pods crash and nothing else goes wrong.
+// TestPortsOfCrashedPodsAreFreeInTime measures the time from the end of a pod until its
+// port is free, while pods crash and nothing else goes wrong.
 func TestPortsOfCrashedPodsAreFreeInTime(t *testing.T) {
 	t.Parallel()
 	took := make(map[time.Duration][]time.Duration) // AWS's lag of ResourceInUse → reclaims
@@ -31,14 +31,14 @@ func TestPortsOfCrashedPodsAreFreeInTime(t *testing.T) {
 		slices.Sort(all)
 		line := fmt.Sprintf("target groups in use for %v: %s, bound %v", inUse, quantiles(all), reclaimBound(inUse).Round(time.Second))
 		fmt.Println("sim: ports of crashed pods,", line)
-		// Without the claim's duration and the cooldown nothing would be proven.
+		// A port that is free sooner was not in cooldown.
 		if len(all) == 0 || all[0] < cooldown*100/(100+maxDrift) {
 			t.Errorf("%s: the shortest is less than the cooldown", line)
 		}
 	}
 }
 
-// quantiles says how long things took, of a sorted list.
+// quantiles summarizes sorted durations.
 func quantiles(all []time.Duration) string {
 	if len(all) == 0 {
 		return "none"

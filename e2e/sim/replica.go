@@ -59,10 +59,10 @@ type replica struct {
 	handler  http.Handler
 	wake     chan struct{}
 	leading  atomic.Bool
-	// stuck is until when its watches tell nothing.
+	// stuck is until when its watches are stalled.
 	stuck time.Time
 	clock *clock
-	// luck says how late its watches are.
+	// random decides how late its watches are.
 	random *rand.Rand
 	// files are the versions of the pool file on their way to it, and described asks
 	// for the load balancers of the one that arrived.
@@ -73,16 +73,16 @@ type replica struct {
 	epochs  int        // ever made
 }
 
-// Doors are a replica's ways to the outside. A test may break them.
+// Dependencies are what a replica calls. A test may break them.
 type Dependencies struct {
 	Claims  ledger.Claims
 	Ports   ledger.Ports
 	Cordons ledger.Cordons
-	// JanitorPorts and JanitorLook are the janitor's own.
+	// JanitorPorts and JanitorGetPod are those of the janitor.
 	JanitorPorts  ledger.Ports
 	JanitorGetPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
 	JanitorAWS    janitor.AWS
-	// Monotonic is the clock that changes of the ledger are timed by.
+	// Monotonic is the clock that measures how old a change of the ledger is.
 	Monotonic func() time.Time
 }
 
@@ -124,7 +124,7 @@ func (w *World) startReplica(name string) *replica {
 		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.JanitorPorts, AWS: deps.JanitorAWS, Listings: r.stock, Observer: r.observer,
 		Timing: janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration}, ReserveUnbind: r.pay.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		GetPod: deps.JanitorGetPod, Now: r.clock.now, Log: log,
-		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // an event more or less is no state
+		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // events are not checked here
 		Count: func(string, string) {},
 	})
 	desk := admin.New(admin.Config{
@@ -194,8 +194,8 @@ func (r *replica) run(ctx context.Context, complain func(context.Context, string
 			r.observer.Observe(r.tables.claims.CachedAll(), r.tables.ports.CachedAll())
 			return nil
 		})
-		// Go chooses at random among what is ready, and a run must not: a nudge
-		// comes first.
+		// Go selects at random among ready channels, and a run must be repeatable: a
+		// wake-up comes first.
 		select {
 		case <-r.wake:
 			continue
@@ -210,7 +210,7 @@ func (r *replica) run(ctx context.Context, complain func(context.Context, string
 	}
 }
 
-// act does what a leader does, or else what the others do.
+// act runs lead on the leader and follow on the other replicas.
 func (r *replica) act(ctx context.Context, complain func(context.Context, string, error), what string, lead, follow func(context.Context) error) {
 	ctx, cancel := r.clock.timeout(ctx, actTimeout)
 	defer cancel()

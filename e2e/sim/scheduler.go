@@ -14,8 +14,7 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// What a caller learns when its call does not end as it should. None of these
-// tells whether the call was applied.
+// Errors of calls. None of them says whether the call was applied.
 var (
 	errRefused = errors.New("connection refused")
 	errLost    = errors.New("connection reset while waiting for the answer")
@@ -28,8 +27,8 @@ type outcome struct {
 	err   error
 }
 
-// call is one remote call on its way. Its caller waits in await until it is
-// answered or its context ends; the call itself may live longer than that.
+// call is one remote call on its way. Its caller waits in await until it is answered or
+// its context ends. The call itself may last longer.
 type call struct {
 	process *Process
 	// thread and seq name the call independently of how goroutines were
@@ -38,26 +37,25 @@ type call struct {
 	seq    int
 	kind   kind
 	what   string
-	// apply runs on the scheduler's goroutine and must not block. It gives false
-	// when the answer comes later by itself.
+	// apply runs on the scheduler's goroutine and must not block. It returns false if
+	// the answer comes later.
 	apply func(*call) (outcome, bool)
-	// refusal is how AWS refuses the call; nil if it is none to AWS.
+	// refusal is how AWS refuses the call; nil if the call is not to AWS.
 	refusal func(elbemu.Fault) outcome
-	// listed is the load balancer whose listeners it lists.
+	// listed is the load balancer whose listeners the call lists.
 	listed string
 
 	answer chan outcome // has room for one
-	// closed is a call that nobody waits for any more, because it was answered
-	// or its caller gave up.
+	// closed is a call that was answered or whose caller gave up.
 	closed bool
 	// planned is whether the scheduler has seen the call and set due.
 	planned bool
 	due     time.Time
-	// luck decides what becomes of it; the scheduler's goroutine's alone.
+	// random decides its outcome; only the scheduler's goroutine uses it.
 	random *rand.Rand
 }
 
-// finish tells the caller, once.
+// finish answers the caller, once.
 func (c *call) finish(o outcome) {
 	c.process.scheduler.mu.Lock()
 	defer c.process.scheduler.mu.Unlock()
@@ -67,8 +65,8 @@ func (c *call) finish(o outcome) {
 	}
 }
 
-// Scheduler lets one remote call go at a time. It runs on the goroutine that
-// made it; all others park.
+// Scheduler releases one remote call at a time. It runs on the goroutine that made it;
+// all others park.
 type Scheduler struct {
 	seed   uint64
 	faults *faults
@@ -78,12 +76,12 @@ type Scheduler struct {
 	calls []*call
 	wake  chan struct{} // has room for one
 
-	// timers are what the simulated world does by itself, soonest first.
+	// timers are what happens without a process, soonest first.
 	timers []timer
 	made   int // timers ever made
 }
 
-// timer is something that the scheduler's goroutine does at a time.
+// timer is something that the scheduler's goroutine runs at a time.
 type timer struct {
 	at    time.Time
 	order int
@@ -103,7 +101,7 @@ func (s *Scheduler) after(d time.Duration, run func()) {
 	})
 }
 
-// ask makes a remote call of a process and waits for its end.
+// ask makes a remote call of a process and waits for its outcome.
 func ask[T any](ctx context.Context, p *Process, k kind, what string, apply func() (T, error)) (T, error) {
 	o := p.do(ctx, &call{kind: k, what: what, apply: func(*call) (outcome, bool) {
 		v, err := apply()
@@ -116,8 +114,8 @@ func ask[T any](ctx context.Context, p *Process, k kind, what string, apply func
 	return v, o.err
 }
 
-// await gives the end of a parked call. The process's being paused keeps its
-// caller from seeing that its own context is over.
+// await returns the outcome of a parked call. While the process is paused its caller
+// does not see that its context has ended.
 func (s *Scheduler) await(ctx context.Context, c *call) outcome {
 	select {
 	case o := <-c.answer:
@@ -150,8 +148,8 @@ func (s *Scheduler) park(c *call) {
 	}
 }
 
-// sorted gives the calls in an order that does not depend on goroutines, and
-// plans those that are new.
+// sorted returns the calls in an order that does not depend on goroutines, and sets
+// the time of those that are new.
 func (s *Scheduler) sorted() []*call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +165,7 @@ func (s *Scheduler) sorted() []*call {
 	return slices.Clone(s.calls)
 }
 
-// over tells whether nobody waits for a call any more.
+// over reports whether the caller no longer waits.
 func (s *Scheduler) over(c *call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,16 +178,15 @@ func (s *Scheduler) remove(c *call) {
 	s.calls = slices.DeleteFunc(s.calls, func(other *call) bool { return other == c })
 }
 
-// drop loses the calls that a pod's dead agents have on their way.
+// drop loses the calls of a pod's dead agents.
 func (s *Scheduler) drop(owner string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = slices.DeleteFunc(s.calls, func(c *call) bool { return c.process.owner == owner && c.closed })
 }
 
-// step does one thing: a timer that is due, a call that is due, or letting time
-// pass until there is one. It tells whether anything may have changed that the
-// guarantees speak of.
+// step runs a timer that is due, releases a call that is due, or lets time pass until
+// there is one. It reports whether the guarantees must be checked.
 func (s *Scheduler) step() bool {
 	synctest.Wait()
 	s.trace.collect()
@@ -224,8 +221,8 @@ func (s *Scheduler) step() bool {
 	case <-alarm.C:
 	case <-s.wake:
 	}
-	// Others may wake at this very instant and not have been woken yet. The clock
-	// does not go on before they have parked.
+	// Other goroutines may wake at this instant, too. The clock does not advance before
+	// they have parked.
 	time.Sleep(time.Microsecond)
 	return false
 }
@@ -237,9 +234,9 @@ func minTime(a, b time.Time) time.Time {
 	return a
 }
 
-// release decides what becomes of one call.
+// release decides the outcome of one call.
 func (s *Scheduler) release(c *call) {
-	if s.over(c) { // nobody waits: it is applied late, or never was sent
+	if s.over(c) { // it is applied late, or was never sent
 		s.remove(c)
 		if c.random.IntN(4) == 0 {
 			s.trace.call(c, "dropped", outcome{})

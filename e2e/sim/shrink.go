@@ -6,14 +6,13 @@ import (
 	"github.com/portlease/portlease/e2e/invariants"
 )
 
-// Shrink looks for a smaller run that breaks the same guarantee: with fewer
-// happenings, among them fewer pods, and with fewer kinds of faults. A run leaves
-// out what it does not keep without changing the luck of the rest, so most of
-// what stays goes as it went. run simulates; more tells whether to go on trying,
-// which bounds the time.
+// Shrink looks for a smaller run that breaks the same guarantee, with fewer events and
+// fewer kinds of faults. Leaving something out does not change the random numbers of
+// the rest, so most of it happens as before. run simulates; more reports whether to go
+// on trying, which bounds the time.
 //
-// It gives the configuration of the smallest run that was found, what came of it
-// (the error is its violation), and how many runs that took.
+// Shrink returns the configuration of the smallest run, its report, the number of runs
+// it took, and the violation.
 func Shrink(c Config, run func(Config) (Report, error), more func() bool) (Config, Report, int, error) {
 	r, err := run(c)
 	s := shrinking{run: run, more: more, guarantee: invariants.Guarantee(err), tries: 1, config: c, report: r, err: err}
@@ -63,12 +62,12 @@ func (s *shrinking) try(c Config) bool {
 	return true
 }
 
-// cutOff leaves out what was still to happen when the guarantee was broken.
+// cutOff leaves out the events after the violation.
 func (s *shrinking) cutOff() {
 	s.config.Keep = slices.DeleteFunc(slices.Clone(s.config.Keep), func(number int) bool { return number > s.report.Begun })
 }
 
-// dropWeather does without all faults, or else without as many as it can.
+// dropFaults leaves out all faults, or else as many as it can.
 func (s *shrinking) dropFaults() {
 	var left []string
 	for _, f := range append(slices.Clone(ratedFaults), slow) {
@@ -85,10 +84,10 @@ func (s *shrinking) dropFaults() {
 	}
 }
 
-// dropHappenings leaves out as many happenings as it can, large parts first.
+// dropEvents leaves out as many events as it can, large parts first.
 func (s *shrinking) dropEvents() {
 	for part := (len(s.config.Keep) + 1) / 2; part > 0; part /= 2 {
-		// From the end, because what happened late less often matters.
+		// From the end, because late events matter less often.
 		for end := len(s.config.Keep); end > 0; end = min(end-part, len(s.config.Keep)) {
 			c := s.config
 			c.Keep = slices.Delete(slices.Clone(c.Keep), max(end-part, 0), end)

@@ -8,11 +8,11 @@ import (
 	"github.com/portlease/portlease/e2e/invariants"
 )
 
-// TestAViolationIsShrunk breaks a part, and wants a small run that finds the same
-// and can be had again.
-func TestAViolationIsShrunk(t *testing.T) {
+// TestViolationIsShrunkToASmallRun breaks a part, and wants a small run that finds the
+// same and can be replayed.
+func TestViolationIsShrunkToASmallRun(t *testing.T) {
 	t.Parallel()
-	broken := mutants[slices.IndexFunc(mutants, func(m mutant) bool { return m.name == "the janitor does not look at the pod" })]
+	broken := mutants[slices.IndexFunc(mutants, func(m mutant) bool { return m.name == "the janitor does not check the pod" })]
 	for n := range broken.within {
 		c := Config{Seed: n + 1, Events: events, Break: broken.deps}
 		r, err := simulate(t, c)
@@ -20,12 +20,12 @@ func TestAViolationIsShrunk(t *testing.T) {
 			continue
 		}
 		small, smallest, tries, found := Shrink(c, func(c Config) (Report, error) { return simulate(t, c) }, func() bool { return true })
-		t.Logf("seed %d: %d of %d happenings and %d of %d lines left after %d runs, without %v: %v", c.Seed, len(small.Keep), r.Begun, len(smallest.History), len(r.History), tries, small.Without, found)
+		t.Logf("seed %d: %d of %d events and %d of %d lines left after %d runs, without %v: %v", c.Seed, len(small.Keep), r.Begun, len(smallest.History), len(r.History), tries, small.Without, found)
 		if invariants.Guarantee(found) != "S4" {
 			t.Errorf("it was %v and became %v", err, found)
 		}
 		if len(small.Keep) > r.Begun/3 || len(smallest.History) > len(r.History)/2 {
-			t.Errorf("%v are left of %d happenings", small.Keep, r.Begun)
+			t.Errorf("%v are left of %d events", small.Keep, r.Begun)
 		}
 		again, err := simulate(t, small)
 		if fmt.Sprint(err) != fmt.Sprint(found) || !slices.Equal(again.History, smallest.History) {
@@ -36,8 +36,8 @@ func TestAViolationIsShrunk(t *testing.T) {
 	t.Fatalf("not broken within %d seeds", broken.within)
 }
 
-// TestShrinkingKeepsTheGuarantee is about runs that need several things at once,
-// some of which another guarantee's violation would do without.
+// TestShrinkingKeepsTheGuarantee shrinks runs that need several events at once. Fewer
+// of them would violate another guarantee.
 func TestShrinkingKeepsTheGuarantee(t *testing.T) {
 	all := len(plan(Config{Seed: 1, Events: events}))
 	run := func(c Config) (Report, error) {

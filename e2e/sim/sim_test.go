@@ -17,12 +17,12 @@ var (
 	from    = flag.Uint64("from", 1, "the first of them")
 	workers = flag.Int("workers", runtime.GOMAXPROCS(0), "how many seeds to simulate at once")
 	seed    = flag.Uint64("seed", 0, "the one seed to simulate, with its whole history")
-	keep    = flag.String("keep", "", "the numbers of the happenings to keep, such as 3,7,9; with -seed")
-	without = flag.String("without", "", "kinds of faults to do without, such as slow,throttled; with -seed")
-	losses  = flag.Bool("losses", false, "have people delete Leases with every seed, not only with some")
-	damage  = flag.Bool("damage", false, "have people delete and change in AWS what is portlease's, with every seed")
+	keep    = flag.String("keep", "", "the numbers of the events to keep, such as 3,7,9; with -seed")
+	without = flag.String("without", "", "kinds of faults to leave out, such as slow,throttled; with -seed")
+	losses  = flag.Bool("losses", false, "let admins delete Leases with every seed, not only with some")
+	damage  = flag.Bool("damage", false, "let operators delete and change bindings in AWS with every seed")
 	shrink  = flag.Duration("shrink", 20*time.Second, "how long to look for a smaller run that breaks the same guarantee; 0: not at all")
-	hard    = flag.Bool("hard-moves", false, "let a pod that gets another address leave the old one to others at once")
+	hard    = flag.Bool("hard-moves", false, "keep the calls of a killed agent when its pod gets another IP")
 )
 
 func TestMain(m *testing.M) {
@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 // events is how often something happens in one run.
 const events = 30
 
-// configOf is what a seed simulates. In some people delete Leases, but not where
-// they damage bindings too: a lost claim is taken up again by what AWS shows of it.
+// configOf is what a seed simulates. Leases are deleted with some seeds, but not where
+// bindings are damaged too: a lost claim is adopted by its binding in AWS.
 func configOf(n uint64) Config {
 	return Config{Seed: n, Events: events, HardMoves: *hard, Damage: *damage || n%8 == 4, Losses: *losses || n%8 == 0 && !*damage}
 }
@@ -66,8 +66,8 @@ func TestSim(t *testing.T) {
 	fmt.Println("sim: 1 seeds, 0 violations")
 }
 
-// TestASeedAlwaysHasTheSameHistory runs seeds alone and then all at once.
-func TestASeedAlwaysHasTheSameHistory(t *testing.T) {
+// TestSeedAlwaysHasTheSameHistory runs seeds alone and then all at once.
+func TestSeedAlwaysHasTheSameHistory(t *testing.T) {
 	for _, c := range []Config{configOf(1), configOf(2), configOf(3), configOf(8), {Seed: 5, Events: events, Damage: true}} {
 		first, errFirst := simulate(t, c)
 		t.Run(fmt.Sprint("seed ", c.Seed), func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// trace is the history of one run, in lines for people. Two runs of a seed have
-// the same, byte for byte.
+// trace is the history of one run as text. Two runs of a seed have the same history,
+// byte for byte.
 type trace struct {
 	start time.Time
 	lines []string
@@ -35,8 +35,8 @@ func (t *trace) add(format string, args ...any) {
 	t.lines = append(t.lines, fmt.Sprintf("%9.3f  ", time.Since(t.start).Seconds())+fmt.Sprintf(format, args...))
 }
 
-// collect takes over what processes logged meanwhile. They run at the same time,
-// so the order among them is made here.
+// collect adds what processes logged meanwhile. They run concurrently, so it sorts
+// their lines.
 func (t *trace) collect() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -69,8 +69,7 @@ func threadSuffix(thread string) string {
 	return " " + thread
 }
 
-// logTo makes a log of a process that ends up in the trace. A dead process's
-// words are nobody's.
+// logTo makes a logger that writes to the trace until the process has ended.
 func (t *trace) logTo(p *Process) *slog.Logger { return slog.New(logHandler{t, p, nil}) }
 
 type logHandler struct {
@@ -98,14 +97,13 @@ func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 	h.trace.mu.Lock()
 	defer h.trace.mu.Unlock()
 	h.trace.notes[thread]++
-	// Of the two timers of an http.Client either may be the first to be noticed.
+	// Either of the two timers of an http.Client may fire first.
 	line := strings.ReplaceAll(text.String(), " (Client.Timeout exceeded while awaiting headers)", "")
 	h.trace.own = append(h.trace.own, note{thread, h.trace.notes[thread], strings.ReplaceAll(line, "\n", "; ")})
 	return nil
 }
 
-// WithAttrs implements slog.Handler. The attributes say whose log it is, which
-// the trace says anyway.
+// WithAttrs implements slog.Handler. The trace names the process already.
 func (h logHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
 
 // WithGroup implements slog.Handler.

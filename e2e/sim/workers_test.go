@@ -11,11 +11,10 @@ import (
 	"time"
 )
 
-// progressEvery is how often a long run says how far it is.
+// progressEvery is how often a long run reports its progress.
 const progressEvery = 30 * time.Second
 
-// tally is what came of many seeds. What it says at the end does not depend on
-// how many were simulated at once.
+// tally sums up many seeds. The result does not depend on how many ran at once.
 type tally struct {
 	started time.Time
 
@@ -39,7 +38,7 @@ func newTally(n int) *tally {
 	}
 }
 
-// take gives the place of the next seed; false if there is none.
+// take returns the place of the next seed; false if there is none.
 func (y *tally) take() (int, bool) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -77,7 +76,7 @@ func (y *tally) summary() string {
 		all.Write(d[:])
 	}
 	slices.Sort(y.broken)
-	return fmt.Sprintf("%d steps, %v of simulated time, %s, digest of all histories %x, seeds with violations %v\ncalls:\n%s\nhappened:\n%s\nreached:\n%s",
+	return fmt.Sprintf("%d steps, %v of simulated time, %s, digest of all histories %x, seeds with violations %v\ncalls:\n%s\nevents:\n%s\nreached:\n%s",
 		y.steps, y.took.Round(time.Second), y.speed(), all.Sum(nil)[:8], y.broken, showCounts(y.faults), showCounts(y.eventCounts), showCounts(y.reached))
 }
 

@@ -16,27 +16,27 @@ import (
 // Config says what is simulated.
 type Config struct {
 	Seed uint64
-	// Events is how often something happens to a pod or replica.
+	// Events is the number of events after the first pods.
 	Events int
-	// HardMoves keeps the calls that a killed agent had on their way when its pod
-	// gets another address. The README says why this is not the default.
+	// HardMoves keeps the calls of a killed agent when its pod gets another IP. The
+	// README says why this is not the default.
 	HardMoves bool
-	// Losses has people delete Leases. Only what holds then is checked: S3, S4 of
-	// claims, S6, L1 and L2.
+	// Losses adds admins who delete Leases. Then only S3, S4 of claims, S6, L1 and L2
+	// are checked.
 	Losses bool
-	// Damage has people change and delete in AWS what is portlease's. Safety and L1
-	// are checked then; whether pods are bound is not.
+	// Damage adds operators who change and delete bindings in AWS. Then a bound port
+	// may lack its listener.
 	Damage bool
-	// Kinds are the only happenings that there are, by name; nil means all.
+	// Kinds are the names of the kinds of events that may happen; nil means all.
 	Kinds []string
-	// Calm is a run without weather: no call is lost, late, slow or refused.
+	// Calm is a run without faults of calls.
 	Calm bool
-	// Keep are the numbers of the happenings that happen; nil means all.
+	// Keep are the numbers of the events that happen; nil means all.
 	Keep []int
-	// Without are kinds of faults that calls do not meet.
+	// Without are the kinds of faults to leave out.
 	Without []string
-	// Break and BreakAgent may put something broken in place of a replica's
-	// doors and of an agent's way to the allocator, to see that it is noticed.
+	// Break and BreakAgent may break the dependencies of a replica and an agent's
+	// client, to see that the violation is found.
 	Break      func(*Dependencies)
 	BreakAgent func(lifecycle.Allocator) lifecycle.Allocator
 }
@@ -44,7 +44,7 @@ type Config struct {
 // World is everything that is simulated. It is used by one goroutine.
 type World struct {
 	config Config
-	// cause is that of what happens now.
+	// cause is the present event.
 	cause     *cause
 	faults    *faults
 	trace     *trace
@@ -64,7 +64,7 @@ type World struct {
 	starts      map[string]int // name → replicas of that name ever started
 	admins      []*Process
 	foreigners  int
-	eventCounts map[string]int // kind of happening → how often
+	eventCounts map[string]int // kind of event → how often
 
 	errs []error
 }
@@ -97,7 +97,7 @@ func newWorld(c Config) (*World, error) {
 	return w, nil
 }
 
-// after has something happen later, with the cause of what happens now.
+// after runs something later, for the present event.
 func (w *World) after(d time.Duration, run func()) {
 	c := w.cause
 	w.scheduler.after(d, func() {
@@ -115,12 +115,12 @@ func (w *World) violate(err error) {
 	}
 }
 
-// errNotOver is a simulation whose processes do not end.
+// errNotOver is a simulation whose processes did not end.
 var errNotOver = errors.New("the simulated processes did not end")
 
-// step lets one thing happen and checks every guarantee that holds at any time.
+// step runs one step and checks every guarantee that holds at any time.
 func (w *World) step() error {
-	synctest.Wait() // or a view would change while somebody looks at it
+	synctest.Wait() // or a cache would change while a process reads it
 	now := time.Now()
 	for _, r := range w.replicas {
 		if r.resumedFrom() == nil {
@@ -135,50 +135,50 @@ func (w *World) step() error {
 	return errors.Join(w.errs...)
 }
 
-// runFor lets a time pass, or less if a guarantee is broken.
+// runFor lets a time pass, or less after a violation.
 func (w *World) runFor(d time.Duration) error {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		if err := w.step(); err != nil {
 			return err
 		}
 	}
-	synctest.Wait() // what comes next must not meet anybody half-way
+	synctest.Wait() // every process parks before the next change
 	return nil
 }
 
-// cutOff tells an agent that there will be no answer.
+// cutOff fails a request whose answer is lost.
 func (w *World) cutOff(request *call) { request.finish(outcome{err: errLost}) }
 
-// Report is what came of a run.
+// Report is the result of a run.
 type Report struct {
 	Seed  uint64
 	Steps int
-	// History is every step in lines for people; Last gives its end.
+	// History is every step as text.
 	History []string
 	// Faults counts the calls by kind and fault.
 	Faults map[string]int
-	// Happened counts the happenings by kind.
+	// Events counts the events by kind.
 	Events map[string]int
-	// Begun is the number of the last happening that had begun.
+	// Begun is the number of the last event that had begun.
 	Begun int
-	// Reclaims is how long ports took to be free once their pod was gone, InUse how
-	// long AWS says of a target group that it is in use.
+	// Reclaims is how long ports took to be free once their pod was gone. InUse is how
+	// long AWS reports that a target group is in use.
 	Reclaims []time.Duration
 	InUse    time.Duration
-	// Took is how long it was on the simulated clock.
+	// Took is its length on the simulated clock.
 	Took time.Duration
 	// Reached counts what happened: grants, reclaims and the like.
 	Reached map[string]int
 }
 
 // Run simulates one seed in a bubble of testing/synctest. The error is the first
-// guarantee that was broken.
+// violation.
 func Run(c Config) (Report, error) {
 	w, err := newWorld(c)
 	if err != nil {
 		return Report{}, err
 	}
-	err = w.story()
+	err = w.run()
 	end := w.end()
 	if err == nil {
 		err = end
@@ -189,9 +189,9 @@ func Run(c Config) (Report, error) {
 	}, err
 }
 
-// story is chaos, then rest, then the end of all pods.
-func (w *World) story() error {
-	if err := w.chaos(); err != nil {
+// run carries out the plan, waits until all is at rest, and deletes all pods.
+func (w *World) run() error {
+	if err := w.runPlan(); err != nil {
 		return err
 	}
 	w.calm()
