@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"golang.org/x/sync/errgroup"
@@ -30,6 +29,7 @@ import (
 	"github.com/portlease/portlease/allocator/certs/kubecerts"
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/kubelease"
+	"github.com/portlease/portlease/allocator/metrics"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/daemon"
 	"github.com/portlease/portlease/shared/elb"
@@ -46,7 +46,7 @@ const (
 type process struct {
 	Config
 	log     *slog.Logger
-	metrics *metrics.Set
+	metrics *metrics.Metrics
 	kube    kubernetes.Interface
 	// starting answers until api does.
 	starting http.Handler
@@ -58,8 +58,6 @@ type process struct {
 	limits atomic.Pointer[budget.Limits]
 	// certificate is served; nil without TLS.
 	certificate certs.Source
-	// poolFileRefused tells that the pool file as it lies there is not in force.
-	poolFileRefused atomic.Bool
 }
 
 // Doors are the ways to the outside. The zero value opens the real ones: the
@@ -85,8 +83,8 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	p := &process{Config: c, log: log, metrics: metrics.NewSet(), kube: kube}
-	p.starting = httpapi.Starting(httpapi.Config{Observe: p.observe, Routes: p.probes(), Now: time.Now, Log: log})
+	p := &process{Config: c, log: log, metrics: metrics.New(), kube: kube}
+	p.starting = httpapi.Starting(httpapi.Config{Observe: p.metrics.Request, Routes: p.probes(), Now: time.Now, Log: log})
 	server := daemon.Server{Handler: p, Log: log}
 	renew, err := p.openCertificate()
 	if err != nil {
@@ -125,7 +123,7 @@ func (p *process) openCertificate() (renew func(context.Context) error, err erro
 		}
 		p.certificate, renew = managed, managed.Run
 	}
-	p.metrics.NewGauge(`portlease_certificate_ends_timestamp_seconds`, func() float64 { return float64(p.certificate.NotAfter().Unix()) })
+	p.metrics.Certificate(p.certificate.NotAfter)
 	return renew, nil
 }
 
@@ -203,7 +201,7 @@ func (p *process) probes() map[string]http.Handler {
 	return map[string]http.Handler{
 		"/livez":   daemon.Probe(nil),
 		"/readyz":  daemon.Probe(p.ready),
-		"/metrics": daemon.Metrics(p.metrics),
+		"/metrics": p.metrics.Handler(),
 	}
 }
 

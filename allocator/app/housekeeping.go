@@ -141,15 +141,8 @@ func (h *housekeeping) audit(ctx context.Context) (next time.Duration) {
 	return standbyAudits * h.AuditEvery
 }
 
-// report sets the metrics of pools and says when a load balancer that gets no
-// new claims has become empty.
+// report logs when a cordoned load balancer has become empty.
 func (h *housekeeping) report(ctx context.Context) {
-	list, err := h.desk.Pools(ctx)
-	if err != nil {
-		h.log.ErrorContext(ctx, "pools not counted", "err", err)
-		return
-	}
-	h.measurePools(list.Pools)
 	empty := make(map[string]bool)
 	for _, v := range h.desk.LoadBalancers() {
 		if v.Cordoned == "" || !v.Empty {

@@ -25,7 +25,7 @@ func (p *process) followPools(ctx context.Context, text []byte, use func(poolfil
 		switch {
 		case err != nil && err.Error() != refused:
 			refused = err.Error()
-			p.poolFileRefused.Store(true)
+			p.metrics.PoolFileRefused(true)
 			p.log.ErrorContext(ctx, "pool file refused; the pools stay as they were", "err", err)
 		case err != nil:
 		case bytes.Equal(found, text):
@@ -33,10 +33,10 @@ func (p *process) followPools(ctx context.Context, text []byte, use func(poolfil
 				p.log.InfoContext(ctx, "pool file is as it was before")
 			}
 			refused = ""
-			p.poolFileRefused.Store(false)
+			p.metrics.PoolFileRefused(false)
 		default:
 			text, refused = found, ""
-			p.poolFileRefused.Store(false)
+			p.metrics.PoolFileRefused(false)
 			p.log.InfoContext(ctx, "pool file taken", "pools", len(file.Pools))
 			use(file)
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/kubepod"
+	"github.com/portlease/portlease/allocator/metrics"
 	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/elb"
@@ -51,7 +52,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	observer := janitor.NewObserver(time.Now)
 	pay := pacer.New(pacer.Config{
 		Budgets: leases.Budgets(), Claims: leases.Claims(), Ports: leases.Ports(), Limits: func() budget.Limits { return *p.limits.Load() },
-		Now: time.Now, RenewEvery: p.RenewEvery, Age: observer.Age, Log: p.log, Count: p.countBudget,
+		Now: time.Now, RenewEvery: p.RenewEvery, Age: observer.Age, Log: p.log, Count: p.metrics.BudgetRequest,
 	})
 	pace.Store(pay)
 	pay.Observe()
@@ -62,7 +63,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	service := claim.New(claim.Config{
 		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, GetPod: pods.Get,
 		TargetGroupName: elb.TargetGroupName, Duration: p.ClaimDuration, RenewEvery: p.RenewEvery, ReturnPatience: returnPatience,
-		Budget: pay, Age: observer.Age, Count: p.countRefusal, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
+		Budget: pay, Age: observer.Age, Count: p.metrics.ClaimRefused, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
 		WakeJanitor: func() { poke(nudge) },
 	})
 	desk := admin.New(admin.Config{
@@ -74,14 +75,20 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
 			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, ReserveUnbind: pay.Unbind, Prepaid: withPrepaid,
-			GetPod: pods.Get, Warn: pods.Warn, Count: p.countJanitor, Now: time.Now, Log: p.log, DryRun: p.DryRun,
+			GetPod: pods.Get, Warn: pods.Warn, Count: p.metrics.JanitorAction, Now: time.Now, Log: p.log, DryRun: p.DryRun,
 		}),
 	}
-	p.measure(leases, desk, pay)
+	p.metrics.Ledger(metrics.Ledger{
+		Ports: leases.Ports().CachedAll, Claims: leases.Claims().CachedAll, Pools: desk.Pools, LoadBalancers: desk.LoadBalancers,
+		Budget: func() budget.State {
+			state, _ := pay.Left()
+			return state
+		},
+	})
 	p.leases.Store(leases)
 	kubeAuth := auth.Kubernetes{Client: p.kube, Namespace: p.Namespace, GetPod: pods.Get}
 	handler := httpapi.New(httpapi.Config{
-		Claims: service, Views: desk, Operations: desk, Auth: auth.New(kubeAuth, time.Now), Observe: p.observe,
+		Claims: service, Views: desk, Operations: desk, Auth: auth.New(kubeAuth, time.Now), Observe: p.metrics.Request,
 		Routes: p.probes(), Now: time.Now, Log: p.log,
 	})
 	p.api.Store(&handler)
@@ -104,10 +111,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 			ConfigMaps: kubecerts.ConfigMaps{Client: p.kube}, Namespace: p.Namespace, CallerNamespaces: trusting[1:],
 			CACertificates: p.certificate.CACertificates, Now: time.Now, Log: p.log,
 		})
-		behind := p.metrics.NewGauge(`portlease_trust_namespaces_behind`, nil)
-		group.Go(func() error {
-			return publisher.Run(ctx, house.leading, func(outdated int) { behind.Set(float64(outdated)) })
-		})
+		group.Go(func() error { return publisher.Run(ctx, house.leading, p.metrics.OutdatedNamespaces) })
 	}
 	return group.Wait()
 }

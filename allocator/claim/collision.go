@@ -46,7 +46,7 @@ func (s *Service) ReportCollision(ctx context.Context, h Holder, req api.Collisi
 	if err := s.recordForeign(ctx, r.Name, req.Fence, foreign); err != nil {
 		return api.Claim{}, err
 	}
-	s.Count("conflict", r.Value.Pool)
+	s.Count("collision", r.Value.Pool)
 	s.Log.WarnContext(ctx, "claim moves to another port", "lease", req.Fence.Lease, "port", port.Value.ListenerPort, "reason", reason)
 	return s.completeAndAnswer(ctx, r, leaseSet{}.with(req.Fence.Lease))
 }

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-
 	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/httpapi"
@@ -62,7 +60,7 @@ func newWorld() *world {
 			defer w.mu.Unlock()
 			w.observed = append(w.observed, strings.TrimSpace(a.Method+" "+a.Route+" "+http.StatusText(a.Status)+" "+string(a.Code)))
 		},
-		Routes: map[string]http.Handler{"/livez": daemon.Probe(nil), "/readyz": daemon.Probe(nil), "/metrics": daemon.Metrics(metrics.NewSet())},
+		Routes: map[string]http.Handler{"/livez": daemon.Probe(nil), "/readyz": daemon.Probe(nil), "/metrics": http.NotFoundHandler()},
 		Now:    func() time.Time { return w.now }, Log: log,
 	}
 	w.Handler = httpapi.New(w.config)

@@ -119,6 +119,10 @@ var rules = []rule{
 		never:  []string{"k8s.io/..."}, directly: true,
 	},
 	{
+		why:    "metrics have one door, so that their names and labels are in one place",
+		except: []string{"allocator/metrics"}, never: []string{"github.com/prometheus/client_golang/..."}, directly: true,
+	},
+	{
 		why:    "YAML is what people write: it is read in one place",
 		except: []string{"allocator/poolfile"}, never: []string{"sigs.k8s.io/yaml/..."}, directly: true,
 	},
@@ -148,7 +152,7 @@ var rules = []rule{
 	{
 		why:   "the agent is paid for once per pod: a typed clientset alone would double its memory, and client-go's REST client and kubeconfigs are a fifth of its binary",
 		of:    []string{"agent/..."},
-		never: []string{"k8s.io/client-go/kubernetes/...", "k8s.io/client-go/informers/...", "k8s.io/client-go/rest/...", "k8s.io/client-go/tools/clientcmd/...", "k8s.io/api/..."},
+		never: []string{"k8s.io/client-go/kubernetes/...", "k8s.io/client-go/informers/...", "k8s.io/client-go/rest/...", "k8s.io/client-go/tools/clientcmd/...", "k8s.io/api/...", "github.com/prometheus/client_golang/..."},
 	},
 	{
 		why: "the client of our API goes into the agent and into other programs: it must stay light",

@@ -113,8 +113,8 @@ func Probe(check Check) http.Handler {
 	})
 }
 
-// Metrics writes the set, and the process's own figures (memory, CPU, file
-// descriptors, goroutines), in the Prometheus text format. Mount it on /metrics.
+// Metrics serves the set and the metrics of the process (memory, CPU, file descriptors,
+// goroutines) in the Prometheus text format.
 func Metrics(set *metrics.Set) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
