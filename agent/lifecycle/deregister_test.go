@@ -9,16 +9,16 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestDeregistersFirstIfAskedTo: after the claim is over, before the listener goes,
-// and with as much time between as is asked for and left.
-func TestDeregistersFirstIfAskedTo(t *testing.T) {
+// Deregistering follows the release, with as much time before the deletion as is set and
+// left.
+func TestTargetsAreDeregisteredBeforeTheListenersAreDeleted(t *testing.T) {
 	for name, c := range map[string]struct {
 		asked, grace  time.Duration
 		before        func(*world, *process)
 		calls         int
 		drains, waits time.Duration
 	}{
-		"not asked to":             {0, time.Hour, func(*world, *process) {}, 0, 0, 0},
+		"not set":                  {0, time.Hour, func(*world, *process) {}, 0, 0, 0},
 		"longer than a release":    {40 * time.Second, time.Hour, func(*world, *process) {}, 1, 0, 40 * time.Second},
 		"the grace period is less": {40 * time.Second, 30 * time.Second, func(*world, *process) {}, 1, 0, 25 * time.Second},
 		"no grace is left":         {40 * time.Second, 4 * time.Second, func(*world, *process) {}, 0, 0, 0},
@@ -31,8 +31,8 @@ func TestDeregistersFirstIfAskedTo(t *testing.T) {
 				close(p.hurry)
 			}()
 		}, 1, 0, 7 * time.Second},
-		"nobody can pay for it": {40 * time.Second, time.Hour, func(w *world, _ *process) {
-			w.ledger.change(func() { w.ledger.keepBindings = true })
+		"the allocator does not grant it": {40 * time.Second, time.Hour, func(w *world, _ *process) {
+			w.ledger.change(func() { w.ledger.janitorUnbinds = true })
 		}, 0, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestDeregistersFirstIfAskedTo(t *testing.T) {
 				if w.ledger.deregisters != (c.asked > 0 && c.grace > 5*time.Second) {
 					t.Errorf("the release asked for deregistering: %v", w.ledger.deregisters)
 				}
-				if w.ledger.keepBindings {
+				if w.ledger.janitorUnbinds {
 					return
 				}
 				if c.calls > 0 {
@@ -76,7 +76,7 @@ func TestDeregistersFirstIfAskedTo(t *testing.T) {
 	}
 }
 
-// startToDeregister starts an agent whose game has ended by the time it is ready.
+// startToDeregister starts an agent whose game ends before the agent is ready.
 func (w *world) startToDeregister(wait time.Duration) *process {
 	w.t.Helper()
 	w.deregister = wait
@@ -93,8 +93,7 @@ func near(t *testing.T, what string, got, want time.Duration) {
 	}
 }
 
-// TestDeregisteringMayFail: it is a courtesy, and no reason to leave a binding.
-func TestDeregisteringMayFail(t *testing.T) {
+func TestFailedDeregistrationDoesNotStopTheRelease(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.startToDeregister(10 * time.Second)
 		w.setFault(func(call elbemu.Call) elbemu.Fault {
@@ -110,14 +109,13 @@ func TestDeregisteringMayFail(t *testing.T) {
 	})
 }
 
-// TestDeregistersNoStranger: a target group with other tags is nobody's to touch.
-func TestDeregistersNoStranger(t *testing.T) {
+func TestForeignTargetGroupIsNotDeregistered(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.startToDeregister(10 * time.Second)
 		w.retag(w.ledger.now().Ports[0].TargetGroupARN, elb.TagLease, "lb-30000/another/9")
 		p.term()
 		if n := w.agentCalls("DeregisterTargets"); n != 0 {
-			t.Error("it deregistered a target of somebody else's")
+			t.Error("it deregistered a target of a foreign target group")
 		}
 	})
 }

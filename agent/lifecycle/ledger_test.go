@@ -13,6 +13,15 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
+func (l *ledger) now() api.Claim {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.claim == nil {
+		return api.Claim{}
+	}
+	return l.copy()
+}
+
 // The one load balancer's listener ports that the ledger grants.
 const (
 	firstPort    = 30000
@@ -20,36 +29,36 @@ const (
 	ledgerID     = "ledger-uid"
 )
 
-// ledger is an allocator in memory, for one pod. It asserts the contract: what
-// is reported must be what was granted, and in order.
+// ledger is an allocator in memory, for one pod. It asserts the contract: reports must
+// match what was granted, and come in order.
 type ledger struct {
 	t *testing.T
 
-	mu           sync.Mutex // guards all below
-	loadBalancer api.LoadBalancer
-	claim        *api.Claim
-	serial       int
-	ending       bool
-	generations  map[int]int // listener port → generation
-	blocked      map[int]bool
-	recorded     map[string]bool // every target group ever recorded
-	rebind       []string
-	keepBindings bool // a release answers that the janitor unbinds
-	deregisters  bool // the release asked for paying for that
-	seen         []string
-	finished     []string
-	presented    []api.ClaimedPort // of the last renewal
-	throttled    []int             // as reported by every claim and renewal that was answered
-	attributes   map[string]string // of every port
-	// looks says how many looks are paid for, or when to ask again; nil: all. looked
-	// is how many were paid for so far.
-	looks  func(asked int) (paid int, later float64)
-	looked int
-	// turn says when to bind; nil: now.
-	turn func() time.Duration
-	// refuse decides what a call answers before it does anything; nil: nothing.
+	mu             sync.Mutex // guards all below
+	loadBalancer   api.LoadBalancer
+	claim          *api.Claim
+	serial         int
+	releasing      bool
+	generations    map[int]int // listener port → generation
+	blocked        map[int]bool
+	recorded       map[string]bool // every target group ever recorded
+	rebind         []string
+	janitorUnbinds bool // as a release answers
+	deregisters    bool // the release asked for that
+	seen           []string
+	finished       []string
+	presented      []api.ClaimedPort // of the last renewal
+	throttled      []int             // as reported by every claim and renewal that was answered
+	attributes     map[string]string // of every port
+	// grants decides how many describe calls the AWS budget grants, or when to ask again;
+	// nil grants all. granted is how many it has granted so far.
+	grants  func(asked int) (granted int, later float64)
+	granted int
+	// queue decides how long binding has to wait; nil: not at all.
+	queue func() time.Duration
+	// refuse decides with which error a call is refused; nil refuses none.
 	refuse func(call string) error
-	// targets tells whether an address is a target of anything.
+	// targets reports whether an address is a target in any target group.
 	targets func(ip string) bool
 }
 
@@ -59,8 +68,8 @@ func newLedger(t *testing.T, lb api.LoadBalancer) *ledger {
 	}
 }
 
-// enter notes a call and gives what it is to be refused with. It locks; the
-// caller unlocks.
+// enter notes a call and returns the error to refuse it with. It locks; the caller
+// unlocks.
 func (l *ledger) enter(call string) error {
 	l.mu.Lock()
 	l.seen = append(l.seen, call)
@@ -95,9 +104,9 @@ func (l *ledger) Claim(_ context.Context, namespace, pod string, r api.ClaimRequ
 		return api.Claim{}, err
 	}
 	if err := r.Validate(); err != nil {
-		l.t.Errorf("request that cannot be granted: %v", err)
+		l.t.Errorf("invalid request: %v", err)
 	}
-	if l.ending {
+	if l.releasing {
 		return api.Claim{}, api.Errorf(api.Releasing, "still releasing").WithRetryAfter(time.Second)
 	}
 	if l.claim == nil {
@@ -110,25 +119,25 @@ func (l *ledger) Claim(_ context.Context, namespace, pod string, r api.ClaimRequ
 			l.claim.Ports = append(l.claim.Ports, l.grant(p, r.HealthPort))
 		}
 	}
-	l.address(r)
+	l.recordIP(r)
 	l.throttled = append(l.throttled, r.Throttled)
 	return l.paced(), nil
 }
 
-// paced is the claim with the word on when to bind.
+// paced is the claim with the wait in the queue.
 func (l *ledger) paced() api.Claim {
 	c := l.copy()
 	if c.PreviousIP != "" {
 		c.BindAfterSeconds = 1
 		return c
 	}
-	if l.turn != nil {
-		c.BindAfterSeconds = l.turn().Seconds()
+	if l.queue != nil {
+		c.BindAfterSeconds = l.queue().Seconds()
 	}
 	return c
 }
 
-// grant gives the lowest port that is neither granted nor blocked.
+// grant grants the lowest port that is neither granted nor blocked.
 func (l *ledger) grant(p api.Port, healthPort int) api.ClaimedPort {
 	port := firstPort
 	for l.blocked[port] || slices.ContainsFunc(l.claim.Ports, func(q api.ClaimedPort) bool { return q.ListenerPort == port }) {
@@ -149,9 +158,9 @@ func (l *ledger) copy() api.Claim {
 	return c
 }
 
-// held finds a port of the claim, or it is lost.
+// held finds a port of the claim; lost without it.
 func (l *ledger) held(claimUID string, f api.Fence) (*api.ClaimedPort, error) {
-	if l.claim != nil && !l.ending && l.claim.UID == claimUID {
+	if l.claim != nil && !l.releasing && l.claim.UID == claimUID {
 		for i := range l.claim.Ports {
 			if l.claim.Ports[i].Fence == f {
 				return &l.claim.Ports[i], nil
@@ -200,7 +209,7 @@ func (l *ledger) Bound(_ context.Context, _, _ string, r api.BoundRequest) error
 }
 
 func (l *ledger) ReportCollision(_ context.Context, _, _ string, r api.CollisionRequest) (api.Claim, error) {
-	err := l.enter("conflict")
+	err := l.enter("collision")
 	defer l.mu.Unlock()
 	if err != nil {
 		return api.Claim{}, err
@@ -222,21 +231,21 @@ func (l *ledger) Renew(_ context.Context, _, _ string, r api.RenewRequest) (api.
 		return api.RenewAnswer{}, err
 	}
 	if err := r.Validate(); err != nil {
-		l.t.Errorf("renewal that cannot be: %v", err)
+		l.t.Errorf("invalid renewal: %v", err)
 	}
-	if l.claim == nil || l.ending || l.claim.UID != r.ClaimUID {
+	if l.claim == nil || l.releasing || l.claim.UID != r.ClaimUID {
 		return api.RenewAnswer{}, api.Errorf(api.Lost, "claim %s is over", r.ClaimUID)
 	}
 	l.presented = r.Ports
 	l.throttled = append(l.throttled, r.Throttled)
 	answer := api.RenewAnswer{Claim: l.paced(), Rebind: slices.Clone(l.rebind)}
 	switch {
-	case r.Describes > 0 && l.looks != nil:
-		answer.Describes, answer.DescribeAfterSeconds = l.looks(r.Describes)
+	case r.Describes > 0 && l.grants != nil:
+		answer.Describes, answer.DescribeAfterSeconds = l.grants(r.Describes)
 	default:
 		answer.Describes = r.Describes
 	}
-	l.looked += answer.Describes
+	l.granted += answer.Describes
 	return answer, nil
 }
 
@@ -249,8 +258,8 @@ func (l *ledger) Release(_ context.Context, _, _ string, r api.ReleaseRequest) (
 	if l.claim == nil || l.claim.UID != r.ClaimUID {
 		return api.ReleaseAnswer{}, api.Errorf(api.Lost, "claim %s is over", r.ClaimUID)
 	}
-	l.ending, l.deregisters = true, r.Deregister
-	return api.ReleaseAnswer{Unbind: !l.keepBindings, Ports: l.copy().Ports}, nil
+	l.releasing, l.deregisters = true, r.Deregister
+	return api.ReleaseAnswer{Unbind: !l.janitorUnbinds, Ports: l.copy().Ports}, nil
 }
 
 func (l *ledger) Finish(_ context.Context, _, _, claimUID string, gone []string) error {
@@ -262,18 +271,18 @@ func (l *ledger) Finish(_ context.Context, _, _, claimUID string, gone []string)
 	if l.claim == nil || l.claim.UID != claimUID {
 		return nil
 	}
-	if !l.ending {
+	if !l.releasing {
 		l.t.Error("finished before it was released")
 	}
 	l.finished = append(l.finished, gone...)
 	if len(l.finished) == len(l.claim.Ports) {
-		l.claim, l.ending = nil, false
+		l.claim, l.releasing = nil, false
 	}
 	return nil
 }
 
-// take makes the claim's ports somebody else's from now on.
-func (l *ledger) take() {
+// lose gives the claim's ports to other pods.
+func (l *ledger) lose() {
 	l.change(func() {
 		for _, p := range l.claim.Ports {
 			l.blocked[p.ListenerPort] = true

@@ -10,19 +10,19 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// turns are the answers to one claim after another; then: now.
-func turns(waits ...time.Duration) func() time.Duration {
+// waits are the waits in the queue that one answer after another asks for; then none.
+func waits(list ...time.Duration) func() time.Duration {
 	return func() time.Duration {
-		if len(waits) == 0 {
+		if len(list) == 0 {
 			return 0
 		}
-		wait := waits[0]
-		waits = waits[1:]
+		wait := list[0]
+		list = list[1:]
 		return wait
 	}
 }
 
-func TestBindingWaitsForItsTurn(t *testing.T) {
+func TestBindingWaitsInTheQueue(t *testing.T) {
 	for name, c := range map[string]struct {
 		waits  []time.Duration
 		events []string
@@ -32,7 +32,7 @@ func TestBindingWaitsForItsTurn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-				w.ledger.turn = turns(c.waits...)
+				w.ledger.queue = waits(c.waits...)
 				p := w.start()
 				asked := 0
 				for _, wait := range c.waits {
@@ -57,13 +57,12 @@ func TestBindingWaitsForItsTurn(t *testing.T) {
 	}
 }
 
-// A renewal that has something to repair may have to wait too, and what is bound
-// never waits.
-func TestRepairingWaitsForItsTurn(t *testing.T) {
+// What is bound never waits.
+func TestRepairWaitsInTheQueue(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
-		w.ledger.change(func() { w.ledger.turn = func() time.Duration { return time.Minute } })
+		w.ledger.change(func() { w.ledger.queue = func() time.Duration { return time.Minute } })
 		renewals := w.ledger.count("renew")
 		time.Sleep(5 * time.Minute)
 		if n := w.ledger.count("renew") - renewals; p.Ready() != nil || n < 9 {
@@ -77,20 +76,19 @@ func TestRepairingWaitsForItsTurn(t *testing.T) {
 		if n := w.agentCalls("CreateListener"); n != listeners || w.announced() == "" {
 			t.Errorf("it made %d listeners before its turn and announces %q", n-listeners, w.announced())
 		}
-		w.ledger.change(func() { w.ledger.turn = nil })
+		w.ledger.change(func() { w.ledger.queue = nil })
 		w.awaitReady(p)
 		w.checkBound(30000)
-		// It presents what it has when it asks for its turn: a claim anew could give
-		// it another port.
+		// A new claim could give it another port, so it renews the one it has.
 		if n := w.ledger.count("claim") - claims; n != 0 {
-			t.Errorf("it claimed anew %d times", n)
+			t.Errorf("it claimed again %d times", n)
 		}
 		p.term()
 	})
 }
 
-// removeListeners deletes them as a person would, and gives how many the agent
-// has made.
+// removeListeners deletes all listeners by hand, and returns how many the agent has
+// created.
 func (w *world) removeListeners() (int, error) {
 	listeners, err := w.aws.Listeners(w.t.Context(), w.lb)
 	if err != nil {
@@ -132,40 +130,5 @@ func TestThrottledCallsAreReportedOnce(t *testing.T) {
 			}
 		})
 		p.term()
-	})
-}
-
-// Attributes are set before the listener is made, with one call, by whichever try
-// gets that far.
-func TestAttributesAreSetBeforeTheListener(t *testing.T) {
-	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-		w.ledger.attributes = map[string]string{"deregistration_delay.timeout_seconds": "5", "stickiness.enabled": "true"}
-		failed := false
-		w.setFault(func(call elbemu.Call) elbemu.Fault {
-			if call.Action == "CreateListener" && call.AccessKeyID == "AGENT" {
-				if w.agentCalls("ModifyTargetGroupAttributes") == 0 {
-					t.Error("the listener came before the attributes")
-				}
-				if !failed {
-					failed = true
-					return elbemu.NotApplied()
-				}
-			}
-			return elbemu.Fault{}
-		})
-		p := w.start()
-		w.awaitReady(p)
-		w.checkBound(30000)
-		if n := w.agentCalls("ModifyTargetGroupAttributes"); n != 1 {
-			t.Errorf("set %d times", n)
-		}
-		p.kill()
-		p = w.start()
-		w.awaitReady(p)
-		if n := w.agentCalls("ModifyTargetGroupAttributes"); n != 1 {
-			t.Errorf("a restarted agent set them again: %d times", n)
-		}
-		p.term()
-		w.checkEmpty()
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-func TestReleaseSaysSoBeforeItDeletes(t *testing.T) {
+func TestReleaseNotifiesTheAllocatorBeforeItDeletes(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
@@ -26,9 +26,9 @@ func TestReleaseSaysSoBeforeItDeletes(t *testing.T) {
 	})
 }
 
-func TestReleaseLeavesToTheJanitorWhatItIsTold(t *testing.T) {
+func TestReleaseLeavesBindingsToTheJanitorIfTold(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-		w.ledger.keepBindings = true
+		w.ledger.janitorUnbinds = true
 		p := w.start()
 		w.awaitReady(p)
 		before := len(w.emulator.Calls())
@@ -39,7 +39,7 @@ func TestReleaseLeavesToTheJanitorWhatItIsTold(t *testing.T) {
 	})
 }
 
-func TestReleaseWaitsForTheTargetGroup(t *testing.T) {
+func TestReleaseWaitsWhileTheTargetGroupIsInUse(t *testing.T) {
 	inWorld(t, elbemu.Config{Delays: &elbemu.Delays{InUse: 20 * time.Second}}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
@@ -63,7 +63,7 @@ func TestReleaseWaitsForTheTargetGroup(t *testing.T) {
 	})
 }
 
-func TestReleaseEndsInTimeAndClaimsNothing(t *testing.T) {
+func TestReleaseEndsInTimeAndReportsOnlyWhatIsGone(t *testing.T) {
 	inWorld(t, elbemu.Config{Delays: &elbemu.Delays{InUse: 20 * time.Second}}, func(t *testing.T, w *world) {
 		w.release = 5 * time.Second
 		p := w.start()
@@ -80,7 +80,7 @@ func TestReleaseEndsInTimeAndClaimsNothing(t *testing.T) {
 	})
 }
 
-func TestReleaseGivesUpOnAnAllocatorThatIsAway(t *testing.T) {
+func TestReleaseKeepsBindingsIfTheAllocatorIsUnreachable(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
@@ -91,12 +91,11 @@ func TestReleaseGivesUpOnAnAllocatorThatIsAway(t *testing.T) {
 		if n := w.ledger.count("release"); n < 3 {
 			t.Errorf("asked %d times", n)
 		}
-		w.checkBound(30000) // nobody may delete what the ledger still says is bound
+		w.checkBound(30000) // the ledger still has the port as bound
 	})
 }
 
-// The listener was made but its answer never came: its deletion needs a look.
-func TestReleaseFindsTheListenerItNeverHeardOf(t *testing.T) {
+func TestReleaseDeletesAListenerWhoseAnswerWasLost(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 		created := make(chan struct{}, 1)
 		w.setFault(func(call elbemu.Call) elbemu.Fault {
@@ -114,45 +113,7 @@ func TestReleaseFindsTheListenerItNeverHeardOf(t *testing.T) {
 	})
 }
 
-func TestDrainRenewsAndEndsInTime(t *testing.T) {
-	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-		w.drain = 10 * time.Minute
-		p := w.start()
-		w.awaitReady(p)
-		before := w.ledger.count("renew")
-		p.stop()
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		w.checkBound(30000)
-		if w.announced() != "" || w.ownPod.says() != 0 || w.ledger.count("release") != 0 {
-			t.Errorf("announced %q and %d, released %d times", w.announced(), w.ownPod.says(), w.ledger.count("release"))
-		}
-		if took := p.term(); took != 9*time.Minute {
-			t.Errorf("the rest of draining took %v", took)
-		}
-		if n := w.ledger.count("renew") - before; n < 18 || n > 23 {
-			t.Errorf("renewed %d times in ten minutes", n)
-		}
-		w.checkEmpty()
-	})
-}
-
-func TestSecondSignalEndsDraining(t *testing.T) {
-	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-		w.drain = time.Hour
-		p := w.start()
-		w.awaitReady(p)
-		p.stop()
-		time.Sleep(time.Minute)
-		close(p.hurry)
-		if took := p.term(); took > time.Second {
-			t.Errorf("ending took %v", took)
-		}
-		w.checkEmpty()
-	})
-}
-
-func TestStoppedWhileBindingGivesBack(t *testing.T) {
+func TestStopWhileBindingReleases(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		throttling := true
 		w.setFault(func(call elbemu.Call) elbemu.Fault {
@@ -161,7 +122,7 @@ func TestStoppedWhileBindingGivesBack(t *testing.T) {
 			}
 			return elbemu.Fault{}
 		})
-		w.drain = time.Hour // there is nobody to drain
+		w.drain = time.Hour // but no player ever came
 		p := w.start()
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
@@ -175,14 +136,14 @@ func TestStoppedWhileBindingGivesBack(t *testing.T) {
 	})
 }
 
-// AWS as it is: throttled, slow to show and slow to let go.
+// AWS is throttled, and slow to show what was created and to end what was deleted.
 func TestBindAndReleaseAtTheSpeedOfAWS(t *testing.T) {
 	inWorld(t, elbemu.Config{Profile: elbemu.ProfileAWS}, func(t *testing.T, w *world) {
 		time.Sleep(5 * time.Minute) // until the load balancer serves
 		w.ports = append(w.ports, api.Port{Name: "chat", TargetPort: 8080, Protocol: api.TCP})
 		p := w.start()
 		w.awaitReady(p)
-		// Nothing is believed before its tags were seen, which takes a while.
+		// The agent waits until AWS shows the tags.
 		for _, port := range w.ledger.now().Ports {
 			if tags := must[map[string]map[string]string](w)(w.aws.Tags(t.Context(), port.ListenerARN, port.TargetGroupARN)); len(tags) != 2 {
 				t.Errorf("port %d was reported bound before both of its parts could be seen", port.ListenerPort)
@@ -194,5 +155,22 @@ func TestBindAndReleaseAtTheSpeedOfAWS(t *testing.T) {
 			t.Errorf("ending took %v", took)
 		}
 		w.checkEmpty()
+	})
+}
+
+// It forwards to this pod's target group, which then stays in use.
+func TestReleaseLeavesAForeignListener(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		p := w.start()
+		w.awaitReady(p)
+		group := w.ledger.now().Ports[0].TargetGroupARN
+		theirs := must[string](w)(w.aws.CreateListener(t.Context(), elb.ListenerSpec{
+			LoadBalancerARN: w.lb, Port: 40000, Protocol: api.UDP, TargetGroupARN: group,
+		}))
+		p.term()
+		listeners := must[[]elb.Listener](w)(w.aws.Listeners(t.Context(), w.lb))
+		if len(listeners) != 1 || listeners[0].ARN != theirs {
+			t.Errorf("listeners are %+v, want only %s", listeners, theirs)
+		}
 	})
 }

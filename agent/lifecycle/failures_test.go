@@ -13,9 +13,8 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestPeopleAreToldOnceWhatHoldsAPodUp: each class of failure has an event of its
-// own that says what to do, once, and the pod is bound as soon as it passes.
-func TestPeopleAreToldOnceWhatHoldsAPodUp(t *testing.T) {
+// The event says what to do, and the pod is bound as soon as the failure is resolved.
+func TestEachPersistentFailureIsOneEvent(t *testing.T) {
 	refuse := func(action string, status int, code, message string) func(*world) {
 		return func(w *world) {
 			w.setFault(func(c elbemu.Call) elbemu.Fault {
@@ -68,8 +67,7 @@ func TestPeopleAreToldOnceWhatHoldsAPodUp(t *testing.T) {
 	}
 }
 
-// TestAMomentOfTroubleIsNoEvent.
-func TestAMomentOfTroubleIsNoEvent(t *testing.T) {
+func TestTransientFailureIsNoEvent(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		throttled := 0
 		w.setFault(func(c elbemu.Call) elbemu.Fault {
@@ -88,8 +86,7 @@ func TestAMomentOfTroubleIsNoEvent(t *testing.T) {
 	})
 }
 
-// TestAnAllocatorUnreachableWhileHolding is told, and told again when it goes again.
-func TestAnAllocatorUnreachableWhileHolding(t *testing.T) {
+func TestUnreachableAllocatorIsAnEventEachTime(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)

@@ -12,16 +12,16 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// sick has targets that are unhealthy until well is set.
-func sick(well *atomic.Bool) elbemu.Config {
+// unhealthyUntil makes all targets unhealthy until well is set.
+func unhealthyUntil(well *atomic.Bool) elbemu.Config {
 	return elbemu.Config{Healthy: func(string, int) bool { return well.Load() }}
 }
 
-// TestReadyOnceHealthy: bound and announced is not ready. The agent looks as often
-// as it is paid for, more and more rarely, says why it waits, and never looks again.
-func TestReadyOnceHealthy(t *testing.T) {
+// The agent describes targets only as often as the AWS budget grants, ever more rarely,
+// and never again once they are healthy.
+func TestReadyOnceAllTargetsAreHealthy(t *testing.T) {
 	var well atomic.Bool
-	inWorld(t, sick(&well), func(t *testing.T, w *world) {
+	inWorld(t, unhealthyUntil(&well), func(t *testing.T, w *world) {
 		w.ports = append(w.ports, api.Port{Name: "chat", TargetPort: 8080, Protocol: api.TCP})
 		p := w.start()
 		w.await("started", func() bool { return p.Started() == nil })
@@ -29,7 +29,7 @@ func TestReadyOnceHealthy(t *testing.T) {
 		synctest.Wait()
 		looked := w.agentCalls("DescribeTargetHealth")
 		if p.Ready() == nil || looked < 18 || looked > 30 {
-			t.Errorf("ready: %v, looked %d times for two ports in ten minutes", p.Ready(), looked)
+			t.Errorf("ready: %v, %d describe calls for two ports in ten minutes", p.Ready(), looked)
 		}
 		if c := w.ownPod.condition(); c.Reachable || !strings.Contains(c.Message, "unhealthy") {
 			t.Errorf("the condition is %+v", c)
@@ -40,8 +40,8 @@ func TestReadyOnceHealthy(t *testing.T) {
 			t.Errorf("the condition is %+v", c)
 		}
 		w.ledger.change(func() {
-			if n := w.agentCalls("DescribeTargetHealth"); n > w.ledger.looked {
-				t.Errorf("%d looks, and %d were paid for", n, w.ledger.looked)
+			if n := w.agentCalls("DescribeTargetHealth"); n > w.ledger.granted {
+				t.Errorf("%d describe calls, and %d were granted", n, w.ledger.granted)
 			}
 		})
 		before, told := len(w.emulator.Calls()), w.ownPod.count()
@@ -51,18 +51,16 @@ func TestReadyOnceHealthy(t *testing.T) {
 		}
 		p.term()
 		if w.ownPod.condition().Reachable {
-			t.Error("the condition outlived the announcement")
+			t.Error("the condition says reachable after the endpoint was withdrawn")
 		}
 	})
 }
 
-// TestLooksWaitForTheBudget: no look is made that was not paid for, and who has to
-// wait asks again when it was told to.
-func TestLooksWaitForTheBudget(t *testing.T) {
+func TestDescribeCallsWaitForTheAWSBudget(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		w.ports = append(w.ports, api.Port{Name: "chat", TargetPort: 8080, Protocol: api.TCP})
 		var asked atomic.Int32
-		w.ledger.looks = func(int) (int, float64) {
+		w.ledger.grants = func(int) (int, float64) {
 			if asked.Add(1) < 4 {
 				return 0, 1.5
 			}
@@ -73,21 +71,19 @@ func TestLooksWaitForTheBudget(t *testing.T) {
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
 		if n := w.agentCalls("DescribeTargetHealth"); n != 0 || p.Ready() == nil || asked.Load() != 3 {
-			t.Errorf("it asked %d times, looked %d times, ready: %v", asked.Load(), n, p.Ready())
+			t.Errorf("it asked %d times, described %d times, ready: %v", asked.Load(), n, p.Ready())
 		}
 		w.awaitReady(p)
 		w.ledger.change(func() {
-			if n := w.agentCalls("DescribeTargetHealth"); n != w.ledger.looked {
-				t.Errorf("%d looks, and %d were paid for", n, w.ledger.looked)
+			if n := w.agentCalls("DescribeTargetHealth"); n != w.ledger.granted {
+				t.Errorf("%d describe calls, and %d were granted", n, w.ledger.granted)
 			}
 		})
 		p.term()
 	})
 }
 
-// TestOnlyItsOwnTargetCounts: another address in the target group, healthy, does not
-// make the pod ready.
-func TestOnlyItsOwnTargetCounts(t *testing.T) {
+func TestHealthyTargetOfAnotherPodDoesNotCount(t *testing.T) {
 	inWorld(t, elbemu.Config{Healthy: func(ip string, _ int) bool { return ip != podIP }}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.await("started", func() bool { return p.Started() == nil })
@@ -95,18 +91,16 @@ func TestOnlyItsOwnTargetCounts(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		if n := w.agentCalls("DescribeTargetHealth"); n == 0 || p.Ready() == nil {
-			t.Errorf("after %d looks ready: %v", n, p.Ready())
+			t.Errorf("after %d describe calls ready: %v", n, p.Ready())
 		}
 		p.term()
 	})
 }
 
-// TestARepairedPodIsLookedAtAnew: what was made anew is not healthy because what was
-// there before it was.
-func TestARepairedPodIsLookedAtAnew(t *testing.T) {
+func TestRepairedPodIsReadyOnceItsNewTargetIsHealthy(t *testing.T) {
 	var well atomic.Bool
 	well.Store(true)
-	inWorld(t, sick(&well), func(t *testing.T, w *world) {
+	inWorld(t, unhealthyUntil(&well), func(t *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
 		well.Store(false)
@@ -127,8 +121,7 @@ func TestARepairedPodIsLookedAtAnew(t *testing.T) {
 	})
 }
 
-// TestRestartedAgentIsReadyByTheLookItTakesAnyway.
-func TestRestartedAgentIsReadyByTheLookItTakesAnyway(t *testing.T) {
+func TestRestartedAgentIsReadyAfterOneDescribeCall(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
@@ -137,15 +130,13 @@ func TestRestartedAgentIsReadyByTheLookItTakesAnyway(t *testing.T) {
 		p = w.start()
 		synctest.Wait()
 		if n := w.agentCalls("DescribeTargetHealth") - before; p.Ready() != nil || n != 1 {
-			t.Errorf("ready: %v after %d looks", p.Ready(), n)
+			t.Errorf("ready: %v after %d describe calls", p.Ready(), n)
 		}
 		p.term()
 	})
 }
 
-// TestGameSaysNotReady: the game keeps players away and lets them come again, and
-// keeps its port meanwhile.
-func TestGameSaysNotReady(t *testing.T) {
+func TestGameThatIsNotReadyKeepsItsPort(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
@@ -162,7 +153,7 @@ func TestGameSaysNotReady(t *testing.T) {
 		p.GameReady()
 		synctest.Wait()
 		if p.Ready() == nil || p.GameAnswers() != nil {
-			t.Errorf("ready before anybody looked: %v, answers: %v", p.Ready(), p.GameAnswers())
+			t.Errorf("ready before its targets were described: %v, answers: %v", p.Ready(), p.GameAnswers())
 		}
 		w.awaitReady(p)
 		if !w.ownPod.condition().Reachable {
@@ -172,7 +163,6 @@ func TestGameSaysNotReady(t *testing.T) {
 	})
 }
 
-// TestConditionIsSetOnceTheAPIServerIsBack, with a renewal.
 func TestConditionIsSetOnceTheAPIServerIsBack(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		w.ownPod.setRefuse(errors.New("connection refused"))
@@ -188,14 +178,13 @@ func TestConditionIsSetOnceTheAPIServerIsBack(t *testing.T) {
 	})
 }
 
-// TestAPodUnderRepairIsNotReachable, for as long as it waits for its turn.
-func TestAPodUnderRepairIsNotReachable(t *testing.T) {
+func TestPodIsUnreachableWhileItsRepairIsQueued(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
 		must[any](w)(nil, w.aws.DeleteListener(t.Context(), w.ledger.now().Ports[0].ListenerARN))
 		w.ledger.change(func() {
-			w.ledger.rebind, w.ledger.turn = []string{"lb-30000"}, turns(time.Minute)
+			w.ledger.rebind, w.ledger.queue = []string{"lb-30000"}, waits(time.Minute)
 		})
 		w.await("queue", func() bool { return p.Ready() != nil })
 		w.ledger.change(func() { w.ledger.rebind = nil })
@@ -208,9 +197,8 @@ func TestAPodUnderRepairIsNotReachable(t *testing.T) {
 	})
 }
 
-// TestAConditionThatWasPerhapsSetIsTakenBack: the answer to setting it was lost when
-// the pod stopped.
-func TestAConditionThatWasPerhapsSetIsTakenBack(t *testing.T) {
+// The answer to setting it was lost.
+func TestConditionThatMayHaveBeenSetIsSetToFalseAtStop(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.start()
 		w.await("started", func() bool { return p.Started() == nil })

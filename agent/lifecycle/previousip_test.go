@@ -10,9 +10,9 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// address records where the pod is and that its former address was vacated, which
-// has to be true.
-func (l *ledger) address(r api.ClaimRequest) {
+// recordIP records the pod IP, and that the previous one was deregistered, which must be
+// true.
+func (l *ledger) recordIP(r api.ClaimRequest) {
 	c := l.claim
 	switch {
 	case c.PodIP == "":
@@ -28,7 +28,7 @@ func (l *ledger) address(r api.ClaimRequest) {
 		c.AddressChanges++
 	case c.PreviousIP != "" && c.AddressChanges == r.PreviousIPDeregistered:
 		if l.targets(c.PreviousIP) {
-			l.t.Errorf("%s is reported vacated and is a target", c.PreviousIP)
+			l.t.Errorf("%s is reported deregistered and is still a target", c.PreviousIP)
 		}
 		c.PreviousIP = ""
 	}
@@ -43,13 +43,13 @@ func (w *world) targets(ip string) bool {
 	return false
 }
 
-// checkVacated asserts that a pod becomes no target before its former address was
-// vacated.
-func (w *world) checkVacated(call elbemu.Call) {
+// checkPreviousIP asserts that a pod becomes a target only after its previous IP was
+// deregistered.
+func (w *world) checkPreviousIP(call elbemu.Call) {
 	if call.Action == "RegisterTargets" && call.AccessKeyID == "AGENT" {
 		w.ledger.change(func() {
 			if c := w.ledger.claim; c != nil && c.PreviousIP != "" {
-				w.t.Errorf("RegisterTargets was sent while %s is to be vacated", c.PreviousIP)
+				w.t.Errorf("RegisterTargets was sent before the previous IP %s was deregistered", c.PreviousIP)
 			}
 		})
 	}
@@ -57,9 +57,8 @@ func (w *world) checkVacated(call elbemu.Call) {
 
 const otherIP = "127.30.0.8"
 
-// A pod that comes back at another address, killed after any number of calls of
-// that too, ends bound at the address it has in the end.
-func TestMovedPodKilledAnywhere(t *testing.T) {
+// The pod may have another address again by then.
+func TestPodWithANewIPIsBoundAfterAKillAtAnyCall(t *testing.T) {
 	for _, last := range []string{podIP, otherIP, "127.30.0.9"} {
 		for _, applied := range []bool{true, false} {
 			for n := 1; ; n++ {
@@ -82,7 +81,7 @@ func TestMovedPodKilledAnywhere(t *testing.T) {
 						w.awaitReady(next)
 						w.checkBound(30000, 30001)
 						if c := w.ledger.now(); c.PreviousIP != "" {
-							w.t.Errorf("%s is not vacated", c.PreviousIP)
+							w.t.Errorf("%s is not deregistered", c.PreviousIP)
 						}
 						next.term()
 						w.checkEmpty()
@@ -96,9 +95,7 @@ func TestMovedPodKilledAnywhere(t *testing.T) {
 	}
 }
 
-// A target group that the ledger has forgotten is found, because it may have the
-// former address.
-func TestForgottenTargetGroupIsVacated(t *testing.T) {
+func TestPreviousIPIsDeregisteredThoughTheLedgerLostItsTargetGroup(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
@@ -115,8 +112,7 @@ func TestForgottenTargetGroupIsVacated(t *testing.T) {
 	})
 }
 
-// A target group that is gone has no target to vacate.
-func TestMissingTargetGroupIsVacated(t *testing.T) {
+func TestPreviousIPOfADeletedTargetGroupIsDone(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
@@ -133,8 +129,7 @@ func TestMissingTargetGroupIsVacated(t *testing.T) {
 	})
 }
 
-// Where all is in place but for a target too many, that one goes.
-func TestRestartedAgentRemovesStrangers(t *testing.T) {
+func TestRestartedAgentDeregistersOtherTargets(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
@@ -150,8 +145,7 @@ func TestRestartedAgentRemovesStrangers(t *testing.T) {
 	})
 }
 
-// A target group of somebody else under this pod's name is left as it is.
-func TestVacatesOnlyWhatIsItsOwn(t *testing.T) {
+func TestPreviousIPStaysInAForeignTargetGroup(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 		p := w.start()
 		w.awaitReady(p)
@@ -168,7 +162,7 @@ func TestVacatesOnlyWhatIsItsOwn(t *testing.T) {
 		w.ledger.change(func() { w.ledger.claim.Ports[0].TargetGroupARN = arn })
 		w.pod.IP = otherIP
 		p = w.start()
-		w.await("people are told", func() bool { return slices.Contains(w.ownPod.recorded(), "ForeignResource") })
+		w.await("an event", func() bool { return slices.Contains(w.ownPod.recorded(), "ForeignResource") })
 		if n := w.agentCalls("DeregisterTargets"); n > 0 || !w.targets(podIP) {
 			w.t.Errorf("%d deregistrations, its target is there: %v", n, w.targets(podIP))
 		}
