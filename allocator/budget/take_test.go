@@ -2,9 +2,10 @@ package budget
 
 import (
 	"encoding/json"
-	"reflect"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func full() State { return State{}.After(Default(), time.Minute, Demand{}) }
@@ -25,7 +26,10 @@ func take(t *testing.T, s State, elapsed time.Duration, request Request) State {
 
 func TestNewStateIsEmpty(t *testing.T) {
 	next, wait := Take(State{}, Default(), 0, create("a", 0))
-	if wait <= 0 || !reflect.DeepEqual(next, State{}) {
+	if diff := cmp.Diff(State{}, next); diff != "" {
+		t.Errorf("a refused request changed the state (-want +got):\n%s", diff)
+	}
+	if wait <= 0 {
 		t.Errorf("waits %v at %+v", wait, next)
 	}
 	// The Describe reserve is filled first, so it may take a little longer than 2/3 s.
@@ -122,8 +126,11 @@ func TestPermitsAreBounded(t *testing.T) {
 		t.Errorf("the record has %d bytes, %v", len(text), err)
 	}
 	var back State
-	if err := json.Unmarshal(text, &back); err != nil || !reflect.DeepEqual(back, s) {
-		t.Errorf("read back %+v, %v", back, err)
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s, back); diff != "" {
+		t.Errorf("decoded (-want +got):\n%s", diff)
 	}
 }
 
@@ -252,7 +259,10 @@ func TestOpportunisticRequestNeedsNearlyFullBucket(t *testing.T) {
 	opportunistic := Request{Requester: "a", Class: Delete, Cost: OpportunisticCost, Opportunistic: true}
 	s := take(t, full(), 0, opportunistic)
 	next, wait := Take(s, Default(), 0, opportunistic)
-	if wait <= 0 || !reflect.DeepEqual(next, s) {
+	if diff := cmp.Diff(s, next); diff != "" {
+		t.Errorf("a refused request changed the state (-want +got):\n%s", diff)
+	}
+	if wait <= 0 {
 		t.Fatalf("the next waits %v at %+v", wait, next)
 	}
 	take(t, s, 0, Request{Requester: "lb-1", Class: Delete, Cost: DeleteCost})

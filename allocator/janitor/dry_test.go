@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
@@ -148,8 +149,8 @@ func TestDryRunLogsEveryActionAndChangesNothing(t *testing.T) {
 	}
 	before := logged
 	run()
-	if !reflect.DeepEqual(logged, before) {
-		t.Errorf("logged again: %q", logged[len(before):])
+	if diff := cmp.Diff(before, logged); diff != "" {
+		t.Errorf("logged again (-first +second):\n%s", diff)
 	}
 }
 

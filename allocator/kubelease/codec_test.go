@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -88,8 +89,8 @@ func roundTrip[T any](t *testing.T, name string, table func(replica) ledger.Tabl
 	}
 	for what, got := range map[string]ledger.Record[T]{"written": written, "read": read, "seen": seen} {
 		inUTC(reflect.ValueOf(&got.Value).Elem())
-		if !reflect.DeepEqual(got.Value, want) {
-			t.Errorf("%s is %+v, want %+v", what, got.Value, want)
+		if diff := cmp.Diff(want, got.Value); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 		if got.Name != name || got.UID != written.UID || got.Version != written.Version {
 			t.Errorf("%s is %+v, want %+v", what, got, written)
@@ -104,8 +105,10 @@ func roundTrip[T any](t *testing.T, name string, table func(replica) ledger.Tabl
 	read.Value = empty
 	read, err = table(b).Update(t.Context(), read)
 	must(t, err)
-	if read, err = table(b).Get(t.Context(), name); err != nil || !reflect.DeepEqual(read.Value, empty) {
-		t.Errorf("the empty record reads %+v, %v", read.Value, err)
+	read, err = table(b).Get(t.Context(), name)
+	must(t, err)
+	if diff := cmp.Diff(empty, read.Value); diff != "" {
+		t.Errorf("the empty record (-want +got):\n%s", diff)
 	}
 }
 

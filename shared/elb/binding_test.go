@@ -2,7 +2,6 @@ package elb_test
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"net/url"
 	"regexp"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/api"
@@ -39,9 +40,9 @@ func TestBindingIsCreatedAndDeletedIdempotently(t *testing.T) {
 		t.Errorf("targets are %+v", targets)
 	}
 	listeners := must[[]elb.Listener](t)(a.Listeners(ctx, lb))
-	want := elb.Listener{ARN: listener, LoadBalancerARN: lb, Port: 30000, Protocol: "UDP", TargetGroupARNs: []string{group}}
-	if len(listeners) != 1 || fmt.Sprint(listeners[0]) != fmt.Sprint(want) {
-		t.Errorf("listeners are %+v, want %+v", listeners, want)
+	want := []elb.Listener{{ARN: listener, LoadBalancerARN: lb, Port: 30000, Protocol: "UDP", TargetGroupARNs: []string{group}}}
+	if diff := cmp.Diff(want, listeners); diff != "" {
+		t.Errorf("listeners (-want +got):\n%s", diff)
 	}
 	if g := must[elb.TargetGroup](t)(a.TargetGroup(ctx, group)); g.ARN != group || !slices.Equal(g.LoadBalancerARNs, []string{lb}) {
 		t.Errorf("target group is %+v", g)

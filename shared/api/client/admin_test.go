@@ -2,10 +2,10 @@ package client_test
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/portlease/portlease/shared/api"
 )
@@ -31,8 +31,14 @@ func TestAdminCallsAreSentAsDocumented(t *testing.T) {
 	} {
 		s.steps, s.seen = []step{ok(test.answer)}, nil
 		got, err := test.call()
-		if err != nil || fmt.Sprint(got) != fmt.Sprint(test.answer) || !slices.Equal(s.seen, []string{test.sent}) {
-			t.Errorf("%s: sent %q, got %+v, %v", test.sent, s.seen, got, err)
+		if err != nil {
+			t.Errorf("%s: %v", test.sent, err)
+		}
+		if diff := cmp.Diff(test.answer, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.sent, diff)
+		}
+		if diff := cmp.Diff([]string{test.sent}, s.seen); diff != "" {
+			t.Errorf("sent requests (-want +got):\n%s", diff)
 		}
 		s.steps = []step{refuse(api.NotFound, http.StatusNotFound)}
 		if _, err := test.call(); !errors.Is(err, api.ErrNotFound) {

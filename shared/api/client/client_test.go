@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/api/client"
@@ -163,11 +164,11 @@ func TestPodCallsAreSentAsDocumented(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", test.sent, err)
 		}
-		if fmt.Sprint(got) != fmt.Sprint(test.want) {
-			t.Errorf("%s gave %+v, want %+v", test.sent, got, test.want)
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.sent, diff)
 		}
-		if !slices.Equal(s.seen, []string{test.sent}) {
-			t.Errorf("sent %q\nwant %q", s.seen, test.sent)
+		if diff := cmp.Diff([]string{test.sent}, s.seen); diff != "" {
+			t.Errorf("sent requests (-want +got):\n%s", diff)
 		}
 	}
 }
