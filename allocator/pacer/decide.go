@@ -15,12 +15,10 @@ const (
 	// batchTimeout bounds one batch, so that an API server that hangs delays later
 	// requests no longer than this.
 	batchTimeout = 10 * time.Second
-	// maxAttempts is how often a batch is decided again after a conflict. All replicas
-	// write the same Lease, and each conflict means that one of them succeeded.
+	// maxAttempts bounds how often a batch is decided. All replicas write the same Lease,
+	// and each conflict means that one of them succeeded.
 	maxAttempts = 50
 )
-
-var errTooManyConflicts = errors.New("too many replicas write the AWS budget at this moment")
 
 // answer decides a batch and replies to its requests.
 func (p *Pacer) answer(batch []*request) {
@@ -47,8 +45,9 @@ func (p *Pacer) answer(batch []*request) {
 	}
 }
 
-// decide decides a batch on the newest version of the budget and writes what
-// changed.
+// decide decides a batch and writes what changed. It differs from ledger.Change in two
+// ways. A refusal may rest on a stale cache, because the requester asks again anyway. And
+// a budget Lease that was deleted meanwhile is created again.
 func (p *Pacer) decide(ctx context.Context, batch []*request) error {
 	r, cached := p.Budgets.Cached(ledger.BudgetName)
 	for range maxAttempts {
@@ -84,7 +83,7 @@ func (p *Pacer) decide(ctx context.Context, batch []*request) error {
 		p.Count("write", Conflict)
 		cached = false
 	}
-	return errTooManyConflicts
+	return ledger.ErrContended
 }
 
 // readOrCreate reads the newest budget. An absent or unreadable budget begins anew
@@ -104,7 +103,7 @@ func (p *Pacer) readOrCreate(ctx context.Context) (ledger.Record[ledger.Budget],
 			return r, err
 		}
 	}
-	return ledger.Record[ledger.Budget]{}, errTooManyConflicts
+	return ledger.Record[ledger.Budget]{}, ledger.ErrContended
 }
 
 // decision is one pass over a batch.
