@@ -1,6 +1,6 @@
 package ledger
 
-// Pod is what the API server says of one pod; nothing more is ever asked.
+// Pod is what the API server reports of one pod.
 type Pod struct {
 	UID string
 	// IPs is status.podIPs; empty until the kubelet has reported them.
@@ -8,12 +8,12 @@ type Pod struct {
 	// Terminal is a pod that failed or succeeded: none of its containers runs or
 	// will run again.
 	Terminal bool
-	// HostNetwork is a pod without an address of its own.
+	// HostNetwork is a pod without an IP of its own.
 	HostNetwork bool
 }
 
-// Gone tells whether the pod of that UID can no longer run, given what a
-// consistent read by its name found (nil: nothing).
+// Gone reports whether the pod with that UID can no longer run, given what a fresh
+// read by its name found (nil: nothing).
 func Gone(found *Pod, uid string) bool {
 	return found == nil || found.UID != uid || found.Terminal
 }
