@@ -24,28 +24,53 @@ func sources(t *testing.T, folder string) string {
 	return all.String()
 }
 
-// TestOperationsPageListsEveryMetric that the code registers, with its labels.
-func TestOperationsPageListsEveryMetric(t *testing.T) {
-	registered := map[string]bool{}
+var listedMetric = regexp.MustCompile("(?m)^\\| `(portlease_[a-z_]+)(\\{[a-z,]+\\})?` \\|")
+
+// TestOperationsPageListsTheAgentsMetrics with their labels. The allocator's are compared
+// in allocator/metrics.
+func TestOperationsPageListsTheAgentsMetrics(t *testing.T) {
+	registered, listed := map[string]bool{}, map[string]bool{}
 	label := regexp.MustCompile(`([a-z]+)=`)
-	for _, folder := range []string{"allocator", "agent"} {
-		for _, m := range regexp.MustCompile("[\"`(](portlease_[a-z_]+)(\\{[^}]*\\})?[\"`]").FindAllStringSubmatch(sources(t, folder), -1) {
-			var labels []string
-			for _, l := range label.FindAllStringSubmatch(m[2], -1) {
-				labels = append(labels, l[1])
-			}
-			name := m[1]
-			if len(labels) > 0 {
-				name += "{" + strings.Join(labels, ",") + "}"
-			}
-			registered[name] = true
+	for _, m := range regexp.MustCompile("[\"`](portlease_[a-z_]+)(\\{[^}]*\\})?[\"`]").FindAllStringSubmatch(sources(t, "agent"), -1) {
+		var labels []string
+		for _, l := range label.FindAllStringSubmatch(m[2], -1) {
+			labels = append(labels, l[1])
+		}
+		name := m[1]
+		if len(labels) > 0 {
+			name += "{" + strings.Join(labels, ",") + "}"
+		}
+		registered[name] = true
+	}
+	for _, m := range listedMetric.FindAllStringSubmatch(read(t, "docs/operations.md"), -1) {
+		if strings.HasPrefix(m[1], "portlease_agent_") {
+			listed[m[1]+m[2]] = true
 		}
 	}
+	agreeSets(t, "docs/operations.md", listed, registered)
+}
+
+// TestPagesNameListedMetrics: alerts and advice name only metrics of the tables.
+func TestPagesNameListedMetrics(t *testing.T) {
 	listed := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `(portlease_[a-z_]+(\\{[a-z,]+\\})?)` \\|").FindAllStringSubmatch(read(t, "docs/operations.md"), -1) {
+	for _, m := range listedMetric.FindAllStringSubmatch(read(t, "docs/operations.md"), -1) {
 		listed[m[1]] = true
 	}
-	agreeSets(t, "docs/operations.md", listed, registered)
+	pages, err := filepath.Glob(filepath.Join(root, "docs/*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		path, err := filepath.Rel(root, page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\bportlease_[a-z_]+`).FindAllString(read(t, path), -1) {
+			if !listed[name] {
+				t.Errorf("%s names the metric %s, which docs/operations.md does not list", path, name)
+			}
+		}
+	}
 }
 
 // TestOperationsPageListsTheAllocatorsEvents holds the page's table against the
