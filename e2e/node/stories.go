@@ -134,7 +134,7 @@ func deleted(ctx context.Context, c *cluster) error {
 	}); err != nil {
 		return err
 	}
-	withdrawn, err := agent.when("announcement withdrawn")
+	withdrawn, err := agent.when("endpoint withdrawn")
 	if err != nil {
 		return err
 	}

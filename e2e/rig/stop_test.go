@@ -62,7 +62,7 @@ func TestPodsStop(t *testing.T) {
 			before, err := p.PortOf(ctx)
 			must(t, err)
 			must(t, p.Delete(ctx), p.Signal())
-			must(t, rig.Eventually(ctx, "draining to begin", func() error { return p.Logged("draining began") }))
+			must(t, rig.Eventually(ctx, "draining to begin", func() error { return p.Logged("draining started") }))
 			must(t, p.Withdrawn(ctx))
 			stillBound(t, p, before)
 			must(t, end(p), p.WaitEnded(ctx), p.Crash(ctx))

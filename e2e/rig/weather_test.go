@@ -119,7 +119,7 @@ func TestZombie(t *testing.T) {
 	must(t, zombie.Resume())
 	must(t, rig.Eventually(ctx, "the zombie to hear that it is not wanted", func() error {
 		log, err := zombie.Log()
-		if err == nil && !strings.Contains(log, "claim not renewed") && !strings.Contains(log, "claim lost") {
+		if err == nil && !strings.Contains(log, "failed to renew the claim") && !strings.Contains(log, "claim lost") {
 			err = errors.New("it has not tried to renew yet")
 		}
 		return err
