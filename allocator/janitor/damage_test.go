@@ -1,12 +1,7 @@
 package janitor_test
 
 import (
-	"context"
-	"log/slog"
-	"slices"
-	"strconv"
 	"testing"
-	"time"
 
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
@@ -76,62 +71,4 @@ func TestTargetDamage(t *testing.T) {
 			}
 		})
 	}
-}
-
-// writablePorts is a current table that accepts writes.
-type writablePorts struct {
-	current
-	writes int
-}
-
-func (w *writablePorts) Update(_ context.Context, r portRecord) (portRecord, error) {
-	i := slices.IndexFunc(w.cache, func(other portRecord) bool { return other.Name == r.Name && other.Version == r.Version })
-	if i < 0 {
-		return r, ledger.ErrConflict
-	}
-	w.writes++
-	r.Version = "w" + strconv.Itoa(w.writes)
-	w.cache[i] = r
-	return r, nil
-}
-
-// emptyAWS is AWS with one load balancer and no listener.
-type emptyAWS struct{ janitor.AWS }
-
-func (emptyAWS) TargetGroups(context.Context) ([]elb.TargetGroup, error) { return nil, nil }
-
-func (emptyAWS) List(context.Context) (map[string][]elb.Listener, error) {
-	return map[string][]elb.Listener{"": nil}, nil
-}
-
-func (emptyAWS) Listeners(context.Context, string) ([]elb.Listener, error) { return nil, nil }
-func (emptyAWS) Offers(string, int) bool                                   { return true }
-
-// AWS may show a binding late. A port that was written in between counts as seen for the
-// first time again.
-func TestDamageCountsAtTheSecondSighting(t *testing.T) {
-	ports := &writablePorts{current: current{stale[ledger.Port]{[]portRecord{portIn(ledger.Bound, "")}}}}
-	w := newTestObserver()
-	events := 0
-	j := janitor.New(janitor.Config{
-		Claims: staleClaims{&stale[ledger.Claim]{}}, Ports: ports, AWS: emptyAWS{}, Listings: emptyAWS{}, Observer: w.Observer, Timing: timing,
-		Warn:  func(context.Context, string, string, string, string, string) error { events++; return nil },
-		Count: func(string, string) {}, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
-	})
-	audit := func(want ledger.PortState, wantEvents int) {
-		t.Helper()
-		if err := j.Audit(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if got := ports.cache[0].Value.State; got != want || events != wantEvents {
-			t.Errorf("the port is %s after %d events, want %s after %d", got, events, want, wantEvents)
-		}
-	}
-	audit(ledger.Bound, 0)
-	if _, err := ports.Update(t.Context(), ports.cache[0]); err != nil {
-		t.Fatal(err)
-	}
-	audit(ledger.Bound, 0)
-	audit(ledger.Claimed, 1)
-	audit(ledger.Claimed, 1) // a port that is not bound cannot be damaged
 }

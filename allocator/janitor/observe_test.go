@@ -7,23 +7,6 @@ import (
 	"github.com/portlease/portlease/allocator/janitor"
 )
 
-// testObserver is an observer with a clock that the test moves.
-type testObserver struct {
-	*janitor.Observer
-	now time.Time
-}
-
-func newTestObserver() *testObserver {
-	w := &testObserver{now: time.Now()}
-	w.Observer = janitor.NewObserver(func() time.Time { return w.now })
-	return w
-}
-
-func (w *testObserver) sees(claims []claimRecord, ports []portRecord, after time.Duration) {
-	w.now = w.now.Add(after)
-	w.Observe(claims, ports)
-}
-
 func (w *testObserver) want(t *testing.T, name, version string, age time.Duration) {
 	t.Helper()
 	if got := w.Age(name, version); got != age {

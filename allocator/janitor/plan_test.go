@@ -10,41 +10,6 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-type (
-	claimRecord = ledger.Record[ledger.Claim]
-	portRecord  = ledger.Record[ledger.Port]
-)
-
-var timing = janitor.Timing{ClaimDuration: 120 * time.Second, AgentGrace: 30 * time.Second}
-
-// duration of the test claim is longer than any other time, so that mistaking one for
-// another shows.
-const duration = 240 * time.Second
-
-// cooldown of the test port.
-const cooldown = 60 * time.Second
-
-func claimIn(state ledger.ClaimState, lists ...api.Fence) claimRecord {
-	c := ledger.Claim{State: state, Duration: duration, Agent: ledger.AgentUnbinding}
-	for _, f := range lists {
-		c.Ports = append(c.Ports, ledger.PlannedPort{Fence: f})
-	}
-	return claimRecord{Name: "claim-1", UID: "u1", Version: "7", Value: c}
-}
-
-var fence = api.Fence{Lease: "lb-30000", Epoch: "e", Generation: 3}
-
-// portIn returns a port in a state. claim-1 holds it if the state has a holder.
-func portIn(state ledger.PortState, agent ledger.AgentPart) portRecord {
-	p := ledger.Port{State: state, Agent: agent, CooldownTime: cooldown, Epoch: fence.Epoch, Generation: fence.Generation}
-	switch state {
-	case ledger.Claimed, ledger.Bound, ledger.Releasing:
-		p.Holder = "claim-1"
-	case ledger.Free, ledger.Cooldown, ledger.Blocked:
-	}
-	return portRecord{Name: fence.Lease, UID: "p1", Version: "9", Value: p}
-}
-
 func TestPlan(t *testing.T) {
 	other := api.Fence{Lease: fence.Lease, Epoch: fence.Epoch, Generation: fence.Generation + 1}
 	listing := func(s ledger.ClaimState) []claimRecord { return []claimRecord{claimIn(s, fence)} }

@@ -2,49 +2,11 @@ package janitor_test
 
 import (
 	"context"
-	"log/slog"
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
 )
-
-// stale is a table whose cache has records that are gone. Every write conflicts. A read
-// removes the record from the cache.
-type stale[T any] struct{ cache []ledger.Record[T] }
-
-func (l *stale[T]) CachedAll() []ledger.Record[T] { return slices.Clone(l.cache) }
-
-func (l *stale[T]) Cached(name string) (ledger.Record[T], bool) {
-	i := slices.IndexFunc(l.cache, func(r ledger.Record[T]) bool { return r.Name == name })
-	if i < 0 {
-		return ledger.Record[T]{}, false
-	}
-	return l.cache[i], true
-}
-
-func (l *stale[T]) Get(_ context.Context, name string) (ledger.Record[T], error) {
-	l.cache = slices.DeleteFunc(l.cache, func(r ledger.Record[T]) bool { return r.Name == name })
-	return ledger.Record[T]{}, ledger.ErrAbsent
-}
-
-func (l *stale[T]) Create(context.Context, string, T) (ledger.Record[T], error) {
-	return ledger.Record[T]{}, ledger.ErrConflict
-}
-
-func (l *stale[T]) Update(_ context.Context, r ledger.Record[T]) (ledger.Record[T], error) {
-	return r, ledger.ErrConflict
-}
-
-func (l *stale[T]) Delete(context.Context, ledger.Record[T]) error { return ledger.ErrConflict }
-
-type staleClaims struct{ *stale[ledger.Claim] }
-
-func (staleClaims) OfPodIP(context.Context, string, string) ([]ledger.Record[ledger.Claim], error) {
-	return nil, nil
-}
 
 // The cache still has records that were deleted while the watch was broken: an expired
 // claim, a port whose cooldown is over, and a port to release.
@@ -53,14 +15,12 @@ func TestSweepRefreshesAStaleCache(t *testing.T) {
 	ends.Name, over.Name = "claim-2", "lb-30001"
 	held := portIn(ledger.Bound, "")
 	held.Value.Holder = "claim-2"
-	claims, ports := &stale[ledger.Claim]{[]claimRecord{expired, ends}}, &stale[ledger.Port]{[]portRecord{over, held}}
+	claims, ports := staleTable(expired, ends), staleTable(over, held)
 	w := newTestObserver()
-	j := janitor.New(janitor.Config{
-		Claims: staleClaims{claims}, Ports: ports, Observer: w.Observer, Timing: timing,
-		GetPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }, //nolint:nilnil // no pod is an answer
-		Count:  func(action, _ string) { t.Errorf("counted %q", action) },
-		Now:    func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
-	})
+	c := newConfig(w, claims, ports)
+	c.GetPod = noPod
+	c.Count = func(action, _ string) { t.Errorf("counted %q", action) }
+	j := janitor.New(c)
 	w.sees(claims.CachedAll(), ports.CachedAll(), 0)
 	w.now = w.now.Add(duration)
 	if err := j.Sweep(t.Context()); err != nil {
@@ -79,15 +39,12 @@ func TestSweepRefreshesAStaleCache(t *testing.T) {
 func TestSweepAsksALimitedBudgetOnce(t *testing.T) {
 	one, two, done := portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Cooldown, "")
 	two.Name, done.Name = "lb-30001", "lb-30002"
-	ports := &current{stale[ledger.Port]{[]portRecord{one, two, done}}}
-	w := newTestObserver()
+	ports := currentTable(one, two, done)
 	asked := 0
-	j := janitor.New(janitor.Config{
-		Claims: staleClaims{&stale[ledger.Claim]{}}, Ports: ports, Observer: w.Observer, Timing: timing,
-		ReserveUnbind: func(context.Context, string) (bool, error) { asked++; return false, nil },
-		Count:         func(action, _ string) { t.Errorf("counted %q", action) },
-		Now:           func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
-	})
+	c := newConfig(newTestObserver(), staleTable[ledger.Claim](), ports)
+	c.ReserveUnbind = func(context.Context, string) (bool, error) { asked++; return false, nil }
+	c.Count = func(action, _ string) { t.Errorf("counted %q", action) }
+	j := janitor.New(c)
 	for n := range 2 {
 		if err := j.Sweep(t.Context()); err != nil || !j.BudgetLimited() || asked != n+1 {
 			t.Errorf("sweep %d: %v, budget limited %v, asked %d times", n, err, j.BudgetLimited(), asked)
@@ -99,13 +56,22 @@ func TestSweepAsksALimitedBudgetOnce(t *testing.T) {
 	}
 }
 
-// current is a table of ports whose cache is current.
-type current struct{ stale[ledger.Port] }
-
-func (s *current) Get(_ context.Context, name string) (ledger.Record[ledger.Port], error) {
-	r, exists := s.Cached(name)
-	if !exists {
-		return r, ledger.ErrAbsent
+// The cache may not show the port yet, because a grant may have been in progress when the
+// release began. Without the claim nothing would account for that port.
+func TestReleasedClaimIsKeptWhileItHoldsAPort(t *testing.T) {
+	for state, kept := range map[ledger.PortState]bool{
+		ledger.Claimed: true, ledger.Bound: true, ledger.Releasing: true, ledger.Cooldown: false, ledger.Free: false,
+	} {
+		t.Run(string(state), func(t *testing.T) {
+			claims := currentTable(claimIn(ledger.ClaimReleasing, fence))
+			ports := &uncachedPorts{currentTable(portIn(state, ""))}
+			j := janitor.New(newConfig(newTestObserver(), claims, ports))
+			if err := j.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if (len(claims.cache) == 1) != kept {
+				t.Errorf("kept: %v, want %v", len(claims.cache) == 1, kept)
+			}
+		})
 	}
-	return r, nil
 }

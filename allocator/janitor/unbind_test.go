@@ -2,10 +2,8 @@ package janitor_test
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
@@ -40,13 +38,10 @@ func (b *bindingAWS) Tags(_ context.Context, arns ...string) (map[string]map[str
 // unbind sweeps once over a releasing port. Every write of the ledger conflicts.
 func (b *bindingAWS) unbind(t *testing.T, port portRecord) error {
 	t.Helper()
-	return janitor.New(janitor.Config{
-		Ledger: ledgerID, Claims: staleClaims{&stale[ledger.Claim]{}}, Ports: &current{stale[ledger.Port]{[]portRecord{port}}}, AWS: b, Listings: b,
-		Observer: newTestObserver().Observer, Timing: timing,
-		ReserveUnbind: func(context.Context, string) (bool, error) { return true, nil },
-		Prepaid:       func(ctx context.Context) context.Context { return ctx },
-		Count:         func(string, string) {}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-	}).Sweep(t.Context())
+	c := newConfig(newTestObserver(), staleTable[ledger.Claim](), currentTable(port))
+	c.AWS, c.Listings, c.ReserveUnbind = b, b, alwaysGranted
+	c.Prepaid = func(ctx context.Context) context.Context { return ctx }
+	return janitor.New(c).Sweep(t.Context())
 }
 
 // own are the tags of the releasing port's holding.

@@ -31,7 +31,7 @@ func (o undeletableAWS) TargetGroups(context.Context) ([]elb.TargetGroup, error)
 func (o undeletableAWS) Tags(_ context.Context, arns ...string) (map[string]map[string]string, error) {
 	tags := make(map[string]map[string]string)
 	for _, arn := range arns {
-		t := elb.Tags{Ledger: "l", Namespace: "games", Pod: "game-0", PodUID: "u0", Lease: "lb-1", Epoch: "e", Generation: 1}
+		t := elb.Tags{Ledger: ledgerID, Namespace: "games", Pod: "game-0", PodUID: "u0", Lease: "lb-1", Epoch: "e", Generation: 1}
 		if arn == "group-1" {
 			t.Lease, t.Generation = fence.Lease, fence.Generation
 		}
@@ -99,28 +99,25 @@ func TestDryRunLogsEveryActionAndChangesNothing(t *testing.T) {
 	releasing.Value.TargetGroupARN = "group-1"
 	cooling.Name = "lb-30002"
 	released.Value.Ports[0].Fence.Lease = held.Name
-	claims := &stale[ledger.Claim]{[]claimRecord{expired, over, released}}
-	ports := &current{stale[ledger.Port]{[]portRecord{held, releasing, cooling}}}
+	claims := staleTable(expired, over, released)
+	ports := currentTable(held, releasing, cooling)
 	w := newTestObserver()
 	var logged []string
-	log := slog.New(skippedActions{slog.DiscardHandler, &logged})
-	j := janitor.New(janitor.Config{
-		Ledger: "l", Claims: unwritable[ledger.Claim]{claims, t}, Ports: unwritable[ledger.Port]{ports, t},
-		AWS: undeletableAWS{nil, t}, Listings: emptyAWS{}, Observer: w.Observer, Timing: timing,
-		ReserveUnbind: func(context.Context, string) (bool, error) { t.Error("calls were reserved"); return true, nil },
-		Prepaid:       func(ctx context.Context) context.Context { t.Error("a Describe call counted as reserved"); return ctx },
-		GetPod:        func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil }, //nolint:nilnil // no pod is an answer
-		Warn: func(context.Context, string, string, string, string, string) error {
-			t.Error("an event was created")
-			return nil
-		},
-		Count: func(action, _ string) {
-			if action != "skip" {
-				t.Errorf("counted %q", action)
-			}
-		},
-		Now: func() time.Time { return w.now }, Log: log, DryRun: true,
-	})
+	c := newConfig(w, unwritable[ledger.Claim]{claims, t}, unwritable[ledger.Port]{ports, t})
+	c.AWS, c.GetPod, c.DryRun = undeletableAWS{nil, t}, noPod, true
+	c.Log = slog.New(skippedActions{slog.DiscardHandler, &logged})
+	c.ReserveUnbind = func(context.Context, string) (bool, error) { t.Error("calls were reserved"); return true, nil }
+	c.Prepaid = func(ctx context.Context) context.Context { t.Error("a Describe call counted as reserved"); return ctx }
+	c.Warn = func(context.Context, string, string, string, string, string) error {
+		t.Error("an event was created")
+		return nil
+	}
+	c.Count = func(action, _ string) {
+		if action != "skip" {
+			t.Errorf("counted %q", action)
+		}
+	}
+	j := janitor.New(c)
 	w.sees(claims.CachedAll(), ports.CachedAll(), 0)
 	w.now = w.now.Add(duration)
 	run := func() {
@@ -158,15 +155,58 @@ func TestDryRunReturnsOtherErrors(t *testing.T) {
 	broken := errors.New("no answer")
 	w := newTestObserver()
 	expired := claimIn(ledger.Granted, fence)
-	claims, ports := &stale[ledger.Claim]{[]claimRecord{expired}}, &current{stale[ledger.Port]{[]portRecord{portIn(ledger.Cooldown, "")}}}
-	j := janitor.New(janitor.Config{
-		Claims: claims, Ports: ports, AWS: emptyAWS{}, Listings: emptyAWS{}, Observer: w.Observer, Timing: timing,
-		GetPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, broken },
-		Count:  func(string, string) {}, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler), DryRun: true,
-	})
+	claims, ports := staleTable(expired), currentTable(portIn(ledger.Cooldown, ""))
+	c := newConfig(w, claims, ports)
+	c.GetPod = func(context.Context, string, string) (*ledger.Pod, error) { return nil, broken }
+	c.DryRun = true
+	j := janitor.New(c)
 	w.sees(claims.CachedAll(), ports.CachedAll(), 0)
 	w.now = w.now.Add(duration)
 	if err := j.Sweep(t.Context()); !errors.Is(err, broken) || strings.Contains(err.Error(), "dry run") {
 		t.Errorf("got %v, want only that there was no answer", err)
+	}
+}
+
+// countingAWS counts the reads of tags.
+type countingAWS struct {
+	undeletableAWS
+	reads *int
+}
+
+func (c countingAWS) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
+	*c.reads++
+	return c.undeletableAWS.Tags(ctx, arns...)
+}
+
+// Not every sweep tries to unbind, or reads the pod of an expired claim. Ports that are
+// never unbound must not use up the Describe calls.
+func TestDryRunLogsRareActionsOnce(t *testing.T) {
+	expired, releasing := claimIn(ledger.Granted, fence), portIn(ledger.Releasing, ledger.AgentAbsent)
+	expired.Value.Namespace, expired.Value.Pod = "games", "game-1"
+	releasing.Value.TargetGroupARN = "group-1"
+	claims, ports := staleTable(expired), currentTable(releasing)
+	w := newTestObserver()
+	var logged []string
+	reads := 0
+	c := newConfig(w, claims, ports)
+	c.AWS, c.GetPod, c.DryRun = countingAWS{undeletableAWS{nil, t}, &reads}, noPod, true
+	c.Log = slog.New(skippedActions{slog.DiscardHandler, &logged})
+	j := janitor.New(c)
+	w.sees(claims.CachedAll(), ports.CachedAll(), 0)
+	w.now = w.now.Add(duration)
+	const sweepEvery, hours = 2 * time.Second, 3
+	for range hours * time.Hour / sweepEvery {
+		w.now = w.now.Add(sweepEvery)
+		if err := j.Sweep(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, one := range []string{"reclaiming claim-1", "unbinding lb-30000"} {
+		if n := strings.Count(strings.Join(logged, "\n"), one); n != 1 {
+			t.Errorf("%q was logged %d times", one, n)
+		}
+	}
+	if reads > hours+1 {
+		t.Errorf("it read the tags of one port %d times in %d hours", reads, hours)
 	}
 }

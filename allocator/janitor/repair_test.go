@@ -3,15 +3,58 @@ package janitor_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"slices"
+	"strconv"
 	"testing"
-	"time"
 
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
+
+// writablePorts is a current table that accepts writes.
+type writablePorts struct {
+	*current[ledger.Port]
+	writes int
+}
+
+func (w *writablePorts) Update(_ context.Context, r portRecord) (portRecord, error) {
+	i := slices.IndexFunc(w.cache, func(other portRecord) bool { return other.Name == r.Name && other.Version == r.Version })
+	if i < 0 {
+		return r, ledger.ErrConflict
+	}
+	w.writes++
+	r.Version = "w" + strconv.Itoa(w.writes)
+	w.cache[i] = r
+	return r, nil
+}
+
+// AWS may show a binding late. A port that was written in between counts as seen for the
+// first time again.
+func TestDamageCountsAtTheSecondSighting(t *testing.T) {
+	ports := &writablePorts{current: currentTable(portIn(ledger.Bound, ""))}
+	events := 0
+	c := newConfig(newTestObserver(), staleTable[ledger.Claim](), ports)
+	c.Warn = func(context.Context, string, string, string, string, string) error { events++; return nil }
+	j := janitor.New(c)
+	audit := func(want ledger.PortState, wantEvents int) {
+		t.Helper()
+		if err := j.Audit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := ports.cache[0].Value.State; got != want || events != wantEvents {
+			t.Errorf("the port is %s after %d events, want %s after %d", got, events, want, wantEvents)
+		}
+	}
+	audit(ledger.Bound, 0)
+	if _, err := ports.Update(t.Context(), ports.cache[0]); err != nil {
+		t.Fatal(err)
+	}
+	audit(ledger.Bound, 0)
+	audit(ledger.Claimed, 1)
+	audit(ledger.Claimed, 1) // a port that is not bound cannot be damaged
+}
 
 // untargetedAWS is AWS with intact listeners whose target groups have no targets.
 type untargetedAWS struct {
@@ -44,7 +87,7 @@ func TestDamageThatCannotBeWrittenDoesNotBlockTargetChecks(t *testing.T) {
 	holding := claimIn(ledger.Granted)
 	holding.Value.PodIP, holding.Value.ConfirmedIP = "10.0.0.1", "10.0.0.1"
 	holding.Value.Requested = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}
-	ports := &current{}
+	ports := currentTable[ledger.Port]()
 	aws := untargetedAWS{checked: make(map[string]bool)}
 	for n := range many {
 		p := portIn(ledger.Bound, "")
@@ -56,11 +99,9 @@ func TestDamageThatCannotBeWrittenDoesNotBlockTargetChecks(t *testing.T) {
 			ARN: p.Value.ListenerARN, Port: p.Value.ListenerPort, Protocol: "UDP", TargetGroupARNs: []string{p.Value.TargetGroupARN},
 		})
 	}
-	w := newTestObserver()
-	j := janitor.New(janitor.Config{
-		Claims: staleClaims{&stale[ledger.Claim]{[]claimRecord{holding}}}, Ports: ports, AWS: aws, Listings: aws, Observer: w.Observer, Timing: timing,
-		Count: func(string, string) {}, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
-	})
+	c := newConfig(newTestObserver(), staleTable(holding), ports)
+	c.AWS, c.Listings = aws, aws
+	j := janitor.New(c)
 	for range many {
 		if err := j.Audit(t.Context()); err != nil {
 			t.Fatal(err)
