@@ -89,3 +89,18 @@ func TestOperationsPageListsTheAllocatorsEvents(t *testing.T) {
 	}
 	agreeSets(t, "docs/operations.md", listed, written)
 }
+
+// TestSymptomsNameEventsOfTheAgent: every event in the table of symptoms is one that
+// docs/agent.md explains.
+func TestSymptomsNameEventsOfTheAgent(t *testing.T) {
+	_, events, _ := strings.Cut(read(t, "docs/agent.md"), "\n## Events\n")
+	named := regexp.MustCompile("(?m)^\\| event `([A-Za-z]+)`").FindAllStringSubmatch(read(t, "docs/operations.md"), -1)
+	if len(named) < 3 {
+		t.Fatalf("docs/operations.md has only the symptoms %v", named)
+	}
+	for _, m := range named {
+		if !strings.Contains(events, "`"+m[1]+"`") {
+			t.Errorf("docs/operations.md names the event %s, which docs/agent.md does not explain", m[1])
+		}
+	}
+}
