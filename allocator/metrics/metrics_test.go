@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,8 +107,21 @@ func TestMetricsAreNamedByConventionAndDocumented(t *testing.T) {
 		if !strings.Contains(text, "# HELP "+name+" ") {
 			t.Errorf("%s has no help", name)
 		}
-		if !regexp.MustCompile("(?m)^\\| `" + name + "(\\{[a-z,]+\\})?` \\|").Match(docs) {
+		sample := regexp.MustCompile(`(?m)^` + name + `(?:_count)?(?:\{(.*)\})? `).FindStringSubmatch(text)
+		var labels []string
+		for _, label := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(sample[1], -1) {
+			labels = append(labels, label[1])
+		}
+		slices.Sort(labels)
+		listed := regexp.MustCompile("(?m)^\\| `" + name + "(?:\\{([a-z,]+)\\})?` \\|").FindSubmatch(docs)
+		if listed == nil {
 			t.Errorf("docs/operations.md does not list %s", name)
+			continue
+		}
+		documented := strings.FieldsFunc(string(listed[1]), func(r rune) bool { return r == ',' })
+		slices.Sort(documented)
+		if !slices.Equal(labels, documented) {
+			t.Errorf("%s has labels %q, docs/operations.md lists %q", name, labels, documented)
 		}
 	}
 	for _, listed := range regexp.MustCompile("(?m)^\\| `(portlease_\\w+)").FindAllStringSubmatch(string(docs), -1) {

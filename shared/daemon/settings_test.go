@@ -12,7 +12,7 @@ import (
 
 type settings struct {
 	pool  string
-	port  int
+	port  string
 	quiet bool
 	wait  time.Duration
 }
@@ -22,11 +22,11 @@ func parse(t *testing.T, env map[string]string, args ...string) (settings, strin
 	var c settings
 	s := daemon.NewSettings("prog", "does things.", func(k string) string { return env[k] })
 	s.String(&c.pool, "pool", "X_POOL", "default", "Pool to use.")
-	s.Int(&c.port, "port", "X_PORT", 80, "Port to use.")
+	s.String(&c.port, "port", "X_PORT", "80", "Port to use.")
 	s.Bool(&c.quiet, "quiet", "X_QUIET", false, "Say less.")
 	s.Duration(&c.wait, "wait", "X_WAIT", time.Second, "Time to wait.")
 	s.Check("port", func() error {
-		if c.port < 1 {
+		if c.port == "0" {
 			return errors.New("use 1-65535")
 		}
 		return nil
@@ -41,28 +41,27 @@ func TestFlagsWinOverEnvironmentWinsOverDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := settings{pool: "flag", port: 80, quiet: true, wait: 3 * time.Second}
+	want := settings{pool: "flag", port: "80", quiet: true, wait: 3 * time.Second}
 	if c != want {
 		t.Errorf("got %+v, want %+v", c, want)
 	}
 }
 
-func TestRefusalsAreOneLineWithFieldValueAndRemedy(t *testing.T) {
+func TestErrorsAreOneLineWithSettingValueAndRemedy(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		env  map[string]string
 		args []string
 		want string
 	}{
-		{"bad number", nil, []string{"-port", "many"}, `-port="many" is not a whole number: use for example 8080`},
-		{"bad number in environment", map[string]string{"X_PORT": "many"}, nil, `X_PORT="many" is not a whole number: use for example 8080`},
-		{"bad bool", nil, []string{"-quiet=perhaps"}, `-quiet="perhaps" is neither true nor false: use one of them`},
-		{"bad duration", nil, []string{"-wait=5"}, `-wait="5" is not a duration: use a number with a unit, as in 30s or 5m`},
-		{"negative duration", nil, []string{"-wait=-5s"}, `-wait="-5s" is negative: use 0s or more`},
+		{"bad bool", nil, []string{"-quiet=perhaps"}, `invalid boolean value "perhaps" for -quiet: neither true nor false (--help lists all flags)`},
+		{"bad duration", nil, []string{"-wait=5"}, `invalid value "5" for flag -wait: not a duration: use a number with a unit, as in 30s or 5m (--help lists all flags)`},
+		{"bad duration in environment", map[string]string{"X_WAIT": "soon"}, nil, `invalid value "soon" for variable X_WAIT: not a duration: use a number with a unit, as in 30s or 5m`},
+		{"negative duration", nil, []string{"-wait=-5s"}, `invalid value "-5s" for flag -wait: negative: use 0s or more (--help lists all flags)`},
 		{"checked", map[string]string{"X_PORT": "0"}, nil, `-port (X_PORT) is "0": use 1-65535`},
-		{"unknown flag", nil, []string{"-color=red"}, `flag provided but not defined: -color: --help lists the flags of prog`},
-		{"no flag", nil, []string{"start"}, `argument "start" is not a flag: prog takes flags only, --help lists them`},
-		{"missing value", nil, []string{"-pool"}, `flag needs an argument: -pool: --help lists the flags of prog`},
+		{"unknown flag", nil, []string{"-color=red"}, `flag provided but not defined: -color (--help lists all flags)`},
+		{"no flag", nil, []string{"start"}, `argument "start" is not a flag (--help lists all flags)`},
+		{"missing value", nil, []string{"-pool"}, `flag needs an argument: -pool (--help lists all flags)`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, out, err := parse(t, test.env, test.args...)
