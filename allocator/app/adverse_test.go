@@ -156,8 +156,8 @@ func TestWithoutARight(t *testing.T) {
 				return elbemu.Fault{}
 			})
 			sweeps, audits := w.complaints(untilAll)
-			w.complains("sweeps", sweeps, "elasticloadbalancing:"+o.action+" must be allowed")
-			w.complains("audits", audits, "elasticloadbalancing:"+o.action+" must be allowed")
+			w.complains("sweeps", sweeps, "allow elasticloadbalancing:"+o.action)
+			w.complains("audits", audits, "allow elasticloadbalancing:"+o.action)
 			w.isGone(on(0, o.gone)...)
 			w.ended(0, o.states)
 			w.emulator.SetFault(nil)

@@ -23,8 +23,8 @@ func (i *Inventory) Names() []string {
 	return names
 }
 
-// Pool implements claim.Pools. A load balancer whose listeners have not been
-// listed yet is left out, because any of its ports may be taken.
+// Pool implements claim.Pools. A load balancer whose listeners have not been listed
+// yet is left out, because any of its ports may be occupied.
 func (i *Inventory) Pool(name string) (pool.Pool, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -34,9 +34,9 @@ func (i *Inventory) Pool(name string) (pool.Pool, bool) {
 	}
 	p := i.pools[at]
 	found := pool.Pool{Name: name, Terms: p.Terms}
-	if _, looked := i.selected[name]; len(p.Tags) > 0 && !looked {
+	if _, read := i.selected[name]; len(p.Tags) > 0 && !read {
 		found.Unread = true
-		found.LeftOut = append(found.LeftOut, "those that its tags select ("+notRead+")")
+		found.LeftOut = append(found.LeftOut, "the load balancers that its tags select ("+notRead+")")
 	}
 	vpc := i.vpcLocked(p)
 	for _, arn := range i.membersLocked(p) {
@@ -62,16 +62,16 @@ func (i *Inventory) Pool(name string) (pool.Pool, bool) {
 
 const notRead = "not read from AWS yet"
 
-// leftOutLocked says why a member of a pool cannot be used; empty if it can.
+// leftOutLocked returns why a load balancer of a pool cannot be used; empty if it can.
 func (i *Inventory) leftOutLocked(at int, arn, vpc string) string {
 	p, known := i.pools[at], i.known[arn]
 	switch {
-	case known == nil || known.unfit == "" && known.listeners == nil:
+	case known == nil || known.unusable == "" && known.listeners == nil:
 		return notRead
-	case known.unfit != "":
-		return known.unfit
+	case known.unusable != "":
+		return known.unusable
 	case known.VPC != vpc:
-		// Targets are addresses of pods, and those are in one VPC.
+		// Targets are pod IPs, and those are in one VPC.
 		return fmt.Sprintf("it is in VPC %s and the pool in %s: use one pool for each VPC, or correct the pool's vpc", known.VPC, vpc)
 	}
 	for _, other := range i.pools[:at] {
@@ -87,21 +87,21 @@ func (i *Inventory) leftOutLocked(at int, arn, vpc string) string {
 	return ""
 }
 
-// vpcLocked is the VPC of a pool: the one it names, else that of its first load
-// balancer that can be used.
+// vpcLocked is the VPC of a pool: the one it names, or that of its first usable load
+// balancer.
 func (i *Inventory) vpcLocked(p poolfile.Pool) string {
 	if p.VPC != "" {
 		return p.VPC
 	}
 	for _, arn := range i.membersLocked(p) {
-		if known := i.known[arn]; known != nil && known.unfit == "" {
+		if known := i.known[arn]; known != nil && known.unusable == "" {
 			return known.VPC
 		}
 	}
 	return ""
 }
 
-// cordoned says who cordoned a load balancer and why.
+// cordoned returns who cordoned a load balancer and why; empty if nobody did.
 func (i *Inventory) cordoned(arn string) string {
 	r, exists := i.Cordons.Cached(ledger.CordonName(ledger.LoadBalancerID(arn)))
 	if !exists || r.Value.Cordoned == "" {
@@ -110,7 +110,7 @@ func (i *Inventory) cordoned(arn string) string {
 	return "cordoned by " + r.Value.Cordoned
 }
 
-// Offers tells whether some pool hands out a listener port of a load balancer.
+// Offers reports whether a pool hands out a listener port of a load balancer.
 func (i *Inventory) Offers(arn string, port int) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -128,14 +128,14 @@ func (i *Inventory) Inspect(ctx context.Context, arn string) (pool.Inspection, e
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	sight := pool.Inspection{Listeners: make(map[int]pool.Listener, len(listeners)), Limit: i.limit}
+	found := pool.Inspection{Listeners: make(map[int]pool.Listener, len(listeners)), Limit: i.limit}
 	if known := i.known[arn]; known != nil {
-		sight.Gone = known.gone
+		found.Gone = known.gone
 	}
 	for _, l := range listeners {
-		sight.Listeners[l.Port] = pool.Listener{ARN: l.ARN, TargetGroupARNs: l.TargetGroupARNs}
+		found.Listeners[l.Port] = pool.Listener{ARN: l.ARN, TargetGroupARNs: l.TargetGroupARNs}
 	}
-	return sight, nil
+	return found, nil
 }
 
 // ListenerOwner implements claim.Pools.
@@ -154,19 +154,19 @@ func (i *Inventory) ListenerOwner(ctx context.Context, listenerARN string) (pool
 	return pool.Owner{PodUID: tags.PodUID, Fence: tags.Fence()}, nil
 }
 
-// State is one load balancer as the inventory knows it, for people and metrics.
+// State is one load balancer as the inventory knows it, for admins and metrics.
 type State struct {
 	Pool, ARN, Host, VPC string
-	// LeftOut says why it is not used; empty if it is.
+	// LeftOut is why it is not used; empty if it is.
 	LeftOut string
-	// Cordoned says who wants no new claims on it, and why.
+	// Cordoned says who keeps new claims off it and why; empty if nobody does.
 	Cordoned string
 	// Listeners is how many the last listing showed, Limit how many there may be.
 	Listeners, Limit int
 }
 
-// States gives the load balancers of all pools, in the order of the pool file,
-// and then those that no pool names any more.
+// States returns the load balancers of all pools, in the order of the pool file, and
+// then those that no pool names any more.
 func (i *Inventory) States() []State {
 	arns := i.arns()
 	i.mu.Lock()

@@ -2,76 +2,11 @@ package pool_test
 
 import (
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/portlease/portlease/allocator/pool"
 )
-
-func TestParseRange(t *testing.T) {
-	for _, test := range []struct {
-		text string
-		want pool.Range
-	}{
-		{"30000-30049", pool.Range{From: 30000, To: 30049}},
-		{"30007", pool.Range{From: 30007, To: 30007}},
-		{"30007-30007", pool.Range{From: 30007, To: 30007}},
-		{"1-65535", pool.Range{From: 1, To: 65535}},
-	} {
-		if got, err := pool.ParseRange(test.text); err != nil || got != test.want {
-			t.Errorf("%q reads %v, %v", test.text, got, err)
-		}
-	}
-	for _, test := range []struct{ text, want string }{
-		{"", "of the form 30000-30049"},
-		{"-", "of the form 30000-30049"},
-		{"ports", "of the form 30000-30049"},
-		{"30000-", "of the form 30000-30049"},
-		{"-30000", "of the form 30000-30049"},
-		{"1-2-3", "of the form 30000-30049"},
-		{"30000 - 30049", "of the form 30000-30049"},
-		{"99999999999999999999", "of the form 30000-30049"},
-		{"0", "outside 1-65535"},
-		{"0-10", "outside 1-65535"},
-		{"65536", "outside 1-65535"},
-		{"1-65536", "outside 1-65535"},
-		{"30049-30000", "write the lower port first"},
-	} {
-		_, err := pool.ParseRange(test.text)
-		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), fmt.Sprintf("%q", test.text)) {
-			t.Errorf("%q: got %v; want it named, and %q", test.text, err, test.want)
-		}
-	}
-}
-
-func TestContains(t *testing.T) {
-	r := pool.Range{From: 10, To: 12}
-	for port, want := range map[int]bool{9: false, 10: true, 11: true, 12: true, 13: false} {
-		if r.Contains(port) != want {
-			t.Errorf("%v contains %d: %v", r, port, !want)
-		}
-	}
-}
-
-func FuzzParseRange(f *testing.F) {
-	for _, seed := range []string{"", "1", "1-2", "2-1", "0-65536", "+1-+2", "1--2", "00001"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		r, err := pool.ParseRange(text)
-		if err != nil {
-			return
-		}
-		if r.From < 1 || r.To > 65535 || r.From > r.To || !r.Contains(r.From) || !r.Contains(r.To) {
-			t.Errorf("%q reads %+v", text, r)
-		}
-		if again, err := pool.ParseRange(fmt.Sprintf("%d-%d", r.From, r.To)); err != nil || again != r {
-			t.Errorf("%q reads %+v, written anew it reads %+v, %v", text, r, again, err)
-		}
-	})
-}
 
 func ports(list ...int) map[int]bool {
 	m := make(map[int]bool)
@@ -84,7 +19,7 @@ func ports(list ...int) map[int]bool {
 // request is one without placement and older claims.
 func request(n int, seed string) pool.Request { return pool.Request{Ports: n, Seed: seed} }
 
-func TestChoose(t *testing.T) {
+func TestChoosePortsOnOneLoadBalancer(t *testing.T) {
 	ten := []pool.Range{{From: 1, To: 10}}
 	for _, test := range []struct {
 		name string
@@ -120,7 +55,7 @@ func TestChoose(t *testing.T) {
 		{"preferred port outside the ranges", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 9, Limit: 50, Preferred: ports(99)}, {ARN: "b", Ranges: ten, Limit: 50},
 		}, 1, "b", nil},
-		{"nothing wanted, nothing given", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, 0, "a", []int{}},
+		{"nothing requested, nothing chosen", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, 0, "a", []int{}},
 	} {
 		got, err := pool.Choose(test.of, request(test.n, "seed"))
 		switch {
@@ -135,7 +70,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-func TestChooseBySomeoneElsesPast(t *testing.T) {
+func TestChooseByHistoryPlacementAndQueue(t *testing.T) {
 	ten := []pool.Range{{From: 1, To: 10}}
 	all := ports(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 	avoided := func(except ...int) map[int]bool {
@@ -152,12 +87,12 @@ func TestChooseBySomeoneElsesPast(t *testing.T) {
 		arn     string // empty: exhausted
 		want    []int  // nil: whatever
 	}{
-		{"another's port is left while one is free", []pool.Candidate{{ARN: "a", Ranges: ten, Avoided: avoided(6), Limit: 50}}, pool.Request{Ports: 1}, "a", []int{6}},
-		{"another's port rather than none", []pool.Candidate{{ARN: "a", Ranges: ten, Avoided: all, Taken: avoided(3), Limit: 50}}, pool.Request{Ports: 1}, "a", []int{3}},
-		{"a fuller load balancer before another's port", []pool.Candidate{
+		{"another pod's last port is avoided while one is free", []pool.Candidate{{ARN: "a", Ranges: ten, Avoided: avoided(6), Limit: 50}}, pool.Request{Ports: 1}, "a", []int{6}},
+		{"another pod's last port rather than none", []pool.Candidate{{ARN: "a", Ranges: ten, Avoided: all, Taken: avoided(3), Limit: 50}}, pool.Request{Ports: 1}, "a", []int{3}},
+		{"a fuller load balancer before another pod's last port", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Avoided: all, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 40, Limit: 50},
 		}, pool.Request{Ports: 1}, "b", nil},
-		{"the own port before everything", []pool.Candidate{
+		{"the pod's last port before everything", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Avoided: avoided(4), Preferred: ports(4), Listeners: 40, Limit: 50}, {ARN: "b", Ranges: ten, Limit: 50},
 		}, pool.Request{Ports: 1}, "a", []int{4}},
 		{"packed", []pool.Candidate{
@@ -166,12 +101,12 @@ func TestChooseBySomeoneElsesPast(t *testing.T) {
 		{"packed, and none has room but the emptiest", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 49, Limit: 50},
 		}, pool.Request{Ports: 2, Placement: pool.Pack}, "a", nil},
-		{"elders leave one", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{4, 3, 2}}, "a", nil},
-		{"elders leave none", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{4, 3, 3}}, "", nil},
-		{"elders leave too few", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 2, Older: []int{9}}, "", nil},
-		{"elders count against the limit", []pool.Candidate{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, pool.Request{Ports: 1, Older: []int{2}}, "", nil},
-		{"elders who want more than there is wait in nobody's way", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{11}}, "a", nil},
-		{"elders go where there is most room", []pool.Candidate{
+		{"older claims leave one", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{4, 3, 2}}, "a", nil},
+		{"older claims leave none", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{4, 3, 3}}, "", nil},
+		{"older claims leave too few", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 2, Older: []int{9}}, "", nil},
+		{"older claims count against the limit", []pool.Candidate{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, pool.Request{Ports: 1, Older: []int{2}}, "", nil},
+		{"an older claim that needs more than there is blocks nobody", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{11}}, "a", nil},
+		{"older claims go where there is most room", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 8, Limit: 10}, {ARN: "b", Ranges: ten, Listeners: 1, Limit: 10},
 		}, pool.Request{Ports: 1, Older: []int{3, 3, 3}}, "a", nil},
 	} {

@@ -14,8 +14,8 @@ import (
 // highest is the last port of any random pool.
 const highest = 40
 
-// randomPool is small enough that every case comes up: overlapping ranges,
-// nothing free, limits passed, ports taken outside the ranges.
+// randomPool is small, so that every case occurs: overlapping ranges, nothing free,
+// limits exceeded, ports taken outside the ranges.
 func randomPool(r *rand.Rand) []pool.Candidate {
 	some := func(share int) map[int]bool {
 		m := make(map[int]bool)
@@ -41,8 +41,8 @@ func randomPool(r *rand.Rand) []pool.Candidate {
 	return all
 }
 
-// open are the ports of a load balancer that may be chosen, counted plainly.
-func open(lb pool.Candidate) (free, preferred int) {
+// available counts the ports of a load balancer that may be chosen.
+func available(lb pool.Candidate) (free, preferred int) {
 	for p := 1; p <= highest; p++ {
 		if lb.Taken[p] || !slices.ContainsFunc(lb.Ranges, func(r pool.Range) bool { return r.Contains(p) }) {
 			continue
@@ -55,14 +55,14 @@ func open(lb pool.Candidate) (free, preferred int) {
 	return free, preferred
 }
 
-func TestChooseOnRandomPools(t *testing.T) {
+func TestChoiceOnRandomPoolsIsValidAndSteady(t *testing.T) {
 	granted, exhausted := 0, 0
 	for seed := range uint64(3000) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		all, n := randomPool(r), 1+r.IntN(4)
 		choice, err := pool.Choose(all, request(n, fmt.Sprint(seed)))
 		fits := slices.ContainsFunc(all, func(lb pool.Candidate) bool {
-			free, _ := open(lb)
+			free, _ := available(lb)
 			return free >= n && lb.Listeners+n <= lb.Limit
 		})
 		if err != nil {
@@ -76,7 +76,7 @@ func TestChooseOnRandomPools(t *testing.T) {
 		if !fits {
 			t.Fatalf("seed %d: %d of %+v do not fit, got %v", seed, n, all, choice)
 		}
-		if wrong := judge(all, n, choice); wrong != "" {
+		if wrong := violation(all, n, choice); wrong != "" {
 			t.Fatalf("seed %d: %s: %v of %+v", seed, wrong, choice, all)
 		}
 		again, err := pool.Choose(all, request(n, fmt.Sprint(seed)))
@@ -93,8 +93,8 @@ func TestChooseOnRandomPools(t *testing.T) {
 	}
 }
 
-// judge says what is wrong with a choice; empty if nothing.
-func judge(all []pool.Candidate, n int, c pool.Choice) string {
+// violation returns what is wrong with a choice; empty if nothing.
+func violation(all []pool.Candidate, n int, c pool.Choice) string {
 	i := slices.IndexFunc(all, func(lb pool.Candidate) bool { return lb.ARN == c.ARN })
 	if i < 0 {
 		return "unknown load balancer"
@@ -118,11 +118,11 @@ func judge(all []pool.Candidate, n int, c pool.Choice) string {
 			chosenPreferred++
 		}
 	}
-	if _, preferred := open(lb); chosenPreferred != min(n, preferred) {
+	if _, preferred := available(lb); chosenPreferred != min(n, preferred) {
 		return "a port although a preferred one is free"
 	}
 	for _, other := range all {
-		free, preferred := open(other)
+		free, preferred := available(other)
 		if free < n || other.Listeners+n > other.Limit {
 			continue
 		}
@@ -136,7 +136,7 @@ func judge(all []pool.Candidate, n int, c pool.Choice) string {
 	return ""
 }
 
-func TestDifferentSeedsSpread(t *testing.T) {
+func TestDifferentPodsSpreadOverThePorts(t *testing.T) {
 	fifty := []pool.Range{{From: 30000, To: 30049}}
 	all := []pool.Candidate{{ARN: "a", Ranges: fifty, Limit: 50}, {ARN: "b", Ranges: fifty, Limit: 50}}
 	const pods = 2000
@@ -159,9 +159,9 @@ func TestDifferentSeedsSpread(t *testing.T) {
 	}
 }
 
-// TestRoundsOfFullPods is a pool that is claimed to the last port, one pod after
-// another: nobody gets a port twice, and the end comes exactly when none is left.
-func TestRoundsOfFullPods(t *testing.T) {
+// TestEveryPortIsChosenOnceUntilExhausted claims a pool to the last port. No port is
+// chosen twice, and the pool is exhausted exactly when none is left.
+func TestEveryPortIsChosenOnceUntilExhausted(t *testing.T) {
 	lb := pool.Candidate{ARN: "a", Ranges: []pool.Range{{From: 100, To: 119}}, Taken: map[int]bool{}, Limit: 50}
 	for i := range 20 {
 		c, err := pool.Choose([]pool.Candidate{lb}, request(1, fmt.Sprint(i)))

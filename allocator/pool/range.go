@@ -10,13 +10,13 @@ import (
 // Range is an inclusive range of listener ports.
 type Range struct{ From, To int }
 
-// Contains tells whether a listener port is in the range.
+// Contains reports whether a listener port is in the range.
 func (r Range) Contains(port int) bool { return r.From <= port && port <= r.To }
 
-// Overlaps tells whether two ranges share a port.
+// Overlaps reports whether two ranges share a port.
 func (r Range) Overlaps(o Range) bool { return r.From <= o.To && o.From <= r.To }
 
-// String writes the range as ParseRange reads it.
+// String formats the range as ParseRange reads it.
 func (r Range) String() string {
 	if r.From == r.To {
 		return strconv.Itoa(r.From)
@@ -42,7 +42,7 @@ func ParseRange(s string) (Range, error) {
 		return r, fmt.Errorf("listener ports %q are outside 1-65535", s)
 	}
 	if r.From > r.To {
-		return r, fmt.Errorf("listener ports %q are upside down: write the lower port first", s)
+		return r, fmt.Errorf("listener ports %q are reversed: write the lower port first", s)
 	}
 	return r, nil
 }
@@ -67,8 +67,8 @@ func Overlap(all []Range) (a, b Range, found bool) {
 	return a, b, false
 }
 
-// Subtract gives what of the ranges is in none of the others, lowest first. The
-// ranges must not overlap each other.
+// Subtract returns the parts of the ranges that are in none of the others, lowest first.
+// The ranges must not overlap each other.
 func Subtract(all, others []Range) []Range {
 	left := slices.SortedFunc(slices.Values(all), byPort)
 	for _, o := range others {

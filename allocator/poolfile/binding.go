@@ -12,18 +12,18 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// duration is written as in 90s or 2m.
+// duration is written like 90s or 2m.
 type duration time.Duration
 
 // UnmarshalJSON reads what time.ParseDuration reads.
 func (d *duration) UnmarshalJSON(text []byte) error {
 	var s string
 	if err := json.Unmarshal(text, &s); err != nil {
-		return fmt.Errorf("%s is no duration: write it as in 90s or 2m", text)
+		return fmt.Errorf("%s is not a duration: write it like 90s or 2m", text)
 	}
 	parsed, err := time.ParseDuration(s)
 	if err != nil {
-		return fmt.Errorf("%q is no duration: write it as in 90s or 2m", s)
+		return fmt.Errorf("%q is not a duration: write it like 90s or 2m", s)
 	}
 	*d = duration(parsed)
 	return nil
@@ -36,7 +36,7 @@ type healthCheck struct {
 	UnhealthyThreshold *int      `json:"unhealthyThreshold"`
 }
 
-// check holds the settings to the bounds of AWS (CreateTargetGroup, health check
+// check checks the settings against the limits of AWS (CreateTargetGroup, health check
 // settings).
 func (h healthCheck) check() (api.HealthCheck, error) {
 	seconds := func(name string, given *duration, otherwise time.Duration, least, most int) (int, error) {
@@ -75,9 +75,9 @@ func (h healthCheck) check() (api.HealthCheck, error) {
 	return c, nil
 }
 
-// attributes are what a target group of a network load balancer has, with how a
-// value is told to be right (AWS, "Edit target group attributes for your Network
-// Load Balancer").
+// attributes are the attributes of target groups of network load balancers, each with
+// a check of its value (AWS, "Edit target group attributes for your Network Load
+// Balancer").
 var attributes = map[string]func(string) bool{
 	"deregistration_delay.timeout_seconds":                                      number(0, 3600),
 	"deregistration_delay.connection_termination.enabled":                       boolean,
@@ -102,15 +102,15 @@ func number(least, most int) func(string) bool {
 	}
 }
 
-// checkAttributes refuses what AWS would refuse of every pod.
+// checkAttributes refuses attributes that AWS would refuse for every pod.
 func checkAttributes(given map[string]string, protocols []api.Protocol) error {
 	for key, value := range given {
 		valid, known := attributes[key]
 		if !known {
-			return fmt.Errorf("targetGroupAttributes: %q is not one that can be set; those that can are %s", key, strings.Join(sortedKeys(), ", "))
+			return fmt.Errorf("targetGroupAttributes: %q cannot be set; the attributes that can be set are %s", key, strings.Join(sortedKeys(), ", "))
 		}
 		if !valid(value) {
-			return fmt.Errorf("targetGroupAttributes: %q cannot be the value of %s", value, key)
+			return fmt.Errorf("targetGroupAttributes: %q is not a valid value of %s", value, key)
 		}
 	}
 	udp := slices.ContainsFunc(protocols, func(p api.Protocol) bool { return p != api.TCP })
@@ -119,7 +119,7 @@ func checkAttributes(given map[string]string, protocols []api.Protocol) error {
 		"target_health_state.unhealthy.connection_termination.enabled": "true",
 	} {
 		if udp && given[key] == refused {
-			return fmt.Errorf("targetGroupAttributes: %s=%s is refused by AWS for UDP and TCP_UDP: put TCP into a pool of its own", key, refused)
+			return fmt.Errorf("targetGroupAttributes: AWS refuses %s=%s for UDP and TCP_UDP: put TCP into a pool of its own", key, refused)
 		}
 	}
 	return nil

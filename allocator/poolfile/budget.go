@@ -6,8 +6,8 @@ import (
 	"github.com/portlease/portlease/allocator/budget"
 )
 
-// limits are the account's token buckets where AWS has raised them, and the share
-// of them that is ours.
+// limits are the account's token buckets, if AWS has raised them, and portlease's share
+// of them.
 type limits struct {
 	Share        *float64       `json:"share"`
 	Mutating     *budget.Bucket `json:"mutating"`
@@ -15,8 +15,8 @@ type limits struct {
 	All          *budget.Bucket `json:"all"`
 }
 
-// leastBurst is what one port with attributes takes at once; with less, nothing
-// could ever be bound.
+// leastBurst is how many calls one port with attributes needs at once. With less,
+// nothing could ever be bound.
 const leastBurst = 5
 
 func (w limits) check() (budget.Limits, error) {
@@ -30,7 +30,7 @@ func (w limits) check() (budget.Limits, error) {
 			continue
 		}
 		if *given.into = *given.from; given.from.Burst <= 0 || given.from.PerSecond <= 0 {
-			return l, fmt.Errorf("%s: give burst and perSecond, both above 0, as AWS has set them for the account", given.name)
+			return l, fmt.Errorf("%s: set burst and perSecond, both above 0, to the account's values", given.name)
 		}
 	}
 	share := 1.0
@@ -43,7 +43,7 @@ func (w limits) check() (budget.Limits, error) {
 	l = l.Share(share)
 	for name, b := range map[string]budget.Bucket{"mutating": l.Mutating, "registration": l.Registration, "all": l.All} {
 		if b.Burst < leastBurst {
-			return l, fmt.Errorf("%s: a burst of %v, after share, is less than binding one port takes: %v", name, b.Burst, leastBurst)
+			return l, fmt.Errorf("%s: a burst of %v, after share, is less than binding one port needs: %v", name, b.Burst, leastBurst)
 		}
 	}
 	return l, nil

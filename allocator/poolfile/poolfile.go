@@ -1,8 +1,8 @@
-// Package poolfile reads the file that names the pools.
+// Package poolfile reads the file that defines the pools.
 //
-// A file is taken whole or not at all. What can be known to be wrong without
-// asking AWS is refused here, by name and with what to do about it; what only
-// AWS can tell never stops anybody.
+// A file is accepted as a whole or not at all. Every mistake that can be found without
+// AWS is refused, with a message that says what to change. A mistake that only AWS can
+// show never stops the allocator.
 package poolfile
 
 import (
@@ -22,34 +22,34 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// What a pool has that does not say otherwise.
+// Defaults of a pool.
 const (
-	// DefaultCooldown is how long a network load balancer pins UDP flows (AWS,
-	// "Listeners for your Network Load Cordons", idle timeout of UDP flows).
+	// DefaultCooldown is how long a network load balancer keeps UDP flows (AWS,
+	// "Listeners for your Network Load Balancers", idle timeout of UDP flows).
 	DefaultCooldown = 2 * time.Minute
 	// DefaultSticky is long enough for a StatefulSet to replace a pod.
 	DefaultSticky = 10 * time.Minute
-	// defaultInterval and defaultThreshold find a dead game in 20 s; AWS's own
-	// default is 30 s and five checks.
+	// defaultInterval and defaultThreshold detect a dead game server in 20 s. AWS's
+	// defaults are 30 s and five checks.
 	defaultInterval  = 10 * time.Second
 	defaultTimeout   = 5 * time.Second
 	defaultThreshold = 2
 )
 
-// File is what the file says.
+// File is the content of a pool file.
 type File struct {
 	Pools []Pool
-	// Limits are the account's token buckets, or the share of them that is ours.
+	// Limits are the account's token buckets, or portlease's share of them.
 	Limits budget.Limits
 }
 
-// Pool is one pool as the operator wrote it down.
+// Pool is one pool as it is configured.
 type Pool struct {
 	Name string
 	// LoadBalancers are ARNs.
 	LoadBalancers []string
-	// Tags select every network load balancer that carries all of them; empty
-	// selects none.
+	// Tags select every network load balancer that has all of them; empty selects
+	// none.
 	Tags map[string]string
 	// VPC that the load balancers must be in; empty: that of the first usable one.
 	VPC string
@@ -80,7 +80,7 @@ type written struct {
 	TargetGroupAttributes map[string]string `json:"targetGroupAttributes"`
 }
 
-// Read reads and checks the pool file whole. text is the file as it was read.
+// Read reads and checks the whole pool file. text is the content of the file.
 func Read(path string) (f File, text []byte, err error) {
 	text, err = os.ReadFile(path) //nolint:gosec // the operator names this file
 	if err != nil {
@@ -93,8 +93,8 @@ func Read(path string) (f File, text []byte, err error) {
 	return f, text, nil
 }
 
-// Parse reads a pool file. It refuses unknown fields and whatever could never
-// hand out a port.
+// Parse reads a pool file. It refuses unknown fields, and pools that could never hand
+// out a port.
 func Parse(text []byte) (File, error) {
 	if err := oneDocument(text); err != nil {
 		return File{}, err
@@ -138,7 +138,7 @@ func (f file) pools() ([]Pool, error) {
 	return pools, nil
 }
 
-// oneDocument refuses what a reader of one document would silently leave out.
+// oneDocument refuses further YAML documents, which the parser would silently ignore.
 func oneDocument(text []byte) error {
 	content, ended := false, false
 	for line := range bytes.Lines(text) {
@@ -163,7 +163,7 @@ func (w written) check() (Pool, error) {
 	}
 	for key := range p.Tags {
 		if key == "" {
-			return p, errors.New("loadBalancerTags has an empty key: name the tag that the load balancers carry")
+			return p, errors.New("loadBalancerTags has an empty key: name the tag that the load balancers have")
 		}
 	}
 	var err error
@@ -203,7 +203,7 @@ func (w written) ranges() ([]pool.Range, error) {
 	}
 	for _, e := range excluded {
 		if !slices.ContainsFunc(given, func(r pool.Range) bool { return r.Overlaps(e) }) {
-			return nil, fmt.Errorf("excludedPorts %v are in none of the listenerPorts: correct them or leave them out", e)
+			return nil, fmt.Errorf("excludedPorts %v are in none of the listenerPorts: correct or remove them", e)
 		}
 	}
 	left := pool.Subtract(given, excluded)
@@ -235,7 +235,7 @@ func (w written) terms() (pool.Terms, error) {
 	}
 	for _, namespace := range w.Namespaces {
 		if namespace == "" || strings.ContainsAny(namespace, " /*") {
-			return t, fmt.Errorf("namespace %q cannot be one: list names of namespaces, or leave namespaces out to allow all", namespace)
+			return t, fmt.Errorf("namespace %q is not a valid name: list names of namespaces, or omit namespaces to allow all", namespace)
 		}
 	}
 	for name, given := range map[string]struct {
@@ -259,8 +259,8 @@ func (w written) terms() (pool.Terms, error) {
 
 var allProtocols = []api.Protocol{api.TCP, api.UDP, api.TCPUDP}
 
-// reserve refuses a listener port that two pools, or one pool twice, would hand
-// out. What tags select is not known yet; there the first pool wins.
+// reserve refuses a listener port that two pools, or one pool twice, would hand out.
+// The load balancers that tags select are not known yet: there the first pool wins.
 func reserve(used map[string]string, p Pool) error {
 	for _, arn := range p.LoadBalancers {
 		id, err := elb.LoadBalancerID(arn)

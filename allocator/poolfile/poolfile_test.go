@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/pool"
@@ -45,7 +46,7 @@ func pools(text string) []byte {
 	return []byte(strings.NewReplacer("ARN1", arn(1), "ARN2", arn(2)).Replace(text))
 }
 
-func TestParse(t *testing.T) {
+func TestParsePoolsAndDefaults(t *testing.T) {
 	got, err := poolfile.Parse(pools(goodPools))
 	plain := pool.Terms{
 		Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: pool.Spread, Cooldown: 2 * time.Minute, Sticky: 10 * time.Minute,
@@ -63,15 +64,15 @@ func TestParse(t *testing.T) {
 			},
 		},
 	}
-	if err != nil || !reflect.DeepEqual(got.Pools, want) {
-		t.Errorf("got %+v, %v; want %+v", got.Pools, err, want)
+	if diff := cmp.Diff(want, got.Pools); err != nil || diff != "" {
+		t.Errorf("%v, -want +got:\n%s", err, diff)
 	}
 	if got.Limits != budget.Default() {
 		t.Errorf("without a budget the limits are %+v", got.Limits)
 	}
 }
 
-func TestParseBudget(t *testing.T) {
+func TestParseBudgetLimits(t *testing.T) {
 	got, err := poolfile.Parse(pools(goodPools + "budget:\n  share: 0.5\n  mutating: {burst: 100, perSecond: 30}\n"))
 	want := budget.Limits{
 		Mutating:     budget.Bucket{Burst: 50, PerSecond: 15},
@@ -84,9 +85,9 @@ func TestParseBudget(t *testing.T) {
 	for text, want := range map[string]string{
 		"{share: 0}":              "share 0 is outside 0-1",
 		"{share: 1.1}":            "share 1.1 is outside 0-1",
-		"{share: 0.1}":            "less than binding one port takes",
-		"{all: {burst: 40}}":      "all: give burst and perSecond",
-		"{mutating: {burst: -1}}": "mutating: give burst and perSecond",
+		"{share: 0.1}":            "less than binding one port needs",
+		"{all: {burst: 40}}":      "all: set burst and perSecond",
+		"{mutating: {burst: -1}}": "mutating: set burst and perSecond",
 		"{everything: 1}":         `unknown field "everything"`,
 	} {
 		if got, err := poolfile.Parse(pools(goodPools + "budget: " + text)); err == nil || !strings.Contains(err.Error(), want) {
@@ -95,7 +96,7 @@ func TestParseBudget(t *testing.T) {
 	}
 }
 
-func TestParseRefusesWithPoolAndRemedy(t *testing.T) {
+func TestParseErrorNamesPoolAndRemedy(t *testing.T) {
 	one := func(name, loadBalancers, ports string) string {
 		return fmt.Sprintf("- {name: %q, loadBalancers: [%s], listenerPorts: [%s]}\n", name, loadBalancers, ports)
 	}
@@ -117,7 +118,7 @@ func TestParseRefusesWithPoolAndRemedy(t *testing.T) {
 		{"one name twice", "pools:\n" + one("a", "ARN1", "1") + one("a", "ARN2", "1"), []string{`pool "a"`, "rename one"}},
 		{"no load balancer", "pools:\n" + one("a", "", "1"), []string{`pool "a"`, "at least one load balancer"}},
 		{"no ports", "pools:\n" + one("a", "ARN1", ""), []string{`pool "a"`, "one range of listener ports"}},
-		{"upside down", "pools:\n" + one("a", "ARN1", "30049-30000"), []string{`pool "a"`, `"30049-30000"`, "write the lower port first"}},
+		{"reversed", "pools:\n" + one("a", "ARN1", "30049-30000"), []string{`pool "a"`, `"30049-30000"`, "write the lower port first"}},
 		{"no range", "pools:\n" + one("a", "ARN1", "many"), []string{`pool "a"`, `"many"`, "of the form 30000-30049"}},
 		{"port 0", "pools:\n" + one("a", "ARN1", "0-5"), []string{`pool "a"`, "outside 1-65535"}},
 		{"no ARN", "pools:\n" + one("a", "games", "1"), []string{`pool "a"`, `"games"`, "not the ARN of a load balancer"}},
@@ -134,15 +135,15 @@ func TestParseRefusesWithPoolAndRemedy(t *testing.T) {
 		{"cooldown without unit", with("cooldown: 120"), []string{"120", "90s or 2m"}},
 		{"cooldown below zero", with("cooldown: -1s"), []string{`pool "a"`, "cooldown -1s is outside 0s-24h"}},
 		{"sticky for a year", with("sticky: 8760h"), []string{`pool "a"`, "sticky 8760h0m0s is outside"}},
-		{"no namespace", with("namespaces: [\"\"]"), []string{`pool "a"`, "leave namespaces out"}},
+		{"no namespace", with("namespaces: [\"\"]"), []string{`pool "a"`, "omit namespaces"}},
 		{"namespace pattern", with("namespaces: [\"game*\"]"), []string{`pool "a"`, `"game*"`}},
 		{"interval too short", with("healthCheck: {interval: 4s}"), []string{`pool "a"`, "interval 4s", "5s to 300s"}},
 		{"interval in parts", with("healthCheck: {interval: 5500ms}"), []string{`pool "a"`, "whole seconds"}},
 		{"timeout over interval", with("healthCheck: {interval: 5s, timeout: 6s}"), []string{`pool "a"`, "timeout 6s is longer"}},
 		{"threshold of one", with("healthCheck: {healthyThreshold: 1}"), []string{`pool "a"`, "healthyThreshold 1 is outside 2-10"}},
-		{"unknown attribute", with("targetGroupAttributes: {deregistration_delay: \"3\"}"), []string{`pool "a"`, `"deregistration_delay" is not one`, "deregistration_delay.timeout_seconds"}},
-		{"value out of range", with("targetGroupAttributes: {deregistration_delay.timeout_seconds: \"3601\"}"), []string{`pool "a"`, `"3601" cannot be`}},
-		{"what UDP cannot have", with("targetGroupAttributes: {preserve_client_ip.enabled: \"false\"}"), []string{`pool "a"`, "refused by AWS for UDP"}},
+		{"unknown attribute", with("targetGroupAttributes: {deregistration_delay: \"3\"}"), []string{`pool "a"`, `"deregistration_delay" cannot be set`, "deregistration_delay.timeout_seconds"}},
+		{"value out of range", with("targetGroupAttributes: {deregistration_delay.timeout_seconds: \"3601\"}"), []string{`pool "a"`, `"3601" is not a valid value`}},
+		{"an attribute that AWS refuses for UDP", with("targetGroupAttributes: {preserve_client_ip.enabled: \"false\"}"), []string{`pool "a"`, "for UDP and TCP_UDP"}},
 		{"empty tag", "pools:\n- {name: a, loadBalancerTags: {\"\": x}, listenerPorts: [1-9]}", []string{`pool "a"`, "empty key"}},
 	} {
 		got, err := poolfile.Parse(pools(test.text))
@@ -168,7 +169,7 @@ func TestParseRefusesWithPoolAndRemedy(t *testing.T) {
 	}
 }
 
-func TestReadNamesTheFile(t *testing.T) {
+func TestReadErrorNamesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pools.yaml")
 	if _, _, err := poolfile.Read(path); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)

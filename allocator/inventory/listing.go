@@ -1,0 +1,81 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// List lists the listeners of every load balancer of the pools, with one call per 400
+// listeners. A load balancer that could not be listed is missing from the answer, and
+// its error is joined to the others.
+func (i *Inventory) List(ctx context.Context) (map[string][]elb.Listener, error) {
+	listed := make(map[string][]elb.Listener)
+	var errs []error
+	for _, arn := range i.arns() {
+		listeners, err := i.Listeners(ctx, arn)
+		if errors.Is(err, elb.ErrThrottled) {
+			return listed, errors.Join(append(errs, err)...) // more calls would only throttle others
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		listed[arn] = listeners
+	}
+	return listed, errors.Join(errs...)
+}
+
+// Listeners lists the listeners of one load balancer and records them. A load balancer
+// that is gone has none.
+func (i *Inventory) Listeners(ctx context.Context, arn string) ([]elb.Listener, error) {
+	listeners, err := i.AWS.Listeners(ctx, arn)
+	gone := errors.Is(err, elb.ErrLoadBalancerGone)
+	if gone {
+		listeners, err = nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing listeners of %s: %w", arn, err)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if gone {
+		i.recordLocked(ctx, arn, elb.LoadBalancer{}, false)
+	}
+	if known := i.known[arn]; known != nil {
+		known.listeners, known.fences = append([]elb.Listener{}, listeners...), i.fences(arn, listeners)
+	}
+	return listeners, nil
+}
+
+// fences returns the fences of listeners that the ledger knows. A target group is
+// recorded before its listener is created.
+func (i *Inventory) fences(arn string, listeners []elb.Listener) map[string]api.Fence {
+	found := make(map[string]api.Fence)
+	for _, l := range listeners {
+		name := ledger.PortName(ledger.LoadBalancerID(arn), l.Port)
+		port, exists := i.Ports.Cached(name)
+		if exists && port.Value.TargetGroupARN != "" && slices.Contains(l.TargetGroupARNs, port.Value.TargetGroupARN) {
+			found[l.ARN] = port.Value.Fence(name)
+		}
+	}
+	return found
+}
+
+// inLedger reports whether the ledger is more up to date than a listing: it knew the
+// listener, and its record was not lost since. A port is never free in the ledger
+// before its listener is gone. Replicas that do not lead list so rarely that ports would
+// otherwise seem occupied for minutes.
+func (i *Inventory) inLedger(lb *loadBalancer, l elb.Listener) bool {
+	then, known := lb.fences[l.ARN]
+	if !known {
+		return false
+	}
+	now, exists := i.Ports.Cached(then.Lease)
+	return exists && now.Value.Epoch == then.Epoch && now.Value.Generation >= then.Generation
+}
