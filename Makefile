@@ -19,7 +19,7 @@ GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 ACTIONLINT    := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 # The packages whose coverage by the simulation COVER=1 prints.
-DECIDING := ./allocator/claim,./allocator/janitor,./allocator/budget,./allocator/pacer,./allocator/inventory,./allocator/httpapi,./allocator/pool,./allocator/admin,./agent/lifecycle
+DECIDING := ./allocator/claim,./allocator/janitor,./allocator/budget,./allocator/pacer,./allocator/inventory,./allocator/httpapi,./allocator/pool,./allocator/admin,./agent/lifecycle,./agent/binder,./agent/health,./agent/holding
 
 # Nested modules ignore the caller's flags and workspace.
 NESTED := CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off

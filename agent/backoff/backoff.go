@@ -5,11 +5,11 @@ import (
 	"errors"
 	"time"
 
+	"github.com/portlease/portlease/agent/clock"
 	"github.com/portlease/portlease/agent/failure"
 	"github.com/portlease/portlease/shared/api"
 )
 
-// A thousand agents may start at once, so each wait is spread by up to a quarter.
 const (
 	first = time.Second
 	most  = 15 * time.Second
@@ -30,7 +30,7 @@ func (b *Backoff) Next(err error, jitter func() float64) time.Duration {
 		// The allocator serves waiting claims in order. A claim that comes at another
 		// time than it was told would only be told to wait again.
 		d := min(problem.RetryAfter, mostRetryAfter)
-		return d + spread(d, 10, jitter)
+		return clock.SlightlyAbove(d, jitter)
 	}
 	d := min(first<<min(b.attempts, 10), most)
 	b.attempts++
@@ -40,23 +40,10 @@ func (b *Backoff) Next(err error, jitter func() float64) time.Duration {
 	if answered {
 		d = max(d, min(problem.RetryAfter, mostRetryAfter))
 	}
-	return d + spread(d, 4, jitter)
+	return clock.Above(d, jitter)
 }
 
 // RetryAfter is a wait in seconds that the allocator asks for, bounded.
 func RetryAfter(seconds float64) time.Duration {
 	return time.Duration(min(max(seconds, 0), mostRetryAfter.Seconds()) * float64(time.Second))
-}
-
-// Around is d spread by a tenth to either side.
-func Around(d time.Duration, jitter func() float64) time.Duration {
-	return d*9/10 + spread(d, 5, jitter)
-}
-
-// Above is d plus up to a quarter.
-func Above(d time.Duration, jitter func() float64) time.Duration { return d + spread(d, 4, jitter) }
-
-// spread is up to one part of d.
-func spread(d time.Duration, part float64, jitter func() float64) time.Duration {
-	return time.Duration(jitter() * float64(d) / part)
 }

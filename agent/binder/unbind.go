@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/portlease/portlease/agent/backoff"
+	"github.com/portlease/portlease/agent/clock"
 	"github.com/portlease/portlease/agent/failure"
 	"github.com/portlease/portlease/agent/holding"
 	"github.com/portlease/portlease/shared/elb"
@@ -43,7 +43,7 @@ func (b *Binder) Unbind(ctx context.Context, leftovers []holding.Leftover) (gone
 		if rest = waiting; len(rest) == 0 {
 			return gone
 		}
-		if err := b.Clock.Sleep(ctx, backoff.Above(pause, b.Jitter)); err != nil {
+		if err := b.Clock.Sleep(ctx, clock.Above(pause, b.Jitter)); err != nil {
 			for _, l := range rest {
 				b.Failures.Failed(ctx, "no time left to delete the binding; leaving it to the janitor", err,
 					"lease", l.Port.Fence.Lease, "generation", l.Port.Fence.Generation, "arn", l.TargetGroup)

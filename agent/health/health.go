@@ -12,7 +12,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/portlease/portlease/agent/backoff"
+	"github.com/portlease/portlease/agent/clock"
 	"github.com/portlease/portlease/agent/holding"
 	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/shared/api"
@@ -77,7 +77,7 @@ func (t *Tracker) Postpone(until time.Time) { t.next = until }
 // Described judges the targets after they were described, and plans the next time.
 func (t *Tracker) Described(now time.Time, h *holding.Holding, jitter func() float64) {
 	t.judge(h)
-	t.next = now.Add(backoff.Around(t.pause, jitter))
+	t.next = now.Add(clock.Around(t.pause, jitter))
 	t.pause = min(2*t.pause, mostPause)
 }
 

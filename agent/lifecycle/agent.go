@@ -62,15 +62,6 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// Allocator is what the agent calls in the allocator: everything may be repeated.
-// Errors that match an *api.Problem are decisions; after any other the outcome is
-// unknown.
-type Allocator interface {
-	Claims
-	binder.Reports
-	Releases
-}
-
 // OwnPod writes on the agent's own pod, and knows from the API server's answers
 // whether it terminates.
 type OwnPod interface {
@@ -131,9 +122,6 @@ func New(c Config) *Agent {
 	}
 	return a
 }
-
-// errMoved ends hold when the ledger gave the claim other ports.
-var errMoved = errors.New("the claim has other ports now")
 
 // Run lives until ctx is over and then releases the claim, which takes up to Drain,
 // Deregister and ReleaseTimeout longer. Closing hurry cuts the first two short. It

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/portlease/portlease/agent/binder"
+	"github.com/portlease/portlease/agent/clock"
 	"github.com/portlease/portlease/agent/holding"
 	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/shared/api"
@@ -21,6 +23,12 @@ type Claims interface {
 	// ReportCollision answers the claim to go on with.
 	ReportCollision(ctx context.Context, namespace, pod string, r api.CollisionRequest) (api.Claim, error)
 }
+
+// errMoved ends a phase when the ledger gave the claim other ports.
+var errMoved = errors.New("the claim has other ports now")
+
+// leastRenewal guards against an answer that asks for renewals without pause.
+const leastRenewal = time.Second
 
 // claims is the claim phase, and the later calls about the claim. Each call takes
 // over what the ledger answers.
@@ -99,6 +107,13 @@ func (c *claims) renew(ctx context.Context, h *holding.Holding, describes int) (
 		}
 	}
 	return answer, moved, nil
+}
+
+// nextRenewal is the time of the next renewal: after a part of the claim's interval,
+// spread by a tenth to either side.
+func (c *claims) nextRenewal(h *holding.Holding, part int) time.Time {
+	d := time.Duration(h.Claim.RenewSeconds * float64(time.Second) / float64(part))
+	return c.clock.Now().Add(clock.Around(max(d, leastRenewal), c.jitter))
 }
 
 // reportCollision reports that no listener can be created on a port. moved is whether

@@ -53,7 +53,7 @@ func (p *drainPhase) run(ctx context.Context, hurry <-chan struct{}, h *holding.
 
 // poll returns the reason why draining ends.
 func (p *drainPhase) poll(ctx context.Context, h *holding.Holding) (reason string) {
-	renewal := p.clock.Now().Add(renewalPause(h, 1, p.jitter))
+	renewal := p.claims.nextRenewal(h, 1)
 	for {
 		if p.signals.Read().Drained {
 			return "the game reports that it is drained"
@@ -74,6 +74,6 @@ func (p *drainPhase) poll(ctx context.Context, h *holding.Holding) (reason strin
 		if err != nil && ctx.Err() == nil {
 			p.failures.Failed(ctx, "failed to renew the claim while draining; retrying", err)
 		}
-		renewal = p.clock.Now().Add(renewalPause(h, 1, p.jitter))
+		renewal = p.claims.nextRenewal(h, 1)
 	}
 }

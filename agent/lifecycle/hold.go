@@ -12,9 +12,6 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// leastRenewal guards against an answer that asks for renewals without pause.
-const leastRenewal = time.Second
-
 // holdPhase renews the claim, follows the health of its targets, repairs damaged
 // bindings and applies signals.
 type holdPhase struct {
@@ -32,7 +29,7 @@ type holdPhase struct {
 // run returns when the claim is lost or moved or ctx is over.
 func (p *holdPhase) run(ctx context.Context, h *holding.Holding) error {
 	failures := p.reporter.NewFailures()
-	next := p.renewal(h, 1)
+	next := p.claims.nextRenewal(h, 1)
 	for {
 		p.applySignals(ctx, h)
 		woken, err := p.signals.Wait(ctx, p.clock.Sleep, p.wakeAt(next).Sub(p.clock.Now()))
@@ -50,7 +47,7 @@ func (p *holdPhase) run(ctx context.Context, h *holding.Holding) error {
 			return err
 		case err != nil:
 			failures.Report(ctx, "failed to renew the claim; retrying", err)
-			next = p.renewal(h, 3)
+			next = p.claims.nextRenewal(h, 3)
 			p.reach.tracker.Postpone(next)
 			continue
 		case moved:
@@ -65,19 +62,8 @@ func (p *holdPhase) run(ctx context.Context, h *holding.Holding) error {
 			p.describeTargets(ctx, h, answer)
 		}
 		p.announce.update(ctx, h)
-		next = p.renewal(h, 1)
+		next = p.claims.nextRenewal(h, 1)
 	}
-}
-
-// renewal is the time of the next renewal: after a part of the claim's interval,
-// spread by a tenth to either side.
-func (p *holdPhase) renewal(h *holding.Holding, part int) time.Time {
-	return p.clock.Now().Add(renewalPause(h, part, p.jitter))
-}
-
-func renewalPause(h *holding.Holding, part int, jitter func() float64) time.Duration {
-	d := time.Duration(h.Claim.RenewSeconds * float64(time.Second) / float64(part))
-	return backoff.Around(max(d, leastRenewal), jitter)
 }
 
 // wakeAt is the time of the next renewal, which is early if targets are to be

@@ -155,6 +155,19 @@ var rules = []rule{
 		never: []string{"k8s.io/client-go/kubernetes/...", "k8s.io/client-go/informers/...", "k8s.io/client-go/rest/...", "k8s.io/client-go/tools/clientcmd/...", "k8s.io/api/...", "github.com/prometheus/client_golang/..."},
 	},
 	{
+		why: "the agent's calls go one way, from the lifecycle to the packages that act: none of them knows it or another of them",
+		of:  []string{"agent/binder"}, never: []string{module + "/agent/lifecycle", module + "/agent/reporter", module + "/agent/health"},
+	},
+	{
+		why: "the agent's calls go one way, from the lifecycle to the packages that act: none of them knows it or another of them",
+		of:  []string{"agent/reporter", "agent/ownpod", "agent/announce"}, never: []string{module + "/agent/lifecycle", module + "/agent/binder", module + "/agent/health"},
+	},
+	{
+		why:  "what the agent knows and decides about its pod is pure: a test gives it the time and the facts",
+		of:   []string{"agent/clock", "agent/health", "agent/holding", "agent/pod", "agent/signals"},
+		only: []string{module + "/agent/clock", module + "/agent/holding", module + "/agent/pod", module + "/shared/api"},
+	},
+	{
 		why: "the client of our API goes into the agent and into other programs: it must stay light",
 		of:  []string{"shared/api/client", "shared/daemon"}, never: []string{"k8s.io/...", "github.com/aws/..."},
 	},

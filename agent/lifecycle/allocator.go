@@ -5,9 +5,19 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/portlease/portlease/agent/binder"
 	"github.com/portlease/portlease/agent/failure"
 	"github.com/portlease/portlease/shared/api"
 )
+
+// Allocator is what the agent calls in the allocator: everything may be repeated.
+// Errors that match an *api.Problem are decisions; after any other the outcome is
+// unknown.
+type Allocator interface {
+	Claims
+	binder.Reports
+	Releases
+}
 
 // unreachableMarked marks the errors of an allocator that gives no answer with
 // failure.ErrUnreachable.
