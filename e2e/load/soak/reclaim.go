@@ -9,65 +9,63 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// sample is one port that was taken back from a pod that was gone.
+// sample is the reclaim of one port from a pod that is gone.
 type sample struct {
-	// took is from when the API server no longer had the pod, or had it as failed, to
-	// when the port was seen free; bound is how long it should take at most.
+	// took is the time from when the API server had no such pod, or had it as failed,
+	// until the port was observed free. bound is how long that should take at most.
 	took, bound time.Duration
-	// calm is that no allocator failed meanwhile, nor so shortly before that another
-	// might still have waited to lead.
-	calm bool
+	// stable is true if no allocator failed meanwhile, nor so shortly before that a
+	// replica might still have waited to become leader.
+	stable bool
 }
 
 const (
-	// looksEvery is how often the janitor looks whether the pod of an expired claim is
-	// gone.
-	looksEvery = claimDuration / 8
-	// electionTakes is how long there may be no leader after one was killed: its lease
-	// of 15 s and a retry.
-	electionTakes = 18 * time.Second
-	// deletesTake is what is allowed for the deletions of one binding, and for this
-	// machine's being busy.
-	deletesTake = time.Second
+	// podCheckEvery is how often the janitor checks whether the pod of an expired claim
+	// is gone.
+	podCheckEvery = claimDuration / 8
+	// electionTime is how long there may be no leader after the leader was killed: its
+	// lease of 15 s and a retry.
+	electionTime = 18 * time.Second
+	// deletesTime allows for the deletions of one binding and for a busy machine.
+	deletesTime = time.Second
 )
 
-// afterExpiry is how long taking a port back takes at most once its claim has
-// expired: a look, a sweep that lets go and deletes, the cooldown, and a sweep that
-// opens.
-const afterExpiry = looksEvery + sweepEvery + deletesTake + cooldown + sweepEvery
+// reclaimBound is how long reclaiming a port takes at most once its claim has expired:
+// a pod check, a sweep that begins the release and deletes the binding, the cooldown,
+// and a sweep that ends it.
+const reclaimBound = podCheckEvery + sweepEvery + deletesTime + cooldown + sweepEvery
 
-// measureLocked notes how long it took to take a port back, if it was.
-func (j *judge) measureLocked(name string, now ledger.Port) {
-	lost, known := j.taken[name]
-	delete(j.taken, name)
+// measureLocked records how long reclaiming a port took, if the janitor reclaimed it.
+func (j *checker) measureLocked(name string, now ledger.Port) {
+	lost, known := j.reclaimed[name]
+	delete(j.reclaimed, name)
 	if !known || lost.generation != now.Generation {
 		return
 	}
-	gone := j.books.read(lost.of).gone
-	if gone.IsZero() {
+	removedAt := j.registry.snapshot(lost.of).removedAt
+	if removedAt.IsZero() {
 		return // it is free before the API server's answer came: there is nothing to measure
 	}
 	s := sample{
-		took: time.Since(gone), bound: max(lost.renewed.Add(claimDuration).Sub(gone), 0) + afterExpiry,
-		calm: j.disturbed == 0 && j.calm.Before(gone.Add(-electionTakes)),
+		took: time.Since(removedAt), bound: max(lost.renewed.Add(claimDuration).Sub(removedAt), 0) + reclaimBound,
+		stable: j.failing == 0 && j.stable.Before(removedAt.Add(-electionTime)),
 	}
 	j.samples = append(j.samples, s)
 	if s.took > s.bound {
-		j.diary.note("port %s: free %v after %s was gone, which should have taken %v at most; no allocator failing: %v", name, s.took, lost.of.Name, s.bound, s.calm)
+		j.history.log("port %s: free %v after %s was gone, which should have taken %v at most; no allocator failing: %v", name, s.took, lost.of.Name, s.bound, s.stable)
 	}
 }
 
-// reclaims are the measured ones, shortest first, of calm times or of storms.
-func (j *judge) reclaims(calm bool) []sample {
+// reclaims returns the samples of stable or of unstable times, shortest first.
+func (j *checker) reclaims(stable bool) []sample {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	some := slices.DeleteFunc(slices.Clone(j.samples), func(s sample) bool { return s.calm != calm })
+	some := slices.DeleteFunc(slices.Clone(j.samples), func(s sample) bool { return s.stable != stable })
 	slices.SortFunc(some, func(a, b sample) int { return int(a.took - b.took) })
 	return some
 }
 
-// quantile of what is sorted: the smallest that is at least as large as that part of
-// all.
+// quantile returns the smallest sample that is not less than that part of all samples.
 func quantile(sorted []sample, part float64) time.Duration {
 	at := int(float64(len(sorted))*part+0.999999) - 1
 	return sorted[min(max(at, 0), len(sorted)-1)].took

@@ -28,20 +28,21 @@ var replicaFaults = []replicaFault{
 }
 
 const (
-	// Storms, in which allocators fail, and calms change. The first calm is short.
-	firstCalm               = 5 * time.Second
-	leastCalm, mostCalm     = 40 * time.Second, time.Minute
-	leastStorm, mostStorm   = 15 * time.Second, 30 * time.Second
-	leastGap, mostGap       = 500 * time.Millisecond, 3 * time.Second
-	leastFailed, mostFailed = 200 * time.Millisecond, 8 * time.Second
+	// Storms, in which allocators fail, alternate with pauses. The first pause is
+	// short.
+	firstPause           = 5 * time.Second
+	minPause, maxPause   = 40 * time.Second, time.Minute
+	minStorm, maxStorm   = 15 * time.Second, 30 * time.Second
+	minGap, maxGap       = 500 * time.Millisecond, 3 * time.Second
+	minFailed, maxFailed = 200 * time.Millisecond, 8 * time.Second
 )
 
 // failReplicas lets allocators fail in storms: one or two at a time, sometimes all.
 func (s *soak) failReplicas(ctx context.Context, random *rand.Rand) error {
-	for calm := firstCalm; ctx.Err() == nil; calm = between(random, leastCalm, mostCalm) {
-		scenario.Wait(ctx, calm)
-		length := between(random, leastStorm, mostStorm)
-		s.diary.note("a storm of %v", length)
+	for stable := firstPause; ctx.Err() == nil; stable = between(random, minPause, maxPause) {
+		scenario.Wait(ctx, stable)
+		length := between(random, minStorm, maxStorm)
+		s.history.log("a storm of %v", length)
 		storm, cancel := context.WithTimeout(ctx, length)
 		for storm.Err() == nil {
 			hit := random.Perm(replicas)[:1+random.IntN(2)]
@@ -52,34 +53,34 @@ func (s *soak) failReplicas(ctx context.Context, random *rand.Rand) error {
 				cancel()
 				return err
 			}
-			scenario.Wait(storm, between(random, leastGap, mostGap))
+			scenario.Wait(storm, between(random, minGap, maxGap))
 		}
 		cancel()
-		s.diary.note("the storm is over")
+		s.history.log("the storm is over")
 	}
 	return nil
 }
 
-// fail lets some allocators fail together, each for its own time.
+// fail makes some allocators fail together, each for its own time.
 func (s *soak) fail(ctx context.Context, hit []int, random *rand.Rand) error {
 	group := new(errgroup.Group)
 	for _, n := range hit {
-		f, a, length := replicaFaults[random.IntN(len(replicaFaults))], s.Replicas[n], between(random, leastFailed, mostFailed)
+		f, a, length := replicaFaults[random.IntN(len(replicaFaults))], s.Replicas[n], between(random, minFailed, maxFailed)
 		group.Go(func() error {
 			ending := context.WithoutCancel(ctx)
-			defer s.judge.disturb()()
-			s.diary.count(f.name)
-			s.diary.count(f.begins)
-			s.diary.note("%s: %s, for %v", a.Name(), f.name, length)
+			defer s.checker.replicaFails()()
+			s.history.count(f.name)
+			s.history.count(f.begins)
+			s.history.log("%s: %s, for %v", a.Name(), f.name, length)
 			if err := f.Begin(ending, a); err != nil {
 				return fmt.Errorf("%s, %s: %w", a.Name(), f.name, err)
 			}
 			scenario.Wait(ctx, length)
-			s.diary.count(f.ends)
+			s.history.count(f.ends)
 			if err := f.End(ending, a); err != nil {
 				return fmt.Errorf("%s, %s is to end: %w", a.Name(), f.name, err)
 			}
-			s.diary.note("%s: %s: over", a.Name(), f.name)
+			s.history.log("%s: %s: over", a.Name(), f.name)
 			return nil
 		})
 	}

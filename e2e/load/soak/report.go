@@ -10,7 +10,7 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// progress prints one line about how it goes.
+// progress prints one line about the current state.
 func (s *soak) progress(left time.Duration) {
 	claims, ports, err := s.Leases(context.Background())
 	if err != nil {
@@ -30,17 +30,17 @@ func (s *soak) progress(left time.Duration) {
 			waiting++
 		}
 	}
-	running, made, ended := s.books.tally()
-	n := s.diary.counts()
+	running, made, ended := s.registry.counts()
+	n := s.history.counts()
 	fmt.Fprintf(s.Out, "  %v left: %d pods; claims: %d bound, %d waiting; %d started, %d ended; %d kills, %d pauses, %d restarts; %d reclaims\n",
 		max(left, 0).Round(time.Second), running, bound, waiting, made, ended, n[kills], n[pauses], n[restarts], n[claimsTaken])
 }
 
-// report prints what happened, and how it ended.
+// report prints what happened and the closing line.
 func (s *soak) report(played time.Duration, v verdict, stopped bool) {
 	if len(v.violations)+len(v.leftovers) > 0 {
 		fmt.Fprintln(s.Out, "\nthe newest of the history:")
-		for _, line := range s.diary.tail() {
+		for _, line := range s.history.tail() {
 			fmt.Fprintln(s.Out, " ", line)
 		}
 		for _, err := range v.violations {
@@ -49,7 +49,7 @@ func (s *soak) report(played time.Duration, v verdict, stopped bool) {
 		for _, err := range v.leftovers {
 			fmt.Fprintf(s.Out, "left over: %v\n", err)
 		}
-		fmt.Fprintf(s.Out, "the whole history, the logs of all parts, the ledger and what is in AWS are in %s\n", s.diary.folder)
+		fmt.Fprintf(s.Out, "the whole history, the logs of all parts, the ledger and what is in AWS are in %s\n", s.history.folder)
 	}
 	s.table()
 	length := s.given
@@ -57,23 +57,23 @@ func (s *soak) report(played time.Duration, v verdict, stopped bool) {
 		length = fmt.Sprintf("%v of %s", played, s.given)
 	}
 	left := fmt.Sprint(len(v.leftovers))
-	if !v.settled {
-		left = "no look for"
+	if !v.searched {
+		left = "unchecked"
 	}
 	fmt.Fprintf(s.Out, "soak: %s, %d violations, %s leftovers\n", length, len(v.violations), left)
 }
 
-// table prints how often everything happened, and how long reclaiming took.
+// table prints all counters and how long reclaiming took.
 func (s *soak) table() {
-	n := s.diary.counts()
+	n := s.history.counts()
 	var rows []string
-	for _, f := range fates {
+	for _, f := range podFaults {
 		rows = append(rows, f.name)
 	}
 	for _, f := range replicaFaults {
 		rows = append(rows, f.name)
 	}
-	rows = append(rows, podMade, addressReused, kills, pauses, restarts, spoiltCalls, endedWell, endedLate, endedBadly,
+	rows = append(rows, podMade, addressReused, kills, pauses, restarts, failedCalls, endedInTime, endedLate, endedWithError,
 		portsGranted, portsReleased, claimsTaken, portsTaken, portsReturned, portsFree)
 	fmt.Fprintln(s.Out)
 	out := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -83,11 +83,11 @@ func (s *soak) table() {
 	flush(out, s.Out)
 	out = tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out, "\nfrom pod gone to port free\tn\tmin\tmedian\tp90\tp99\tmax\tbeyond the bound")
-	printReclaims(out, "no allocator failing", s.judge.reclaims(true))
-	printReclaims(out, "allocators failing", s.judge.reclaims(false))
+	printReclaims(out, "no allocator failing", s.checker.reclaims(true))
+	printReclaims(out, "allocators failing", s.checker.reclaims(false))
 	flush(out, s.Out)
-	fmt.Fprintf(s.Out, "bound: %v of claim since the last change seen, %v between looks at the pod, sweeps of %v, %v for deletes, %v of cooldown\n",
-		claimDuration, looksEvery, sweepEvery, deletesTake, cooldown)
+	fmt.Fprintf(s.Out, "bound: %v of claim since the last change seen, %v between checks of the pod, sweeps of %v, %v for deletes, %v of cooldown\n",
+		claimDuration, podCheckEvery, sweepEvery, deletesTime, cooldown)
 }
 
 func flush(table *tabwriter.Writer, out io.Writer) {

@@ -14,8 +14,8 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// Times of the system, some twenty times shorter than in production, so that ten
-// minutes have much life in them.
+// These times are about twenty times shorter than in production, so that much happens
+// within ten minutes.
 const (
 	claimDuration = 6 * time.Second
 	renewEvery    = 2 * time.Second
@@ -30,96 +30,97 @@ const (
 	replicas      = 3
 	loadBalancers = 3
 	firstPort     = 30000
-	// most listener ports of a load balancer that the pool can have; one listener is
-	// somebody else's.
+	// mostPorts is how many listener ports of a load balancer the pool can have; a
+	// foreign listener takes one.
 	mostPorts = 49
 )
 
-// portsEach is how many listener ports each load balancer has for so many agents.
-// When they all live, some of them wait: a third of them want two ports.
+// portsEach returns how many listener ports each load balancer has for that many
+// agents. If all agents live, some of them wait: a third of them want two ports.
 func portsEach(agents int) int {
 	return min(max((agents*11/10+loadBalancers-1)/loadBalancers, 2), mostPorts)
 }
 
-// soak is one system and what happens to it.
+// soak is one installation and everything that is done to it.
 type soak struct {
 	config
 	*scenario.Stage
 	*rig.Rig
-	diary *diary
-	judge *judge
-	books *books
-	// follow ends the judge's watch.
-	follow func()
+	history  *history
+	checker  *checker
+	registry *registry
+	// unfollow stops following the ledger.
+	unfollow func()
 }
 
-// newSoak starts a system. run ends it.
+// newSoak starts an installation; run stops it.
 func newSoak(ctx context.Context, stage *scenario.Stage, c config) (_ *soak, err error) {
-	s := &soak{config: c, Stage: stage, books: newBooks()}
-	if s.diary, err = newDiary(c.folder); err != nil {
+	s := &soak{config: c, Stage: stage, registry: newRegistry()}
+	if s.history, err = newHistory(c.folder); err != nil {
 		return nil, err
 	}
-	s.judge = newJudge(s.diary, s.books)
+	s.checker = newChecker(s.history, s.registry)
 	s.Say("starting %d emulated load balancers with %d ports each, and %d allocators", loadBalancers, portsEach(c.agents), replicas)
 	if s.Rig, err = rig.New(ctx, rig.Config{
 		Kube: s.Kube, Replicas: replicas, LoadBalancers: loadBalancers, ListenerPorts: fmt.Sprintf("%d-%d", firstPort, firstPort+portsEach(c.agents)-1),
 		ClaimDuration: claimDuration, RenewEvery: renewEvery, Cooldown: cooldown, Sticky: sticky,
 		AgentGrace: agentGrace, SweepEvery: sweepEvery, AuditEvery: auditEvery, Output: s.Out, Progress: s.Progress,
 	}); err != nil {
-		return nil, errors.Join(err, s.diary.close(false))
+		return nil, errors.Join(err, s.history.close(false))
 	}
-	if s.follow, err = s.FollowLedger(s.judge.seePort, s.judge.seeClaim); err != nil {
-		return nil, errors.Join(err, s.Abandon(ctx), s.diary.close(false))
+	if s.unfollow, err = s.FollowLedger(s.checker.observePort, s.checker.observeClaim); err != nil {
+		return nil, errors.Join(err, s.Abandon(ctx), s.history.close(false))
 	}
 	return s, nil
 }
 
-// stopLimit is how long the end may take, with all its looks.
+// stopLimit is how long the end may take, with all its checks.
 const stopLimit = 5 * time.Minute
 
-// run lets it live, looks what is left, says so and stops everything. The end of ctx
-// ends the faults.
+// run plays the soak, checks for leftovers, reports, and stops everything. When ctx
+// ends, only the faults stop early.
 func (s *soak) run(ctx context.Context) (err error) {
-	s.Say("seed %d; history in %s", s.seed, s.diary.folder)
+	s.Say("seed %d; history in %s", s.seed, s.history.folder)
 	played, err := s.live(ctx)
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
 	var v verdict
 	switch {
 	case err == nil:
-		v = s.settle(ending)
+		v = s.finish(ending)
 	case errors.Is(err, errBroken):
-		v.violations, err = leaves(s.judge.found()...), nil
+		v.violations, err = flatten(s.checker.found()...), nil
 	}
 	wrong := err != nil || v.wrong()
 	if wrong {
 		err = errors.Join(err, s.keep(ending))
 	}
-	s.follow()
+	s.unfollow()
 	err = errors.Join(err, s.Abandon(ending))
 	s.report(played, v, err == nil)
 	if wrong && err == nil {
 		err = errors.New("a promise was broken")
 	}
-	return errors.Join(err, s.diary.close(wrong || s.folder != ""))
+	return errors.Join(err, s.history.close(wrong || s.folder != ""))
 }
 
-// errBroken ends the course early: the judge has found something.
+// errBroken stops the faults early: the checker has found a violation.
 var errBroken = errors.New("a promise is broken")
 
-// live lets things happen until the time is over or ctx ends, and tells for how long.
-// What has begun to happen is over when it returns: nobody is paused or cut off.
+// live creates pods and plays faults until the time is over or ctx ends, and returns
+// how long that was. Every fault has ended when it returns: nothing is paused or cut
+// off.
 func (s *soak) live(ctx context.Context) (played time.Duration, err error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, s.length)
 	defer cancel()
-	// Each has random numbers of its own, so that how fast one is does not change what
-	// another draws.
+	// Each has random numbers of its own, so that its speed does not change what
+	// another one draws.
 	random := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(s.seed, n)) }
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.watch(ctx, began) })
-	group.Go(func() error { return s.births(ctx, random(1)) })
-	group.Go(func() error { return s.fates(ctx, random(2)) })
+	group.Go(func() error { return s.createPods(ctx, random(1)) })
+	group.Go(func() error { return s.podFaults(ctx, random(2)) })
 	group.Go(func() error { return s.failReplicas(ctx, random(3)) })
 	err = group.Wait()
 	return time.Since(began).Round(time.Second), err
@@ -130,7 +131,7 @@ const (
 	progressEvery = 12 * time.Second
 )
 
-// watch holds the promises again and again, and says how it goes.
+// watch checks the invariants every second and prints progress.
 func (s *soak) watch(ctx context.Context, began time.Time) error {
 	checks, progress := time.NewTicker(checkEvery), time.NewTicker(progressEvery)
 	defer checks.Stop()
@@ -142,11 +143,12 @@ func (s *soak) watch(ctx context.Context, began time.Time) error {
 		case <-progress.C:
 			s.progress(s.length - time.Since(began))
 		case <-checks.C:
-			// A look that has begun is finished, or its end would be taken for a finding.
+			// A check that has begun is finished, or its cancellation would be reported
+			// as a violation.
 			if err := s.Check(context.WithoutCancel(ctx)); err != nil {
-				s.judge.violate(err)
+				s.checker.violate(err)
 			}
-			if len(s.judge.found()) > 0 {
+			if len(s.checker.found()) > 0 {
 				return errBroken
 			}
 		}
@@ -158,10 +160,10 @@ func between(random *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(random.Int64N(int64(most-least)+1))
 }
 
-// keep writes what is needed to look at what went wrong into the folder.
+// keep writes everything that helps to find the cause into the folder.
 func (s *soak) keep(ctx context.Context) error {
 	claims, ports, err := s.Leases(ctx)
-	return errors.Join(err, s.KeepLogs(s.diary.folder),
-		writeJSON(s.diary.folder, "claims.json", claims), writeJSON(s.diary.folder, "ports.json", ports),
-		writeJSON(s.diary.folder, "aws.json", s.Emulator.Snapshot()), os.WriteFile(s.diary.path("seed"), fmt.Appendln(nil, s.seed), 0o600))
+	return errors.Join(err, s.KeepLogs(s.history.folder),
+		writeJSON(s.history.folder, "claims.json", claims), writeJSON(s.history.folder, "ports.json", ports),
+		writeJSON(s.history.folder, "aws.json", s.Emulator.Snapshot()), os.WriteFile(s.history.path("seed"), fmt.Appendln(nil, s.seed), 0o600))
 }

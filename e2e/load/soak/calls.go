@@ -12,12 +12,12 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// spoiltCalls counts calls of agents that went wrong.
-const spoiltCalls = "calls of agents spoilt"
+// failedCalls counts the calls of agents that were made to fail.
+const failedCalls = "calls of agents made to fail"
 
-// spoilt lets every third call of an agent go wrong for a while: it is not applied, or
-// is and its answer is lost, or is answered by an error.
-func spoilt(ctx context.Context, s *soak, l *life, random *rand.Rand) error {
+// failCalls makes every third call of an agent fail for a while: the call is not
+// applied, or it is applied and the answer is lost, or it is answered with an error.
+func failCalls(ctx context.Context, s *soak, l *gamePod, random *rand.Rand) error {
 	length := between(random, time.Second, 2*claimDuration)
 	var mu sync.Mutex // guards random
 	draw := func() int {
@@ -28,13 +28,13 @@ func spoilt(ctx context.Context, s *soak, l *life, random *rand.Rand) error {
 	l.Follow(func(string) elbemu.Fault {
 		f, spoils := map[int]elbemu.Fault{0: elbemu.NotApplied(), 1: elbemu.AnswerLost(), 2: elbemu.ServerErrorApplied()}[draw()]
 		if spoils {
-			s.diary.count(spoiltCalls)
+			s.history.count(failedCalls)
 		}
 		return f
 	}, func(string) rig.CallFault {
 		f, spoils := map[int]rig.CallFault{0: rig.CallNotApplied(), 1: rig.CallAnswerLost(), 2: rig.CallRefused(http.StatusServiceUnavailable)}[draw()]
 		if spoils {
-			s.diary.count(spoiltCalls)
+			s.history.count(failedCalls)
 		}
 		return f
 	})

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// diary is what happened, in order: all of it in a file, the newest also in memory,
-// and how often.
-type diary struct {
+// history is what happened, in order, and how often. All of it is in a file, the newest
+// lines are also in memory.
+type history struct {
 	folder string
 	began  time.Time
 
 	mu sync.Mutex // guards all below
-	// file is the history; err is the first that writing it met.
+	// err is the first error that writing to file returned.
 	file *os.File
 	err  error
 	// newest are the last lines, at most newestLines.
@@ -25,12 +25,12 @@ type diary struct {
 	times  map[string]int
 }
 
-// newestLines are about what a screen or two have.
+// newestLines fill a screen or two.
 const newestLines = 60
 
-// newDiary writes into that folder, or a new one of its own.
-func newDiary(folder string) (_ *diary, err error) {
-	d := &diary{folder: folder, began: time.Now(), times: make(map[string]int)}
+// newHistory writes into folder, or into a new temporary folder if that is empty.
+func newHistory(folder string) (_ *history, err error) {
+	d := &history{folder: folder, began: time.Now(), times: make(map[string]int)}
 	if folder == "" {
 		if d.folder, err = os.MkdirTemp("", "portlease-soak-"); err != nil {
 			return nil, fmt.Errorf("making a folder for the history: %w", err)
@@ -44,10 +44,10 @@ func newDiary(folder string) (_ *diary, err error) {
 	return d, nil
 }
 
-func (d *diary) path(name string) string { return filepath.Join(d.folder, name) }
+func (d *history) path(name string) string { return filepath.Join(d.folder, name) }
 
-// note adds a line to the history.
-func (d *diary) note(format string, args ...any) {
+// log adds a line to the history.
+func (d *history) log(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	line := fmt.Sprintf("%8.3f ", time.Since(d.began).Seconds()) + fmt.Sprintf(format, args...)
@@ -60,31 +60,31 @@ func (d *diary) note(format string, args ...any) {
 	d.newest = append(d.newest, line)
 }
 
-// count counts something by its name.
-func (d *diary) count(what string) { d.add(what, 1) }
+// count adds one to the counter of that name.
+func (d *history) count(what string) { d.add(what, 1) }
 
-func (d *diary) add(what string, n int) {
+func (d *history) add(what string, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.times[what] += n
 }
 
-// counts is how often everything was counted.
-func (d *diary) counts() map[string]int {
+// counts returns a copy of all counters.
+func (d *history) counts() map[string]int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return maps.Clone(d.times)
 }
 
-// tail are the newest lines.
-func (d *diary) tail() []string {
+// tail returns the newest lines.
+func (d *history) tail() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]string(nil), d.newest...)
 }
 
-// close closes the history, and removes the folder unless it is to be kept.
-func (d *diary) close(keep bool) error {
+// close closes the file, and removes the folder unless keep is true or writing failed.
+func (d *history) close(keep bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.file.Close(); err != nil && d.err == nil {
