@@ -79,7 +79,7 @@ func TestALivePodKeepsItsPort(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.registry.update(b.pod, func(l *gamePod) { l.terminating = c.terminating })
-			b.goes(c.update)
+			b.goes(c.change)
 			switch found := b.found(); {
 			case c.allowed && len(found) > 0:
 				t.Errorf("found %v", found)
@@ -122,8 +122,8 @@ func TestAReclaimIsStableOnlyIfNoAllocatorFailedRecently(t *testing.T) {
 	} {
 		b := newBench(t)
 		b.registry.update(b.pod, func(l *gamePod) { l.terminating, l.removing, l.removedAt = true, true, time.Now().Add(-c.removedAt) })
-		terminate := b.replicaFails()
-		if c.ended {
+		end := b.replicaFails()
+		if c.over {
 			end()
 		}
 		b.ends()
