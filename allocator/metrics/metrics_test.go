@@ -16,6 +16,7 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/metrics"
 	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/api/contract"
 )
 
 // filled has every metric with some value.
@@ -52,9 +53,15 @@ func filled() *metrics.Metrics {
 func scrape(t *testing.T, m *metrics.Metrics) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
-	if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
-		t.Fatalf("got %d %s: %s", w.Code, w.Header().Get("Content-Type"), w.Body)
+	w.Header().Set(api.HeaderRequestID, "id") // as httpapi does
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody)
+	m.Handler().ServeHTTP(w, r)
+	document, err := contract.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := document.Check(contract.Exchange{Method: r.Method, URL: r.URL, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()}); err != nil || w.Code != http.StatusOK {
+		t.Fatalf("got %d %v: %v", w.Code, w.Header(), err)
 	}
 	return w.Body.String()
 }
