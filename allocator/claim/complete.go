@@ -39,9 +39,9 @@ func (s *Service) complete(ctx context.Context, r ledger.Record[ledger.Claim], c
 		case len(r.Value.Ports) == 0 || slices.ContainsFunc(r.Value.Ports, excluded.has):
 			r, err = s.replan(ctx, r, confirmed, excluded)
 		default:
-			ports, lost, held := s.hold(ctx, r)
-			if held != nil {
-				return r, nil, held
+			ports, lost, failed := s.hold(ctx, r)
+			if failed != nil {
+				return r, nil, failed
 			}
 			if len(lost) > 0 {
 				excluded = excluded.with(lost...)
@@ -138,8 +138,17 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], con
 		if r, err = s.write(ctx, r, p.claim, confirmed); err != nil {
 			return r, err
 		}
-		if err := s.releaseDropped(ctx, r, before); err != nil {
-			return r, err
+		for _, dropped := range before {
+			if r.Value.Lists(dropped.Fence) {
+				continue
+			}
+			wrote, err := s.changePort(ctx, dropped.Fence.Lease, beginRelease(r.Name, dropped.Fence, ledger.AgentAbsent))
+			if err := ignoreMissing(err); err != nil {
+				return r, err
+			}
+			if wrote {
+				s.WakeJanitor()
+			}
 		}
 	}
 	if errors.Is(p.refusal, api.ErrExhausted) {
@@ -165,17 +174,4 @@ func (s *Service) write(ctx context.Context, r ledger.Record[ledger.Claim], next
 		return r, unavailable(err)
 	}
 	return written, nil
-}
-
-// releaseDropped releases the ports of an old plan that the new one does not list.
-func (s *Service) releaseDropped(ctx context.Context, r ledger.Record[ledger.Claim], before []ledger.PlannedPort) error {
-	for _, p := range before {
-		if r.Value.Lists(p.Fence) {
-			continue
-		}
-		if err := s.releasePort(ctx, r.Name, p.Fence, ledger.AgentAbsent); err != nil {
-			return err
-		}
-	}
-	return nil
 }

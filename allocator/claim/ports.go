@@ -102,20 +102,15 @@ func (s *Service) holding(r ledger.Record[ledger.Claim], i int) ledger.Port {
 	}
 }
 
-// releasePort begins to release a port that the claim does not need any more; agent
-// is the agent's part in deleting its binding. A lease that is absent or unreadable
-// is left to the janitor, which finds that no claim lists it.
-func (s *Service) releasePort(ctx context.Context, claim string, f api.Fence, agent ledger.AgentPart) error {
-	wrote, err := s.changePort(ctx, f.Lease, func(p *ledger.Port) error {
+// beginRelease is a decision for changePort: it begins to release a port that a claim
+// does not need any more. agent is the agent's part in deleting its binding.
+func beginRelease(claim string, f api.Fence, agent ledger.AgentPart) func(*ledger.Port) error {
+	return func(p *ledger.Port) error {
 		if p.HeldBy(claim, f) {
 			*p = p.BeginRelease(agent)
 		}
 		return nil
-	})
-	if wrote {
-		s.WakeJanitor()
 	}
-	return ignoreMissing(err)
 }
 
 // changePort changes an existing port if decide does, and reports whether it was
@@ -136,6 +131,8 @@ func (s *Service) changePort(ctx context.Context, lease string, decide func(*led
 	return wrote, problem(err)
 }
 
+// ignoreMissing accepts that a port lease is absent or unreadable: the janitor finds
+// that no claim lists it.
 func ignoreMissing(err error) error {
 	if errors.Is(err, ledger.ErrAbsent) || errors.Is(err, ledger.ErrUnreadable) {
 		return nil

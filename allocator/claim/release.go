@@ -64,7 +64,8 @@ func (s *Service) releasePorts(ctx context.Context, r ledger.Record[ledger.Claim
 	defer s.WakeJanitor()
 	answer := api.ReleaseAnswer{Unbind: r.Value.Agent == ledger.AgentUnbinding, Ports: []api.ClaimedPort{}}
 	for i, p := range r.Value.Ports {
-		if err := s.releasePort(ctx, r.Name, p.Fence, r.Value.Agent); err != nil {
+		_, err := s.changePort(ctx, p.Fence.Lease, beginRelease(r.Name, p.Fence, r.Value.Agent))
+		if err := ignoreMissing(err); err != nil {
 			return api.ReleaseAnswer{}, err
 		}
 		port, err := s.Ports.Get(ctx, p.Fence.Lease)
@@ -96,20 +97,16 @@ func (s *Service) Finish(ctx context.Context, h Holder, claimUID string, gone []
 		if !slices.Contains(gone, p.Fence.Lease) {
 			continue
 		}
-		if err := s.finishPort(ctx, r.Name, p.Fence); err != nil {
+		_, err := s.changePort(ctx, p.Fence.Lease, func(port *ledger.Port) error {
+			if port.State == ledger.Releasing && port.Holds(r.Name, p.Fence) && port.Agent == ledger.AgentUnbinding {
+				port.Agent = ledger.AgentDone
+			}
+			return nil
+		})
+		if err := ignoreMissing(err); err != nil {
 			return err
 		}
 	}
 	s.WakeJanitor()
 	return nil
-}
-
-func (s *Service) finishPort(ctx context.Context, claim string, f api.Fence) error {
-	_, err := s.changePort(ctx, f.Lease, func(p *ledger.Port) error {
-		if p.State == ledger.Releasing && p.Holds(claim, f) && p.Agent == ledger.AgentUnbinding {
-			p.Agent = ledger.AgentDone
-		}
-		return nil
-	})
-	return ignoreMissing(err)
 }
