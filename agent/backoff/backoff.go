@@ -19,7 +19,7 @@ const (
 	mostRetryAfter = 5 * time.Minute
 )
 
-// Backoff doubles the wait with each attempt. The zero value starts anew.
+// Backoff doubles the wait with each attempt. The zero value is before the first attempt.
 type Backoff struct{ attempts int }
 
 // Next is how long to wait after an attempt failed with err. jitter gives numbers

@@ -47,7 +47,7 @@ type Tracker struct {
 // Condition is what the pod's condition should be; zero before anything is known.
 func (t *Tracker) Condition() pod.Condition { return t.condition }
 
-// Watch starts to follow the targets anew.
+// Watch starts over following the targets.
 func (t *Tracker) Watch(now time.Time, h *holding.Holding) {
 	t.watching, t.pause = true, firstPause
 	t.next = now.Add(firstPause)
@@ -95,7 +95,7 @@ func (t *Tracker) judge(h *holding.Holding) {
 }
 
 // SetGameReady applies the game's readiness and reports whether it changed. A game
-// that becomes ready or not ready has its targets described anew.
+// that becomes ready or not ready has its targets described again.
 func (t *Tracker) SetGameReady(now time.Time, h *holding.Holding, ready bool) (changed bool) {
 	if ready == !t.gameNotReady {
 		return false
