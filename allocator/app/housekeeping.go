@@ -35,8 +35,8 @@ type housekeeping struct {
 	leases   *kubelease.Leases
 	observer *janitor.Observer
 	janitor  *janitor.Janitor
-	nudge    <-chan struct{}
-	desk     *admin.Service
+	wake     <-chan struct{}
+	admins   *admin.Service
 	// described asks for the load balancers to be described at once.
 	described chan struct{}
 	mark      heldMark
@@ -76,7 +76,7 @@ func (h *housekeeping) sweeps(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		case <-again:
-		case <-h.nudge:
+		case <-h.wake:
 		}
 	}
 }
@@ -144,7 +144,7 @@ func (h *housekeeping) audit(ctx context.Context) (next time.Duration) {
 // report logs when a cordoned load balancer has become empty.
 func (h *housekeeping) report(ctx context.Context) {
 	empty := make(map[string]bool)
-	for _, v := range h.desk.LoadBalancers() {
+	for _, v := range h.admins.LoadBalancers() {
 		if v.Cordoned == "" || !v.Empty {
 			continue
 		}

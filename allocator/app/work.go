@@ -59,19 +59,19 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	aws := paced{client, pay}
 	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Cordons: leases.Cordons(), Log: p.log}, file.Pools)
 	pods := kubepod.New(p.kube)
-	nudge := make(chan struct{}, 1)
+	wake := make(chan struct{}, 1)
 	service := claim.New(claim.Config{
 		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, GetPod: pods.Get,
 		TargetGroupName: elb.TargetGroupName, Duration: p.ClaimDuration, RenewEvery: p.RenewEvery, ReturnPatience: returnPatience,
 		Budget: pay, Age: observer.Age, Count: p.metrics.ClaimRefused, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
-		WakeJanitor: func() { poke(nudge) },
+		WakeJanitor: func() { poke(wake) },
 	})
-	desk := admin.New(admin.Config{
+	admins := admin.New(admin.Config{
 		Claims: leases.Claims(), Ports: leases.Ports(), Cordons: leases.Cordons(), Stock: stock,
 		Show: service.Show, GetPod: pods.Get, Now: time.Now, Log: p.log,
 	})
 	house := &housekeeping{
-		process: p, stock: stock, leases: leases, observer: observer, nudge: nudge, desk: desk, described: make(chan struct{}, 1),
+		process: p, stock: stock, leases: leases, observer: observer, wake: wake, admins: admins, described: make(chan struct{}, 1),
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
 			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, ReserveUnbind: pay.Unbind, Prepaid: withPrepaid,
@@ -79,7 +79,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		}),
 	}
 	p.metrics.Ledger(metrics.Ledger{
-		Ports: leases.Ports().CachedAll, Claims: leases.Claims().CachedAll, Pools: desk.Pools, LoadBalancers: desk.LoadBalancers,
+		Ports: leases.Ports().CachedAll, Claims: leases.Claims().CachedAll, Pools: admins.Pools, LoadBalancers: admins.LoadBalancers,
 		Budget: func() budget.State {
 			state, _ := pay.Left()
 			return state
@@ -88,7 +88,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	p.leases.Store(leases)
 	kubeAuth := auth.Kubernetes{Client: p.kube, Namespace: p.Namespace, GetPod: pods.Get}
 	handler := httpapi.New(httpapi.Config{
-		Claims: service, Views: desk, Operations: desk, Auth: auth.New(kubeAuth, time.Now), Observe: p.metrics.Request,
+		Claims: service, Views: admins, Operations: admins, Auth: auth.New(kubeAuth, time.Now), Observe: p.metrics.Request,
 		Routes: p.probes(), Now: time.Now, Log: p.log,
 	})
 	p.api.Store(&handler)

@@ -40,11 +40,11 @@ func makeControlGroups() (controlGroups, error) {
 		if err := os.Mkdir(folder, 0o755); err != nil {
 			return nil, errors.Join(fmt.Errorf("making a control group: %w", err), folders.remove())
 		}
-		settle := copyProcessors
+		prepare := copyProcessors
 		if unified() {
-			settle = handDown
+			prepare = handDown
 		}
-		if err := settle(folder); err != nil {
+		if err := prepare(folder); err != nil {
 			return nil, errors.Join(err, folders.remove())
 		}
 	}

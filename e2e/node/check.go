@@ -31,9 +31,9 @@ func (c *cluster) check(ctx context.Context) (map[string]finding, string, error)
 }
 
 // checked has the installation checked from where it runs: as it is, with a load
-// balancer that an operator spoilt, and mended as the table says.
+// balancer that an operator spoilt, and repaired as the table says.
 func checked(ctx context.Context, c *cluster) error {
-	if err := c.nothingToMend(ctx); err != nil {
+	if err := c.nothingToRepair(ctx); err != nil {
 		return err
 	}
 	spoilt, other := c.loadBalancers[0], c.loadBalancers[1]
@@ -41,8 +41,8 @@ func checked(ctx context.Context, c *cluster) error {
 		return err
 	}
 	found, table, err := c.check(ctx)
-	if mended := setCrossZone(ctx, c.operator, spoilt, true); mended != nil {
-		return mended
+	if repaired := setCrossZone(ctx, c.operator, spoilt, true); repaired != nil {
+		return repaired
 	}
 	if err == nil || !strings.Contains(err.Error(), "command terminated with exit code 1\n") {
 		return fmt.Errorf("with cross-zone off it ends with %v, and this table:\n%s", err, table) //nolint:errorlint // nil, too
@@ -53,7 +53,7 @@ func checked(ctx context.Context, c *cluster) error {
 	if row := found[balancerRow(other)]; row.state != "ok" {
 		return fmt.Errorf("with cross-zone off of one it says of the other load balancer %q:\n%s", row, table)
 	}
-	return c.nothingToMend(ctx)
+	return c.nothingToRepair(ctx)
 }
 
 // balancerRow is what the table has of a load balancer.
@@ -62,8 +62,8 @@ func balancerRow(arn string) string {
 	return "load balancer " + name + " in pool default"
 }
 
-// nothingToMend wants a row of everything that an allocator depends on, and all well.
-func (c *cluster) nothingToMend(ctx context.Context) error {
+// nothingToRepair wants a row of everything that an allocator depends on, and all well.
+func (c *cluster) nothingToRepair(ctx context.Context) error {
 	found, table, err := c.check(ctx)
 	if err != nil {
 		return fmt.Errorf("it finds something:\n%s%w", table, err)

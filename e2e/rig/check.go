@@ -65,9 +65,9 @@ func addressesOf(p PortRecord, claims []ClaimRecord) (addresses []string) {
 	return addresses
 }
 
-// CheckSettled is for moments when nothing is under way: everything of this
+// CheckAtRest is for moments when nothing is under way: everything of this
 // ledger in AWS is accounted for by a held port.
-func (r *Rig) CheckSettled(ctx context.Context) error {
+func (r *Rig) CheckAtRest(ctx context.Context) error {
 	_, ports, err := r.Leases(ctx)
 	if err != nil {
 		return err
@@ -75,8 +75,8 @@ func (r *Rig) CheckSettled(ctx context.Context) error {
 	return invariants.LeftOver(r.Emulator.Snapshot(), r.Ledger, invariants.Held(ports))
 }
 
-// CheckSettledFor is CheckSettled for what one pod has, when others are busy.
-func (r *Rig) CheckSettledFor(ctx context.Context, p *Pod) error {
+// CheckAtRestFor is CheckAtRest for what one pod has, when others are busy.
+func (r *Rig) CheckAtRestFor(ctx context.Context, p *Pod) error {
 	ports, err := p.PortsOf(ctx)
 	if err != nil {
 		return err
@@ -111,5 +111,5 @@ func (r *Rig) CheckEmpty(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(invariants.Empty(claims, ports, func(p ledger.Port) bool { return !p.Held() }), r.CheckSettled(ctx))
+	return errors.Join(invariants.Empty(claims, ports, func(p ledger.Port) bool { return !p.Held() }), r.CheckAtRest(ctx))
 }

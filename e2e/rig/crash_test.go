@@ -193,7 +193,7 @@ func comesBack(t *testing.T, r *rig.Rig, p *rig.Pod) {
 	must(t, p.Start())
 	must(t, p.WaitBound(ctx))
 	check(t, r)
-	must(t, rig.Eventually(ctx, "no leftover of this pod", func() error { return r.CheckSettledFor(ctx, p) }))
+	must(t, rig.Eventually(ctx, "no leftover of this pod", func() error { return r.CheckAtRestFor(ctx, p) }))
 	port, err := p.PortOf(ctx)
 	must(t, err)
 	if port.Value.State != ledger.Bound {

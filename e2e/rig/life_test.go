@@ -18,7 +18,7 @@ func life(t *testing.T, c rig.Config) {
 	p := newPod(t, r, "game-0", "game=7777/UDP")
 	must(t, p.WaitBound(t.Context()))
 	check(t, r)
-	must(t, r.CheckSettled(t.Context()))
+	must(t, r.CheckAtRest(t.Context()))
 
 	endpoint, err := p.Endpoint()
 	must(t, err)

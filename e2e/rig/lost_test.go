@@ -57,7 +57,7 @@ func TestLeasesDeleted(t *testing.T) {
 			}))
 		}
 		check(t, r)
-		must(t, r.CheckSettled(ctx))
+		must(t, r.CheckAtRest(ctx))
 	}
 }
 
@@ -116,7 +116,7 @@ func TestGracefulStop(t *testing.T) {
 	p := newPod(t, r, "game-0", "game=7777/TCP")
 	must(t, p.WaitBound(ctx))
 	must(t, p.Terminate(ctx))
-	if err := r.CheckSettled(ctx); err != nil {
+	if err := r.CheckAtRest(ctx); err != nil {
 		t.Errorf("right after the agent's end: %v", err)
 	}
 	must(t, rig.Eventually(ctx, "the janitor to confirm", func() error { return r.CheckEmpty(ctx) }))
@@ -171,5 +171,5 @@ func TestClaimLeaseDeletedWhileTheAgentRestarts(t *testing.T) {
 		t.Errorf("the endpoint was %s and is %s, %v", endpoint, now, err)
 	}
 	check(t, r)
-	must(t, r.CheckSettled(ctx))
+	must(t, r.CheckAtRest(ctx))
 }

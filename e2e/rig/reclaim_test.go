@@ -73,7 +73,7 @@ func TestHeldCreateListenerDuringSweep(t *testing.T) {
 	p := newPod(t, r, "heir", "game=7777/UDP")
 	must(t, p.WaitBound(t.Context()))
 	check(t, r)
-	must(t, r.CheckSettled(t.Context()))
+	must(t, r.CheckAtRest(t.Context()))
 	mu.Lock()
 	defer mu.Unlock()
 	if len(outcomes) < 2 || !outcomes[0].OK() || outcomes[1].Code != "ResourceInUse" {

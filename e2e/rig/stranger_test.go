@@ -96,6 +96,6 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 	// It comes back with another port, and what it had is an orphan although its
 	// pod lives.
 	must(t, stranger.Start(), stranger.WaitBound(ctx))
-	must(t, rig.Eventually(ctx, "its former binding to be taken away", func() error { return r.CheckSettled(ctx) }), told(r, stranger, "OrphanDeleted"))
+	must(t, rig.Eventually(ctx, "its former binding to be taken away", func() error { return r.CheckAtRest(ctx) }), told(r, stranger, "OrphanDeleted"))
 	check(t, r)
 }

@@ -97,7 +97,7 @@ func TestHoldersKeepTheirPorts(t *testing.T) {
 			}
 		}
 		check(t, r)
-		must(t, r.CheckSettled(ctx))
+		must(t, r.CheckAtRest(ctx))
 	}
 }
 
@@ -125,7 +125,7 @@ func TestZombie(t *testing.T) {
 		return err
 	}))
 	check(t, r)
-	must(t, r.CheckSettled(ctx))
+	must(t, r.CheckAtRest(ctx))
 	if after := bindingOf(t, r, heir); fmt.Sprint(before) != fmt.Sprint(after) {
 		t.Errorf("the heir's binding was %+v and is %+v", before, after)
 	}

@@ -127,12 +127,12 @@ func (w *World) startReplica(name string) *replica {
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // events are not checked here
 		Count: func(string, string) {},
 	})
-	desk := admin.New(admin.Config{
+	admins := admin.New(admin.Config{
 		Claims: deps.Claims, Ports: deps.Ports, Cordons: r.tables.cordons, Stock: r.stock,
 		Show: service.Show, GetPod: look, Now: r.clock.wall, Log: log,
 	})
 	r.handler = httpapi.New(httpapi.Config{
-		Claims: service, Views: desk, Operations: desk, Auth: auth.New(callers{p, w.pods}, r.clock.now), Now: r.clock.now, Log: log,
+		Claims: service, Views: admins, Operations: admins, Auth: auth.New(callers{p, w.pods}, r.clock.now), Now: r.clock.now, Log: log,
 		Observe: func(httpapi.Answer) {},
 	})
 	complain := func(ctx context.Context, what string, err error) {

@@ -195,7 +195,7 @@ func (t trial) bound(ctx context.Context, p *rig.Pod) error {
 	if _, err = t.BindingOf(ctx, p); err != nil {
 		return err
 	}
-	return t.CheckSettledFor(ctx, p)
+	return t.CheckAtRestFor(ctx, p)
 }
 
 // release ends the pod and waits until nothing of it is left, before and after a

@@ -149,7 +149,7 @@ func (s *story) comesBack(ctx context.Context, g *game, end func(context.Context
 
 // audit looks for what nobody accounts for, and that the others still answer.
 func (s *story) audit(ctx context.Context) error {
-	if err := s.CheckSettled(ctx); err != nil {
+	if err := s.CheckAtRest(ctx); err != nil {
 		s.orphans++
 		return err
 	}

@@ -87,5 +87,5 @@ func (f *fleet) released(ctx context.Context) error {
 	if held > 0 {
 		return fmt.Errorf("%d ports are held", held)
 	}
-	return f.CheckSettled(ctx)
+	return f.CheckAtRest(ctx)
 }

@@ -29,7 +29,7 @@ type round struct {
 	moods *rand.Rand
 	// foreign is port lease → removal of somebody else's listener on it.
 	foreign map[string]func(context.Context) error
-	trouble error
+	failure error
 }
 
 // Rounds differ. In one of plenty there are ports for all, so that nobody may be
@@ -69,7 +69,7 @@ func (c *course) play(ctx context.Context, number int) (spec.History, error) {
 	r.all(finishing, (*actor).finish)
 	r.fail(r.clear(ctx))
 	r.mu.Lock()
-	h.Ops, err = slices.Clone(r.ops), r.trouble
+	h.Ops, err = slices.Clone(r.ops), r.failure
 	r.mu.Unlock()
 	if err == nil {
 		err = finishing.Err()
@@ -122,7 +122,7 @@ func (r *round) record(op spec.Op) {
 func (r *round) fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.trouble = errors.Join(r.trouble, err)
+	r.failure = errors.Join(r.failure, err)
 }
 
 // most is how many listeners of somebody else a round has.
@@ -138,7 +138,7 @@ func (r *round) plant(ctx context.Context, c api.Claim) {
 	}
 	remove, err := r.rig.ForeignListenerOn(ctx, slices.Index(r.rig.LoadBalancerARNs, c.LoadBalancer.ARN), c.Ports[0].ListenerPort)
 	if err != nil {
-		r.trouble = errors.Join(r.trouble, err)
+		r.failure = errors.Join(r.failure, err)
 		return
 	}
 	r.foreign[lease] = remove

@@ -51,7 +51,7 @@ func (s *soak) finish(ctx context.Context) (v verdict) {
 		for _, l := range pods {
 			errs = append(errs, l.Started(ctx))
 		}
-		return errors.Join(append(errs, s.CheckSettled(ctx))...)
+		return errors.Join(append(errs, s.CheckAtRest(ctx))...)
 	})
 	s.Say("all are deleted, and nothing may be left")
 	group := new(errgroup.Group)

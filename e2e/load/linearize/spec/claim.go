@@ -120,8 +120,8 @@ func renewStep(s claimState, o Op) (claimState, bool) {
 		case live:
 			return s, same && o.UID == s.uid && o.ports() == s.ports
 		case moving:
-			settled := claimState{phase: live, uid: s.uid, ports: o.ports(), dead: s.dead}
-			return settled, same && o.UID == s.uid && o.sound() && !o.shows(s.left)
+			answered := claimState{phase: live, uid: s.uid, ports: o.ports(), dead: s.dead}
+			return answered, same && o.UID == s.uid && o.sound() && !o.shows(s.left)
 		default:
 		}
 	case Lost:
@@ -136,7 +136,7 @@ func renewStep(s claimState, o Op) (claimState, bool) {
 // conflictStep: only a listener that is really there moves a claim.
 func conflictStep(s claimState, o Op) (claimState, bool) {
 	same, named := o.Claim == s.uid, s.lists(o.Fence)
-	settled := claimState{phase: live, uid: s.uid, ports: o.ports(), dead: s.dead}
+	answered := claimState{phase: live, uid: s.uid, ports: o.ports(), dead: s.dead}
 	left := claimState{phase: moving, uid: s.uid, left: fenceKey(o.Fence), dead: s.dead}
 	switch o.Outcome {
 	case Done:
@@ -144,9 +144,9 @@ func conflictStep(s claimState, o Op) (claimState, bool) {
 		case !same || o.UID != s.uid || !o.sound():
 			return s, false
 		case s.phase == moving:
-			return settled, !o.shows(s.left)
+			return answered, !o.shows(s.left)
 		case s.phase == live && named && o.Foreign:
-			return settled, !o.lists(o.Fence.Lease)
+			return answered, !o.lists(o.Fence.Lease)
 		case s.phase == live:
 			return s, o.ports() == s.ports
 		}
