@@ -17,14 +17,15 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// ErrCheck is what Check returns when something is wrong.
-var ErrCheck = errors.New("something is wrong: see the table")
+// ErrCheck is what Check returns after a check found an error.
+var ErrCheck = errors.New("a check found an error: see the table")
 
-// checkTimeout bounds all looks of a check together.
+// checkTimeout bounds all checks together.
 const checkTimeout = 2 * time.Minute
 
-// Check looks whether an allocator with these settings could do its work, and
-// prints what it found. It changes nothing and listens nowhere. ErrCheck.
+// Check checks that an allocator with these settings could work here, and prints a
+// table of the results. It changes nothing and listens nowhere. It returns ErrCheck if a
+// check found an error.
 func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -38,18 +39,18 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	c.checkTLS(ctx, &r, kube)
 	id := ""
 	if err != nil {
-		r.Add("Kubernetes", check.Wrong, err.Error())
+		r.Add("Kubernetes", check.Error, err.Error())
 	} else {
 		rights := check.RequiredRights(c.Namespace, c.TLSSecret, c.trusting())
 		ledger := func(ctx context.Context) (string, error) { return kubelease.ID(ctx, kube, c.Namespace) }
 		id = r.Kubernetes(ctx, ledger, auth.Kubernetes{Client: kube}, rights)
 	}
 	if err := doors.openAWS(ctx); err != nil {
-		r.Add("AWS", check.Wrong, err.Error())
+		r.Add("AWS", check.Error, err.Error())
 	} else if readable {
 		r.AWS(ctx, elb.New(*doors.AWS, nil), file.Pools, id)
 	} else {
-		r.Add("AWS", check.NotChecked, "because the pool file cannot be used")
+		r.Add("AWS", check.Unchecked, "the pool file cannot be used")
 	}
 	if err := r.Print(out); err != nil {
 		return fmt.Errorf("printing the table: %w", err)
@@ -60,8 +61,8 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	return nil
 }
 
-// checkTLS looks at the key pair where these settings say that it lies; a nil kube is
-// one that cannot be asked.
+// checkTLS checks the key pair that these settings name. A nil kube means that
+// Kubernetes cannot be reached.
 func (c *Config) checkTLS(ctx context.Context, r *check.Report, kube kubernetes.Interface) {
 	switch {
 	case c.PlainHTTP:
@@ -69,7 +70,7 @@ func (c *Config) checkTLS(ctx context.Context, r *check.Report, kube kubernetes.
 	case c.TLSSecret == "":
 		r.TLSFiles(c.TLSCert, c.TLSKey, time.Now())
 	case kube == nil:
-		r.Add("TLS key pair", check.NotChecked, "because it lies in Kubernetes, in secret "+c.TLSSecret)
+		r.Add("TLS key pair", check.Unchecked, "it is in Kubernetes, in secret "+c.TLSSecret)
 	default:
 		r.TLSSecret(ctx, c.TLSSecret, func(ctx context.Context) (*pki.KeySet, error) {
 			keys, found, err := kubecerts.NewSecret(kube, c.Namespace, c.TLSSecret).Read(ctx)

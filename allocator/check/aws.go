@@ -14,7 +14,7 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// AWS is what is asked of AWS.
+// AWS has the calls of the check.
 type AWS interface {
 	inventory.AWS
 	Limits(ctx context.Context) (elb.Limits, error)
@@ -22,46 +22,46 @@ type AWS interface {
 	Targets(ctx context.Context, targetGroupARN string) ([]elb.Target, error)
 }
 
-// nothing is an empty ledger: the looks are those of a first start.
+// nothing is an empty ledger, as at the first start.
 type nothing[T any] struct{ ledger.Table[T] }
 
 func (nothing[T]) CachedAll() []ledger.Record[T] { return nil }
 
 func (nothing[T]) Cached(string) (ledger.Record[T], bool) { return ledger.Record[T]{}, false }
 
-// AWS makes every call that reads, and looks at the load balancers of the pools
-// and at the account's limits. An empty ledgerID is one that is not known.
+// AWS makes every read call that the allocator makes, and checks the load balancers of
+// the pools and the account's limits. An empty ledgerID is one that is not known.
 func (r *Report) AWS(ctx context.Context, client AWS, pools []poolfile.Pool, ledgerID string) {
 	limits, err := client.Limits(ctx)
-	if !r.judge("AWS: limits", fmt.Sprintf("%d listeners a load balancer, %d target groups", limits.Listeners, limits.TargetGroups), err) && !errors.Is(err, elb.ErrDenied) {
-		r.add("AWS: all else", NotChecked, "because AWS does not answer: look at region, credentials and network")
+	if !r.addResult("AWS: limits", fmt.Sprintf("%d listeners a load balancer, %d target groups", limits.Listeners, limits.TargetGroups), err) && !errors.Is(err, elb.ErrDenied) {
+		r.add("AWS: everything else", Unchecked, "AWS does not answer: check region, credentials and network")
 		return
 	}
 	groups, groupsErr := client.TargetGroups(ctx)
-	r.judge("AWS: target groups", fmt.Sprintf("%d in this region", len(groups)), groupsErr)
+	r.addResult("AWS: target groups", fmt.Sprintf("%d in this region", len(groups)), groupsErr)
 	stock := inventory.New(inventory.Config{
 		Ledger: ledgerID, AWS: client, Ports: nothing[ledger.Port]{}, Cordons: nothing[ledger.Cordon]{}, Log: slog.New(slog.DiscardHandler),
 	}, pools)
-	if !r.judge("AWS: load balancers", "read", stock.Describe(ctx)) {
-		r.add("load balancers of the pools", NotChecked, "because they could not be read")
+	if !r.addResult("AWS: load balancers", "read", stock.Describe(ctx)) {
+		r.add("load balancers of the pools", Unchecked, "they could not be read")
 		r.deletions()
 		return
 	}
 	listeners, err := stock.List(ctx)
-	r.judge("AWS: listeners", "read", err)
+	r.addResult("AWS: listeners", "read", err)
 	states := stock.States()
 	games := r.tags(ctx, client, states, listeners, ledgerID)
 	r.health(ctx, client, groups, states)
 	r.deletions()
-	r.balancers(ctx, client, states)
+	r.loadBalancers(ctx, client, states)
 	free := r.capacity(stock, games, limits.Targets)
 	if groupsErr == nil {
 		r.targetGroups(groups, limits.TargetGroups, free)
 	}
 }
 
-// health asks for the health of any target group; one that does not exist is
-// answered after the right was looked at, or before it.
+// health reads the health of any target group. A nonexistent one is good enough: AWS
+// checks the right first, or answers that it does not exist.
 func (r *Report) health(ctx context.Context, client AWS, groups []elb.TargetGroup, states []inventory.State) {
 	const what = "AWS: target health"
 	arn := ""
@@ -72,24 +72,24 @@ func (r *Report) health(ctx context.Context, client AWS, groups []elb.TargetGrou
 		before, _, _ := strings.Cut(states[0].ARN, ":loadbalancer/")
 		arn = before + ":targetgroup/portlease-check/0000000000000000"
 	default:
-		r.add(what, NotChecked, "because there is neither a target group nor a load balancer to ask about")
+		r.add(what, Unchecked, "there is neither a target group nor a load balancer to ask about")
 		return
 	}
 	_, err := client.Targets(ctx, arn)
 	if errors.Is(err, elb.ErrTargetGroupGone) {
 		err = nil
 	}
-	r.judge(what, "read", err)
+	r.addResult(what, "read", err)
 }
 
-// deletions cannot be tried: ELBv2 has no dry run, and what does not exist may be
-// answered without a look at the right.
+// deletions cannot be checked: ELBv2 has no dry run, and may answer a call about a
+// nonexistent resource without checking the right.
 func (r *Report) deletions() {
-	r.add("AWS: deletions", NotChecked, "because ELBv2 has no dry run: the role needs deploy/iam/janitor.json; if it lacks something, the log says AccessDenied when the first port is given back")
+	r.add("AWS: deletions", Unchecked, "ELBv2 has no dry run: the role needs deploy/iam/janitor.json; if a right is missing, the log says AccessDenied when the first port is released")
 }
 
-// tags looks for the tag that deploy/iam wants on load balancers, and by the same
-// tag gives the ports of each on which games of this ledger have their listeners.
+// tags checks the tag that deploy/iam needs on load balancers. By the same tag it gives
+// the ports of each that have listeners of this ledger's games.
 func (r *Report) tags(ctx context.Context, client AWS, states []inventory.State, listeners map[string][]elb.Listener, ledgerID string) (games map[string]map[int]bool) {
 	const what = "AWS: tags"
 	var arns []string
@@ -99,7 +99,7 @@ func (r *Report) tags(ctx context.Context, client AWS, states []inventory.State,
 	slices.Sort(arns)
 	arns = slices.Compact(arns)
 	if len(arns) == 0 {
-		r.add(what, NotChecked, "because there is no load balancer to ask about")
+		r.add(what, Unchecked, "there is no load balancer to ask about")
 		return nil
 	}
 	asked := slices.Clone(arns)
@@ -109,15 +109,15 @@ func (r *Report) tags(ctx context.Context, client AWS, states []inventory.State,
 		}
 	}
 	tags, err := client.Tags(ctx, asked...)
-	if !r.judge(what, "read", err) {
+	if !r.addResult(what, "read", err) {
 		return nil
 	}
 	for _, arn := range arns {
 		what := "tags of " + short(arn)
 		switch got := tags[arn][elb.TagLedger]; {
 		case ledgerID == "":
-			r.add(what, NotChecked, "because the ledger's id is not known")
-		case tags[arn] == nil: // it is gone, as its own row says
+			r.add(what, Unchecked, "the ledger's ID is not known")
+		case tags[arn] == nil: // its own row says that it is gone
 		case got == "":
 			r.add(what, Warning, "it lacks %s=%s: agents with the policies of deploy/iam may create no listener there", elb.TagLedger, ledgerID)
 		case got != ledgerID:
@@ -136,7 +136,7 @@ func (r *Report) tags(ctx context.Context, client AWS, states []inventory.State,
 	return games
 }
 
-// short is a load balancer's name and id.
+// short is a load balancer's name and ID.
 func short(arn string) string {
 	_, name, found := strings.Cut(arn, ":loadbalancer/net/")
 	if !found {

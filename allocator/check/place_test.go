@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -27,6 +28,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -75,7 +77,7 @@ func newPlace(t *testing.T, without auth.Right, change func(*elbemu.Config)) *pl
 	t.Helper()
 	p := &place{t: t, dir: t.TempDir()}
 	var err error
-	p.namespace, err = cluster.Namespace(t.Context(), "preflight")
+	p.namespace, err = cluster.Namespace(t.Context(), "check")
 	must(t, err)
 	p.games, err = cluster.Namespace(t.Context(), "games")
 	must(t, err)
@@ -155,7 +157,28 @@ func (p *place) serviceAccount(without auth.Right) *rest.Config {
 	must(p.t, err)
 	_, err = rbac.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: meta, Subjects: subjects, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: p.namespace}}, metav1.CreateOptions{})
 	must(p.t, err)
+	p.awaitRights(config, without)
 	return config
+}
+
+// awaitRights waits until the API server's authorizer has seen the roles: it watches
+// them.
+func (p *place) awaitRights(config *rest.Config, without auth.Right) {
+	p.t.Helper()
+	client, err := kubernetes.NewForConfig(config)
+	must(p.t, err)
+	own := auth.Kubernetes{Client: client}
+	must(p.t, wait.PollUntilContextTimeout(p.t.Context(), 10*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		for _, r := range needed() {
+			if r == without {
+				continue
+			}
+			if has, err := own.Has(ctx, p.in(r)); err != nil || !has {
+				return false, err
+			}
+		}
+		return true, nil
+	}))
 }
 
 // clients are an administrator's.
@@ -268,7 +291,7 @@ func (p *place) check() (rows []row, failed bool) {
 		p.t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	what, say := strings.Index(lines[0], "WHAT"), strings.Index(lines[0], "FOUND")
+	what, say := strings.Index(lines[0], "CHECK"), strings.Index(lines[0], "FINDING")
 	for _, line := range lines[1:] {
 		rows = append(rows, row{strings.TrimSpace(line[:what]), strings.TrimSpace(line[what:say]), line[say:]})
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
-// TestEachRightThatIsMissing has one row that says so, and says what grants it.
-func TestEachRightThatIsMissing(t *testing.T) {
+// TestEachMissingRightIsReported in one row, which names what grants it.
+func TestEachMissingRightIsReported(t *testing.T) {
 	remedies := map[string]string{"configmaps": "in games grants it", "secrets": "tls.from as self grants it"}
 	uses := map[string]string{"get namespaces kube-system": "ledger", "get secrets portlease-tls in own": "TLS key pair"}
 	for _, right := range needed() {
@@ -32,7 +32,7 @@ func TestEachRightThatIsMissing(t *testing.T) {
 			found := false
 			for _, r := range rows {
 				if r.what == missing {
-					found = r.state == "wrong" && strings.Contains(r.say, "helm upgrade") && strings.Contains(r.say, remedies[right.Resource])
+					found = r.state == "error" && strings.Contains(r.say, "helm upgrade") && strings.Contains(r.say, remedies[right.Resource])
 				} else if strings.HasPrefix(r.what, "Kubernetes: ") && r.state != "ok" {
 					t.Errorf("%+v", r)
 				}
@@ -41,7 +41,7 @@ func TestEachRightThatIsMissing(t *testing.T) {
 				t.Errorf("no row says that %s is missing: %+v", missing, rows)
 			}
 			if what := uses[right.String()]; what != "" && !slices.ContainsFunc(rows, func(r row) bool {
-				return r.state == "wrong" && r.what == what && strings.Contains(r.say, "forbidden")
+				return r.state == "error" && r.what == what && strings.Contains(r.say, "forbidden")
 			}) {
 				t.Errorf("no row says that %s cannot be read: %+v", what, rows)
 			}
@@ -49,9 +49,9 @@ func TestEachRightThatIsMissing(t *testing.T) {
 	}
 }
 
-// TestAskedForIsWhatTheChartGrants takes the chart's own settings, and all roles that it
-// binds to the allocator.
-func TestAskedForIsWhatTheChartGrants(t *testing.T) {
+// TestCheckedRightsAreThoseThatTheChartGrants takes the chart's own settings, and all
+// roles that it binds to the allocator.
+func TestCheckedRightsAreThoseThatTheChartGrants(t *testing.T) {
 	for _, name := range []string{"plain", "full", "issuer", "secret"} {
 		t.Run(name, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join("../../deploy/tests/chart/testdata", name+".golden.yaml"))

@@ -10,44 +10,44 @@ import (
 	"github.com/portlease/portlease/allocator/certs/pki"
 )
 
-// soon is how long before its end a certificate is worth a warning.
-const soon = 14 * 24 * time.Hour
+// expiryWarning is how long before its expiry a certificate is worth a warning.
+const expiryWarning = 14 * 24 * time.Hour
 
-// keyPair is what the rows about TLS are called.
+// keyPair is the name of the TLS check.
 const keyPair = "TLS key pair"
 
-// PlainHTTP says what it means to serve without TLS.
+// PlainHTTP warns of serving without TLS.
 func (r *Report) PlainHTTP() {
-	r.add(keyPair, Warning, "none, by plain-http: tokens travel in the clear, so use it only where nobody can listen in")
+	r.add(keyPair, Warning, "none, because of plain-http: tokens travel in the clear, so use it only in a trusted network")
 }
 
-// TLSFiles looks at the key pair that lies in files.
+// TLSFiles checks a key pair in files.
 func (r *Report) TLSFiles(certFile, keyFile string, now time.Time) {
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	r.serving(pair, err, now, "renew what tls-cert and tls-key name, which tls of the chart does")
+	r.serving(pair, err, now, "renew the files of tls-cert and tls-key, as the chart does with its value tls")
 }
 
-// TLSSecret looks at the key pair that replicas keep in that Secret. read gives what
-// is in it, and nil if there is no such Secret.
+// TLSSecret checks the key pair that the replicas keep in a Secret. read gives its
+// content, or nil if there is no such Secret.
 func (r *Report) TLSSecret(ctx context.Context, name string, read func(context.Context) (*pki.KeySet, error), now time.Time) {
 	keys, err := read(ctx)
 	if err != nil {
-		r.add(keyPair, Wrong, "%v", err)
+		r.add(keyPair, Error, "%v", err)
 		return
 	}
 	if keys == nil {
-		r.add(keyPair, OK, "secret %s is made at the first start", name)
+		r.add(keyPair, OK, "the first start creates secret %s", name)
 		return
 	}
 	pair, err := tls.X509KeyPair(keys.Serving.Certificate, keys.Serving.Key)
-	r.serving(pair, err, now, "an allocator that runs with tls-secret "+name+" makes it anew, or says in its log why it cannot")
+	r.serving(pair, err, now, "a running allocator with tls-secret "+name+" renews it, or logs why it cannot")
 }
 
-// serving judges what the API would be served with, or the error that reading it
-// gave.
+// serving checks the key pair that the API would be served with, or the error of
+// reading it.
 func (r *Report) serving(pair tls.Certificate, err error, now time.Time, remedy string) {
 	if err != nil {
-		r.add(keyPair, Wrong, "%v: %s", err, remedy)
+		r.add(keyPair, Error, "%v: %s", err, remedy)
 		return
 	}
 	names := pair.Leaf.DNSNames
@@ -58,12 +58,12 @@ func (r *Report) serving(pair tls.Certificate, err error, now time.Time, remedy 
 	found := fmt.Sprintf("for %s, until %s", strings.Join(names, ", "), until.Format(time.DateOnly))
 	switch {
 	case now.Before(from):
-		r.add(keyPair, Wrong, "it is valid only from %s: look at the clocks", from.Format(time.RFC3339))
+		r.add(keyPair, Error, "it is valid only from %s: check the clocks", from.Format(time.RFC3339))
 	case now.After(until):
-		r.add(keyPair, Wrong, "it expired on %s: %s", until.Format(time.DateOnly), remedy)
+		r.add(keyPair, Error, "it expired on %s: %s", until.Format(time.DateOnly), remedy)
 	case len(names) == 0:
-		r.add(keyPair, Wrong, "it is for no name, and agents look for the name they call the allocator by: %s", remedy)
-	case now.Add(soon).After(until):
+		r.add(keyPair, Error, "it has no name, and agents verify the name of the allocator: %s", remedy)
+	case now.Add(expiryWarning).After(until):
 		r.add(keyPair, Warning, "%s: %s", found, remedy)
 	default:
 		r.add(keyPair, OK, "%s", found)

@@ -47,7 +47,7 @@ func checked(ctx context.Context, c *cluster) error {
 	if err == nil || !strings.Contains(err.Error(), "command terminated with exit code 1\n") {
 		return fmt.Errorf("with cross-zone off it ends with %v, and this table:\n%s", err, table) //nolint:errorlint // nil, too
 	}
-	if row := found[balancerRow(spoilt)]; row.state != "wrong" || !strings.Contains(row.say, "set load_balancing.cross_zone.enabled=true") {
+	if row := found[balancerRow(spoilt)]; row.state != "error" || !strings.Contains(row.say, "set load_balancing.cross_zone.enabled=true") {
 		return fmt.Errorf("with cross-zone off it says of that load balancer %q:\n%s", row, table)
 	}
 	if row := found[balancerRow(other)]; row.state != "ok" {
@@ -84,7 +84,7 @@ func (c *cluster) nothingToRepair(ctx context.Context) error {
 		}
 	}
 	for what, row := range found {
-		if row.state == "wrong" || row.state == "warning" {
+		if row.state == "error" || row.state == "warning" {
 			return fmt.Errorf("it says of %q %q, and that is no reason to fail:\n%s", what, row, table)
 		}
 	}

@@ -117,12 +117,12 @@ func TestCheck(t *testing.T) {
 	r := start(t, rig.Config{AgentPolicy: policies.AgentPodIdentity})
 	table, code, err := r.Replicas[0].Check(t.Context())
 	must(t, err)
-	if code != 0 || !strings.Contains(table, r.Ledger) || strings.Contains(table, "wrong") {
+	if code != 0 || !strings.Contains(table, r.Ledger) || strings.Contains(table, "error") {
 		t.Errorf("exit code %d:\n%s", code, table)
 	}
 	table, code, err = r.Replicas[0].Check(t.Context(), "-tls-cert=", "-tls-key=", "-tls-ca=", "-tls-secret=portlease-tls")
 	must(t, err)
-	if code != 0 || !strings.Contains(table, "secret portlease-tls is made at the first start") {
+	if code != 0 || !strings.Contains(table, "the first start creates secret portlease-tls") {
 		t.Errorf("with certificates of its own, exit code %d:\n%s", code, table)
 	}
 	must(t, r.SetPools("pools: []\n"))

@@ -12,18 +12,18 @@ import (
 )
 
 // targetsCrossZone is how many targets a network load balancer may have with
-// cross-zone on; no call tells it (AWS, "Quotas for your Network Load
-// Cordons").
+// cross-zone on; no call reports it (AWS, "Quotas for your Network Load
+// Balancers").
 const targetsCrossZone = 500
 
-// balancers says of each load balancer whether the allocator would use it, and
-// what of its security groups is known.
-func (r *Report) balancers(ctx context.Context, client AWS, states []inventory.State) {
+// loadBalancers reports which load balancers the allocator would use, and which security
+// groups they have.
+func (r *Report) loadBalancers(ctx context.Context, client AWS, states []inventory.State) {
 	var arns []string
 	for _, s := range states {
 		what := "load balancer " + short(s.ARN) + " in pool " + s.Pool
 		if s.LeftOut != "" {
-			r.add(what, Wrong, "left out: %s", s.LeftOut)
+			r.add(what, Error, "left out: %s", s.LeftOut)
 			continue
 		}
 		arns = append(arns, s.ARN)
@@ -34,7 +34,7 @@ func (r *Report) balancers(ctx context.Context, client AWS, states []inventory.S
 	}
 	found, err := client.LoadBalancers(ctx, arns...)
 	if err != nil {
-		r.add("security groups", NotChecked, "because %v", err)
+		r.add("security groups", Unchecked, "%v", err)
 		return
 	}
 	for _, lb := range found {
@@ -43,16 +43,16 @@ func (r *Report) balancers(ctx context.Context, client AWS, states []inventory.S
 			r.add(what, OK, "none: the load balancer filters nothing, the pods' security groups must let players in")
 			continue
 		}
-		r.add(what, NotChecked, "because their rules take rights that the allocator has not: %s must let players in to the listener ports, and out to the pods' target ports and to 9901", strings.Join(lb.SecurityGroups, ", "))
+		r.add(what, Unchecked, "the allocator may not read their rules: %s must let players in to the listener ports, and out to the pods' target ports and to 9901", strings.Join(lb.SecurityGroups, ", "))
 	}
 	r.addresses(found)
 }
 
-// addresses warns of internal load balancers among those of players.
+// addresses warns of internal load balancers.
 func (r *Report) addresses(found []elb.LoadBalancer) {
 	for _, lb := range found {
 		if lb.Scheme == "internal" {
-			r.add("scheme of "+short(lb.ARN), Warning, "it is internal: only who is in the VPC, or connected to it, can play")
+			r.add("scheme of "+short(lb.ARN), Warning, "it is internal: only players in the VPC, or connected to it, can reach it")
 		}
 	}
 }
@@ -74,7 +74,7 @@ func (r *Report) capacity(stock *inventory.Inventory, games map[string]map[int]b
 		all += usable
 		switch {
 		case usable+used == 0:
-			r.add(what, Wrong, "it has no port to hand out: give it a load balancer that can be used and has listeners left")
+			r.add(what, Error, "it has no port to hand out: give it a load balancer that can be used and has listeners left")
 		case usable == 0:
 			r.add(what, Warning, "games have the %d it can have, of the %d it lists: the next pods wait until one ends, unless it is given another load balancer", used, listed)
 		case usable+used < listed:
@@ -92,7 +92,7 @@ func (r *Report) capacity(stock *inventory.Inventory, games map[string]map[int]b
 func (r *Report) targets(ports map[string]int, limit int) {
 	const what = "targets of "
 	if limit == 0 {
-		r.add(what+"load balancers", NotChecked, "because AWS does not name the limit targets-per-network-load-balancer")
+		r.add(what+"load balancers", Unchecked, "AWS does not name the limit targets-per-network-load-balancer")
 		return
 	}
 	limit = min(limit, targetsCrossZone)
@@ -128,7 +128,7 @@ func portsOf(lb pool.LoadBalancer, games map[int]bool) (listed, usable, used int
 func (r *Report) targetGroups(groups []elb.TargetGroup, limit, ports int) {
 	const what = "target groups for all ports"
 	if limit == 0 {
-		r.add(what, NotChecked, "because AWS does not name the limit target-groups")
+		r.add(what, Unchecked, "AWS does not name the limit target-groups")
 		return
 	}
 	if need := len(groups) + ports; need > limit {

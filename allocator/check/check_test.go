@@ -26,9 +26,8 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestAllInOrder: where everything is right nothing is said to be wrong, and what
-// cannot be looked at is named.
-func TestAllInOrder(t *testing.T) {
+// TestGoodInstallationPasses, and the table names what cannot be checked.
+func TestGoodInstallationPasses(t *testing.T) {
 	p := newPlace(t, auth.Right{}, nil)
 	before := p.emulator.Snapshot()
 	rows, failed := p.check()
@@ -36,7 +35,7 @@ func TestAllInOrder(t *testing.T) {
 		t.Error("it failed")
 	}
 	for _, r := range rows {
-		if want := map[bool]string{true: "not checked", false: "ok"}[r.what == "AWS: deletions"]; r.state != want {
+		if want := map[bool]string{true: "unchecked", false: "ok"}[r.what == "AWS: deletions"]; r.state != want {
 			t.Errorf("%+v, want %s", r, want)
 		}
 	}
@@ -58,8 +57,8 @@ func TestAllInOrder(t *testing.T) {
 	}
 }
 
-// TestEachRow makes one thing wrong, or worth a word, at a time.
-func TestEachRow(t *testing.T) {
+// TestEachFault makes one thing wrong at a time.
+func TestEachFault(t *testing.T) {
 	type fault struct {
 		emulator func(*elbemu.Config)
 		change   func(*place)
@@ -75,56 +74,56 @@ func TestEachRow(t *testing.T) {
 		return func(p *place) { p.certificate(template) }
 	}
 	faults := map[string]fault{
-		"pool file broken":       {change: func(p *place) { p.pools("pools: []\n") }, want: row{"wrong", "pool file", "no pools"}, fails: true},
-		"AWS with no pools":      {change: func(p *place) { p.pools("pools: []\n") }, want: row{"not checked", "AWS", "pool file"}, fails: true},
-		"no certificate":         {change: func(p *place) { must(p.t, os.Remove(p.config.TLSCert)) }, want: row{"wrong", "TLS key pair", "tls-cert"}, fails: true},
-		"certificate over":       {change: certified(func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) }), want: row{"wrong", "TLS key pair", "expired"}, fails: true},
-		"certificate to come":    {change: certified(func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }), want: row{"wrong", "TLS key pair", "only from"}, fails: true},
-		"certificate for nobody": {change: certified(func(c *x509.Certificate) { c.DNSNames = nil }), want: row{"wrong", "TLS key pair", "for no name"}, fails: true},
-		"certificate over soon":  {change: certified(func(c *x509.Certificate) { c.NotAfter = now.Add(13 * day) }), want: row{"warning", "TLS key pair", "renew what tls-cert and tls-key name"}},
+		"pool file broken":       {change: func(p *place) { p.pools("pools: []\n") }, want: row{"error", "pool file", "no pools"}, fails: true},
+		"AWS with no pools":      {change: func(p *place) { p.pools("pools: []\n") }, want: row{"unchecked", "AWS", "pool file"}, fails: true},
+		"no certificate":         {change: func(p *place) { must(p.t, os.Remove(p.config.TLSCert)) }, want: row{"error", "TLS key pair", "tls-cert"}, fails: true},
+		"certificate over":       {change: certified(func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) }), want: row{"error", "TLS key pair", "expired"}, fails: true},
+		"certificate to come":    {change: certified(func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }), want: row{"error", "TLS key pair", "only from"}, fails: true},
+		"certificate for nobody": {change: certified(func(c *x509.Certificate) { c.DNSNames = nil }), want: row{"error", "TLS key pair", "has no name"}, fails: true},
+		"certificate over soon":  {change: certified(func(c *x509.Certificate) { c.NotAfter = now.Add(13 * day) }), want: row{"warning", "TLS key pair", "renew the files of tls-cert and tls-key"}},
 		"no TLS":                 {change: func(p *place) { p.config.TLSCert, p.config.TLSKey, p.config.PlainHTTP = "", "", true }, want: row{"warning", "TLS key pair", "in the clear"}},
 		"own certificate":        {change: func(p *place) { p.inSecret() }, want: row{"ok", "TLS key pair", "for allocator.portlease.svc, until "}},
 		"own certificate to be made": {change: func(p *place) {
 			must(p.t, os.Remove(p.config.TLSCert))
 			p.inSecret()
-		}, want: row{"ok", "TLS key pair", "portlease-tls is made at the first start"}},
+		}, want: row{"ok", "TLS key pair", "the first start creates secret portlease-tls"}},
 		"own certificate nonsense": {change: func(p *place) {
 			must(p.t, os.WriteFile(p.config.TLSCert, []byte("nonsense"), 0o600))
 			p.inSecret()
-		}, want: row{"wrong", "TLS key pair", "makes it anew"}, fails: true},
+		}, want: row{"error", "TLS key pair", "renews it"}, fails: true},
 		"own certificate over": {change: func(p *place) {
 			certified(func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) })(p)
 			p.inSecret()
-		}, want: row{"wrong", "TLS key pair", "expired"}, fails: true},
+		}, want: row{"error", "TLS key pair", "expired"}, fails: true},
 		"own certificate over soon": {change: func(p *place) {
 			certified(func(c *x509.Certificate) { c.NotAfter = now.Add(13 * day) })(p)
 			p.inSecret()
-		}, want: row{"warning", "TLS key pair", "makes it anew"}},
+		}, want: row{"warning", "TLS key pair", "renews it"}},
 		"own certificate and no kubeconfig": {change: func(p *place) {
 			p.inSecret()
 			p.kube, p.config.Kubeconfig = nil, "/nonexistent"
-		}, want: row{"not checked", "TLS key pair", "portlease-tls"}, fails: true},
-		"no API server":           {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"wrong", "ledger", "refused"}, fails: true},
-		"rights of no API server": {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"not checked", "Kubernetes: get pods", "refused"}, fails: true},
-		"tags without a ledger":   {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"not checked", "tags of games-1", "not known"}, fails: true},
-		"no kubeconfig":           {change: func(p *place) { p.kube, p.config.Kubeconfig = nil, "/nonexistent" }, want: row{"wrong", "Kubernetes", "kubeconfig"}, fails: true},
-		"no region":               {change: func(p *place) { p.aws.Region = "" }, want: row{"wrong", "AWS", "AWS_REGION"}, fails: true},
-		"no AWS":                  {change: func(p *place) { p.aws.BaseEndpoint = aws.String("http://127.0.0.1:1") }, want: row{"not checked", "AWS: all else", "does not answer"}, fails: true},
+		}, want: row{"unchecked", "TLS key pair", "portlease-tls"}, fails: true},
+		"no API server":           {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"error", "ledger", "refused"}, fails: true},
+		"rights of no API server": {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"unchecked", "Kubernetes: get pods", "refused"}, fails: true},
+		"tags without a ledger":   {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"unchecked", "tags of games-1", "not known"}, fails: true},
+		"no kubeconfig":           {change: func(p *place) { p.kube, p.config.Kubeconfig = nil, "/nonexistent" }, want: row{"error", "Kubernetes", "kubeconfig"}, fails: true},
+		"no region":               {change: func(p *place) { p.aws.Region = "" }, want: row{"error", "AWS", "AWS_REGION"}, fails: true},
+		"no AWS":                  {change: func(p *place) { p.aws.BaseEndpoint = aws.String("http://127.0.0.1:1") }, want: row{"unchecked", "AWS: everything else", "does not answer"}, fails: true},
 		"load balancer gone": {change: func(p *place) {
 			_, err := p.admin().DeleteLoadBalancer(p.t.Context(), &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: &p.lb})
 			must(p.t, err)
-		}, want: row{"wrong", "load balancer games-1", "does not exist"}, fails: true},
-		"load balancer not active": {emulator: func(c *elbemu.Config) { c.Delays = &elbemu.Delays{Provisioning: time.Hour} }, want: row{"wrong", "load balancer games-1", "provisioning"}, fails: true},
-		"cross-zone off":           {change: func(p *place) { p.crossZone(p.lb, "false") }, want: row{"wrong", "load balancer games-1", "cross-zone"}, fails: true},
+		}, want: row{"error", "load balancer games-1", "does not exist"}, fails: true},
+		"load balancer not active": {emulator: func(c *elbemu.Config) { c.Delays = &elbemu.Delays{Provisioning: time.Hour} }, want: row{"error", "load balancer games-1", "provisioning"}, fails: true},
+		"cross-zone off":           {change: func(p *place) { p.crossZone(p.lb, "false") }, want: row{"error", "load balancer games-1", "cross-zone"}, fails: true},
 		"another VPC": {change: func(p *place) {
 			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + ", " + p.loadBalancer("games-2", "subnet-b", p.ledger) + "]\n  listenerPorts: [30000]\n")
-		}, want: row{"wrong", "load balancer games-2", "vpc-b"}, fails: true},
+		}, want: row{"error", "load balancer games-2", "vpc-b"}, fails: true},
 		"nothing selected": {change: func(p *place) {
 			p.pools("pools:\n- name: default\n  loadBalancerTags: {team: nobody}\n  listenerPorts: [30000]\n")
-		}, want: row{"wrong", "ports of pool default", "no port to hand out"}, fails: true},
+		}, want: row{"error", "ports of pool default", "no port to hand out"}, fails: true},
 		"nobody to ask about": {change: func(p *place) {
 			p.pools("pools:\n- name: default\n  loadBalancerTags: {team: nobody}\n  listenerPorts: [30000]\n")
-		}, want: row{"not checked", "AWS: target health", "neither"}, fails: true},
+		}, want: row{"unchecked", "AWS: target health", "neither"}, fails: true},
 		"not tagged": {change: func(p *place) {
 			_, err := p.admin().RemoveTags(p.t.Context(), &elbv2.RemoveTagsInput{ResourceArns: []string{p.lb}, TagKeys: []string{elb.TagLedger}})
 			must(p.t, err)
@@ -136,7 +135,7 @@ func TestEachRow(t *testing.T) {
 		"security groups": {change: func(p *place) {
 			arn := p.loadBalancer("games-2", "subnet-a", p.ledger, func(in *elbv2.CreateLoadBalancerInput) { in.SecurityGroups = []string{"sg-1"} })
 			p.pools("pools:\n- name: default\n  loadBalancers: [" + arn + "]\n  listenerPorts: [30000]\n")
-		}, want: row{"not checked", "security groups of games-2", "sg-1"}},
+		}, want: row{"unchecked", "security groups of games-2", "sg-1"}},
 		"internal": {change: func(p *place) {
 			arn := p.loadBalancer("games-2", "subnet-a", p.ledger, func(in *elbv2.CreateLoadBalancerInput) { in.Scheme = types.LoadBalancerSchemeEnumInternal })
 			p.pools("pools:\n- name: default\n  loadBalancers: [" + arn + "]\n  listenerPorts: [30000]\n")
@@ -160,7 +159,7 @@ func TestEachRow(t *testing.T) {
 		"all ports taken": {change: func(p *place) {
 			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000]\n")
 			p.listener(30000, "")
-		}, want: row{"wrong", "ports of pool default", "no port to hand out"}, fails: true},
+		}, want: row{"error", "ports of pool default", "no port to hand out"}, fails: true},
 		"all ports games'": {change: func(p *place) {
 			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000]\n")
 			p.listener(30000, p.ledger)
@@ -175,9 +174,9 @@ func TestEachRow(t *testing.T) {
 		"AWS: limits": "DescribeAccountLimits", "AWS: target groups": "DescribeTargetGroups", "AWS: load balancers": "DescribeLoadBalancers",
 		"AWS: listeners": "DescribeListeners", "AWS: tags": "DescribeTags", "AWS: target health": "DescribeTargetHealth",
 	} {
-		faults["no right to "+action] = fault{change: func(p *place) { p.restrict(action) }, want: row{"wrong", what, "elasticloadbalancing:" + action}, fails: true}
+		faults["no right to "+action] = fault{change: func(p *place) { p.restrict(action) }, want: row{"error", what, "elasticloadbalancing:" + action}, fails: true}
 	}
-	faults["no right to attributes"] = fault{change: func(p *place) { p.restrict("DescribeLoadBalancerAttributes") }, want: row{"wrong", "AWS: load balancers", "DescribeLoadBalancerAttributes"}, fails: true}
+	faults["no right to attributes"] = fault{change: func(p *place) { p.restrict("DescribeLoadBalancerAttributes") }, want: row{"error", "AWS: load balancers", "DescribeLoadBalancerAttributes"}, fails: true}
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t, auth.Right{}, f.emulator)
@@ -197,8 +196,7 @@ func TestEachRow(t *testing.T) {
 	}
 }
 
-// TestCutOff: a table that cannot be printed is an error of its own.
-func TestCutOff(t *testing.T) {
+func TestTableThatCannotBePrintedIsAnError(t *testing.T) {
 	p := newPlace(t, auth.Right{}, nil)
 	broken, reader := io.Pipe()
 	must(t, broken.Close())
@@ -207,8 +205,7 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
-// TestLimitsThatAWSDoesNotName are not checked, and keep nobody from installing.
-func TestLimitsThatAWSDoesNotName(t *testing.T) {
+func TestLimitsThatAWSDoesNotNameAreUnchecked(t *testing.T) {
 	p := newPlace(t, auth.Right{}, nil)
 	named := regexp.MustCompile(`<member><Name>target[a-z-]*</Name><Max>[0-9]*</Max></member>`)
 	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -221,7 +218,7 @@ func TestLimitsThatAWSDoesNotName(t *testing.T) {
 	p.aws.BaseEndpoint = &silent.URL
 	rows, failed := p.check()
 	for _, what := range []string{"targets of load balancers", "target groups for all ports"} {
-		if failed || !slices.ContainsFunc(rows, func(r row) bool { return r.state == "not checked" && r.what == what }) {
+		if failed || !slices.ContainsFunc(rows, func(r row) bool { return r.state == "unchecked" && r.what == what }) {
 			t.Errorf("failed is %v and %s is not unchecked: %+v", failed, what, rows)
 		}
 	}
