@@ -20,9 +20,9 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestLooksArePaidForOnce: every look takes from the budget, and none whose price
-// was paid before.
-func TestLooksArePaidForOnce(t *testing.T) {
+// TestDescribesAreReservedOnce: every describe call is reserved, except one whose
+// reservation was made before.
+func TestDescribesAreReservedOnce(t *testing.T) {
 	emulator, err := elbemu.New(elbemu.Config{
 		Region:  "us-east-1",
 		VPCs:    []elbemu.VPC{{ID: "vpc-a", CIDR: netip.MustParsePrefix("127.30.0.0/16")}},

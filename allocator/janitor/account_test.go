@@ -1,4 +1,4 @@
-package app_test
+package janitor_test
 
 import (
 	"context"
@@ -28,79 +28,32 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// auditWorld is the janitor and the inventory as the allocator wires them, on an
-// emulated AWS account with a ledger in memory: what lies in the ledger and in AWS is
-// put there by the test, so that no agent is needed.
-type auditWorld struct {
+// account is the janitor and the inventory as the allocator wires them, on an emulated
+// AWS account with a ledger in memory. The test fills both, so no agent is needed.
+type account struct {
 	*testing.T
 	emulator *elbemu.Emulator
-	// aws is the test's own way to AWS, person somebody else's.
-	aws    *elb.Client
-	person *elbv2.Client
-	// door stands between the janitor and AWS; nil leaves nothing between.
+	// aws is the test's own client, foreignClient somebody else's.
+	aws           *elb.Client
+	foreignClient *elbv2.Client
+	// door is between the janitor and AWS; nil for a direct connection.
 	door func(*http.Request) (*http.Response, error)
 
-	claims *seenTable[ledger.Claim]
-	ports  *seenTable[ledger.Port]
+	claims *cacheTable[ledger.Claim]
+	ports  *cacheTable[ledger.Port]
 	pods   map[string]*ledger.Pod
-	// noPods is what the API server answers instead of pods; nil if it answers.
+	// noPods is the error of every pod read; nil for none.
 	noPods error
 
-	balancers []string
-	stock     *inventory.Inventory
-	janitor   *janitor.Janitor
-	now       time.Time
-	// made is what is in AWS by the names that tests give it: "live 0/listener" → ARN.
+	loadBalancers []string
+	stock         *inventory.Inventory
+	janitor       *janitor.Janitor
+	now           time.Time
+	// made has the ARNs of what the test created, by its own names: "live 0/listener".
 	made map[string]string
 }
 
-// seenTable is a table of which the janitor may see something else than there is,
-// unless it reads.
-type seenTable[T any] struct {
-	*ledgertest.Table[T]
-	// seen is the view; nil is the truth. fails is what reading answers instead.
-	seen  []ledger.Record[T]
-	stale bool
-	fails error
-}
-
-func (s *seenTable[T]) CachedAll() []ledger.Record[T] {
-	if s.stale {
-		return slices.Clone(s.seen)
-	}
-	return s.Table.CachedAll()
-}
-
-func (s *seenTable[T]) Cached(name string) (ledger.Record[T], bool) {
-	if !s.stale {
-		return s.Table.Cached(name)
-	}
-	for _, r := range s.seen {
-		if r.Name == name {
-			return r, true
-		}
-	}
-	return ledger.Record[T]{}, false
-}
-
-func (s *seenTable[T]) Get(ctx context.Context, name string) (ledger.Record[T], error) {
-	if s.fails != nil {
-		return ledger.Record[T]{}, s.fails
-	}
-	return s.Table.Get(ctx, name)
-}
-
-// shows makes the view stay as given, whatever is written.
-func (s *seenTable[T]) shows(records ...ledger.Record[T]) { s.stale, s.seen = true, records }
-
-type seenClaims struct{ *seenTable[ledger.Claim] }
-
-// OfPodIP implements ledger.Claims.
-func (s seenClaims) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
-	return ledgertest.Claims{Table: s.Table}.OfPodIP(ctx, ip, since)
-}
-
-// auditLedger is the ledger's id, podIP the address of all pods.
+// auditLedger is the ledger's ID, podIP the IP of all pods.
 const (
 	auditLedger = "kube-system-uid/portlease"
 	podIP       = "127.30.0.9"
@@ -108,17 +61,17 @@ const (
 )
 
 // RoundTrip implements http.RoundTripper for the janitor.
-func (w *auditWorld) RoundTrip(r *http.Request) (*http.Response, error) {
+func (w *account) RoundTrip(r *http.Request) (*http.Response, error) {
 	if w.door != nil {
 		return w.door(r)
 	}
 	return w.emulator.RoundTrip(r)
 }
 
-// newAuditWorld has that many load balancers, which are described.
-func newAuditWorld(t *testing.T, balancers int) *auditWorld {
+// newAccount has that many load loadBalancers, which are described.
+func newAccount(t *testing.T, loadBalancers int) *account {
 	t.Helper()
-	emulator, err := elbemu.New(elbemu.Config{Quotas: elbemu.Quotas{LoadBalancers: balancers, Listeners: 51, TargetGroups: 4000}})
+	emulator, err := elbemu.New(elbemu.Config{Quotas: elbemu.Quotas{LoadBalancers: loadBalancers, Listeners: 51, TargetGroups: 4000}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,28 +80,28 @@ func newAuditWorld(t *testing.T, balancers int) *auditWorld {
 			t.Error(err)
 		}
 	})
-	w := &auditWorld{
+	w := &account{
 		T: t, emulator: emulator, now: time.Now(), pods: make(map[string]*ledger.Pod), made: make(map[string]string),
-		claims: &seenTable[ledger.Claim]{Table: ledgertest.NewTable[ledger.Claim]()}, ports: &seenTable[ledger.Port]{Table: ledgertest.NewTable[ledger.Port]()},
+		claims: &cacheTable[ledger.Claim]{Table: ledgertest.NewTable[ledger.Claim]()}, ports: &cacheTable[ledger.Port]{Table: ledgertest.NewTable[ledger.Port]()},
 	}
 	through := func(transport http.RoundTripper) aws.Config {
 		return aws.Config{
 			Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("A", "secret", ""), HTTPClient: &http.Client{Transport: transport},
 		}
 	}
-	w.aws, w.person = elb.New(through(emulator), nil), elbv2.NewFromConfig(through(emulator))
-	for n := range balancers {
-		w.balancers = append(w.balancers, w.makeBalancer(fmt.Sprintf("games-%d", n)))
+	w.aws, w.foreignClient = elb.New(through(emulator), nil), elbv2.NewFromConfig(through(emulator))
+	for n := range loadBalancers {
+		w.loadBalancers = append(w.loadBalancers, w.createLoadBalancer(fmt.Sprintf("games-%d", n)))
 	}
 	client, log := elb.New(through(w), nil), slog.New(slog.DiscardHandler)
 	w.stock = inventory.New(inventory.Config{Ledger: auditLedger, AWS: client, Ports: w.ports, Cordons: ledgertest.NewTable[ledger.Cordon](), Log: log},
-		[]poolfile.Pool{{Name: "default", LoadBalancers: w.balancers, Ranges: []pool.Range{{From: firstAudit, To: firstAudit + 49}}}})
+		[]poolfile.Pool{{Name: "default", LoadBalancers: w.loadBalancers, Ranges: []pool.Range{{From: firstAudit, To: firstAudit + 49}}}})
 	if err := w.stock.Describe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	now := func() time.Time { return w.now }
 	w.janitor = janitor.New(janitor.Config{
-		Ledger: auditLedger, Claims: seenClaims{w.claims}, Ports: w.ports, AWS: client, Listings: w.stock, Observer: janitor.NewObserver(now),
+		Ledger: auditLedger, Claims: cacheClaims{w.claims}, Ports: w.ports, AWS: client, Listings: w.stock, Observer: janitor.NewObserver(now),
 		Timing:        janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute},
 		GetPod:        func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
 		ReserveUnbind: func(context.Context, string) (bool, error) { return true, nil }, Prepaid: func(ctx context.Context) context.Context { return ctx },
@@ -158,14 +111,14 @@ func newAuditWorld(t *testing.T, balancers int) *auditWorld {
 	return w
 }
 
-func (w *auditWorld) makeBalancer(name string) string {
+func (w *account) createLoadBalancer(name string) string {
 	w.Helper()
-	made, err := w.person.CreateLoadBalancer(w.Context(), &elbv2.CreateLoadBalancerInput{
+	made, err := w.foreignClient.CreateLoadBalancer(w.Context(), &elbv2.CreateLoadBalancerInput{
 		Name: &name, Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-local-a", "subnet-local-b"},
 	})
 	w.must(err)
 	arn := made.LoadBalancers[0].LoadBalancerArn
-	_, err = w.person.ModifyLoadBalancerAttributes(w.Context(), &elbv2.ModifyLoadBalancerAttributesInput{
+	_, err = w.foreignClient.ModifyLoadBalancerAttributes(w.Context(), &elbv2.ModifyLoadBalancerAttributesInput{
 		LoadBalancerArn: arn,
 		Attributes:      []types.LoadBalancerAttribute{{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String("true")}},
 	})
@@ -173,7 +126,7 @@ func (w *auditWorld) makeBalancer(name string) string {
 	return *arn
 }
 
-func (w *auditWorld) must(err error) {
+func (w *account) must(err error) {
 	w.Helper()
 	if err != nil {
 		w.Fatal(err)
@@ -181,12 +134,12 @@ func (w *auditWorld) must(err error) {
 }
 
 // fenceOf is the fence of a port's holding of that generation.
-func (w *auditWorld) fenceOf(balancer, port, generation int) api.Fence {
-	return api.Fence{Lease: ledger.PortName(ledger.LoadBalancerID(w.balancers[balancer]), port), Epoch: "e", Generation: generation}
+func (w *account) fenceOf(balancer, port, generation int) api.Fence {
+	return api.Fence{Lease: ledger.PortName(ledger.LoadBalancerID(w.loadBalancers[balancer]), port), Epoch: "e", Generation: generation}
 }
 
-// group makes a target group as an agent does, with the pod as its target.
-func (w *auditWorld) group(name, pod string, f api.Fence) (arn string) {
+// group creates a target group as an agent does, with the pod as its target.
+func (w *account) group(name, pod string, f api.Fence) (arn string) {
 	w.Helper()
 	arn, err := w.aws.CreateTargetGroup(w.Context(), elb.TargetGroupSpec{
 		Name: elb.TargetGroupName(auditLedger, f), Protocol: api.UDP, Port: 7777, VPC: "vpc-local",
@@ -198,13 +151,13 @@ func (w *auditWorld) group(name, pod string, f api.Fence) (arn string) {
 	return arn
 }
 
-// bind makes a whole binding as an agent does.
-func (w *auditWorld) bind(name, pod string, balancer, port, generation int) (group, listener string) {
+// bind creates a whole binding as an agent does.
+func (w *account) bind(name, pod string, balancer, port, generation int) (group, listener string) {
 	w.Helper()
 	f := w.fenceOf(balancer, port, generation)
 	group = w.group(name, pod, f)
 	listener, err := w.aws.CreateListener(w.Context(), elb.ListenerSpec{
-		LoadBalancerARN: w.balancers[balancer], Port: port, Protocol: api.UDP, TargetGroupARN: group, Tags: tagsOf(pod, f),
+		LoadBalancerARN: w.loadBalancers[balancer], Port: port, Protocol: api.UDP, TargetGroupARN: group, Tags: tagsOf(pod, f),
 	})
 	w.must(err)
 	w.made[name+"/listener"] = listener
@@ -215,17 +168,17 @@ func tagsOf(pod string, f api.Fence) elb.Tags {
 	return elb.Tags{Ledger: auditLedger, Namespace: "games", Pod: pod, PodUID: "uid-" + pod, Lease: f.Lease, Epoch: f.Epoch, Generation: f.Generation}
 }
 
-// lives makes the API server have a pod.
-func (w *auditWorld) lives(pod string) {
+// lives lets a pod exist.
+func (w *account) lives(pod string) {
 	w.pods[pod] = &ledger.Pod{UID: "uid-" + pod, IPs: []string{podIP}}
 }
 
 // record writes a port lease of generation 1 and, if the port has a holder, the claim
 // lease of its pod.
-func (w *auditWorld) record(pod string, balancer, port int, p ledger.Port) {
+func (w *account) record(pod string, balancer, port int, p ledger.Port) {
 	w.Helper()
 	f := w.fenceOf(balancer, port, 1)
-	p.LoadBalancerARN, p.ListenerPort, p.Epoch, p.CooldownTime = w.balancers[balancer], port, f.Epoch, time.Minute
+	p.LoadBalancerARN, p.ListenerPort, p.Epoch, p.CooldownTime = w.loadBalancers[balancer], port, f.Epoch, time.Minute
 	p.Generation = max(p.Generation, 1)
 	p.Namespace, p.Pod, p.PodUID, p.PortName = "games", pod, "uid-"+pod, "game"
 	if p.Held() {
@@ -236,7 +189,7 @@ func (w *auditWorld) record(pod string, balancer, port int, p ledger.Port) {
 		}
 		_, err := w.claims.Create(w.Context(), p.Holder, ledger.Claim{
 			Namespace: "games", Pod: pod, PodUID: p.PodUID, PodIP: podIP, ConfirmedIP: podIP, Pool: "default", State: state, Duration: claimDuration,
-			Requested: []api.Port{{Name: "game", Protocol: api.UDP, TargetPort: 7777}}, LoadBalancer: api.LoadBalancer{ARN: w.balancers[balancer]},
+			Requested: []api.Port{{Name: "game", Protocol: api.UDP, TargetPort: 7777}}, LoadBalancer: api.LoadBalancer{ARN: w.loadBalancers[balancer]},
 			Ports: []ledger.PlannedPort{{ListenerPort: port, Fence: f}}, RenewedAt: w.now,
 		})
 		w.must(err)
@@ -245,33 +198,32 @@ func (w *auditWorld) record(pod string, balancer, port int, p ledger.Port) {
 	w.must(err)
 }
 
-// stranger makes somebody else's listener and target group, without any tags.
-func (w *auditWorld) stranger(name string, balancer, port int, tags ...types.Tag) {
+// foreign creates a foreign listener and target group.
+func (w *account) foreign(name string, balancer, port int, tags ...types.Tag) {
 	w.Helper()
-	group, err := w.person.CreateTargetGroup(w.Context(), &elbv2.CreateTargetGroupInput{
+	group, err := w.foreignClient.CreateTargetGroup(w.Context(), &elbv2.CreateTargetGroupInput{
 		Name: aws.String("else-" + strings.ReplaceAll(name, " ", "-")), Protocol: types.ProtocolEnumTcp, Port: aws.Int32(443), VpcId: aws.String("vpc-local"),
 		TargetType: types.TargetTypeEnumIp, Tags: tags,
 	})
 	w.must(err)
 	w.made[name+"/group"] = *group.TargetGroups[0].TargetGroupArn
-	listener, err := w.person.CreateListener(w.Context(), &elbv2.CreateListenerInput{
-		LoadBalancerArn: &w.balancers[balancer], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp, Tags: tags,
+	listener, err := w.foreignClient.CreateListener(w.Context(), &elbv2.CreateListenerInput{
+		LoadBalancerArn: &w.loadBalancers[balancer], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp, Tags: tags,
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: group.TargetGroups[0].TargetGroupArn}},
 	})
 	w.must(err)
 	w.made[name+"/listener"] = *listener.Listeners[0].ListenerArn
 }
 
-// roundTime is from one round to the next, longer than any time that the janitor
-// waits before it tries to unbind again.
+// roundTime is the time between rounds. It is longer than any of the janitor's waits
+// before it retries to unbind.
 const roundTime = 30 * time.Second
 
-// rounds lets the janitor sweep and audit that many times and gives what it
-// complains of.
-func (w *auditWorld) rounds(n int) error { return errors.Join(w.complaints(n)) }
+// rounds sweeps and audits that many times and returns all errors.
+func (w *account) rounds(n int) error { return errors.Join(w.errorsOf(n)) }
 
-// complaints is rounds with what sweeps and audits complain of apart.
-func (w *auditWorld) complaints(n int) (sweeps, audits error) {
+// errorsOf is rounds with the errors of sweeps and audits apart.
+func (w *account) errorsOf(n int) (sweeps, audits error) {
 	for range n {
 		sweeps = errors.Join(sweeps, w.janitor.Sweep(w.Context()))
 		audits = errors.Join(audits, w.janitor.Audit(w.Context()))
@@ -280,21 +232,21 @@ func (w *auditWorld) complaints(n int) (sweeps, audits error) {
 	return sweeps, audits
 }
 
-// complains wants an error with that text in it.
-func (w *auditWorld) complains(who string, err error, text string) {
+// expectError expects an error that contains that text.
+func (w *account) expectError(who string, err error, text string) {
 	w.Helper()
 	if err == nil || !strings.Contains(err.Error(), text) {
-		w.Errorf("%s complain of %v, which should have %q in it", who, err, text)
+		w.Errorf("%s fail with %v, which should contain %q", who, err, text)
 	}
 }
 
 const claimDuration = 2 * time.Minute
 
-// untilAll is how many rounds suffice for all that is to be taken back.
+// untilAll is how many rounds suffice to delete all that is to be deleted.
 const untilAll = int(claimDuration/roundTime) + 6
 
-// gone are the names of what is not in AWS any more.
-func (w *auditWorld) gone() []string {
+// gone are the names of what does not exist in AWS any more.
+func (w *account) gone() []string {
 	there := make(map[string]bool)
 	s := w.emulator.Snapshot()
 	for _, l := range s.Listeners {
@@ -306,8 +258,8 @@ func (w *auditWorld) gone() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(w.made)), func(name string) bool { return there[w.made[name]] })
 }
 
-// isGone wants exactly that to be gone from AWS.
-func (w *auditWorld) isGone(want ...string) {
+// expectGone expects exactly that to be gone from AWS.
+func (w *account) expectGone(want ...string) {
 	w.Helper()
 	slices.Sort(want)
 	if got := w.gone(); !slices.Equal(got, want) {
@@ -315,8 +267,8 @@ func (w *auditWorld) isGone(want ...string) {
 	}
 }
 
-// is wants a port to be in that state.
-func (w *auditWorld) is(balancer, port int, want ledger.PortState) {
+// is expects a port to be in that state.
+func (w *account) is(balancer, port int, want ledger.PortState) {
 	w.Helper()
 	if got := w.ports.Rows[w.fenceOf(balancer, port, 1).Lease].Value.State; got != want {
 		w.Errorf("port %d of load balancer %d is %q, want %q", port, balancer, got, want)

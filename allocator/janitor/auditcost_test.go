@@ -1,4 +1,4 @@
-package app_test
+package janitor_test
 
 import (
 	"fmt"
@@ -8,23 +8,21 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// What an account with 3,000 bindings has, and what one audit of it may cost.
+// An account with 3,000 bindings, and how many calls one audit of it may cost.
 const (
 	costBalancers = 60
 	costPorts     = 50 // bindings on each
-	// costPages is how many pages of 400 the 3,000 target groups and those of others
-	// fill.
+	// costPages is how many pages of 400 the 3,000 target groups and foreign ones fill.
 	costPages = 8
-	// costRest is what may come on top, whatever the number of bindings.
+	// costRest is the number of further calls, which does not depend on the bindings.
 	costRest = 8
 )
 
-// TestAnAuditOfThreeThousandBindings asks AWS once for each load balancer and once for
-// each page of target groups. Whose they are is told by their names and by what is
-// recorded. Only what belongs to others is asked for its tags, until that has been
-// answered often enough.
-func TestAnAuditOfThreeThousandBindings(t *testing.T) {
-	w := newAuditWorld(t, costBalancers)
+// TestAuditCostOfThreeThousandBindings: an audit makes one call per load balancer and one
+// per page of target groups. Names and records identify our bindings. Only the tags of
+// foreign ones are read, until that has been answered often enough.
+func TestAuditCostOfThreeThousandBindings(t *testing.T) {
+	w := newAccount(t, costBalancers)
 	for balancer := range costBalancers {
 		for n := range costPorts {
 			port, pod := firstAudit+n, fmt.Sprintf("game-%d-%d", balancer, n)
@@ -35,18 +33,18 @@ func TestAnAuditOfThreeThousandBindings(t *testing.T) {
 	}
 	w.costs("of bindings alone", costBalancers, costPages, 0)
 	for balancer := range costBalancers {
-		w.stranger(fmt.Sprintf("stranger %d", balancer), balancer, 443)
+		w.foreign(fmt.Sprintf("stranger %d", balancer), balancer, 443)
 	}
 	const batches = costBalancers / 20
 	for n := range 3 {
-		w.costs(fmt.Sprintf("with a listener of others on each load balancer, audit %d", n+1), costBalancers, costPages, batches)
+		w.costs(fmt.Sprintf("with a foreign listener on each load balancer, audit %d", n+1), costBalancers, costPages, batches)
 	}
-	w.costs("once it is known whose they are", costBalancers, costPages, 0)
-	w.isGone()
+	w.costs("once the foreign listeners are known", costBalancers, costPages, 0)
+	w.expectGone()
 }
 
-// costs lets the janitor audit once and holds the calls to those numbers.
-func (w *auditWorld) costs(what string, listeners, groups, tags int) {
+// costs audits once and expects these numbers of calls.
+func (w *account) costs(what string, listeners, groups, tags int) {
 	w.Helper()
 	before := w.emulator.CallCounts()
 	if err := w.janitor.Audit(w.Context()); err != nil {

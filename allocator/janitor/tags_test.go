@@ -1,4 +1,4 @@
-package app_test
+package janitor_test
 
 import (
 	"bytes"
@@ -20,10 +20,10 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestWhatDoesNotCarryOurTagsIsNotTouched has bindings that are named as ours and would
-// go at once by what the ledger says of their port, if only their tags were ours.
-func TestWhatDoesNotCarryOurTagsIsNotTouched(t *testing.T) {
-	w := newAuditWorld(t, 1)
+// TestBindingWithOtherTagsIsNotDeleted has bindings with our names. The ledger's record
+// of their port would have them deleted at once if their tags were ours.
+func TestBindingWithOtherTagsIsNotDeleted(t *testing.T) {
+	w := newAccount(t, 1)
 	port := firstAudit
 	put := func(name string, change func(map[string]string)) {
 		tags := tagsOf("game", w.fenceOf(0, port, 1)).Map()
@@ -53,30 +53,30 @@ func TestWhatDoesNotCarryOurTagsIsNotTouched(t *testing.T) {
 	if err := w.rounds(untilAll); err != nil {
 		t.Error(err)
 	}
-	w.isGone(whole("ours")...)
+	w.expectGone(whole("ours")...)
 	w.is(0, ours, ledger.Free)
 }
 
-// namedAsOurs makes a binding with a name as an agent gives it, and any tags.
-func (w *auditWorld) namedAsOurs(name string, port int, tags ...types.Tag) {
+// namedAsOurs creates a binding with a name like an agent's, and any tags.
+func (w *account) namedAsOurs(name string, port int, tags ...types.Tag) {
 	w.Helper()
-	group, err := w.person.CreateTargetGroup(w.Context(), &elbv2.CreateTargetGroupInput{
+	group, err := w.foreignClient.CreateTargetGroup(w.Context(), &elbv2.CreateTargetGroupInput{
 		Name: aws.String(fmt.Sprintf("%s%d", elb.TargetGroupPrefix, port)), Protocol: types.ProtocolEnumUdp, Port: aws.Int32(7777), VpcId: aws.String("vpc-local"),
 		TargetType: types.TargetTypeEnumIp, HealthCheckProtocol: types.ProtocolEnumTcp, HealthCheckPort: aws.String("9901"), Tags: tags,
 	})
 	w.must(err)
 	w.made[name+"/group"] = *group.TargetGroups[0].TargetGroupArn
-	listener, err := w.person.CreateListener(w.Context(), &elbv2.CreateListenerInput{
-		LoadBalancerArn: &w.balancers[0], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumUdp, Tags: tags,
+	listener, err := w.foreignClient.CreateListener(w.Context(), &elbv2.CreateListenerInput{
+		LoadBalancerArn: &w.loadBalancers[0], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumUdp, Tags: tags,
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: group.TargetGroups[0].TargetGroupArn}},
 	})
 	w.must(err)
 	w.made[name+"/listener"] = *listener.Listeners[0].ListenerArn
 }
 
-// TestARecordedTargetGroupOfAnotherIsNotTouched, whoever recorded it: the port stays
-// until a person has looked, and the error tells that person what to look at.
-func TestARecordedTargetGroupOfAnotherIsNotTouched(t *testing.T) {
+// TestRecordedTargetGroupWithOtherTagsIsNotDeleted: the port keeps its state until an
+// admin has acted, and the error names the target group.
+func TestRecordedTargetGroupWithOtherTagsIsNotDeleted(t *testing.T) {
 	for name, change := range map[string]func(map[string]string){
 		"untagged":             func(tags map[string]string) { clear(tags) },
 		"another ledger's":     func(tags map[string]string) { tags[elb.TagLedger] = "kube-system-uid/another" },
@@ -85,7 +85,7 @@ func TestARecordedTargetGroupOfAnotherIsNotTouched(t *testing.T) {
 		"of a generation more": func(tags map[string]string) { tags[elb.TagGeneration] = "2" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newAuditWorld(t, 1)
+			w := newAccount(t, 1)
 			tags := tagsOf("releasing", w.fenceOf(0, releasingPort, 1)).Map()
 			change(tags)
 			var list []types.Tag
@@ -95,39 +95,40 @@ func TestARecordedTargetGroupOfAnotherIsNotTouched(t *testing.T) {
 			w.namedAsOurs("other", releasingPort, list...)
 			w.record("releasing", 0, releasingPort, ledger.Port{State: ledger.Releasing, TargetGroupARN: w.made["other/group"], ListenerARN: w.made["other/listener"]})
 			if err := w.rounds(untilAll); err == nil || !strings.Contains(err.Error(), w.made["other/group"]+" does not carry the tags of this holding") {
-				t.Errorf("it complains of %v", err)
+				t.Errorf("it fails with %v", err)
 			}
-			w.isGone()
+			w.expectGone()
 			w.is(0, releasingPort, ledger.Releasing)
 		})
 	}
 }
 
-// TestAListenerOfAnotherOnOurTargetGroup stays, and with it the target group and the
-// port, until its owner takes it away.
-func TestAListenerOfAnotherOnOurTargetGroup(t *testing.T) {
-	w := newAuditWorld(t, 1)
+// TestForeignListenerOnOurTargetGroupStays until its owner deletes it, and so do the
+// target group and the state of the port.
+func TestForeignListenerOnOurTargetGroupStays(t *testing.T) {
+	w := newAccount(t, 1)
 	group, listener := w.bind("releasing", "releasing", 0, releasingPort, 1)
 	w.record("releasing", 0, releasingPort, ledger.Port{State: ledger.Releasing, TargetGroupARN: group, ListenerARN: listener})
-	other, err := w.person.CreateListener(t.Context(), &elbv2.CreateListenerInput{
-		LoadBalancerArn: &w.balancers[0], Port: aws.Int32(strangerPort), Protocol: types.ProtocolEnumUdp,
+	other, err := w.foreignClient.CreateListener(t.Context(), &elbv2.CreateListenerInput{
+		LoadBalancerArn: &w.loadBalancers[0], Port: aws.Int32(foreignPort), Protocol: types.ProtocolEnumUdp,
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: &group}},
 	})
 	w.must(err)
 	w.made["other/listener"] = *other.Listeners[0].ListenerArn
 	w.must(w.rounds(untilAll))
-	w.isGone("releasing/listener")
+	w.expectGone("releasing/listener")
 	w.is(0, releasingPort, ledger.Releasing)
-	_, err = w.person.DeleteListener(t.Context(), &elbv2.DeleteListenerInput{ListenerArn: other.Listeners[0].ListenerArn})
+	_, err = w.foreignClient.DeleteListener(t.Context(), &elbv2.DeleteListenerInput{ListenerArn: other.Listeners[0].ListenerArn})
 	w.must(err)
 	w.must(w.rounds(untilAll))
-	w.isGone("releasing/listener", "releasing/group", "other/listener")
+	w.expectGone("releasing/listener", "releasing/group", "other/listener")
 	w.is(0, releasingPort, ledger.Free)
 }
 
-// TestTagsThatShowLate: what has no tags yet is nobody's for now, and is not forgotten.
-func TestTagsThatShowLate(t *testing.T) {
-	w := newAuditWorld(t, 1)
+// TestBindingWithoutTagsIsLeftAlone: AWS may show tags late. The binding is deleted once
+// its tags appear.
+func TestBindingWithoutTagsIsLeftAlone(t *testing.T) {
+	w := newAccount(t, 1)
 	w.cast(0)
 	tags := regexp.MustCompile(`(?s)<Tags>.*?</Tags>`)
 	w.door = func(r *http.Request) (*http.Response, error) {
@@ -151,12 +152,12 @@ func TestTagsThatShowLate(t *testing.T) {
 		return answer, nil
 	}
 	if err := w.rounds(2); err == nil || !strings.Contains(err.Error(), "does not carry the tags of this holding") {
-		t.Errorf("it complains of %v", err)
+		t.Errorf("it fails with %v", err)
 	}
-	w.isGone()
+	w.expectGone()
 	w.is(0, releasingPort, ledger.Releasing)
 	w.door = nil
-	w.recovers()
+	w.expectRecovery()
 }
 
 // actionOf reads the action of a call and leaves the call as it was.
@@ -170,12 +171,12 @@ func actionOf(r *http.Request) (string, error) {
 	return form.Get("Action"), err
 }
 
-// TestTagsOfWhatIsSaidNotToExist: AWS says of everything that it is not there, and goes
-// on listing it. Nobody's tags are known, so what only tags could tell stays; the
-// recorded target group of a port is deleted all the same, because only that proves
-// that it is gone.
-func TestTagsOfWhatIsSaidNotToExist(t *testing.T) {
-	w := newAuditWorld(t, 1)
+// TestBindingWhoseTagsAreNotFoundIsLeftAlone: AWS lists everything but answers that it
+// does not exist when asked for tags. Orphans stay, because only tags identify them. The
+// recorded target group of a port is still deleted, because only a deletion proves that
+// it is gone.
+func TestBindingWhoseTagsAreNotFoundIsLeftAlone(t *testing.T) {
+	w := newAccount(t, 1)
 	w.cast(0)
 	w.emulator.SetFault(func(c elbemu.Call) elbemu.Fault {
 		if c.Action == "DescribeTags" {
@@ -184,21 +185,21 @@ func TestTagsOfWhatIsSaidNotToExist(t *testing.T) {
 		return elbemu.Fault{}
 	})
 	w.must(w.rounds(untilAll))
-	w.isGone(on(0, []string{"bare/group", "restored/group"})...)
-	w.ended(0, map[int]ledger.PortState{releasingPort: ledger.Releasing, crashedPort: ledger.Releasing})
+	w.expectGone(on(0, []string{"bare/group", "restored/group"})...)
+	w.expectStates(0, map[int]ledger.PortState{releasingPort: ledger.Releasing, crashedPort: ledger.Releasing})
 	w.emulator.SetFault(nil)
-	w.recovers()
+	w.expectRecovery()
 }
 
-// TestAStrangersListenerThatMoves to another port opens the one and closes the other.
-func TestAStrangersListenerThatMoves(t *testing.T) {
-	w := newAuditWorld(t, 1)
-	w.stranger("stranger", 0, strangerPort)
+// TestForeignListenerThatMovesBlocksItsNewPort and frees its old one.
+func TestForeignListenerThatMovesBlocksItsNewPort(t *testing.T) {
+	w := newAccount(t, 1)
+	w.foreign("stranger", 0, foreignPort)
 	w.must(w.rounds(untilAll))
-	w.is(0, strangerPort, ledger.Blocked)
-	_, err := w.person.ModifyListener(t.Context(), &elbv2.ModifyListenerInput{ListenerArn: aws.String(w.made["stranger/listener"]), Port: aws.Int32(strangerPort + 1)})
+	w.is(0, foreignPort, ledger.Blocked)
+	_, err := w.foreignClient.ModifyListener(t.Context(), &elbv2.ModifyListenerInput{ListenerArn: aws.String(w.made["stranger/listener"]), Port: aws.Int32(foreignPort + 1)})
 	w.must(err)
 	w.must(w.rounds(untilAll))
-	w.is(0, strangerPort, ledger.Free)
-	w.is(0, strangerPort+1, ledger.Blocked)
+	w.is(0, foreignPort, ledger.Free)
+	w.is(0, foreignPort+1, ledger.Blocked)
 }
