@@ -56,10 +56,10 @@ func targetsOnly(t *testing.T, r *rig.Rig, p *rig.Pod) {
 	}
 }
 
-// TestFormerAddressIsGivenAtOnce gives the address of a pod whose sandbox was made
+// TestPreviousAddressCanBeReusedAtOnce gives the address of a pod whose sandbox was made
 // anew to a new pod before the first has deregistered it, and kills that one's
 // agent at every step of doing so. The new pod becomes a target only after that.
-func TestFormerAddressIsGivenAtOnce(t *testing.T) {
+func TestPreviousAddressCanBeReusedAtOnce(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 2})
 	for n, strike := range []struct {

@@ -11,9 +11,8 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// Check holds S1, S2, S3 and S6 and what bindings must look like against the
-// ledger and the emulator as they are now. It is true at any moment, whatever is
-// under way.
+// Check checks S1, S2, S3, S6 and the bindings against the ledger and the emulator as
+// they are now. It must pass at any moment.
 func (r *Rig) Check(ctx context.Context) error {
 	// AWS is read between two readings of the ledger, and only what did not
 	// change meanwhile is judged.
@@ -65,8 +64,8 @@ func addressesOf(p PortRecord, claims []ClaimRecord) (addresses []string) {
 	return addresses
 }
 
-// CheckAtRest is for moments when nothing is under way: everything of this
-// ledger in AWS is accounted for by a held port.
+// CheckAtRest checks L1 when all is at rest: everything of this ledger in AWS is
+// accounted for by a held port.
 func (r *Rig) CheckAtRest(ctx context.Context) error {
 	_, ports, err := r.Leases(ctx)
 	if err != nil {
@@ -75,7 +74,7 @@ func (r *Rig) CheckAtRest(ctx context.Context) error {
 	return invariants.LeftOver(r.Emulator.Snapshot(), r.Ledger, invariants.Held(ports))
 }
 
-// CheckAtRestFor is CheckAtRest for what one pod has, when others are busy.
+// CheckAtRestFor is CheckAtRest for one pod, while others are busy.
 func (r *Rig) CheckAtRestFor(ctx context.Context, p *Pod) error {
 	ports, err := p.PortsOf(ctx)
 	if err != nil {
@@ -84,8 +83,7 @@ func (r *Rig) CheckAtRestFor(ctx context.Context, p *Pod) error {
 	return r.leftOver(p, ports)
 }
 
-// CheckGone is for a pod that has ended: it holds no port and has nothing in
-// AWS.
+// CheckGone checks that a pod that has ended holds no port and has nothing in AWS.
 func (r *Rig) CheckGone(ctx context.Context, p *Pod) error {
 	ports, err := p.PortsOf(ctx)
 	if err != nil {
@@ -105,7 +103,7 @@ func (r *Rig) leftOver(p *Pod, ports []PortRecord) error {
 	})
 }
 
-// CheckEmpty is for the end: no claim, no held port, nothing in AWS.
+// CheckEmpty checks L1 at the end: no claim, no held port, nothing in AWS.
 func (r *Rig) CheckEmpty(ctx context.Context) error {
 	claims, ports, err := r.Leases(ctx)
 	if err != nil {

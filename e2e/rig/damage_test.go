@@ -17,9 +17,9 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestDamageByHandIsMended: what a person breaks of a live pod's binding is made
+// TestDamagedBindingIsRepaired: what a person breaks of a live pod's binding is made
 // again, on the same port and in the same generation.
-func TestDamageByHandIsMended(t *testing.T) {
+func TestDamagedBindingIsRepaired(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{AuditEvery: 300 * time.Millisecond, ListenerPorts: "30000-30019"})
 	ctx := t.Context()

@@ -17,11 +17,11 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestALedgerThatListsNothing has an allocator start on an API server that lists no
+// TestEmptyListDeletesNothing has an allocator start on an API server that lists no
 // Lease and tells of no change, although all are there when they are read by name. It
 // audits on; nothing of who lives is deleted, and each pod keeps what it has. Renewals
 // are rare here, because they tell the allocator what the list left out.
-func TestALedgerThatListsNothing(t *testing.T) {
+func TestEmptyListDeletesNothing(t *testing.T) {
 	var lies atomic.Bool
 	r := start(t, rig.Config{ClaimDuration: 15 * time.Second, RenewEvery: 5 * time.Second, AuditEvery: 200 * time.Millisecond, KubeDoor: func(_ int, next http.RoundTripper) http.RoundTripper { return omitting{next, &lies} }})
 	ctx := t.Context()

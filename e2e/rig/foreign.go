@@ -14,13 +14,12 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// ForeignPort is the listener port of the first load balancer that belongs to
-// somebody else, outside the default range of the pool.
+// ForeignPort is the port of the foreign listener on the first load balancer, outside
+// the default range of the pool.
 const ForeignPort = 443
 
-// makeForeign makes a target group and a listener of somebody else on the first
-// load balancer of the pool, and a target group that is named like ours but
-// carries another ledger's tags.
+// makeForeign makes a foreign target group and listener on the first load balancer of
+// the pool, and a target group that is named like ours but has another ledger's tags.
 func (r *Rig) makeForeign(ctx context.Context) error {
 	if !r.Alone {
 		if err := r.ForeignListener(ctx, ForeignPort); err != nil {
@@ -38,8 +37,8 @@ func (r *Rig) makeForeign(ctx context.Context) error {
 	return nil
 }
 
-// ForeignListener makes a listener of somebody else on the first load balancer
-// of the pool. From then on it must stay as it is.
+// ForeignListener makes a foreign listener on the first load balancer of the pool. From
+// then on it must stay as it is.
 func (r *Rig) ForeignListener(ctx context.Context, port int) error {
 	_, err := r.ForeignListenerOn(ctx, 0, port)
 	return err
@@ -107,19 +106,19 @@ func (r *Rig) RemoveForeignListener(ctx context.Context, port int) error {
 	return nil
 }
 
-// ForgetForeign takes what belongs to others as it is now for how it must stay: a
-// test has just changed it.
+// ForgetForeign makes the present foreign things those that must stay: a test has just
+// changed them.
 func (r *Rig) ForgetForeign() { r.foreign = r.foreignNow() }
 
-// foreignNow is what belongs to others in the same account now.
+// foreignNow is what is foreign in the account now.
 func (r *Rig) foreignNow() invariants.Foreign {
 	return invariants.ForeignIn(r.Emulator.Snapshot(), r.Ledger)
 }
 
-// checkForeign is S3: what is not ours is as it was.
+// checkForeign checks S3: foreign things are as they were.
 func (r *Rig) checkForeign() error {
 	if now := r.foreignNow(); !reflect.DeepEqual(now, r.foreign) {
-		return invariants.Violated("S3", "what belongs to others has changed: it was %+v and is %+v", r.foreign, now)
+		return invariants.Violated("S3", "foreign things have changed: they were %+v and are %+v", r.foreign, now)
 	}
 	return nil
 }

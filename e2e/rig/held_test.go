@@ -11,9 +11,9 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestTheMarkIsThereWhilePortsAreHeld, because the chart's policies go by it; also
+// TestHeldLeaseExistsWhilePortsAreHeld, because the chart's policies go by it; also
 // after somebody else has become leader.
-func TestTheMarkIsThereWhilePortsAreHeld(t *testing.T) {
+func TestHeldLeaseExistsWhilePortsAreHeld(t *testing.T) {
 	r := start(t, rig.Config{Replicas: 2})
 	ctx := t.Context()
 	leases := r.Admin.CoordinationV1().Leases(r.Namespace)

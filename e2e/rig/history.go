@@ -14,19 +14,18 @@ import (
 	"github.com/portlease/portlease/e2e/invariants"
 )
 
-// history follows every change of every port lease and remembers those that no
-// rule allows.
+// history follows every write of every port lease and remembers the violations.
 type history struct {
 	emulator *elbemu.Emulator
 	cooldown time.Duration
 	ledger   string
-	// stop returns when nothing is followed any more.
+	// stop ends the watch and waits for its end.
 	stop func()
 
 	mu sync.Mutex
 	// last is port lease → its newest version.
 	last map[string]PortRecord
-	// violations are never forgotten.
+	// violations has all that were found.
 	violations []error
 }
 
@@ -43,7 +42,7 @@ func (r *Rig) watch() (*history, error) {
 	return h, nil
 }
 
-// violate remembers a broken promise that somebody else saw.
+// violate records a violation that was found elsewhere.
 func (h *history) violate(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -56,7 +55,7 @@ func (h *history) check() error {
 	return errors.Join(h.violations...)
 }
 
-// deleted follows a person who deletes a lease: its history starts over.
+// deleted handles an admin who deletes a lease: its history starts over.
 func (h *history) deleted(o any) {
 	if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
 		o = gone.Obj

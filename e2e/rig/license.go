@@ -12,9 +12,8 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// checkLicense is what the fence rests on: a listener is asked for only after
-// its target group is recorded in the port lease. A call of a holding that is
-// over by now cannot be judged, and does no harm.
+// checkLicense checks that an agent creates a listener only after its target group is
+// recorded in the port lease. A call for a holding that has ended is not checked.
 func (r *Rig) checkLicense(c elbemu.Call) {
 	tags, ours := elb.ReadTags(tagsOf(c))
 	if !ours || tags.Ledger != r.Ledger {

@@ -3,10 +3,9 @@
 // processes, and game-server pods that exist in the API server and have a
 // loopback address each.
 //
-// Every part reaches every other through a link of its own, so that a test can
-// cut it off. Whatever a test does through a Rig is followed by Check, which
-// holds the promises of the project against the ledger and the emulator, and
-// every answer of an allocator against its OpenAPI document.
+// Parts reach each other through links, which a test can cut. Check checks the
+// guarantees (e2e/invariants) against the ledger and the emulator, and every answer of
+// an allocator against its OpenAPI document.
 package rig
 
 import (

@@ -170,10 +170,10 @@ func foreignListenerBlocks(t *testing.T, listen func(*rig.Rig, context.Context, 
 	check(t, r)
 }
 
-// TestAConflictIsKnownToEveryReplica has one replica find a foreign listener on a
+// TestCollisionIsKnownToEveryReplica has one replica find a foreign listener on a
 // port that was just granted: no other hands that port out, although none of them
 // has listed the load balancer since.
-func TestAConflictIsKnownToEveryReplica(t *testing.T) {
+func TestCollisionIsKnownToEveryReplica(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 3, ListenerPorts: "30000", AuditEvery: time.Hour})
 	ctx := t.Context()
@@ -200,9 +200,9 @@ func TestAConflictIsKnownToEveryReplica(t *testing.T) {
 	check(t, r)
 }
 
-// TestPeopleCloseAPort closes a free port and a held one: nobody gets them, the
+// TestAdminsBlockAPort closes a free port and a held one: nobody gets them, the
 // holder keeps his until he goes, and opening them gives them back.
-func TestPeopleCloseAPort(t *testing.T) {
+func TestAdminsBlockAPort(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{ListenerPorts: "30000-30001"})
 	ctx := t.Context()
@@ -254,9 +254,9 @@ func TestPeopleCloseAPort(t *testing.T) {
 	check(t, r)
 }
 
-// TestWhoWaitsLongestComesFirst has three pods wait for one port: whoever asks
+// TestOldestWaitingClaimIsGrantedFirst has three pods wait for one port: whoever asks
 // when it comes free, it is the oldest's.
-func TestWhoWaitsLongestComesFirst(t *testing.T) {
+func TestOldestWaitingClaimIsGrantedFirst(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000"})
 	ctx := t.Context()
@@ -315,10 +315,10 @@ func TestWhoWaitsLongestComesFirst(t *testing.T) {
 	check(t, r)
 }
 
-// TestAPodComesBackToItsPort is a StatefulSet's: the new pod of the same name
+// TestRecreatedPodGetsItsPortBack is a StatefulSet's: the new pod of the same name
 // gets the port of the one before, at once and without cooldown, while a pod of
 // another name is given a different one.
-func TestAPodComesBackToItsPort(t *testing.T) {
+func TestRecreatedPodGetsItsPortBack(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000-30029", Cooldown: time.Minute})
 	ctx := t.Context()
@@ -340,10 +340,10 @@ func TestAPodComesBackToItsPort(t *testing.T) {
 	check(t, r)
 }
 
-// TestAPodMovesOffALoadBalancerThatCannotServe fills a load balancer, or deletes
+// TestPodMovesOffUnusableLoadBalancer fills a load balancer, or deletes
 // it, behind the allocator's back: the pod that was granted a port of it finds
 // out, the allocator looks for itself, and the pod gets one elsewhere.
-func TestAPodMovesOffALoadBalancerThatCannotServe(t *testing.T) {
+func TestPodMovesOffUnusableLoadBalancer(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(r *rig.Rig) error{
 		"full": func(r *rig.Rig) error {

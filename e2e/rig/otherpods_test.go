@@ -21,17 +21,17 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 	ctx := t.Context()
 	victim := newPod(t, r, "victim", "game=7777/UDP")
 	must(t, victim.WaitBound(ctx))
-	stranger := newPod(t, r, "stranger", "game=7777/UDP")
-	must(t, stranger.WaitBound(ctx))
-	token, err := r.Token(ctx, stranger.Name)
+	attacker := newPod(t, r, "attacker", "game=7777/UDP")
+	must(t, attacker.WaitBound(ctx))
+	token, err := r.Token(ctx, attacker.Name)
 	must(t, err)
 	theirs, err := victim.PortOf(ctx)
 	must(t, err)
-	own, err := stranger.PortOf(ctx)
+	own, err := attacker.PortOf(ctx)
 	must(t, err)
 	victimClaim, err := victim.Claim(ctx)
 	must(t, err)
-	ownClaim, err := stranger.Claim(ctx)
+	ownClaim, err := attacker.Claim(ctx)
 	must(t, err)
 
 	fence := func(p rig.PortRecord) api.Fence {
@@ -54,7 +54,7 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 		{"another's fence for a listener", api.CallBound, api.BoundRequest{ClaimUID: ownClaim.UID, Fence: fence(theirs), ListenerARN: theirs.Value.ListenerARN}, 410, api.Lost},
 		{"a later generation for a listener", api.CallBound, api.BoundRequest{ClaimUID: ownClaim.UID, Fence: next, ListenerARN: own.Value.ListenerARN}, 410, api.Lost},
 		{"a listener that is none", api.CallBound, api.BoundRequest{ClaimUID: ownClaim.UID, Fence: fence(own), ListenerARN: "arn:aws:s3:::bucket"}, 422, api.Invalid},
-		{"another's claim to renew", api.CallRenew, api.RenewRequest{ClaimUID: victimClaim.UID, PodIP: stranger.IP, Pool: "default"}, 410, api.Lost},
+		{"another's claim to renew", api.CallRenew, api.RenewRequest{ClaimUID: victimClaim.UID, PodIP: attacker.IP, Pool: "default"}, 410, api.Lost},
 		{"another's claim to release", api.CallRelease, api.ReleaseRequest{ClaimUID: victimClaim.UID}, 410, api.Lost},
 		{"another's fence in conflict", api.CallCollision, api.CollisionRequest{ClaimUID: ownClaim.UID, Fence: fence(theirs)}, 410, api.Lost},
 		// There is no foreign listener, so nothing moves.
@@ -64,7 +64,7 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 			before := everything(t, r)
 			body, err := json.Marshal(c.body)
 			must(t, err)
-			status, text, err := stranger.Call(ctx, r.Replicas[0], http.MethodPost, c.path, token, string(body))
+			status, text, err := attacker.Call(ctx, r.Replicas[0], http.MethodPost, c.path, token, string(body))
 			must(t, err)
 			var problem api.Problem
 			must(t, json.Unmarshal([]byte(text), &problem))
@@ -77,14 +77,14 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 		})
 	}
 
-	// With its leases gone, a stranger cannot have another's binding adopted.
-	must(t, stranger.Kill(ctx))
-	must(t, r.DeleteLease(ctx, ledger.ClaimName(stranger.UID)), r.DeleteLease(ctx, own.Name))
+	// With its leases gone, a attacker cannot have another's binding adopted.
+	must(t, attacker.Kill(ctx))
+	must(t, r.DeleteLease(ctx, ledger.ClaimName(attacker.UID)), r.DeleteLease(ctx, own.Name))
 	forged := api.ClaimedPort{Port: api.Port{Name: "game", TargetPort: 7777, Protocol: api.UDP}, ListenerPort: theirs.Value.ListenerPort,
 		Fence: fence(theirs), TargetGroupARN: theirs.Value.TargetGroupARN, ListenerARN: theirs.Value.ListenerARN}
-	body, err := json.Marshal(api.RenewRequest{ClaimUID: "u", PodIP: stranger.IP, Pool: "default", Ports: []api.ClaimedPort{forged}})
+	body, err := json.Marshal(api.RenewRequest{ClaimUID: "u", PodIP: attacker.IP, Pool: "default", Ports: []api.ClaimedPort{forged}})
 	must(t, err)
-	status, text, err := stranger.Call(ctx, r.Replicas[0], http.MethodPost, api.CallRenew, token, string(body))
+	status, text, err := attacker.Call(ctx, r.Replicas[0], http.MethodPost, api.CallRenew, token, string(body))
 	must(t, err)
 	if status != http.StatusGone {
 		t.Errorf("adopting another's binding was answered %d %s", status, text)
@@ -95,7 +95,7 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 	check(t, r)
 	// It comes back with another port, and what it had is an orphan although its
 	// pod lives.
-	must(t, stranger.Start(), stranger.WaitBound(ctx))
-	must(t, rig.Eventually(ctx, "its former binding to be taken away", func() error { return r.CheckAtRest(ctx) }), told(r, stranger, "OrphanDeleted"))
+	must(t, attacker.Start(), attacker.WaitBound(ctx))
+	must(t, rig.Eventually(ctx, "its former binding to be taken away", func() error { return r.CheckAtRest(ctx) }), told(r, attacker, "OrphanDeleted"))
 	check(t, r)
 }

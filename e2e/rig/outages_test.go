@@ -14,8 +14,8 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestHoldersKeepTheirPorts takes away, one after the other, whatever a running
-// game might depend on: no port is lost and no binding changes.
+// TestHoldersKeepTheirPorts disables everything that a running game might depend on, one
+// part after the other: no port is lost and no binding changes.
 func TestHoldersKeepTheirPorts(t *testing.T) {
 	r := start(t, rig.Config{Replicas: 2})
 	ctx := t.Context()
@@ -39,7 +39,7 @@ func TestHoldersKeepTheirPorts(t *testing.T) {
 			}
 		}
 	}
-	for _, weather := range []struct {
+	for _, outage := range []struct {
 		name       string
 		begin, end func()
 	}{
@@ -67,19 +67,19 @@ func TestHoldersKeepTheirPorts(t *testing.T) {
 			}
 		}},
 	} {
-		weather.begin()
+		outage.begin()
 		// Longer than any claim: whoever would take a port away has had the time.
 		lasts := time.NewTimer(r.ClaimDuration + 2*time.Second)
 		select {
 		case <-ctx.Done():
 		case <-lasts.C:
 		}
-		weather.end()
+		outage.end()
 		for _, p := range pods {
 			before := holding[p].Value
-			// A renewal after the weather shows that both sides go on.
+			// A renewal after the outage shows that both sides go on.
 			ended := time.Now()
-			if err := rig.Eventually(ctx, p.Name+" to renew after "+weather.name, func() error {
+			if err := rig.Eventually(ctx, p.Name+" to renew after "+outage.name, func() error {
 				claim, err := p.Claim(ctx)
 				if err == nil && claim.Value.RenewedAt.Before(ended) {
 					err = fmt.Errorf("its last renewal was at %v", claim.Value.RenewedAt)
@@ -93,7 +93,7 @@ func TestHoldersKeepTheirPorts(t *testing.T) {
 			must(t, err)
 			after := port.Value
 			if after.State != ledger.Bound || after.Generation != before.Generation || after.ListenerARN != before.ListenerARN || after.TargetGroupARN != before.TargetGroupARN {
-				t.Errorf("%s: %s had %+v and has %+v", weather.name, p.Name, before, after)
+				t.Errorf("%s: %s had %+v and has %+v", outage.name, p.Name, before, after)
 			}
 		}
 		check(t, r)
@@ -131,10 +131,10 @@ func TestZombie(t *testing.T) {
 	}
 }
 
-// TestGracefulStopFinishesWhatItHasBegun ends a replica with SIGTERM while it
+// TestGracefulStopFinishesCallsInProgress ends a replica with SIGTERM while it
 // works on a claim that the API server holds up: the claim is granted, by that
 // very replica, and only then does it end.
-func TestGracefulStopFinishesWhatItHasBegun(t *testing.T) {
+func TestGracefulStopFinishesCallsInProgress(t *testing.T) {
 	r := start(t, rig.Config{})
 	ctx := t.Context()
 	a := r.Replicas[0]
