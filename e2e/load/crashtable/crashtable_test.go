@@ -17,17 +17,16 @@ func TestMain(m *testing.M) { os.Exit(scenario.RunTests(m, &kube)) }
 // sample is how many cases of the table are played here.
 const sample = 12
 
-// TestASampleOfTheTable plays some cases of the table, others each time, of those
-// that do not take long by their nature.
+// TestASampleOfTheTable plays random cases of the table, except those that take long.
 func TestASampleOfTheTable(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	s, err := newStage(t.Context(), kube, lives[random.IntN(len(lives))], t.Output())
+	s, err := newStage(t.Context(), kube, podKinds[random.IntN(len(podKinds))], t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls, err := s.watchLife(t.Context())
+	calls, err := s.recordCalls(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

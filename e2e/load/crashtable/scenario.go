@@ -49,13 +49,13 @@ func crashtable(ctx context.Context, scene *scenario.Stage, only string, agents 
 	}
 	var stages []*stage
 	var trials []trial
-	for _, l := range lives {
+	for _, l := range podKinds {
 		s, err := newStage(ctx, scene.Kube, l, output)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx))) }()
-		calls, err := s.watchLife(ctx)
+		calls, err := s.recordCalls(ctx)
 		if err != nil {
 			return err
 		}

@@ -13,15 +13,15 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// life is what kind of pod an agent serves. Each has a system of its own, since a
-// pool's terms are everybody's.
-type life struct {
+// podKind is the kind of pod that an agent serves. Each kind has its own installation,
+// because the settings of a pool hold for all pods.
+type podKind struct {
 	name, ports string
 	pool        string   // added to the pool file
 	settings    []string // of its agents
 }
 
-var lives = []life{
+var podKinds = []podKind{
 	{name: "one port", ports: "game=7777/UDP"},
 	{
 		name: "two ports", ports: "game=7777/UDP,chat=8080/TCP", pool: "  targetGroupAttributes: {deregistration_delay.timeout_seconds: \"5\"}\n",
@@ -29,16 +29,16 @@ var lives = []life{
 	},
 }
 
-// stage is a system and the kind of life that is lived on it.
+// stage is an installation for one kind of pod.
 type stage struct {
-	life
+	podKind
 	*rig.Rig
 }
 
-// newStage starts a system in which who comes next to a name gets that name's port:
-// there are ports for more pods than come while one is kept for its name, and the
+// newStage starts an installation in which the next pod of a name gets the same port.
+// It has more ports than pods that come while a port is kept for its name, and its
 // cooldown outlasts the replicas' listings of AWS.
-func newStage(ctx context.Context, kube *kubeapi.API, l life, output io.Writer) (*stage, error) {
+func newStage(ctx context.Context, kube *kubeapi.API, l podKind, output io.Writer) (*stage, error) {
 	r, err := rig.New(ctx, rig.Config{
 		Kube: kube, Replicas: 2, LoadBalancers: 10, ListenerPorts: "30000-30039",
 		Cooldown: 3 * time.Second, AgentGrace: 2 * time.Second, Sticky: 20 * time.Second, Pool: l.pool, AgentSettings: l.settings, Output: output,
@@ -49,7 +49,7 @@ func newStage(ctx context.Context, kube *kubeapi.API, l life, output io.Writer) 
 	return &stage{l, r}, nil
 }
 
-// closeLimit is how long a system may take to end.
+// closeLimit is how long closing an installation may take.
 const closeLimit = 3 * time.Minute
 
 func (s *stage) close(ctx context.Context) error {
@@ -58,10 +58,9 @@ func (s *stage) close(ctx context.Context) error {
 	return s.Close(ctx)
 }
 
-// watchLife lives one undisturbed life and gives its calls. Who asks at intervals
-// may ask any number of times, and more often than once for each port shows
-// nothing new.
-func (s *stage) watchLife(ctx context.Context) ([]call, error) {
+// recordCalls plays one undisturbed life and returns its calls. It leaves out
+// repetitions: calls that are made at intervals, and more than one call per port.
+func (s *stage) recordCalls(ctx context.Context) ([]call, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	p, err := s.NewPod(ctx, "undisturbed", s.ports)
@@ -69,7 +68,7 @@ func (s *stage) watchLife(ctx context.Context) ([]call, error) {
 		return nil, err
 	}
 	w := follow(p)
-	if err := s.bring(ctx, p, w, call{phase: returning}); err != nil {
+	if err := s.advance(ctx, p, w, call{phase: returning}); err != nil {
 		return nil, err
 	}
 	if err := s.renewed(ctx, w, returning, 1); err != nil {
@@ -84,8 +83,8 @@ func (s *stage) watchLife(ctx context.Context) ([]call, error) {
 	}), s.Check(ctx)
 }
 
-// bring starts a pod's agent and takes it to the beginning of a call's phase.
-func (s *stage) bring(ctx context.Context, p *rig.Pod, w *watch, to call) error {
+// advance starts a pod's agent and takes it to the beginning of a call's phase.
+func (s *stage) advance(ctx context.Context, p *rig.Pod, w *watch, to call) error {
 	if err := p.Start(); err != nil || to.phase == binding {
 		return err
 	}
@@ -93,7 +92,7 @@ func (s *stage) bring(ctx context.Context, p *rig.Pod, w *watch, to call) error 
 		return err
 	}
 	if to.phase == releasing && to.name == condition {
-		// Only what was said of the pod is taken back.
+		// Only a condition that was set is cleared.
 		if err := p.WaitReady(ctx); err != nil {
 			return err
 		}
@@ -109,8 +108,8 @@ func (s *stage) bring(ctx context.Context, p *rig.Pod, w *watch, to call) error 
 	return p.Start()
 }
 
-// renewed waits until an agent has asked so many times in a phase to prolong its
-// claim, and so is bound and holds.
+// renewed waits until an agent has renewed its claim that many times in a phase, and so
+// is bound and holds.
 func (s *stage) renewed(ctx context.Context, w *watch, p phase, times int) error {
 	return until(ctx, "the agent to renew", func() error {
 		if n := w.renewals(p); n < times {

@@ -12,37 +12,36 @@ import (
 	"time"
 )
 
-// defaultAgents is how many busy agents two processors can take, and idle how many
-// more may wait at a time.
+// defaultAgents is how many busy agents two CPUs can take; per busy agent, idle more
+// may wait.
 const (
 	defaultAgents = 12
 	idle          = 4
 )
 
-// table is all trials and how they ended.
+// table is all trials and their results.
 type table struct {
 	out    io.Writer
 	trials []trial
 
 	mu      sync.Mutex // guards all below
 	results map[trialKey]error
-	// playing are the trials under way, for whoever asks what a broken promise may
-	// be due to.
+	// playing are the trials under way. They are printed if an invariant is violated.
 	playing map[trialKey]bool
 }
 
-// trialKey is what tells trials apart.
+// trialKey identifies a trial.
 type trialKey string
 
 func newTable(out io.Writer, trials []trial) *table {
 	return &table{out: out, trials: trials, results: make(map[trialKey]error), playing: make(map[trialKey]bool)}
 }
 
-// progressEvery is how often the table says how far it is.
+// progressEvery is the interval between lines of progress.
 const progressEvery = 15 * time.Second
 
-// play plays all trials, so many agents at once. A broken promise ends it: it holds
-// for the whole system, and which trial broke it can only be guessed.
+// play plays all trials with that many agents at once. A violated invariant ends it: it
+// concerns the whole installation, and the trial that caused it can only be guessed.
 func (t *table) play(ctx context.Context, agents int) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -93,7 +92,7 @@ func (t *table) end(ctx context.Context, one trial, err error) {
 	}
 }
 
-// watch holds the promises again and again, and says how far the table is.
+// watch checks the invariants every second and prints progress.
 func (t *table) watch(ctx context.Context, over <-chan struct{}, stop context.CancelCauseFunc) {
 	checks, progress := time.NewTicker(time.Second), time.NewTicker(progressEvery)
 	defer checks.Stop()
@@ -132,7 +131,7 @@ func (t *table) check(ctx context.Context) error {
 				under = append(under, string(key))
 			}
 			slices.Sort(under)
-			return fmt.Errorf("a promise is broken: %w\nunder way:\n%s", err, strings.Join(under, "\n"))
+			return fmt.Errorf("an invariant is violated: %w\nunder way:\n%s", err, strings.Join(under, "\n"))
 		}
 	}
 	return nil
@@ -150,12 +149,12 @@ func (t *table) failed() int {
 	return n
 }
 
-// print shows the table: a line for each call, a column for each fault, and in each
-// field a mark for each fate.
+// print prints the table: a line for each call, a column for each kind of fault, and in
+// each field a mark for each fate.
 func (t *table) print() error {
 	type line struct {
-		life string
-		at   call
+		podKind string
+		at      call
 	}
 	fields := make(map[line]map[string]string)
 	var lines []line
@@ -186,7 +185,7 @@ func (t *table) print() error {
 		fmt.Fprintf(out, "\t%s", k.name)
 	}
 	for _, l := range lines {
-		fmt.Fprintf(out, "\n%s: %v", l.life, l.at)
+		fmt.Fprintf(out, "\n%s: %v", l.podKind, l.at)
 		for _, k := range kinds {
 			fmt.Fprintf(out, "\t%s", fields[l][k.name])
 		}
@@ -197,7 +196,7 @@ func (t *table) print() error {
 	}
 	fmt.Fprintf(t.out, "crashtable: %d cases, %d failed\n", len(t.trials), t.failed())
 	if t.failed() > 0 {
-		return errors.New("agents did not get over every fault")
+		return errors.New("agents did not recover from every fault")
 	}
 	return nil
 }

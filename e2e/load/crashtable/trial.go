@@ -11,7 +11,7 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// fate is what becomes of the agent at the moment of the fault.
+// fate is what happens to the agent at the moment of the fault.
 type fate string
 
 const (
@@ -33,12 +33,11 @@ func (t trial) String() string {
 	return fmt.Sprintf("%s: %v, %s, %s", t.name, t.at, t.kind.name, t.fate)
 }
 
-// ends tells whether the pod is to be released by this life, and not to go on.
+// ends reports whether the pod is released by this trial instead of going on.
 func (t trial) ends() bool { return t.fate == dies || t.at.phase == releasing && t.fate == survives }
 
-// cases are all that can be made of some calls. A call that only asks changes
-// nothing, however late it arrives; who dies learns nothing from an answer; who is
-// released is not bound again.
+// cases returns all combinations that make sense. A delayed read changes nothing; an
+// agent that dies learns nothing from an answer; a released pod is not bound again.
 func cases(s *stage, calls []call) []trial {
 	var all []trial
 	for _, c := range calls {
@@ -46,7 +45,7 @@ func cases(s *stage, calls []call) []trial {
 			for _, f := range []fate{survives, restarted, dies} {
 				t := trial{s, len(all), c, k, f}
 				switch {
-				case k.until != never && c.reads(), k.until == boundAgain && t.ends(), f == dies && k.waits:
+				case k.until != never && c.reads(), k.until == afterBound && t.ends(), f == dies && k.waits:
 				default:
 					all = append(all, t)
 				}
@@ -56,8 +55,8 @@ func cases(s *stage, calls []call) []trial {
 	return all
 }
 
-// patience is how long a trial may take. Twenty throttled calls alone take the
-// agent four minutes.
+// patience is how long a trial may take. Twenty throttled calls alone take the agent
+// four minutes.
 func (t trial) patience() time.Duration {
 	if t.kind.times > 1 {
 		return 12 * time.Minute
@@ -65,20 +64,21 @@ func (t trial) patience() time.Duration {
 	return 4 * time.Minute
 }
 
-// errPassed is an agent that ended without the call: the allocator, who has others
-// to serve as well, left the deletions to its janitor.
-var errPassed = errors.New("the agent ended without this call")
+// errNotCalled means that the agent ended without the call: the allocator was busy with
+// other pods and left the deletions to the janitor.
+var errNotCalled = errors.New("the agent ended without this call")
 
-// strikeLimit is how long killing an agent may take.
-const strikeLimit = 10 * time.Second
+// killLimit is how long killing an agent may take.
+const killLimit = 10 * time.Second
 
-// tries is how many lives may pass by the call.
+// tries is how many pods may end without the call.
 const tries = 10
 
-// play lives one life with its fault, and that of the one who has the port next.
+// play plays the life of one pod with its fault, and of the pod that gets its port
+// next.
 func (t trial) play(ctx context.Context) (err error) {
 	for n := range tries {
-		if err = t.try(ctx, fmt.Sprintf("case-%d-%d", t.number, n)); !errors.Is(err, errPassed) {
+		if err = t.try(ctx, fmt.Sprintf("case-%d-%d", t.number, n)); !errors.Is(err, errNotCalled) {
 			return err
 		}
 	}
@@ -94,7 +94,7 @@ func (t trial) try(ctx context.Context, name string) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.Crash(context.WithoutCancel(ctx))) }()
 	w, f := follow(p), &fault{kind: t.kind}
-	if err := t.strike(ctx, p, w, f); err != nil {
+	if err := t.onFault(ctx, p, w, f); err != nil {
 		return err
 	}
 	had, err := portNames(ctx, p)
@@ -109,23 +109,23 @@ func (t trial) try(ctx context.Context, name string) (err error) {
 	if err := t.release(ctx, p, f); err != nil {
 		return err
 	}
-	if t.kind.until == anothers {
-		return t.inherit(ctx, p, had, f)
+	if t.kind.until == heldByAnother {
+		return t.succeed(ctx, p, had, f)
 	}
 	return t.Check(ctx)
 }
 
-// strike takes the agent to its fault, and through it.
-func (t trial) strike(ctx context.Context, p *rig.Pod, w *watch, f *fault) error {
-	struck := make(chan error, 1)
-	w.spoil(t.at, f, func() {
+// onFault takes the agent to its fault and through it.
+func (t trial) onFault(ctx context.Context, p *rig.Pod, w *watch, f *fault) error {
+	faulted := make(chan error, 1)
+	w.disrupt(t.at, f, func() {
 		if t.fate == survives {
-			struck <- nil
+			faulted <- nil
 			return
 		}
-		struck <- p.Kill(ctx)
+		faulted <- p.Kill(ctx)
 	})
-	if err := t.bring(ctx, p, w, t.at); err != nil {
+	if err := t.advance(ctx, p, w, t.at); err != nil {
 		return err
 	}
 	ended := make(chan struct{})
@@ -137,16 +137,16 @@ func (t trial) strike(ctx context.Context, p *rig.Pod, w *watch, f *fault) error
 	}
 	var err error
 	select {
-	case err = <-struck:
+	case err = <-faulted:
 	case <-ended:
-		if !w.hit() {
-			return errPassed
+		if !w.reached() {
+			return errNotCalled
 		}
-		// It ended because it was killed there, or gave the call up before the fault.
+		// The agent was killed at the fault, or gave up before it.
 		select {
-		case err = <-struck:
-		case <-time.After(strikeLimit):
-			return errPassed
+		case err = <-faulted:
+		case <-time.After(killLimit):
+			return errNotCalled
 		}
 	case <-ctx.Done():
 		return fmt.Errorf("the agent never came to this call: %w", context.Cause(ctx))
@@ -160,8 +160,8 @@ func (t trial) strike(ctx context.Context, p *rig.Pod, w *watch, f *fault) error
 	return nil
 }
 
-// hold waits until the pod is bound and holds, before and after a late call, and
-// gives its ports.
+// hold waits until the pod is bound and holds, before and after a delayed call, and
+// returns its ports.
 func (t trial) hold(ctx context.Context, p *rig.Pod, w *watch, f *fault) ([]string, error) {
 	for late := false; ; late = true {
 		before := w.renewals(t.at.phase)
@@ -171,16 +171,17 @@ func (t trial) hold(ctx context.Context, p *rig.Pod, w *watch, f *fault) ([]stri
 		if err := until(ctx, "the pod to be bound", func() error { return t.bound(ctx, p) }); err != nil {
 			return nil, err
 		}
-		if t.kind.until != boundAgain || late {
+		if t.kind.until != afterBound || late {
 			return portNames(ctx, p)
 		}
-		if err := f.arrive(ctx, boundAgain); err != nil {
+		if err := f.arrive(ctx, afterBound); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// bound is nil if the pod has all it asked for, nothing else, and says so.
+// bound returns an error unless the pod has what it asked for, nothing else, and
+// announces it.
 func (t trial) bound(ctx context.Context, p *rig.Pod) error {
 	if err := p.Started(ctx); err != nil {
 		return err
@@ -198,8 +199,8 @@ func (t trial) bound(ctx context.Context, p *rig.Pod) error {
 	return t.CheckAtRestFor(ctx, p)
 }
 
-// release ends the pod and waits until nothing of it is left, before and after a
-// late call.
+// release ends the pod and waits until nothing is left of it, before and after a
+// delayed call.
 func (t trial) release(ctx context.Context, p *rig.Pod, f *fault) error {
 	var err error
 	switch {
@@ -224,7 +225,7 @@ func (t trial) release(ctx context.Context, p *rig.Pod, f *fault) error {
 	if err := gone(); err != nil {
 		return err
 	}
-	if err := f.arrive(ctx, releasedAll); err != nil {
+	if err := f.arrive(ctx, afterRelease); err != nil {
 		return err
 	}
 	return gone()

@@ -16,13 +16,12 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// notSent is the outcome of a call that no allocator ever worked on. It is not
-// part of the history.
+// notSent is the outcome of a call that no allocator worked on. It is not part of the
+// history.
 const notSent spec.Outcome = "not sent"
 
-// callLimit is how long a pod waits for an answer before it asks another replica.
-// Now and then one has no patience, so that its call is still under way while the
-// next is made.
+// callLimit is how long a pod waits for an answer before it asks another replica. Some
+// calls are impatient, so that they are still under way while the next one is made.
 const (
 	callLimit      = 2 * time.Second
 	impatientLimit = 300 * time.Millisecond
@@ -31,13 +30,13 @@ const (
 func (r *round) limit() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.moods != nil && r.moods.IntN(10) == 0 {
+	if r.impatience != nil && r.impatience.IntN(10) == 0 {
 		return impatientLimit
 	}
 	return callLimit
 }
 
-func (r *round) put(ctx context.Context, a *actor, replica, lane int) (spec.Op, api.Claim) {
+func (r *round) put(ctx context.Context, a *caller, replica, lane int) (spec.Op, api.Claim) {
 	request := api.ClaimRequest{PodUID: a.pod.UID, PodIP: a.pod.IP, Pool: pool, HealthPort: 9901}
 	for n := range a.want {
 		request.Ports = append(request.Ports, api.Port{Name: fmt.Sprintf("p%d", n), TargetPort: 7777 + n, Protocol: api.UDP})
@@ -45,7 +44,7 @@ func (r *round) put(ctx context.Context, a *actor, replica, lane int) (spec.Op, 
 	return call(ctx, r, a, replica, spec.Op{Verb: spec.Put, Lane: lane}, http.MethodPut, "", request, asClaim)
 }
 
-func (r *round) renew(ctx context.Context, a *actor, replica int, c api.Claim) (spec.Op, api.Claim) {
+func (r *round) renew(ctx context.Context, a *caller, replica int, c api.Claim) (spec.Op, api.Claim) {
 	request := api.RenewRequest{ClaimUID: c.UID, PodIP: a.pod.IP, Pool: pool, Ports: append([]api.ClaimedPort{}, c.Ports...)}
 	op := spec.Op{Verb: spec.Renew, Claim: c.UID}
 	return call(ctx, r, a, replica, op, http.MethodPost, api.CallRenew, request, func(text []byte) (api.Claim, error) {
@@ -55,18 +54,18 @@ func (r *round) renew(ctx context.Context, a *actor, replica int, c api.Claim) (
 	})
 }
 
-func (r *round) conflict(ctx context.Context, a *actor, replica int, c api.Claim) (spec.Op, api.Claim) {
-	op := spec.Op{Verb: spec.Conflict, Claim: c.UID, Fence: c.Ports[0].Fence, Foreign: r.planted(c.Ports[0].Fence.Lease)}
+func (r *round) reportCollision(ctx context.Context, a *caller, replica int, c api.Claim) (spec.Op, api.Claim) {
+	op := spec.Op{Verb: spec.Collision, Claim: c.UID, Fence: c.Ports[0].Fence, Foreign: r.hasForeignListener(c.Ports[0].Fence.Lease)}
 	request := api.CollisionRequest{ClaimUID: c.UID, Fence: op.Fence}
 	return call(ctx, r, a, replica, op, http.MethodPost, api.CallCollision, request, asClaim)
 }
 
-func (r *round) release(ctx context.Context, a *actor, replica int, c api.Claim) spec.Op {
+func (r *round) release(ctx context.Context, a *caller, replica int, c api.Claim) spec.Op {
 	op, _ := call(ctx, r, a, replica, spec.Op{Verb: spec.Release, Claim: c.UID}, http.MethodPost, api.CallRelease, api.ReleaseRequest{ClaimUID: c.UID}, nothing)
 	return op
 }
 
-func (r *round) remove(ctx context.Context, a *actor, replica int, c api.Claim) spec.Outcome {
+func (r *round) remove(ctx context.Context, a *caller, replica int, c api.Claim) spec.Outcome {
 	query := url.Values{api.QueryClaimUID: {c.UID}}
 	for _, p := range c.Ports {
 		query.Add(api.QueryGone, p.Fence.Lease)
@@ -82,8 +81,8 @@ func asClaim(text []byte) (c api.Claim, err error) {
 
 func nothing([]byte) (api.Claim, error) { return api.Claim{}, nil }
 
-// call makes one call as a pod and writes it into the history.
-func call(ctx context.Context, r *round, a *actor, replica int, op spec.Op, method, suffix string, body any, read func([]byte) (api.Claim, error)) (spec.Op, api.Claim) {
+// call makes one call as a pod and records it in the history.
+func call(ctx context.Context, r *round, a *caller, replica int, op spec.Op, method, suffix string, body any, read func([]byte) (api.Claim, error)) (spec.Op, api.Claim) {
 	at := r.rig.Replicas[replica]
 	op.Lane += a.lane
 	op.Pod, op.Replica, op.Want = a.pod.Name, at.Name(), a.want
@@ -117,7 +116,7 @@ func call(ctx context.Context, r *round, a *actor, replica int, op spec.Op, meth
 	return op, claim
 }
 
-func (c *course) send(ctx context.Context, replica int, method, url, token, body string) (int, []byte, error) {
+func (c *system) send(ctx context.Context, replica int, method, url, token, body string) (int, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, err
@@ -132,8 +131,8 @@ func (c *course) send(ctx context.Context, replica int, method, url, token, body
 	return response.StatusCode, text, err
 }
 
-// outcome reads what became of a call. What the API server did not answer to the
-// allocator may yet come about, so unavailable is as open as no answer at all.
+// outcome interprets an answer. A write that the API server did not confirm to the
+// allocator may still take effect, so unavailable is as uncertain as no answer.
 func outcome(status int, text []byte, err error) (spec.Outcome, string) {
 	if broken, ok := errors.AsType[*net.OpError](err); ok && broken.Op == "dial" {
 		return notSent, ""

@@ -15,7 +15,7 @@ var kube *kubeapi.API
 
 func TestMain(m *testing.M) { os.Exit(scenario.RunTests(m, &kube)) }
 
-// drawSeed gives a seed that the log of a failed test shows.
+// drawSeed returns a random seed, which it logs.
 func drawSeed(t *testing.T) uint64 {
 	t.Helper()
 	seed := rand.Uint64()
@@ -23,8 +23,8 @@ func drawSeed(t *testing.T) uint64 {
 	return seed
 }
 
-// TestClaimsAreLinearizable plays behind a door that breaks nothing, so that what
-// is found behind the others is found because of what they break.
+// TestClaimsAreLinearizable plays behind a door that breaks nothing. So the violations
+// behind the other doors come from what those break.
 func TestClaimsAreLinearizable(t *testing.T) {
 	violations, err := clean(t.Context(), kube, mutant.Nothing, 3, drawSeed(t), t.Output())
 	if err != nil {

@@ -15,7 +15,7 @@ var replicaFaults = []scenario.ReplicaFault{
 
 // failReplicas makes one or two replicas fail at a time until ctx ends. Every fault
 // that began is also ended.
-func (c *course) failReplicas(ctx context.Context, rng *rand.Rand) error {
+func (c *system) failReplicas(ctx context.Context, rng *rand.Rand) error {
 	ending := context.WithoutCancel(ctx)
 	var errs []error
 	for ctx.Err() == nil {

@@ -54,18 +54,17 @@ func linearize(ctx context.Context, kube *kubeapi.API, rounds int, seed uint64, 
 	return nil
 }
 
-// decideLimit is how long the check of one object may take. Objects are small, so
-// that this is never needed but for a history that is wrong in a tangled way.
+// decideLimit is how long the check of one object may take. Objects are small, so only
+// a history that is wrong in a complicated way needs it.
 const decideLimit = 20 * time.Second
 
-// closeLimit is how long a system may take to end.
+// closeLimit is how long closing a system may take.
 const closeLimit = 2 * time.Minute
 
-// clean plays rounds on a system that is not broken. It stops at the first
-// violation.
+// clean plays rounds on a correct system. It stops at the first violation.
 func clean(ctx context.Context, kube *kubeapi.API, door rig.KubeDoor, rounds int, seed uint64, out io.Writer) (violations int, err error) {
 	var logs bytes.Buffer
-	c, err := newCourse(ctx, kube, seed, door, &logs)
+	c, err := newSystem(ctx, kube, seed, door, &logs)
 	if err != nil {
 		return 0, err
 	}
@@ -92,7 +91,7 @@ func clean(ctx context.Context, kube *kubeapi.API, door rig.KubeDoor, rounds int
 			return len(failed), keep(failed, logs.Bytes(), out)
 		}
 		if err == nil {
-			err = c.quiet(ctx)
+			err = c.waitIdle(ctx)
 		}
 		if err != nil {
 			return 0, fmt.Errorf("round %d: %w", n, err)
@@ -104,11 +103,11 @@ func clean(ctx context.Context, kube *kubeapi.API, door rig.KubeDoor, rounds int
 	return 0, nil
 }
 
-// broken is portlease with one part of its protocol taken out.
+// broken is a system with one part of the protocol taken out.
 type broken struct {
 	name string
 	door rig.KubeDoor
-	// within is how many rounds it may take to notice.
+	// within is how many rounds it may take to find a violation.
 	within int
 }
 
@@ -117,9 +116,9 @@ var mutants = []broken{
 	{"no-claim-lease", mutant.NoClaimLease, 5},
 }
 
-// mustFail plays rounds on a broken system until the check notices.
+// mustFail plays rounds on a broken system until the check finds a violation.
 func (b broken) mustFail(ctx context.Context, kube *kubeapi.API, seed uint64, out io.Writer) (err error) {
-	c, err := newCourse(ctx, kube, seed, b.door, nil)
+	c, err := newSystem(ctx, kube, seed, b.door, nil)
 	if err != nil {
 		return err
 	}
@@ -138,7 +137,7 @@ func (b broken) mustFail(ctx context.Context, kube *kubeapi.API, seed uint64, ou
 			}
 		}
 		if err == nil {
-			err = c.quiet(ctx)
+			err = c.waitIdle(ctx)
 		}
 		if err != nil {
 			return fmt.Errorf("mutant %s: round %d: %w", b.name, n, err)
@@ -147,7 +146,7 @@ func (b broken) mustFail(ctx context.Context, kube *kubeapi.API, seed uint64, ou
 	return fmt.Errorf("mutant %s: not noticed within %d rounds", b.name, b.within)
 }
 
-// keep leaves drawings of violations and the replicas' logs behind.
+// keep writes drawings of the violations and the replicas' logs to a temporary folder.
 func keep(failed []*spec.Verdict, logs []byte, out io.Writer) error {
 	folder, err := os.MkdirTemp("", "portlease-linearize-")
 	if err != nil {

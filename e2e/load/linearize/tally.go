@@ -7,7 +7,7 @@ import (
 	"github.com/portlease/portlease/e2e/load/linearize/spec"
 )
 
-// tally counts what happened, so that a person can see that enough did.
+// tally counts what happened, so that people can see whether it was enough.
 type tally struct {
 	rounds, calls                              int
 	granted, exhausted, lost, refused, unknown int
@@ -37,7 +37,7 @@ func (t *tally) add(h spec.History, took time.Duration) {
 	}
 }
 
-// String is for people.
+// String formats the averages for people.
 func (t tally) String() string {
 	n := max(t.rounds, 1)
 	return fmt.Sprintf("%d calls a round in %v (%d claims given, %d exhausted, %d lost, %d refused, %d of unknown outcome)",

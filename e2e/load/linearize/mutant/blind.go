@@ -9,10 +9,10 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 )
 
-// BlindUpdate turns the ledger's compare-and-swap into a blind update: what a
-// replica writes is written over whatever is there. The version and the UID that
-// it read are replaced by the newest, because the API server accepts no update of
-// a Lease without; creating what exists overwrites it.
+// BlindUpdate turns the ledger's compare-and-swap into a blind update: a replica's
+// write overwrites whatever is there. The API server accepts no update of a Lease
+// without version and UID, so the newest replace those that the replica read. Creating
+// a Lease that exists overwrites it.
 func BlindUpdate(_ int, next http.RoundTripper) http.RoundTripper {
 	return roundTrip(func(r *http.Request) (*http.Response, error) {
 		collection, name, leases := leasePath(r.URL.Path)
@@ -25,7 +25,7 @@ func BlindUpdate(_ int, next http.RoundTripper) http.RoundTripper {
 			return nil, err
 		}
 		if lease.Labels[labelKind] == "" {
-			// The election of a janitor is not the ledger.
+			// The Lease of the leader election is not part of the ledger.
 			as, err := withLease(r, lease)
 			if err != nil {
 				return nil, err
@@ -50,7 +50,7 @@ func BlindUpdate(_ int, next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// overwrite writes a Lease until nobody else comes between.
+// overwrite repeats a write until no other write comes between.
 func overwrite(r *http.Request, next http.RoundTripper, path string, lease *coordinationv1.Lease) (*http.Response, error) {
 	for {
 		read := r.Clone(r.Context())

@@ -1,7 +1,6 @@
-// Package mutant breaks the allocator's protocol on its way to the API server, as
-// doors of a rig. The allocator itself is not changed: what is broken is what it
-// rests on. A check that does not notice these would prove nothing by noticing
-// nothing.
+// Package mutant breaks the allocator's protocol between the allocator and the API
+// server, as doors of a rig. The allocator itself is unchanged. A check that does not
+// find these bugs would prove nothing by finding none.
 package mutant
 
 import (
@@ -17,7 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// labelKind tells the ledger's Leases from the one that elects a janitor.
+// labelKind distinguishes the ledger's Leases from the one of the leader election.
 const labelKind = "portlease.dev/kind"
 
 // roundTrip is a http.RoundTripper.
@@ -37,7 +36,7 @@ func leasePath(path string) (collection, name string, ok bool) {
 	return path[:at+len(leases)], strings.TrimPrefix(path[at+len(leases):], "/"), true
 }
 
-// asJSON makes a request be answered in plain JSON, whatever the client prefers.
+// asJSON requests a plain JSON answer, whatever the client prefers.
 func asJSON(r *http.Request) {
 	r.Header.Set("Accept", "application/json")
 	r.Header.Del("Accept-Encoding")
@@ -59,7 +58,7 @@ func takeLease(r *http.Request) (*coordinationv1.Lease, error) {
 	return lease, nil
 }
 
-// withLease is the request with a Lease as its body, in JSON.
+// withLease returns the request with a Lease as its body, in JSON.
 func withLease(r *http.Request, lease *coordinationv1.Lease) (*http.Request, error) {
 	lease.APIVersion, lease.Kind = "coordination.k8s.io/v1", "Lease"
 	text, err := json.Marshal(lease)
@@ -74,7 +73,7 @@ func withLease(r *http.Request, lease *coordinationv1.Lease) (*http.Request, err
 	return out, nil
 }
 
-// rewritten is an answer whose JSON body was changed.
+// rewritten returns an answer with its JSON body changed.
 func rewritten(answer *http.Response, change func([]byte) ([]byte, error)) (*http.Response, error) {
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 // claimPrefix begins the names of claim leases.
 const claimPrefix = "claim-"
 
-// NoClaimLease leaves the claim lease out as what all replicas meet: each has one
-// of its own. Their names get the replica's number on the way in and lose it on
-// the way out, and nobody sees those of another.
+// NoClaimLease gives each replica claim leases of its own instead of shared ones. Their
+// names get the replica's number on the way in and lose it on the way out; a replica
+// does not see those of another.
 func NoClaimLease(replica int, next http.RoundTripper) http.RoundTripper {
 	return own{suffix: fmt.Sprintf(".r%d", replica)}.door(next)
 }
 
-// Nothing breaks nothing: it reads and writes all that NoClaimLease does, and
-// changes no name. What is found behind it is not found because of the door.
+// Nothing breaks nothing: it reads and writes everything that NoClaimLease does, and
+// changes no name. So a violation behind it is not caused by the door.
 func Nothing(_ int, next http.RoundTripper) http.RoundTripper { return own{}.door(next) }
 
 // own renames the claim leases of one replica.
@@ -60,8 +60,8 @@ func (o own) door(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// rename takes the replica's number off an object's name. It tells whether the
-// object is the replica's to see.
+// rename removes the replica's number from an object's name. It reports whether the
+// replica may see the object.
 func (o own) rename(object map[string]any) bool {
 	metadata, _ := object["metadata"].(map[string]any)
 	name, _ := metadata["name"].(string)
@@ -73,7 +73,7 @@ func (o own) rename(object map[string]any) bool {
 	return mine
 }
 
-// object renames in one Lease or a list of them.
+// object renames one Lease or a list of them.
 func (o own) object(text []byte) ([]byte, error) {
 	var object map[string]any
 	if err := json.Unmarshal(text, &object); err != nil {
@@ -98,7 +98,7 @@ func (o own) object(text []byte) ([]byte, error) {
 	return changed, nil
 }
 
-// watch renames in a stream of events, one JSON value each.
+// watch renames the objects in a stream of events, one JSON value each.
 func (o own) watch(events io.ReadCloser) io.ReadCloser {
 	reader, writer := io.Pipe()
 	go func() {
@@ -117,7 +117,7 @@ func (o own) watch(events io.ReadCloser) io.ReadCloser {
 	return stream{reader, events}
 }
 
-// pass writes an event on if its object is the replica's to see.
+// pass writes an event if the replica may see its object.
 func (o own) pass(to io.Writer, line []byte) error {
 	var event struct {
 		Type   string         `json:"type"`
@@ -137,7 +137,7 @@ func (o own) pass(to io.Writer, line []byte) error {
 	return err
 }
 
-// stream is the reading end of a pipe that also ends what feeds it.
+// stream is the reading end of a pipe; closing it also closes the source.
 type stream struct {
 	*io.PipeReader
 	source io.Closer

@@ -58,13 +58,13 @@ func Check(h History, limit time.Duration) []*Verdict {
 		pods[o.Pod] = append(pods[o.Pod], o)
 	}
 	for _, pod := range slices.Sorted(maps.Keys(pods)) {
-		note(check("the claim of "+pod, claimState{phase: open}, claimSteps, pods[pod], func(o Op) Op { return o }, limit))
+		note(check("the claim of "+pod, claimState{phase: noPorts}, claimSteps, pods[pod], func(o Op) Op { return o }, limit))
 	}
-	ports := touches(h)
+	ports := portCalls(h)
 	for _, lease := range slices.Sorted(maps.Keys(ports)) {
-		note(check("listener port "+lease, holding{over: true}, holdingSteps, ports[lease], func(t touch) Op { return t.Op }, limit))
+		note(check("listener port "+lease, holding{over: true}, holdingSteps, ports[lease], func(t portCall) Op { return t.Op }, limit))
 	}
-	note(check("the pool", poolState{}, poolStep, changes(h), func(c change) Op { return c.Op }, limit))
+	note(check("the pool", poolState{}, poolStep, poolCalls(h), func(c poolCall) Op { return c.Op }, limit))
 	return failed
 }
 

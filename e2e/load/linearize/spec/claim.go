@@ -11,14 +11,14 @@ type phase string
 
 const (
 	// open is a pod without ports: no claim, or one that waits.
-	open phase = "open"
+	noPorts phase = "no ports"
 	// live is a claim that has its ports and keeps them until it is released.
 	live phase = "live"
 	// moving is a claim that had to leave a port and whose next are not known.
 	moving phase = "moving"
 	// ending is a claim whose release has begun. When it is forgotten nobody is
 	// told, so from here a new claim may begin at any time.
-	ending phase = "ending"
+	releasing phase = "releasing"
 )
 
 // claimState is the claim of one pod. The first claim begins at the zero value.
@@ -37,7 +37,7 @@ type claimState struct {
 func (s claimState) isDead(uid string) bool { return strings.Contains(s.dead, uid) }
 
 // over is the state once an ending claim is forgotten.
-func (s claimState) over() claimState { return claimState{phase: open, dead: s.dead + s.uid + " "} }
+func (s claimState) over() claimState { return claimState{phase: noPorts, dead: s.dead + s.uid + " "} }
 
 // claimSteps gives every state that a claim may be in after the operation; none
 // if it could not have been answered so.
@@ -46,18 +46,18 @@ func claimSteps(s claimState, o Op) []claimState {
 	switch {
 	case o.Outcome == Refused || o.Outcome == Unknown:
 		o.Outcome = Done
-		if o.Verb == Conflict {
+		if o.Verb == Collision {
 			// Where the claim would move to is not known.
 			o.Outcome = Exhausted
 		}
-		if o.Verb != Release && o.Verb != Conflict {
+		if o.Verb != Release && o.Verb != Collision {
 			return []claimState{s}
 		}
 		if next, legal = claimStep(s, o); legal && next != s {
 			return []claimState{s, next}
 		}
 		return []claimState{s}
-	case legal && o.Verb == Conflict && o.Outcome == Exhausted && s.phase == live && strings.Count(s.ports, " ") > 1:
+	case legal && o.Verb == Collision && o.Outcome == Exhausted && s.phase == live && strings.Count(s.ports, " ") > 1:
 		// What else it has is not given up for a port that cannot be had now.
 		return []claimState{s, next}
 	case legal:
@@ -72,8 +72,8 @@ func claimStep(s claimState, o Op) (claimState, bool) {
 		return putStep(s, o)
 	case Renew:
 		return renewStep(s, o)
-	case Conflict:
-		return conflictStep(s, o)
+	case Collision:
+		return collisionStep(s, o)
 	case Release:
 		return releaseStep(s, o)
 	case Delete:
@@ -88,11 +88,11 @@ func putStep(s claimState, o Op) (claimState, bool) {
 	switch o.Outcome {
 	case Done:
 		granted := claimState{phase: live, uid: o.UID, ports: o.ports(), dead: s.dead}
-		if s.phase == ending {
+		if s.phase == releasing {
 			granted.dead = s.over().dead
 		}
 		switch s.phase {
-		case open, ending:
+		case noPorts, releasing:
 			return granted, o.sound() && !granted.isDead(o.UID)
 		case live:
 			return s, o.UID == s.uid && o.ports() == s.ports
@@ -100,12 +100,12 @@ func putStep(s claimState, o Op) (claimState, bool) {
 			return granted, o.sound() && o.UID == s.uid && !o.shows(s.left)
 		}
 	case Exhausted:
-		if s.phase == ending {
+		if s.phase == releasing {
 			s = s.over()
 		}
 		return s, s.phase != live
 	case Releasing:
-		return s, s.phase == ending
+		return s, s.phase == releasing
 	default:
 	}
 	return s, false
@@ -127,14 +127,14 @@ func renewStep(s claimState, o Op) (claimState, bool) {
 	case Lost:
 		return s, !same || s.phase != live
 	case Releasing:
-		return s, s.phase == ending
+		return s, s.phase == releasing
 	default:
 	}
 	return s, false
 }
 
 // conflictStep: only a listener that is really there moves a claim.
-func conflictStep(s claimState, o Op) (claimState, bool) {
+func collisionStep(s claimState, o Op) (claimState, bool) {
 	same, named := o.Claim == s.uid, s.lists(o.Fence)
 	answered := claimState{phase: live, uid: s.uid, ports: o.ports(), dead: s.dead}
 	left := claimState{phase: moving, uid: s.uid, left: fenceKey(o.Fence), dead: s.dead}
@@ -160,7 +160,7 @@ func conflictStep(s claimState, o Op) (claimState, bool) {
 	case Lost:
 		return s, !same || s.phase != live || !named
 	case Releasing:
-		return s, s.phase == ending
+		return s, s.phase == releasing
 	default:
 	}
 	return s, false
@@ -171,16 +171,16 @@ func (s claimState) lists(f api.Fence) bool { return listed(s.ports, fenceKey(f)
 // releaseStep: a release begins once, may be repeated, and says lost as soon as
 // the claim is forgotten.
 func releaseStep(s claimState, o Op) (claimState, bool) {
-	same := o.Claim == s.uid && s.phase != open
+	same := o.Claim == s.uid && s.phase != noPorts
 	switch o.Outcome {
 	case Done:
-		s.phase, s.ports, s.left = ending, "", ""
+		s.phase, s.ports, s.left = releasing, "", ""
 		return s, same
 	case Lost:
 		switch {
 		case !same:
 			return s, true
-		case s.phase == ending:
+		case s.phase == releasing:
 			return s.over(), true
 		}
 	default:

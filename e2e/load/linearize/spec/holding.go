@@ -20,7 +20,7 @@ type holding struct {
 }
 
 // touch is what one operation means for one port.
-type touch struct {
+type portCall struct {
 	Op
 	// begins is how the port stood before the round.
 	begins *Port
@@ -34,7 +34,7 @@ type touch struct {
 
 // holdingSteps gives every state that a port may be in after an operation; none
 // if the operation shows what cannot be.
-func holdingSteps(s holding, t touch) []holding {
+func holdingSteps(s holding, t portCall) []holding {
 	if t.begins != nil {
 		return []holding{{epoch: t.begins.Epoch, generation: t.begins.Generation, over: true}}
 	}
@@ -61,11 +61,11 @@ func holdingSteps(s holding, t touch) []holding {
 }
 
 // touches gives the operations on each port, by port lease.
-func touches(h History) map[string][]touch {
-	of := make(map[string][]touch)
+func portCalls(h History) map[string][]portCall {
+	of := make(map[string][]portCall)
 	for i := range h.Ports {
 		p := &h.Ports[i]
-		of[p.Lease] = []touch{{begins: p, Op: Op{Start: -1, End: -1}}}
+		of[p.Lease] = []portCall{{begins: p, Op: Op{Start: -1, End: -1}}}
 	}
 	had := make(map[string][]Op) // claim UID → answers that show its ports
 	for _, o := range h.Ops {
@@ -74,11 +74,11 @@ func touches(h History) map[string][]touch {
 		}
 		had[o.UID] = append(had[o.UID], o)
 		for _, held := range o.Holds {
-			of[held.Fence.Lease] = append(of[held.Fence.Lease], touch{Op: o, claim: o.UID, fence: held.Fence})
+			of[held.Fence.Lease] = append(of[held.Fence.Lease], portCall{Op: o, claim: o.UID, fence: held.Fence})
 		}
 	}
 	for _, o := range h.Ops {
-		moves := o.Verb == Conflict && o.Foreign
+		moves := o.Verb == Collision && o.Foreign
 		if o.Verb != Release && !moves || o.Outcome == Lost || o.Outcome == Releasing {
 			continue
 		}
@@ -91,7 +91,7 @@ func touches(h History) map[string][]touch {
 			}
 			// What was first seen while a conflict was under way may be where it
 			// moved to, and what it moved from may be had again, as another holding.
-			of[lease] = append(of[lease], touch{Op: o, claim: o.Claim, ends: true, maybe: maybe || moves && (again || !before)})
+			of[lease] = append(of[lease], portCall{Op: o, claim: o.Claim, ends: true, maybe: maybe || moves && (again || !before)})
 		}
 	}
 	return of

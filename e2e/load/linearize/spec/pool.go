@@ -24,7 +24,7 @@ type poolState struct {
 const maxLoadBalancers = 4
 
 // change is what one operation means for the pool.
-type change struct {
+type poolCall struct {
 	Op
 	begins *poolState
 	// takes are ports that the operation is the first to speak of, by load
@@ -42,7 +42,7 @@ type change struct {
 // poolStep: exhausted may only be answered if it may be true. On no load balancer
 // are there as many free ports as the pod wants, besides those that may be held
 // unknown to all and those that others wait for.
-func poolStep(s poolState, c change) []poolState {
+func poolStep(s poolState, c poolCall) []poolState {
 	if c.begins != nil {
 		return []poolState{*c.begins}
 	}
@@ -50,10 +50,10 @@ func poolStep(s poolState, c change) []poolState {
 		s.untouched[i] -= c.takes[i]
 	}
 	s.doubtful += c.doubts
-	waits := slices.Contains([]byte(s.waiting), c.letter0())
+	waits := slices.Contains([]byte(s.waiting), c.firstLetter())
 	switch {
 	case c.granted && waits:
-		s.waiting = without(s.waiting, c.letter0())
+		s.waiting = without(s.waiting, c.firstLetter())
 		s.waitingWant -= c.Want
 	case c.told:
 		others := s.waitingWant
@@ -68,14 +68,14 @@ func poolStep(s poolState, c change) []poolState {
 			return nil
 		}
 		if !waits {
-			s.waiting = with(s.waiting, c.letter0())
+			s.waiting = with(s.waiting, c.firstLetter())
 			s.waitingWant += c.Want
 		}
 	}
 	return []poolState{s}
 }
 
-func (c change) letter0() byte {
+func (c poolCall) firstLetter() byte {
 	if c.letter == "" {
 		return 0
 	}
@@ -98,7 +98,7 @@ func with(s string, letter byte) string {
 // touched as soon as the call that speaks of it began, a waiting pod stops waiting
 // only when it was told that it is granted. No history becomes right or wrong by
 // that, and few enough operations overlap for a wrong one to be found out.
-func changes(h History) []change {
+func poolCalls(h History) []poolCall {
 	begin := poolState{}
 	balancers := make(map[string]int)
 	for _, p := range h.Ports {
@@ -125,11 +125,11 @@ func changes(h History) []change {
 			}
 		}
 	}
-	all := []change{{begins: &begin, Op: Op{Start: -1, End: -1}}}
+	all := []poolCall{{begins: &begin, Op: Op{Start: -1, End: -1}}}
 	for _, o := range ops {
-		c := change{Op: o, balancers: len(balancers), letter: letters[o.Pod]}
+		c := poolCall{Op: o, balancers: len(balancers), letter: letters[o.Pod]}
 		switch {
-		case (o.Verb == Put || o.Verb == Conflict) && o.Outcome == Exhausted:
+		case (o.Verb == Put || o.Verb == Collision) && o.Outcome == Exhausted:
 			c.told = true
 			all = append(all, c)
 		case o.Outcome == Done && len(o.Holds) > 0:
@@ -140,8 +140,8 @@ func changes(h History) []change {
 				}
 			}
 			c.Op = at(o, o.Start)
-			all = append(all, c, change{Op: at(o, o.End), granted: true, letter: c.letter})
-		case (o.Verb == Put || o.Verb == Renew || o.Verb == Conflict) && (o.Outcome == Unknown || o.Outcome == Refused):
+			all = append(all, c, poolCall{Op: at(o, o.End), granted: true, letter: c.letter})
+		case (o.Verb == Put || o.Verb == Renew || o.Verb == Collision) && (o.Outcome == Unknown || o.Outcome == Refused):
 			c.Op, c.undone = at(o, o.Start), true
 			all = append(all, c)
 		}
@@ -152,8 +152,8 @@ func changes(h History) []change {
 // doubt counts the pods that may hold ports unknown to all. One that was put off
 // does until it is granted; one with a call of unknown outcome does for the rest
 // of the round, because that call may yet come about.
-func doubt(all []change) []change {
-	slices.SortStableFunc(all, func(a, b change) int { return cmp.Compare(a.Start, b.Start) })
+func doubt(all []poolCall) []poolCall {
+	slices.SortStableFunc(all, func(a, b poolCall) int { return cmp.Compare(a.Start, b.Start) })
 	doubted := make(map[string]Outcome)
 	for i := range all {
 		c := &all[i]

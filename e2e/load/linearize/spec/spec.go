@@ -29,11 +29,11 @@ type Verb string
 
 // The calls of the claims API that a pod without bindings makes.
 const (
-	Put      Verb = "PUT"
-	Renew    Verb = "renew"
-	Conflict Verb = "conflict"
-	Release  Verb = "release"
-	Delete   Verb = "DELETE"
+	Put       Verb = "PUT"
+	Renew     Verb = "renew"
+	Collision Verb = "collision"
+	Release   Verb = "release"
+	Delete    Verb = "DELETE"
 )
 
 // Outcome is what became of a call.
@@ -147,7 +147,7 @@ func (o Op) String() string {
 	if o.Claim != "" {
 		fmt.Fprintf(&b, " of claim %s", short(o.Claim))
 	}
-	if o.Verb == Conflict {
+	if o.Verb == Collision {
 		fmt.Fprintf(&b, " about %s generation %d", o.Fence.Lease, o.Fence.Generation)
 		if o.Foreign {
 			b.WriteString(" (true)")

@@ -58,11 +58,11 @@ func release(pod, uid string, o spec.Outcome) spec.Op {
 	return spec.Op{Pod: pod, Verb: spec.Release, Claim: uid, Outcome: o}
 }
 
-// conflict is about the port of claim u1 that is x1/5; ports are those of the
+// collision is about the port of claim u1 that is x1/5; ports are those of the
 // answer.
-func conflict(pod string, foreign bool, o spec.Outcome, ports ...string) spec.Op {
+func collision(pod string, foreign bool, o spec.Outcome, ports ...string) spec.Op {
 	op := granted(pod, "u1", ports...)
-	op.Verb, op.Claim, op.Fence, op.Foreign, op.Outcome = spec.Conflict, op.UID, port("x1/5").Fence, foreign, o
+	op.Verb, op.Claim, op.Fence, op.Foreign, op.Outcome = spec.Collision, op.UID, port("x1/5").Fence, foreign, o
 	op.Want = max(1, op.Want)
 	if o != spec.Done {
 		op.UID = ""
@@ -166,45 +166,45 @@ func TestClaims(t *testing.T) {
 func TestConflicts(t *testing.T) {
 	first, both := at(0, 1, granted("a", "u1", "x1/5")), at(0, 1, granted("a", "u1", "x1/5", "x2/5"))
 	check(t, []history{
-		{name: "no such listener", ops: []spec.Op{first, at(2, 3, conflict("a", false, spec.Done, "x1/5"))}},
-		{name: "moved without a listener", wrong: "claim of b", ops: []spec.Op{at(0, 1, granted("b", "u1", "x1/5")), at(2, 3, conflict("b", false, spec.Done, "x2/5"))}},
-		{name: "moved", ops: []spec.Op{first, at(2, 3, conflict("a", true, spec.Done, "x2/5")), at(4, 5, granted("a", "u1", "x2/5"))}},
-		{name: "not moved", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", true, spec.Done, "x1/5"))}},
-		{name: "moved and back", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", true, spec.Done, "x2/5")), at(4, 5, renewed("a", "u1", "x1/5"))}},
-		{name: "lost though it may stay", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, conflict("a", false, spec.Lost))}},
+		{name: "no such listener", ops: []spec.Op{first, at(2, 3, collision("a", false, spec.Done, "x1/5"))}},
+		{name: "moved without a listener", wrong: "claim of b", ops: []spec.Op{at(0, 1, granted("b", "u1", "x1/5")), at(2, 3, collision("b", false, spec.Done, "x2/5"))}},
+		{name: "moved", ops: []spec.Op{first, at(2, 3, collision("a", true, spec.Done, "x2/5")), at(4, 5, granted("a", "u1", "x2/5"))}},
+		{name: "not moved", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, collision("a", true, spec.Done, "x1/5"))}},
+		{name: "moved and back", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, collision("a", true, spec.Done, "x2/5")), at(4, 5, renewed("a", "u1", "x1/5"))}},
+		{name: "lost though it may stay", wrong: "claim of a", ops: []spec.Op{first, at(2, 3, collision("a", false, spec.Lost))}},
 		{name: "moved unseen", ops: []spec.Op{
-			first, at(2, 3, conflict("a", true, spec.Unknown)), at(4, 5, renewed("a", "u1", "x1/5")), at(6, 7, granted("a", "u1", "x2/5")),
-			at(8, 9, conflict("a", true, spec.Done, "x2/5")),
+			first, at(2, 3, collision("a", true, spec.Unknown)), at(4, 5, renewed("a", "u1", "x1/5")), at(6, 7, granted("a", "u1", "x2/5")),
+			at(8, 9, collision("a", true, spec.Done, "x2/5")),
 		}},
 		{name: "moved unseen to where it was", wrong: "claim of a", ops: []spec.Op{
-			first, at(2, 3, conflict("a", true, spec.Unknown)), at(4, 5, granted("a", "u1", "x2/5")), at(6, 7, renewed("a", "u1", "x1/5")),
+			first, at(2, 3, collision("a", true, spec.Unknown)), at(4, 5, granted("a", "u1", "x2/5")), at(6, 7, renewed("a", "u1", "x1/5")),
 		}},
 		{name: "nowhere to go, and sent back by a replica that has not looked", ops: []spec.Op{
-			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/6")),
+			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, collision("a", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/6")),
 		}},
 		{name: "nowhere to go, and the holding it left again", wrong: "claim of a", ops: []spec.Op{
-			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/5")),
+			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, collision("a", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/5")),
 		}},
 		{name: "nowhere to go", ops: []spec.Op{
-			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, put("a", spec.Exhausted)),
+			first, at(0, 1, granted("b", "v1", "x2/5")), at(2, 3, collision("a", true, spec.Exhausted)), at(4, 5, put("a", spec.Exhausted)),
 			at(6, 7, release("b", "v1", spec.Done)), at(8, 9, granted("a", "u1", "x2/6")),
 		}},
 		{name: "nowhere to go, and what else it has is kept", ops: []spec.Op{
-			both, at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/5", "x2/5")), at(6, 7, release("a", "u1", spec.Done)),
+			both, at(2, 3, collision("a", true, spec.Exhausted)), at(4, 5, granted("a", "u1", "x1/5", "x2/5")), at(6, 7, release("a", "u1", spec.Done)),
 			at(8, 9, granted("b", "v1", "x1/6")),
 		}},
 		{name: "nowhere to go, and what else it has is given to another", wrong: "port x-2", ops: []spec.Op{
-			both, at(2, 3, conflict("a", true, spec.Exhausted)), at(4, 5, granted("b", "v1", "x2/6")), at(6, 7, renewed("a", "u1", "x1/5", "x2/5")),
+			both, at(2, 3, collision("a", true, spec.Exhausted)), at(4, 5, granted("b", "v1", "x2/6")), at(6, 7, renewed("a", "u1", "x1/5", "x2/5")),
 		}},
 		{name: "moved with all it had, and back to a part of that", ops: []spec.Op{
-			both, at(2, 3, conflict("a", true, spec.Done, "x2/6", "x3/5")), at(4, 5, renewed("a", "u1", "x2/6", "x3/5")),
+			both, at(2, 3, collision("a", true, spec.Done, "x2/6", "x3/5")), at(4, 5, renewed("a", "u1", "x2/6", "x3/5")),
 			at(6, 7, release("a", "u1", spec.Done)), at(8, 9, granted("b", "v1", "x2/7")),
 		}, pool: threePorts},
 		{name: "moved with all it had, and its port is given to another", wrong: "port x-2", ops: []spec.Op{
-			both, at(2, 3, conflict("a", true, spec.Done, "x2/6", "x3/5")), at(4, 5, granted("b", "v1", "x2/7")), at(6, 7, renewed("a", "u1", "x2/6", "x3/5")),
+			both, at(2, 3, collision("a", true, spec.Done, "x2/6", "x3/5")), at(4, 5, granted("b", "v1", "x2/7")), at(6, 7, renewed("a", "u1", "x2/6", "x3/5")),
 		}, pool: threePorts},
 		{name: "its port is given to another while it has it", wrong: "port x-1", ops: []spec.Op{
-			first, at(2, 3, conflict("a", false, spec.Done, "x1/5")), at(4, 5, granted("b", "v1", "x1/6")),
+			first, at(2, 3, collision("a", false, spec.Done, "x1/5")), at(4, 5, granted("b", "v1", "x1/6")),
 		}},
 	})
 }

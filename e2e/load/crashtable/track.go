@@ -10,7 +10,7 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// phase of an agent's life, as it can be told from outside.
+// phase is a phase of an agent's life as seen from outside.
 type phase string
 
 const (
@@ -19,8 +19,8 @@ const (
 	releasing phase = "releasing" // from SIGTERM to its end
 )
 
-// call is one remote call, by its phase, its name, and how often the phase had it
-// before.
+// call is one remote call: its phase, its name, and how many calls of that name the
+// phase had before.
 type call struct {
 	phase  phase
 	name   string
@@ -29,59 +29,59 @@ type call struct {
 
 func (c call) String() string { return fmt.Sprintf("%s %s %d", c.phase, c.name, c.before) }
 
-// renewal comes whenever its time has come.
+// renewal is made at intervals.
 const renewal = "POST claim/renew"
 
-// condition sets the pod's condition, or asks for it.
+// condition sets or reads the pod's condition.
 const condition = "PATCH pods/status"
 
-// reads tells whether the call only asks.
+// reads reports whether the call changes nothing.
 func (c call) reads() bool { return strings.HasPrefix(c.name, "Describe") }
 
-// watch follows the calls of one agent and spoils one of them, and as many of that
-// name after it as its fault takes.
+// watch tracks the calls of one agent and makes one of them fail, and as many of that
+// name after it as the fault requires.
 type watch struct {
 	mu    sync.Mutex // guards all below
 	phase phase
 	made  []call
-	// at is the call to spoil, and fault how; nil spoils none. left is how many are
-	// still to be spoilt once it began.
+	// at is the call to disrupt, and fault how; nil disrupts none. left is how many
+	// calls are still to be disrupted once that began.
 	at    call
 	fault *fault
 	began bool
 	left  int
-	// strike happens at the first call that is spoilt.
-	strike func()
+	// onFault is called at the first disrupted call.
+	onFault func()
 }
 
-// follow watches all calls of a pod's agent.
+// follow tracks all calls of a pod's agent.
 func follow(p *rig.Pod) *watch {
 	w := &watch{phase: binding}
 	p.Follow(func(name string) elbemu.Fault {
-		spoil, strike := w.next(name)
-		if spoil == nil {
+		disrupt, onFault := w.next(name)
+		if disrupt == nil {
 			return elbemu.Fault{}
 		}
-		return spoil.ofAWS(strike)
+		return disrupt.ofAWS(onFault)
 	}, func(name string) rig.CallFault {
-		spoil, strike := w.next(name)
-		if spoil == nil {
+		disrupt, onFault := w.next(name)
+		if disrupt == nil {
 			return rig.CallFault{}
 		}
-		return spoil.ofCall(strike)
+		return disrupt.ofCall(onFault)
 	})
 	return w
 }
 
-// spoil decides what becomes of one call.
-func (w *watch) spoil(at call, f *fault, strike func()) {
+// disrupt sets the call to disrupt.
+func (w *watch) disrupt(at call, f *fault, onFault func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.at, w.fault, w.left, w.strike = at, f, f.times, strike
+	w.at, w.fault, w.left, w.onFault = at, f, f.times, onFault
 }
 
-// next notes a call and tells what becomes of it; nil lets it pass.
-func (w *watch) next(name string) (spoil *fault, strike func()) {
+// next records a call and returns its fault; nil lets it pass.
+func (w *watch) next(name string) (disrupt *fault, onFault func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	this := call{w.phase, name, 0}
@@ -91,21 +91,21 @@ func (w *watch) next(name string) (spoil *fault, strike func()) {
 		}
 	}
 	w.made = append(w.made, this)
-	strike = func() {}
+	onFault = func() {}
 	switch {
 	case w.fault == nil || w.left == 0 || name != w.at.name:
 		return nil, nil
 	case !w.began && this != w.at:
 		return nil, nil
 	case !w.began:
-		w.began, strike = true, w.strike
+		w.began, onFault = true, w.onFault
 	}
 	w.left--
-	return w.fault, strike
+	return w.fault, onFault
 }
 
-// hit tells whether the call to spoil has come.
-func (w *watch) hit() bool {
+// reached reports whether the call to disrupt has come.
+func (w *watch) reached() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.began
@@ -118,14 +118,14 @@ func (w *watch) enter(p phase) {
 	w.phase = p
 }
 
-// calls are those made so far.
+// calls returns the calls so far.
 func (w *watch) calls() []call {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.made)
 }
 
-// renewals is how often the agent has asked for one.
+// renewals returns how often the agent has renewed in a phase.
 func (w *watch) renewals(p phase) int {
 	n := 0
 	for _, c := range w.calls() {

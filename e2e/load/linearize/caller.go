@@ -12,34 +12,34 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// player is one pod of the course; its calls are made here, no agent runs.
-type player struct {
+// callerPod is one pod of the system; the test makes its calls, no agent runs.
+type callerPod struct {
 	pod   *rig.Pod
 	token string
-	// lane is its first in drawings; it has lanes of them.
+	// lane is its first lane in drawings; it has lanes of them.
 	lane int
 }
 
 // lanes is how many calls of one pod may be under way at once.
 const lanes = 2
 
-// actor is a player in one round.
-type actor struct {
-	*player
+// caller is a pod in one round.
+type caller struct {
+	*callerPod
 	round *round
 	rng   *rand.Rand
 	want  int
 
-	// claim is what the pod believes to have; nil if nothing.
+	// claim is the claim that the pod knows of; nil if none.
 	claim *api.Claim
 	// past are its earlier claims of this round.
 	past []api.Claim
-	// unsure is true if there may be a claim that the pod knows nothing of.
+	// unsure is true if there may be a claim that the pod does not know of.
 	unsure bool
 }
 
-// act plays one pod's part of a round: a few calls, each on some replica.
-func (a *actor) act(ctx context.Context) {
+// callAtRandom plays one pod's part of a round: a few calls, each on some replica.
+func (a *caller) callAtRandom(ctx context.Context) {
 	for step := range 3 + a.rng.IntN(4) {
 		if ctx.Err() != nil {
 			return
@@ -47,21 +47,21 @@ func (a *actor) act(ctx context.Context) {
 		dice := a.rng.IntN(100)
 		switch {
 		case len(a.past) > 0 && (dice < 10 || a.claim == nil && dice < 50):
-			a.late(ctx)
+			a.callWithPastClaim(ctx)
 			continue
 		case a.claim == nil:
-			a.begin(ctx)
+			a.claimFirst(ctx)
 			continue
 		}
 		switch {
 		case dice < 15:
 			a.until(ctx, a.put)
 		case dice < 25:
-			a.twice(ctx)
+			a.putTwice(ctx)
 		case dice < 45, dice >= 65 && step < 3: // ports are few only while they are kept
 			a.until(ctx, a.renew)
 		case dice < 55:
-			a.conflict(ctx)
+			a.reportCollision(ctx)
 		case dice < 65:
 			a.remove(ctx)
 		default:
@@ -70,8 +70,8 @@ func (a *actor) act(ctx context.Context) {
 	}
 }
 
-// begin claims; a pod that is put off comes again a few times.
-func (a *actor) begin(ctx context.Context) {
+// claimFirst claims; a pod that is told to wait tries again a few times.
+func (a *caller) claimFirst(ctx context.Context) {
 	for range 3 {
 		switch a.until(ctx, a.put) {
 		case spec.Exhausted, spec.Releasing:
@@ -82,12 +82,12 @@ func (a *actor) begin(ctx context.Context) {
 	}
 }
 
-// tries is how often a call is repeated on other replicas before the pod goes on
+// tries is how often a call is repeated on other replicas before the pod continues
 // without an answer.
 const tries = 5
 
-// until repeats a call on one replica after the other until one answers it.
-func (a *actor) until(ctx context.Context, call func(ctx context.Context, replica int) spec.Outcome) spec.Outcome {
+// until repeats a call on one replica after another until one answers it.
+func (a *caller) until(ctx context.Context, call func(ctx context.Context, replica int) spec.Outcome) spec.Outcome {
 	replica := a.rng.IntN(len(a.round.rig.Replicas))
 	var outcome spec.Outcome
 	for range tries {
@@ -106,14 +106,14 @@ func (a *actor) until(ctx context.Context, call func(ctx context.Context, replic
 	return outcome
 }
 
-// put claims. Whatever is not a grant leaves a claim behind that may be granted
-// without the pod being told.
-func (a *actor) put(ctx context.Context, replica int) spec.Outcome {
-	return a.learn(a.round.put(ctx, a, replica, 0))
+// put claims. Every answer but a grant leaves a claim behind that may be granted
+// without the pod knowing.
+func (a *caller) put(ctx context.Context, replica int) spec.Outcome {
+	return a.applyAnswer(a.round.put(ctx, a, replica, 0))
 }
 
-// learn takes in what a PUT was answered.
-func (a *actor) learn(op spec.Op, claim api.Claim) spec.Outcome {
+// applyAnswer applies the answer of a PUT.
+func (a *caller) applyAnswer(op spec.Op, claim api.Claim) spec.Outcome {
 	switch op.Outcome {
 	case spec.Done:
 		a.claim, a.unsure = &claim, false
@@ -128,8 +128,8 @@ func (a *actor) learn(op spec.Op, claim api.Claim) spec.Outcome {
 	return op.Outcome
 }
 
-// twice claims on two replicas at once.
-func (a *actor) twice(ctx context.Context) {
+// putTwice claims on two replicas at once.
+func (a *caller) putTwice(ctx context.Context) {
 	first := a.rng.IntN(len(a.round.rig.Replicas))
 	var ops [lanes]spec.Op
 	var claims [lanes]api.Claim
@@ -141,41 +141,41 @@ func (a *actor) twice(ctx context.Context) {
 	}
 	wait.Wait()
 	for lane := range lanes {
-		a.learn(ops[lane], claims[lane])
+		a.applyAnswer(ops[lane], claims[lane])
 	}
 }
 
-func (a *actor) renew(ctx context.Context, replica int) spec.Outcome {
+func (a *caller) renew(ctx context.Context, replica int) spec.Outcome {
 	op, claim := a.round.renew(ctx, a, replica, *a.claim)
 	switch op.Outcome {
 	case spec.Done:
 		a.claim = &claim
 	case spec.Lost:
-		a.drop()
+		a.forgetClaim()
 		a.unsure = true
 	default:
 	}
 	return op.Outcome
 }
 
-// drop forgets the claim.
-func (a *actor) drop() {
+// forgetClaim moves the claim to the past ones.
+func (a *caller) forgetClaim() {
 	a.past = append(a.past, *a.claim)
 	a.claim = nil
 }
 
-// conflict says that somebody else's listener is on the claim's first port; now
-// and then that is true.
-func (a *actor) conflict(ctx context.Context) {
+// reportCollision reports a foreign listener on the claim's first port; sometimes that
+// is true.
+func (a *caller) reportCollision(ctx context.Context) {
 	if len(a.claim.Ports) == 0 {
 		return
 	}
 	if a.rng.IntN(4) == 0 {
-		a.round.plant(ctx, *a.claim)
+		a.round.addForeignListener(ctx, *a.claim)
 	}
 	about := *a.claim
 	a.until(ctx, func(ctx context.Context, replica int) spec.Outcome {
-		op, claim := a.round.conflict(ctx, a, replica, about)
+		op, claim := a.round.reportCollision(ctx, a, replica, about)
 		switch op.Outcome {
 		case spec.Done:
 			a.claim = &claim
@@ -187,15 +187,16 @@ func (a *actor) conflict(ctx context.Context) {
 	})
 }
 
-// remove says that unbinding is done although it never began: that ends nothing.
-func (a *actor) remove(ctx context.Context) {
+// remove reports that unbinding is done although it never began; that does not end the
+// claim.
+func (a *caller) remove(ctx context.Context) {
 	a.until(ctx, func(ctx context.Context, replica int) spec.Outcome {
 		return a.round.remove(ctx, a, replica, *a.claim)
 	})
 }
 
-// late makes a call of an earlier claim, which must change nothing.
-func (a *actor) late(ctx context.Context) {
+// callWithPastClaim makes a call of an earlier claim, which must change nothing.
+func (a *caller) callWithPastClaim(ctx context.Context) {
 	earlier := a.past[a.rng.IntN(len(a.past))]
 	kind := a.rng.IntN(3)
 	a.until(ctx, func(ctx context.Context, replica int) spec.Outcome {
@@ -204,7 +205,7 @@ func (a *actor) late(ctx context.Context) {
 		case kind == 0:
 			op, _ = a.round.renew(ctx, a, replica, earlier)
 		case kind == 1 && len(earlier.Ports) > 0:
-			op, _ = a.round.conflict(ctx, a, replica, earlier)
+			op, _ = a.round.reportCollision(ctx, a, replica, earlier)
 		default:
 			op = a.round.release(ctx, a, replica, earlier)
 		}
@@ -212,19 +213,19 @@ func (a *actor) late(ctx context.Context) {
 	})
 }
 
-func (a *actor) release(ctx context.Context) {
+func (a *caller) release(ctx context.Context) {
 	a.until(ctx, func(ctx context.Context, replica int) spec.Outcome {
 		op := a.round.release(ctx, a, replica, *a.claim)
 		if op.Outcome == spec.Done || op.Outcome == spec.Lost {
-			a.drop()
+			a.forgetClaim()
 		}
 		return op.Outcome
 	})
 }
 
-// finish gives back what the pod has and what it may have: a claim that waits is
+// finish releases the claim that the pod has or may have. A waiting claim must be
 // granted first, because only then is its UID known.
-func (a *actor) finish(ctx context.Context) {
+func (a *caller) finish(ctx context.Context) {
 	for ctx.Err() == nil && (a.claim != nil || a.unsure) {
 		if a.claim != nil {
 			a.release(ctx)

@@ -17,11 +17,11 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// What a course is made of.
+// The size of a system.
 const (
 	replicas = 3
 	podCount = 50
-	// Two load balancers with 15 ports each: twenty pods too many.
+	// Two load balancers with 15 ports each are too few for twenty of the pods.
 	balancers     = 2
 	firstPort     = 30000
 	portsEach     = 15
@@ -29,40 +29,40 @@ const (
 	listenerPorts = "30000-30014"
 )
 
-// course is one system on which rounds are played, with the same pods.
-type course struct {
-	rig     *rig.Rig
-	seed    uint64
-	players []*player
-	// clients are one for each replica.
+// system is one installation on which rounds are played, with the same pods.
+type system struct {
+	rig        *rig.Rig
+	seed       uint64
+	callerPods []*callerPod
+	// clients has one client for each replica.
 	clients []*http.Client
 	admin   string
-	// doubtful has pods of the last round with a claim of unknown outcome.
-	doubtful map[string]int
-	// patience is how long pods may take to give all back.
+	// unknownPuts has the pods of the last round with a PUT of unknown outcome.
+	unknownPuts map[string]int
+	// patience is how long the pods may take to release everything.
 	patience time.Duration
 }
 
-// newCourse starts a system whose replicas reach the API server through door, if
-// there is one. The caller ends its rig.
-func newCourse(ctx context.Context, kube *kubeapi.API, seed uint64, door rig.KubeDoor, log io.Writer) (*course, error) {
+// newSystem starts an installation whose replicas reach the API server through door,
+// unless that is nil. The caller closes its rig.
+func newSystem(ctx context.Context, kube *kubeapi.API, seed uint64, door rig.KubeDoor, log io.Writer) (*system, error) {
 	r, err := rig.New(ctx, rig.Config{
 		Kube: kube, Replicas: replicas, LoadBalancers: balancers, ListenerPorts: listenerPorts, KubeDoor: door, Output: log,
-		// Nobody renews in time here: claims last as long as a round may.
+		// No pod renews in time here: claims last as long as a round may.
 		ClaimDuration: 2 * time.Minute, RenewEvery: 30 * time.Second,
 		Cooldown: 50 * time.Millisecond, SweepEvery: 50 * time.Millisecond, AuditEvery: 300 * time.Millisecond,
 	})
 	if err != nil {
 		return nil, err
 	}
-	c := &course{rig: r, seed: seed, players: make([]*player, podCount), patience: finishLimit}
+	c := &system{rig: r, seed: seed, callerPods: make([]*callerPod, podCount), patience: finishLimit}
 	if err := c.furnish(ctx); err != nil {
 		return nil, errors.Join(err, r.Abandon(ctx))
 	}
 	return c, nil
 }
 
-func (c *course) furnish(ctx context.Context) error {
+func (c *system) furnish(ctx context.Context) error {
 	var err error
 	if c.admin, err = c.rig.AdminToken(ctx); err != nil {
 		return err
@@ -70,7 +70,7 @@ func (c *course) furnish(ctx context.Context) error {
 	for range c.rig.Replicas {
 		client := c.rig.HTTP()
 		if transport, ok := client.Transport.(*http.Transport); ok {
-			// One handshake for each call would be most of the work.
+			// A handshake per call would be most of the work.
 			transport.DisableKeepAlives, transport.MaxIdleConnsPerHost = false, podCount*lanes
 			transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{} // a connection for each call
 		}
@@ -78,22 +78,22 @@ func (c *course) furnish(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
-	for n := range c.players {
+	for n := range c.callerPods {
 		group.Go(func() error {
 			p, err := c.rig.NewPod(ctx, fmt.Sprintf("pod-%d", n), "game=7777/UDP")
 			if err != nil {
 				return err
 			}
 			token, err := c.rig.Token(ctx, p.Name)
-			c.players[n] = &player{pod: p, token: token, lane: n * lanes}
+			c.callerPods[n] = &callerPod{pod: p, token: token, lane: n * lanes}
 			return err
 		})
 	}
 	return group.Wait()
 }
 
-// ports are all listener ports with their last holders.
-func (c *course) ports(ctx context.Context) ([]spec.Port, error) {
+// ports returns all listener ports with their last holders.
+func (c *system) ports(ctx context.Context) ([]spec.Port, error) {
 	_, records, err := c.rig.Leases(ctx)
 	if err != nil {
 		return nil, err

@@ -12,19 +12,19 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// lagLimit is how long a replica's view may lag behind before the replica is
-// started anew. One that was cut off comes back to its watch with a back-off of
-// up to half a minute, which no round waits for.
+// lagLimit is how long a replica's cache may lag behind before the replica is
+// restarted. A replica that was cut off restarts its watch with a back-off of up to
+// half a minute, which is too long for a round.
 const lagLimit = 2 * time.Second
 
-// quiet waits until all ports are free and every replica knows it.
-func (c *course) quiet(ctx context.Context) error {
-	if err := rig.Eventually(ctx, "all ports to be free", func() error { return c.allFree(ctx) }); err != nil {
+// waitIdle waits until all ports are free and every replica has seen that.
+func (c *system) waitIdle(ctx context.Context) error {
+	if err := rig.Eventually(ctx, "all ports to be free", func() error { return c.allPortsFree(ctx) }); err != nil {
 		return err
 	}
 	for n, a := range c.rig.Replicas {
 		short, cancel := context.WithTimeout(ctx, lagLimit)
-		err := rig.Eventually(short, a.Name()+" to know", func() error { return c.knows(short, n) })
+		err := rig.Eventually(short, a.Name()+" to know", func() error { return c.upToDate(short, n) })
 		cancel()
 		if err == nil {
 			continue
@@ -32,16 +32,16 @@ func (c *course) quiet(ctx context.Context) error {
 		if err := errors.Join(a.Kill(ctx), a.Revive(ctx)); err != nil {
 			return err
 		}
-		if err := rig.Eventually(ctx, a.Name()+" to know", func() error { return c.knows(ctx, n) }); err != nil {
+		if err := rig.Eventually(ctx, a.Name()+" to know", func() error { return c.upToDate(ctx, n) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// allFree gives back what a call of unknown outcome may have claimed after its pod
-// had finished, and is an error until nothing is claimed.
-func (c *course) allFree(ctx context.Context) error {
+// allPortsFree releases claims that a call of unknown outcome may have made after its
+// pod had finished. It returns an error until nothing is claimed.
+func (c *system) allPortsFree(ctx context.Context) error {
 	claims, ports, err := c.rig.Leases(ctx)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func (c *course) allFree(ctx context.Context) error {
 	for _, r := range claims {
 		errs = append(errs, fmt.Errorf("claim %s of %s is %s", r.Name, r.Value.Pod, r.Value.State))
 		if r.Value.State != ledger.ClaimReleasing {
-			c.giveBack(ctx, r.Value.Pod)
+			c.releaseLeftover(ctx, r.Value.Pod)
 		}
 	}
 	for _, r := range ports {
@@ -61,20 +61,19 @@ func (c *course) allFree(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// giveBack lets a pod claim and release once more, outside of any history.
-func (c *course) giveBack(ctx context.Context, pod string) {
-	r := &round{course: c, began: time.Now()}
-	for n, p := range c.players {
+// releaseLeftover lets a pod claim and release once more, outside of any history.
+func (c *system) releaseLeftover(ctx context.Context, pod string) {
+	r := &round{system: c, began: time.Now()}
+	for n, p := range c.callerPods {
 		if p.pod.Name == pod {
-			a := &actor{player: p, round: r, rng: r.source(n), want: 1, unsure: true}
+			a := &caller{callerPod: p, round: r, rng: r.source(n), want: 1, unsure: true}
 			a.finish(ctx)
 		}
 	}
 }
 
-// knows is an error while a replica's view of the ledger or of AWS is not the
-// newest.
-func (c *course) knows(ctx context.Context, replica int) error {
+// upToDate returns an error while a replica's cache of the ledger or of AWS is stale.
+func (c *system) upToDate(ctx context.Context, replica int) error {
 	_, records, err := c.rig.Leases(ctx)
 	if err != nil {
 		return err
@@ -86,7 +85,7 @@ func (c *course) knows(ctx context.Context, replica int) error {
 			Generation int              `json:"generation"`
 		} `json:"ports"`
 	}
-	if err := c.view(ctx, replica, "/v1/ports", &ports); err != nil {
+	if err := c.get(ctx, replica, "/v1/ports", &ports); err != nil {
 		return err
 	}
 	seen := make(map[string]int)
@@ -112,7 +111,7 @@ func (c *course) knows(ctx context.Context, replica int) error {
 			} `json:"loadBalancers"`
 		} `json:"pools"`
 	}
-	if err := c.view(ctx, replica, "/v1/pools", &pools); err != nil {
+	if err := c.get(ctx, replica, "/v1/pools", &pools); err != nil {
 		return err
 	}
 	if len(pools.Pools) != 1 || len(pools.Pools[0].LoadBalancers) != balancers {
@@ -126,7 +125,7 @@ func (c *course) knows(ctx context.Context, replica int) error {
 	return nil
 }
 
-func (c *course) view(ctx context.Context, replica int, path string, into any) error {
+func (c *system) get(ctx context.Context, replica int, path string, into any) error {
 	status, text, err := c.send(ctx, replica, http.MethodGet, c.rig.Replicas[replica].URL()+path, c.admin, "")
 	if err != nil {
 		return err

@@ -11,52 +11,53 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// inherit gives the ports to another pod of the same name, and lets the late call
-// arrive then.
-func (t trial) inherit(ctx context.Context, p *rig.Pod, had []string, f *fault) (err error) {
+// succeed gives the ports to another pod of the same name, and then delivers the
+// delayed call.
+func (t trial) succeed(ctx context.Context, p *rig.Pod, had []string, f *fault) (err error) {
 	if err := until(ctx, "the ports to be free", func() error { return t.free(ctx, had) }); err != nil {
 		return err
 	}
-	heir, err := t.NewPod(ctx, p.Name, t.ports)
+	successor, err := t.NewPod(ctx, p.Name, t.ports)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, heir.Crash(context.WithoutCancel(ctx))) }()
-	if err := heir.Start(); err != nil {
+	defer func() { err = errors.Join(err, successor.Crash(context.WithoutCancel(ctx))) }()
+	if err := successor.Start(); err != nil {
 		return err
 	}
-	if err := until(ctx, "the heir to be bound", func() error { return t.bound(ctx, heir) }); err != nil {
+	if err := until(ctx, "the successor to be bound", func() error { return t.bound(ctx, successor) }); err != nil {
 		return err
 	}
-	has, err := portNames(ctx, heir)
+	has, err := portNames(ctx, successor)
 	if err != nil {
 		return err
 	}
 	if len(had) > 0 && !slices.Equal(had, has) {
-		return fmt.Errorf("the heir of %v has %v", had, has)
+		return fmt.Errorf("the successor of %v has %v", had, has)
 	}
-	before, err := t.state(ctx, heir)
+	before, err := t.state(ctx, successor)
 	if err != nil {
 		return err
 	}
-	if err := f.arrive(ctx, anothers); err != nil {
+	if err := f.arrive(ctx, heldByAnother); err != nil {
 		return err
 	}
-	// What the late call may have made is taken back, and the heir is as before.
-	if err := until(ctx, "nothing of the former pod to be left", func() error { return t.CheckGone(ctx, p) }); err != nil {
+	// The janitor removes what the late call may have created; the successor is as
+	// before.
+	if err := until(ctx, "nothing of the previous pod to be left", func() error { return t.CheckGone(ctx, p) }); err != nil {
 		return err
 	}
-	after, err := t.state(ctx, heir)
+	after, err := t.state(ctx, successor)
 	if err != nil {
 		return err
 	}
 	if !slices.Equal(before, after) {
-		return fmt.Errorf("the heir had\n%s\nand has\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+		return fmt.Errorf("the successor had\n%s\nand has\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
-	if err := t.bound(ctx, heir); err != nil {
+	if err := t.bound(ctx, successor); err != nil {
 		return err
 	}
-	return heir.Terminate(ctx)
+	return successor.Terminate(ctx)
 }
 
 func (t trial) free(ctx context.Context, ports []string) error {
@@ -72,7 +73,7 @@ func (t trial) free(ctx context.Context, ports []string) error {
 	return nil
 }
 
-// state is all that a pod has and says.
+// state returns everything that a pod has and announces.
 func (t trial) state(ctx context.Context, p *rig.Pod) (rig.Binding, error) {
 	b, err := t.BindingOf(ctx, p)
 	if err != nil {
