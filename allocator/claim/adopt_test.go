@@ -79,7 +79,7 @@ func TestHoldingReplacesAnOlderRecord(t *testing.T) {
 				c := w.bind("live", "10.0.0.1")
 				w.ports.Recreate(t, lease, older)
 				// Without its claim the holding comes from what the agent presents,
-				// which says that it is bound; else the agent reports it anew.
+				// which says that it is bound; otherwise the agent reports it again.
 				want := ledger.Claimed
 				if claimToo {
 					want = ledger.Bound
@@ -112,7 +112,7 @@ func TestHoldingYieldsToALaterRecord(t *testing.T) {
 		{"a later generation is over", ledger.Port{State: ledger.Free, Epoch: "epoch-1", Generation: 2}},
 		{"this generation is over", ledger.Port{State: ledger.Free, Epoch: "epoch-1", Generation: 1}},
 		{"the lease was created again", ledger.Port{State: ledger.Free, Epoch: "another", Generation: 1}},
-		{"somebody has it", ledger.Port{State: ledger.Bound, Epoch: "epoch-1", Generation: 2, Holder: "claim-uid-other"}},
+		{"another claim holds it", ledger.Port{State: ledger.Bound, Epoch: "epoch-1", Generation: 2, Holder: "claim-uid-other"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, 1)

@@ -60,7 +60,7 @@ func TestConfirmationAfterAConflict(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		does func(*world)
-		anew bool
+		confirmedAgain bool
 	}{
 		{"a renewal", func(w *world) { w.rewrite(func(c ledger.Claim) ledger.Claim { return c }) }, false},
 		{"away and back", func(w *world) {
@@ -72,7 +72,7 @@ func TestConfirmationAfterAConflict(t *testing.T) {
 			w := newWorld(t, 2)
 			w.service.Claims = &meanwhile{Claims: w.claims, does: func() { test.does(w) }}
 			_, err := w.claim("a", "10.0.0.1")
-			if test.anew {
+			if test.confirmedAgain {
 				w.refused(err, api.Pending)
 				_, err = w.claim("a", "10.0.0.1")
 			}

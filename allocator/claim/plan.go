@@ -86,7 +86,7 @@ func makePlan(now situation) plan {
 		return plan{refusal: api.Errorf(api.Pending, "port %d, which this pod had before, is still being unbound; ask again to get it back", port).WithRetryAfter(retrySoon)}
 	}
 	if now.pool.Unread && now.holdsElsewhere() {
-		return plan{refusal: now.unread()} // the unread load balancer may still be good
+		return plan{refusal: now.unread()} // its ports may be on the load balancer that is not read yet
 	}
 	if !c.Planned {
 		c = now.remembered()
@@ -201,7 +201,7 @@ func (now situation) completed(c ledger.Claim) (next ledger.Claim, fits bool) {
 	return now.filled(c, kept, choice.Ports), true
 }
 
-// chosen chooses all ports of a claim anew, after those of older waiting claims.
+// chosen chooses new ports for the whole claim, after those of older waiting claims.
 func (now situation) chosen(c ledger.Claim) (next ledger.Claim, fits bool) {
 	choice, err := pool.Choose(now.candidates(now.pool.Schedulable(), now.excluded), now.request(len(c.Requested), now.olderWaiting()))
 	if err != nil {

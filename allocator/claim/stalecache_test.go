@@ -145,7 +145,7 @@ func TestPlannedPortThatCannotBeTakenIsReplaced(t *testing.T) {
 func TestAnswerHasTheRecordedBinding(t *testing.T) {
 	w := newWorld(t, 2)
 	before := w.bind("a", "10.0.0.1")
-	w.rewrite(func(c ledger.Claim) ledger.Claim { c.State = ledger.Waiting; return c }) // planned anew with what it has
+	w.rewrite(func(c ledger.Claim) ledger.Claim { c.State = ledger.Waiting; return c }) // planned again with the ports it has
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil || c.Ports[0].TargetGroupARN != before.Ports[0].TargetGroupARN {
 		t.Errorf("it is granted %+v, %v", c.Ports, err)
