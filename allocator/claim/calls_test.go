@@ -58,8 +58,8 @@ func (w *world) rewrite(change func(ledger.Claim) ledger.Claim) {
 // granted nothing before the IP is confirmed again.
 func TestConfirmationAfterAConflict(t *testing.T) {
 	for _, test := range []struct {
-		name string
-		does func(*world)
+		name           string
+		does           func(*world)
 		confirmedAgain bool
 	}{
 		{"a renewal", func(w *world) { w.rewrite(func(c ledger.Claim) ledger.Claim { return c }) }, false},
