@@ -17,11 +17,11 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// together is how many pods are made at a time.
+// together is how many pods are created concurrently.
 const together = 8
 
-// bind makes the pods of the agents and waits until the load balancer finds all of
-// them healthy, so that nothing is left to do but to hold.
+// bind creates the pods of the agents and waits until the load balancers find all of
+// them healthy, so that the agents only hold.
 func (b *bench) bind(ctx context.Context) error {
 	b.Say("starting %d agents", b.agents)
 	b.pods = make([]*rig.Pod, b.agents)
@@ -46,7 +46,7 @@ func (b *bench) bind(ctx context.Context) error {
 	return nil
 }
 
-// callers are pods that are no processes.
+// callers are pods without a process.
 type callers struct {
 	bench    *bench
 	renewed  atomic.Int64
@@ -55,8 +55,8 @@ type callers struct {
 	finished sync.WaitGroup
 }
 
-// call makes the simulated callers claim, report a binding that is none, and renew
-// from then on.
+// call makes the simulated callers claim, report an invented binding, and renew from
+// then on.
 func (b *bench) call(ctx context.Context) (*callers, error) {
 	b.Say("making %d simulated callers", b.callers)
 	renewing, stop := context.WithCancel(ctx)
@@ -111,7 +111,7 @@ func (c *caller) begin(ctx context.Context) (err error) {
 	return c.send(ctx, http.MethodPost, api.CallBound, api.BoundRequest{ClaimUID: c.claim.UID, Fence: p.Fence, ListenerARN: p.ListenerARN}, nil)
 }
 
-// hold renews at the interval that the claim says, spread as agents spread it.
+// hold renews at the claim's interval, with the jitter that agents use.
 func (c *caller) hold(ctx context.Context) {
 	every := time.Duration(c.claim.RenewSeconds * float64(time.Second))
 	timer := time.NewTimer(time.Duration(rand.Int64N(int64(every))))

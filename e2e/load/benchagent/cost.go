@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// tick is the unit of processor time that the kernel shows to programs, the same on
-// all of Go's Linux platforms (man 5 proc, USER_HZ).
+// tick is the unit of CPU time in /proc, the same on all Linux platforms of Go (man 5
+// proc, USER_HZ).
 const tick = time.Second / 100
 
 // processorTime is the CPU time that the processes have used so far, in total.

@@ -14,7 +14,7 @@ import (
 	"github.com/portlease/portlease/e2e/load/scenario"
 )
 
-// What an agent may cost at most, and the allocator for the renewals.
+// The most that an agent may cost, and that the renewals may cost the allocator.
 const (
 	mostResident  = 18.0 // MiB
 	mostAnonymous = 6.0  // MiB
@@ -23,12 +23,12 @@ const (
 	mostAllocator = 5.0  // percent of a core
 )
 
-// agones is what its sidecar took once on such a machine: sdk-server of 1.57-dev in
-// local mode.
+// agones is the cost of Agones' sidecar, measured once on such a machine: sdk-server
+// 1.57-dev in local mode.
 var agones = struct{ resident, anonymous, binary float64 }{50, 11.5, 60.6}
 
-// counts is how many calls of the agents there were so far, to AWS since it is
-// measured.
+// counts are the agents' calls so far; calls to AWS are counted from the start of the
+// measurement.
 type counts struct{ aws, kube int }
 
 func (b *bench) counts() (c counts, err error) {
@@ -129,7 +129,7 @@ func middle(all []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// memory is in MiB.
+// memory returns the memory use of all processes in MiB.
 func memory(pids []int) (resident, anonymous []float64, err error) {
 	for _, pid := range pids {
 		m, err := memoryOf(pid)
@@ -141,7 +141,7 @@ func memory(pids []int) (resident, anonymous []float64, err error) {
 	return resident, anonymous, nil
 }
 
-// binary builds the agent as it is shipped and gives its size in MB.
+// binary builds the agent as it is shipped and returns its size in MB.
 func (b *bench) binary(ctx context.Context) (float64, error) {
 	dir, err := os.MkdirTemp("", "portlease-bench-")
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// ask says hello to a game and gives its answer, which must name the pod and the
-// endpoint that was dialled. UDP may lose a packet, so it asks again.
+// ask sends hello to a game and returns the answer, which must name the pod and the
+// dialed endpoint. It repeats lost UDP packets.
 func ask(ctx context.Context, network, endpoint, pod string) (string, error) {
 	answer := ""
 	err := rig.Eventually(ctx, fmt.Sprintf("%s to answer at %s over %s", pod, endpoint, network), func() error {
@@ -31,7 +31,7 @@ func ask(ctx context.Context, network, endpoint, pod string) (string, error) {
 func hello(ctx context.Context, network, endpoint string) (string, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, endpoint)
 	if err != nil {
-		return "", fmt.Errorf("dialling: %w", err)
+		return "", fmt.Errorf("dialing: %w", err)
 	}
 	defer conn.Close() //nolint:errcheck // it was read
 	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {

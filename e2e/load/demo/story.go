@@ -15,7 +15,7 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// story is what happens in the demo and how often each thing did.
+// story is the course of the demo, with counts of what happened.
 type story struct {
 	*scenario.Stage
 	*rig.Rig
@@ -27,11 +27,11 @@ type story struct {
 // game is one game-server pod.
 type game struct {
 	*rig.Pod
-	// ports is what its agent is told, port and programs what its games are.
+	// ports is the setting of the agent; port and programs describe the games.
 	ports    string
 	port     int
 	programs []string
-	// networks are what players speak.
+	// networks are the protocols of the players.
 	networks []string
 	endpoint string
 }
@@ -41,8 +41,8 @@ func (s *story) complete() bool {
 	return n == 6 && s.bound == n && s.answered == n && s.released == 1 && s.reclaimed == 1 && s.orphans == 0
 }
 
-// bind starts six pods: the agent first, as a native sidecar, and the game once
-// the agent's startup probe passes.
+// bind starts six pods: the agent first, as a native sidecar, and the game after the
+// agent's startup probe has passed.
 func (s *story) bind(ctx context.Context) error {
 	for n := range 3 {
 		s.games = append(s.games, &game{ports: "game=7777/UDP", port: 7777, programs: []string{"udp-echo"}, networks: []string{"udp"}, Pod: &rig.Pod{Name: fmt.Sprintf("udp-echo-%d", n)}})
@@ -98,10 +98,10 @@ func (s *story) play(ctx context.Context) error {
 	return table.Flush()
 }
 
-// release ends one pod as Kubernetes does.
+// release terminates one pod as Kubernetes does.
 func (s *story) release(ctx context.Context) error {
 	g := s.games[0]
-	s.Say("ending %s by SIGTERM: its agent gives %s back (cooldown %v here, two minutes in production)", g.Name, g.endpoint, cooldown)
+	s.Say("ending %s by SIGTERM: its agent releases %s (cooldown %v here, two minutes in production)", g.Name, g.endpoint, cooldown)
 	if err := s.comesBack(ctx, g, g.Terminate); err != nil {
 		return err
 	}
@@ -109,10 +109,10 @@ func (s *story) release(ctx context.Context) error {
 	return nil
 }
 
-// reclaim kills one pod: nobody of it can say goodbye.
+// reclaim kills one pod, which can release nothing.
 func (s *story) reclaim(ctx context.Context) error {
 	g := s.games[1]
-	s.Say("crashing %s by SIGKILL and deleting its pod: the janitor takes %s back (claims last %v here, two minutes in production)", g.Name, g.endpoint, claimDuration)
+	s.Say("crashing %s by SIGKILL and deleting its pod: the janitor reclaims %s (claims last %v here, two minutes in production)", g.Name, g.endpoint, claimDuration)
 	if err := s.comesBack(ctx, g, g.Crash); err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (s *story) comesBack(ctx context.Context, g *game, end func(context.Context
 	return nil
 }
 
-// audit looks for what nobody accounts for, and that the others still answer.
+// audit searches for orphans and checks that the remaining games still answer.
 func (s *story) audit(ctx context.Context) error {
 	if err := s.CheckAtRest(ctx); err != nil {
 		s.orphans++
@@ -161,7 +161,7 @@ func (s *story) audit(ctx context.Context) error {
 	return s.Check(ctx)
 }
 
-// hold stays up and says how to look around.
+// hold stays up and prints how to look around.
 func (s *story) hold(ctx context.Context) error {
 	kubeconfig := filepath.Join(os.TempDir(), fmt.Sprintf("portlease-demo-%d.kubeconfig", os.Getpid()))
 	if err := s.Kube.Kubeconfig(kubeconfig, s.Kube.AdminConfig()); err != nil {

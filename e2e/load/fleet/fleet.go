@@ -19,12 +19,12 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// fleet is many pods that are made before any of them starts.
+// fleet is many pods that are created before the first of them starts.
 type fleet struct {
 	pods int
-	// speed is how many times faster than AWS's the buckets' clock runs.
+	// speed is how many times faster than AWS's the clock of the buckets runs.
 	speed float64
-	// grace is how long a pod has to stop, at AWS's speed; 0 if none is to stop.
+	// grace is the grace period of a pod at AWS's speed; 0 if the pods are not stopped.
 	grace time.Duration
 	logs  string
 
@@ -36,15 +36,14 @@ type fleet struct {
 const (
 	listenersEach = 50 // of a load balancer
 	replicas      = 3
-	// together is how many pods are made at a time.
+	// together is how many pods are created concurrently.
 	together = 8
-	// pollEvery is how often is looked whether all are bound; when each was is
-	// read from its file.
+	// pollEvery is the interval of checks. The time at which each pod was bound comes
+	// from its endpoint file.
 	pollEvery = 250 * time.Millisecond
 )
 
-// config is the installation with all of the allocator's times as much faster as
-// the buckets.
+// config speeds up all times of the allocator as much as the buckets.
 func (f *fleet) config() rig.Config {
 	faster := func(d time.Duration) time.Duration { return time.Duration(float64(d) / f.speed) }
 	published := elbemu.PublishedBuckets()
@@ -53,7 +52,7 @@ func (f *fleet) config() rig.Config {
 	}
 	began := time.Now()
 	return rig.Config{
-		// Who does not stop in time is killed, which takes a process.
+		// A pod that does not stop in time is killed, which needs a process.
 		Kube: f.Kube, Replicas: replicas, InProcess: f.grace == 0,
 		LoadBalancers: (f.pods + listenersEach - 1) / listenersEach, Alone: true, ListenerPorts: fmt.Sprintf("30000-%d", 30000+listenersEach-1),
 		ClaimDuration: max(faster(2*time.Minute).Round(time.Second), 3*time.Second), RenewEvery: faster(30 * time.Second),
@@ -70,7 +69,7 @@ func (f *fleet) config() rig.Config {
 	}
 }
 
-// start starts the system and makes the pods, and waits until all buckets are
+// start starts the installation, creates the pods, and waits until all buckets are
 // full, AWS's and those of the budget.
 func (f *fleet) start(ctx context.Context) (err error) {
 	c := f.config()
@@ -101,8 +100,8 @@ func (f *fleet) gather(ctx context.Context) error {
 	return group.Wait()
 }
 
-// waitFull waits until nothing comes into the mutating bucket any more. AWS's own
-// is never emptier than what the budget knows of it.
+// waitFull waits until the mutating bucket no longer fills. AWS's own bucket has at
+// least as many tokens as the budget knows of.
 func (f *fleet) waitFull(ctx context.Context) error {
 	f.Say("waiting until the buckets are full")
 	before := -1.
@@ -157,8 +156,8 @@ func (f *fleet) bind(ctx context.Context) (result, error) {
 	return r, f.Check(ctx)
 }
 
-// bound is how long the mutating calls of all pods take, which are two each to
-// bind and two to release, at AWS's rate after its burst.
+// bound returns how many seconds the mutating calls of all pods take at AWS's rate
+// after its burst. Each pod makes two calls to bind and two to release.
 func (f *fleet) bound() float64 {
 	b := elbemu.PublishedBuckets().Mutating
 	return max((2*float64(f.pods)-b.Capacity)/b.PerSecond, 1)
@@ -201,7 +200,7 @@ func (f *fleet) dump() {
 	f.DumpLogs()
 }
 
-// abandon tells all agents at once to go, so that stopping them takes as long as
+// abandon signals all agents at once, so that stopping them takes as long as stopping
 // one.
 func (f *fleet) abandon(ctx context.Context) error {
 	for _, p := range f.all {

@@ -15,9 +15,7 @@ var kube *kubeapi.API
 
 func TestMain(m *testing.M) { os.Exit(scenario.RunTests(m, &kube)) }
 
-// TestASmallFleet is bound with hardly a throttled call, however slow this machine
-// is, and leaves nothing behind.
-func TestASmallFleet(t *testing.T) {
+func TestASmallFleetIsHardlyThrottled(t *testing.T) {
 	f := fleet{pods: 24, speed: 3, Stage: &scenario.Stage{Kube: kube, Out: t.Output(), Progress: t.Output()}}
 	if err := f.start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -44,8 +42,7 @@ func TestASmallFleet(t *testing.T) {
 	}
 }
 
-// TestTheResultIsHeldToItsPromise prints what was not good enough.
-func TestTheResultIsHeldToItsPromise(t *testing.T) {
+func TestASlowOrThrottledResultIsAnError(t *testing.T) {
 	f := &fleet{pods: 300, speed: 2}
 	for name, c := range map[string]struct {
 		took      time.Duration

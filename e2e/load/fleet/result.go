@@ -13,15 +13,15 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// result is what was measured.
+// result is one measurement.
 type result struct {
 	*fleet
 	before, after map[string]elbemu.CallCount
-	// took is the real time from the first PUT to the last endpoint, or from the
-	// first SIGTERM until all is gone.
+	// took is the real time from the first PUT to the last endpoint, or from the first
+	// SIGTERM until everything is released.
 	took time.Duration
 	puts *atomic.Int64
-	// killed is how many agents did not stop in time.
+	// killed counts the agents that did not stop in time.
 	killed *atomic.Int64
 }
 
@@ -29,16 +29,15 @@ func newResult(f *fleet) result {
 	return result{fleet: f, puts: new(atomic.Int64), killed: new(atomic.Int64)}
 }
 
-// makespan is took in the buckets' time, in seconds.
+// makespan is took in seconds of the buckets' clock.
 func (r result) makespan() float64 { return r.took.Seconds() * r.speed }
 
-// of is what was called of an action.
+// of returns how many calls of an action were made and throttled.
 func (r result) of(action string) (total, throttled int) {
 	return r.after[action].Total - r.before[action].Total, r.after[action].Throttled - r.before[action].Throttled
 }
 
-// throttledPercent is the part of all calls, whoever made them, that were refused
-// as too many.
+// throttledPercent is the percentage of all calls, by any caller, that were throttled.
 func (r result) throttledPercent() float64 {
 	total, throttled := 0, 0
 	for action := range r.after {
@@ -48,7 +47,7 @@ func (r result) throttledPercent() float64 {
 	return 100 * float64(throttled) / float64(max(total, 1))
 }
 
-// table says what was called.
+// table prints the calls of each action.
 func (r result) table(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "calls\tthrottled\t\t\n")
@@ -63,8 +62,7 @@ func (r result) table(out io.Writer) error {
 	return nil
 }
 
-// print says what was measured of a start; it is an error if that is not what is
-// promised.
+// print prints the result of a start. It returns an error if the promise is not kept.
 func (r result) print(out io.Writer) error {
 	if err := r.table(out); err != nil {
 		return err
@@ -86,7 +84,7 @@ func (r result) printStop(out io.Writer) error {
 		return err
 	}
 	b := elbemu.PublishedBuckets().Mutating
-	fmt.Fprintf(out, "%d mutating calls less a burst of %v at %v a second take %.1f s; looks have buckets of their own, and nobody else wants these\n",
+	fmt.Fprintf(out, "%d mutating calls less a burst of %v at %v a second take %.1f s; describe calls have buckets of their own, and no other caller uses these\n",
 		2*r.pods, b.Capacity, b.PerSecond, r.bound())
 	fmt.Fprintf(out, "first SIGTERM to all gone %.1f s at speed %v, that is %.1f s at AWS's; %d agents were killed after %v of grace, %d calls of DeleteListener and DeleteTargetGroup beyond the least\n",
 		r.took.Seconds(), r.speed, r.makespan(), r.killed.Load(), r.grace, r.deletes()-2*r.pods)

@@ -11,8 +11,8 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// stop stops all pods together, as when a node pool is drained, and waits until all
-// that they had is gone.
+// stop stops all pods at once, as when a node pool is drained, and waits until
+// everything is released.
 func (f *fleet) stop(ctx context.Context) (result, error) {
 	r := newResult(f)
 	if err := f.waitFull(ctx); err != nil {
@@ -46,8 +46,8 @@ func (f *fleet) stop(ctx context.Context) (result, error) {
 	return r, f.Check(ctx)
 }
 
-// stopPod stops one pod as a kubelet does: SIGTERM, SIGKILL once the grace period
-// is over, and then the object goes.
+// stopPod stops one pod as a kubelet does: SIGTERM, SIGKILL after the grace period, and
+// removal of the object.
 func (f *fleet) stopPod(ctx context.Context, p *rig.Pod) (killed bool, err error) {
 	grace := time.Duration(float64(f.grace) / f.speed)
 	if err := p.Terminating(ctx, grace); err != nil {
@@ -72,7 +72,7 @@ func (f *fleet) waitReleased(ctx context.Context) (last time.Time, err error) {
 	return last, err
 }
 
-// released is nil once no port is held and nothing is left in AWS.
+// released returns an error while a port is held or anything is left in AWS.
 func (f *fleet) released(ctx context.Context) error {
 	_, ports, err := f.Leases(ctx)
 	if err != nil {

@@ -6,18 +6,18 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// phase is where the claim of one pod stands, as its calls can see it.
+// phase is the state of one pod's claim as its calls can observe it.
 type phase string
 
 const (
-	// open is a pod without ports: no claim, or one that waits.
+	// noPorts is a pod without ports: it has no claim, or one that waits.
 	noPorts phase = "no ports"
 	// live is a claim that has its ports and keeps them until it is released.
 	live phase = "live"
 	// moving is a claim that had to leave a port and whose next are not known.
 	moving phase = "moving"
-	// ending is a claim whose release has begun. When it is forgotten nobody is
-	// told, so from here a new claim may begin at any time.
+	// releasing is a claim whose release has begun. No pod is told when it is deleted,
+	// so from here on a new claim may begin at any time.
 	releasing phase = "releasing"
 )
 
@@ -36,7 +36,7 @@ type claimState struct {
 
 func (s claimState) isDead(uid string) bool { return strings.Contains(s.dead, uid) }
 
-// over is the state once an ending claim is forgotten.
+// over returns the state after a releasing claim was deleted.
 func (s claimState) over() claimState { return claimState{phase: noPorts, dead: s.dead + s.uid + " "} }
 
 // claimSteps gives every state that a claim may be in after the operation; none
@@ -133,7 +133,7 @@ func renewStep(s claimState, o Op) (claimState, bool) {
 	return s, false
 }
 
-// conflictStep: only a listener that is really there moves a claim.
+// collisionStep: only a real foreign listener moves a claim.
 func collisionStep(s claimState, o Op) (claimState, bool) {
 	same, named := o.Claim == s.uid, s.lists(o.Fence)
 	answered := claimState{phase: live, uid: s.uid, ports: o.ports(), dead: s.dead}

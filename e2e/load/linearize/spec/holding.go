@@ -19,7 +19,7 @@ type holding struct {
 	over bool
 }
 
-// touch is what one operation means for one port.
+// portCall is the meaning of one operation for one port.
 type portCall struct {
 	Op
 	// begins is how the port stood before the round.
@@ -60,7 +60,7 @@ func holdingSteps(s holding, t portCall) []holding {
 	return nil // the lease was not made anew, and no generation comes twice
 }
 
-// touches gives the operations on each port, by port lease.
+// portCalls returns the operations on each port, by port lease.
 func portCalls(h History) map[string][]portCall {
 	of := make(map[string][]portCall)
 	for i := range h.Ports {
@@ -89,8 +89,9 @@ func portCalls(h History) map[string][]portCall {
 			if moves && again && !o.regains(lease, had[o.Claim]) {
 				continue
 			}
-			// What was first seen while a conflict was under way may be where it
-			// moved to, and what it moved from may be had again, as another holding.
+			// A port first seen while a collision call was under way may be where the
+			// claim moved to. The claim may also get the port that it left again, as
+			// another holding.
 			of[lease] = append(of[lease], portCall{Op: o, claim: o.Claim, ends: true, maybe: maybe || moves && (again || !before)})
 		}
 	}

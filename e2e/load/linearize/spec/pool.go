@@ -23,7 +23,7 @@ type poolState struct {
 
 const maxLoadBalancers = 4
 
-// change is what one operation means for the pool.
+// poolCall is the meaning of one operation for the pool.
 type poolCall struct {
 	Op
 	begins *poolState

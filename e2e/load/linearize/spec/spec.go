@@ -73,7 +73,7 @@ type Op struct {
 	Claim string
 	// Want is how many ports the pod asks for.
 	Want int
-	// Fence is what a conflict names; Foreign says that somebody else's listener
+	// Fence is the port that a collision names; Foreign is true if a foreign listener
 	// was on that port before the call and stayed there.
 	Fence   api.Fence
 	Foreign bool
