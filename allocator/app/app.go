@@ -1,6 +1,6 @@
-// Package app wires the allocator: it builds the doors to Kubernetes and AWS,
-// hands them to the parts that decide, and runs the loops. A test starts the
-// whole process by Run.
+// Package app wires the allocator: it builds the clients of Kubernetes and AWS, gives
+// them to the parts that decide, and runs the loops. A test starts the whole process
+// with Run.
 package app
 
 import (
@@ -35,8 +35,8 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// apiQPS and apiBurst allow a fleet to claim at once; client-go's defaults are
-// made for controllers with one worker.
+// apiQPS and apiBurst let a fleet claim at once. client-go's defaults are for controllers
+// with one worker.
 const (
 	apiQPS   = 500
 	apiBurst = 1000
@@ -48,20 +48,20 @@ type process struct {
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	kube    kubernetes.Interface
-	// starting answers until api does.
+	// starting serves until api is set.
 	starting http.Handler
 	// api is the API once the ledger has been read; nil before.
 	api atomic.Pointer[http.Handler]
 	// leases is set with api.
 	leases atomic.Pointer[kubelease.Leases]
-	// limits are those of the AWS budget, as the pool file has them.
+	// limits are those of the AWS budget, from the pool file.
 	limits atomic.Pointer[budget.Limits]
 	// certificate is served; nil without TLS.
 	certificate certs.Source
 }
 
-// Doors are the ways to the outside. The zero value opens the real ones: the
-// address and files that Config names, and the AWS SDK's own configuration.
+// Doors are the connections to the outside. The zero value opens those that Config and
+// the AWS SDK's environment name; a test sets its own.
 type Doors struct {
 	// Listener serves the API. Run closes it.
 	Listener net.Listener
@@ -95,7 +95,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	}
 	log.InfoContext(ctx, "allocator started", "version", daemon.Version(), "listen", listener.Addr().String(), "namespace", c.Namespace, "pools", len(file.Pools))
 	if c.DryRun {
-		log.WarnContext(ctx, "dry run: the janitor takes nothing back and deletes nothing")
+		log.WarnContext(ctx, "dry run: the janitor reclaims and deletes nothing")
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return renew(ctx) })
@@ -127,7 +127,7 @@ func (p *process) openCertificate() (renew func(context.Context) error, err erro
 	return renew, nil
 }
 
-// open opens the doors that were not given.
+// open opens the doors that are not set.
 func (d *Doors) open(ctx context.Context, c Config) error {
 	if err := d.openKube(c); err != nil {
 		return err
@@ -151,18 +151,18 @@ func (d *Doors) openKube(c Config) error {
 	}
 	found, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
 	if err != nil {
-		return fmt.Errorf("finding the Kubernetes API (give -kubeconfig outside a cluster): %w", err)
+		return fmt.Errorf("finding the Kubernetes API (set kubeconfig outside a cluster): %w", err)
 	}
 	d.Kube = found
 	return nil
 }
 
-// client calls through the door to Kubernetes, which is open.
+// client makes the Kubernetes client.
 func (d *Doors) client() (kubernetes.Interface, error) {
 	c := rest.AddUserAgent(rest.CopyConfig(d.Kube), "portlease-allocator")
 	c.QPS, c.Burst = apiQPS, apiBurst
-	// Thousands of renewals are as many Leases: protobuf takes a fraction of JSON's
-	// work (https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding).
+	// Each renewal writes a Lease. Protobuf costs a fraction of JSON
+	// (https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding).
 	c.ContentType = runtime.ContentTypeProtobuf
 	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	c.DisableCompression = true // the API server is near
@@ -182,13 +182,12 @@ func (d *Doors) openAWS(ctx context.Context) error {
 		d.AWS = &found
 	}
 	if d.AWS.Region == "" {
-		return errors.New("no AWS region is known: set AWS_REGION")
+		return errors.New("the AWS region is not known: set AWS_REGION")
 	}
 	return nil
 }
 
-// ServeHTTP serves the probes from the first moment, and the API as soon as the
-// ledger has been read.
+// ServeHTTP serves the probes at once, and the API as soon as the ledger has been read.
 func (p *process) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h := p.api.Load(); h != nil {
 		(*h).ServeHTTP(w, r)
@@ -205,7 +204,8 @@ func (p *process) probes() map[string]http.Handler {
 	}
 }
 
-// ready means one thing: the API server answers.
+// ready reports that callers can trust the certificate, the ledger has been read, and the
+// API server answers.
 func (p *process) ready(ctx context.Context) error {
 	if p.certificate != nil {
 		if err := p.certificate.Ready(); err != nil {
@@ -225,16 +225,16 @@ func (p *process) ready(ctx context.Context) error {
 	return leases.Ready()
 }
 
-// ledgerID asks until the API server answers; it fails only when ctx ends.
+// ledgerID retries until the API server answers; it fails only when ctx ends.
 func (p *process) ledgerID(ctx context.Context) (string, error) {
-	const again = 2 * time.Second
+	const retry = 2 * time.Second
 	for {
 		id, err := kubelease.ID(ctx, p.kube, p.Namespace)
 		if err == nil {
 			return id, nil
 		}
-		p.log.WarnContext(ctx, "ledger id not read yet", "err", err)
-		if err := daemon.Sleep(ctx, again); err != nil {
+		p.log.WarnContext(ctx, "failed to read the ledger ID; retrying", "err", err)
+		if err := daemon.Sleep(ctx, retry); err != nil {
 			return "", err
 		}
 	}

@@ -41,7 +41,7 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	if err != nil {
 		r.Add("Kubernetes", check.Error, err.Error())
 	} else {
-		rights := check.RequiredRights(c.Namespace, c.TLSSecret, c.trusting())
+		rights := check.RequiredRights(c.Namespace, c.TLSSecret, c.trustNamespaces())
 		ledger := func(ctx context.Context) (string, error) { return kubelease.ID(ctx, kube, c.Namespace) }
 		id = r.Kubernetes(ctx, ledger, auth.Kubernetes{Client: kube}, rights)
 	}

@@ -57,7 +57,7 @@ func TestContradictionsAreRefused(t *testing.T) {
 		{"own certificates and none", []string{"-tls-secret=s", "-plain-http"}, "give one or the other"},
 		{"trust in own certificates", []string{"-tls-secret=s", "-trust-namespaces=games"}, ""},
 		{"trust in an authority", []string{"-tls-cert=c", "-tls-key=k", "-tls-ca=a", "-trust-namespaces=games,more"}, ""},
-		{"trust in nothing", []string{"-tls-cert=c", "-tls-key=k", "-trust-namespaces=games"}, "needs tls-ca, or tls-secret"},
+		{"trust in nothing", []string{"-tls-cert=c", "-tls-key=k", "-trust-namespaces=games"}, "needs tls-ca or tls-secret"},
 
 		{"renewing at a third", []string{"-plain-http", "-claim-duration=90s", "-renew-every=30s"}, ""},
 		{"renewing too late", []string{"-plain-http", "-claim-duration=90s", "-renew-every=30001ms"}, "at most a third of claim-duration 1m30s"},

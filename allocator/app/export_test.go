@@ -6,8 +6,8 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// WithPrepaid marks looks that were paid for.
+// WithPrepaid marks describe calls that were reserved before.
 var WithPrepaid = withPrepaid
 
-// Paced gives the door to ELBv2 whose looks are paid for.
+// Paced gives the client of ELBv2 that reserves its describe calls.
 func Paced(c *elb.Client, pay *pacer.Pacer) janitor.AWS { return paced{c, pay} }

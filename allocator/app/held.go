@@ -9,26 +9,26 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// heldEvery is how often the mark is made again although nothing has changed:
-// somebody may have deleted it.
-const heldEvery = 30 * time.Second
+// heldRefresh is how often the mark is written again without a change: an admin may have
+// deleted it.
+const heldRefresh = 30 * time.Second
 
-// heldMark is what this replica knows of the Lease that says whether any port is
-// held.
+// heldMark is the last state that this replica wrote to the Lease that tells if any port
+// is held.
 type heldMark struct {
 	held bool
-	// made is when that was written; zero: this replica has not led since.
-	made time.Time
+	// written is zero if this replica has not led since.
+	written time.Time
 }
 
-// markHeld keeps the mark true; only the replica that leads does.
+// markHeld keeps the mark up to date. Only the leader calls it.
 func (h *housekeeping) markHeld(ctx context.Context) {
 	held := slices.ContainsFunc(h.leases.Ports().CachedAll(), func(r ledger.Record[ledger.Port]) bool { return r.Value.Held() })
-	if held == h.mark.held && time.Since(h.mark.made) < heldEvery {
+	if held == h.mark.held && time.Since(h.mark.written) < heldRefresh {
 		return
 	}
 	if err := kubelease.MarkHeld(ctx, h.kube, h.Namespace, held); err != nil {
-		h.log.ErrorContext(ctx, "not marked whether ports are held", "held", held, "err", err)
+		h.log.ErrorContext(ctx, "failed to update Lease "+kubelease.HeldLease+"; retrying with the next sweep", "held", held, "err", err)
 		return
 	}
 	h.mark = heldMark{held, time.Now()}

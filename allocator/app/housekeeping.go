@@ -12,23 +12,22 @@ import (
 )
 
 const (
-	// describeEvery is how often load balancers themselves are looked at.
-	describeEvery = 5 * time.Minute
-	// describeRetry is how soon again when that failed.
+	// describeInterval is how often the load balancers are described.
+	describeInterval = 5 * time.Minute
+	// describeRetry is the first back-off after that failed.
 	describeRetry = 5 * time.Second
-	// actTimeout bounds one sweep or audit, so that a hanging call ends. A fleet that
-	// starts leaves few of the account's calls to looks.
+	// actTimeout bounds one sweep or audit, so that a hanging call ends. It is long
+	// because a starting fleet leaves little of the AWS budget to describe calls.
 	actTimeout = 10 * time.Minute
-	// reportSweeps is how many times rarer than sweeps everything is counted for
-	// metrics, which nobody reads as often.
+	// reportSweeps is after how many sweeps empty load balancers are reported.
 	reportSweeps = 5
-	// standbyAudits is how many times rarer a replica that does not lead lists the
-	// load balancers.
+	// standbyAudits is how many times less often a standby replica lists the load
+	// balancers.
 	standbyAudits = 10
 )
 
-// housekeeping is the loop that observes the ledger on every replica and sweeps
-// on the one that leads.
+// housekeeping observes the ledger on every replica, and sweeps and audits on the
+// leader.
 type housekeeping struct {
 	*process
 	stock    *inventory.Inventory
@@ -37,18 +36,17 @@ type housekeeping struct {
 	janitor  *janitor.Janitor
 	wake     <-chan struct{}
 	admins   *admin.Service
-	// described asks for the load balancers to be described at once.
-	described chan struct{}
-	mark      heldMark
-	// emptied has the cordoned load balancers that were said to be empty.
+	// poolsChanged asks for the load balancers to be described at once.
+	poolsChanged chan struct{}
+	mark         heldMark
+	// emptied has the cordoned load balancers that were reported as empty.
 	emptied map[string]bool
 
 	// term is the context of the last time this replica was made leader.
 	term atomic.Pointer[context.Context]
 }
 
-// lead is called when this replica becomes leader; ctx ends when it no longer
-// is.
+// lead is called when this replica becomes the leader; ctx ends when it no longer is.
 func (h *housekeeping) lead(ctx context.Context) { h.term.Store(&ctx) }
 
 func (h *housekeeping) leading() bool {
@@ -56,15 +54,15 @@ func (h *housekeeping) leading() bool {
 	return term != nil && (*term).Err() == nil
 }
 
-// sweeps observes on every replica and sweeps on the leading one. It never waits
-// for the looks of audits, which may take minutes while a fleet starts.
+// sweeps observes on every replica and sweeps on the leader. It never waits for the
+// describe calls of audits, which may take minutes while a fleet starts.
 func (h *housekeeping) sweeps(ctx context.Context) error {
 	tick := time.NewTicker(h.SweepEvery)
 	defer tick.Stop()
 	var reported time.Time
 	for {
 		var again <-chan time.Time
-		if hungry := h.sweep(ctx); hungry {
+		if starved := h.sweep(ctx); starved {
 			again = time.After(janitor.BudgetRetry)
 		}
 		if time.Since(reported) >= reportSweeps*h.SweepEvery {
@@ -90,16 +88,16 @@ func (h *housekeeping) audits(ctx context.Context) error {
 	led := false
 	for {
 		if leads := h.leading(); leads != led {
-			led, audit = leads, time.Time{} // a new leader looks at once
+			led, audit = leads, time.Time{} // a new leader audits at once
 		}
 		if !time.Now().Before(describe) {
 			if err := h.describe(ctx); err != nil {
-				h.log.ErrorContext(ctx, "load balancers not described", "err", err)
+				h.log.ErrorContext(ctx, "failed to describe the load balancers; retrying", "err", err, "after", retry)
 				describe = time.Now().Add(retry)
-				retry = min(2*retry, describeEvery)
+				retry = min(2*retry, describeInterval)
 			} else {
-				describe, retry = time.Now().Add(describeEvery), describeRetry
-				audit = time.Time{} // what is new is used once it is listed
+				describe, retry = time.Now().Add(describeInterval), describeRetry
+				audit = time.Time{} // a new load balancer is used once its listeners are listed
 			}
 		}
 		if !time.Now().Before(audit) {
@@ -110,7 +108,7 @@ func (h *housekeeping) audits(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-h.described:
+		case <-h.poolsChanged:
 			describe = time.Time{}
 		}
 	}
@@ -122,20 +120,20 @@ func (h *housekeeping) describe(ctx context.Context) error {
 	return h.stock.Describe(ctx)
 }
 
-// audit lists what there is. Who stands by does so rarely, because all replicas
-// pay from one budget: what others listen on is in the ledger by then, written
-// there by the replica that leads.
+// audit compares AWS with the ledger on the leader. A standby replica only lists the
+// listeners, and rarely, because all replicas share one AWS budget; the leader records
+// foreign listeners in the ledger.
 func (h *housekeeping) audit(ctx context.Context) (next time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
 	if h.leading() {
 		if err := h.janitor.Audit(ctx); err != nil {
-			h.log.ErrorContext(ctx, "audit incomplete", "err", err)
+			h.log.ErrorContext(ctx, "audit failed; the next one retries", "err", err)
 		}
 		return h.AuditEvery
 	}
 	if _, err := h.stock.List(ctx); err != nil {
-		h.log.ErrorContext(ctx, "load balancers not listed", "err", err)
+		h.log.ErrorContext(ctx, "failed to list the listeners; the next audit retries", "err", err)
 		return h.AuditEvery
 	}
 	return standbyAudits * h.AuditEvery
@@ -150,7 +148,7 @@ func (h *housekeeping) report(ctx context.Context) {
 		}
 		empty[v.ARN] = true
 		if !h.emptied[v.ARN] {
-			h.log.InfoContext(ctx, "cordoned load balancer is empty: it may be removed", "loadBalancer", v.ARN, "cordoned", v.Cordoned)
+			h.log.InfoContext(ctx, "cordoned load balancer is empty: remove it from the pool file and delete it", "loadBalancer", v.ARN, "cordoned", v.Cordoned)
 		}
 	}
 	h.emptied = empty
@@ -166,7 +164,7 @@ func (h *housekeeping) sweep(ctx context.Context) (budgetLimited bool) {
 	}
 	h.markHeld(ctx)
 	if err := h.janitor.Sweep(ctx); err != nil {
-		h.log.ErrorContext(ctx, "sweep incomplete", "err", err)
+		h.log.ErrorContext(ctx, "sweep failed in part; the next one retries", "err", err)
 	}
 	return h.janitor.BudgetLimited()
 }

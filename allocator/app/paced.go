@@ -8,57 +8,57 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// paced is the door to ELBv2 with every look of the allocator paid for before it
-// is sent. Deletions are paid for by whoever decides on them.
+// paced reserves every describe call in the AWS budget before it is sent. The callers of
+// deletions reserve those themselves.
 type paced struct {
 	*elb.Client
 	pay *pacer.Pacer
 }
 
-// LoadBalancers pays for one call for every batch and one for each attribute.
+// LoadBalancers reserves one call for every batch and one for each load balancer's attributes.
 func (p paced) LoadBalancers(ctx context.Context, arns ...string) ([]elb.LoadBalancer, error) {
-	return look(ctx, p.pay, elb.DescribeCalls(len(arns))+len(arns), func() ([]elb.LoadBalancer, error) { return p.Client.LoadBalancers(ctx, arns...) })
+	return describe(ctx, p.pay, elb.DescribeCalls(len(arns))+len(arns), func() ([]elb.LoadBalancer, error) { return p.Client.LoadBalancers(ctx, arns...) })
 }
 
-// NetworkLoadBalancers pays for one page.
+// NetworkLoadBalancers reserves one page.
 func (p paced) NetworkLoadBalancers(ctx context.Context) ([]string, error) {
-	return look(ctx, p.pay, 1, func() ([]string, error) { return p.Client.NetworkLoadBalancers(ctx) })
+	return describe(ctx, p.pay, 1, func() ([]string, error) { return p.Client.NetworkLoadBalancers(ctx) })
 }
 
-// Listeners pays for one call: a load balancer has fewer listeners than a page.
+// Listeners reserves one call: a load balancer has fewer listeners than a page.
 func (p paced) Listeners(ctx context.Context, arn string) ([]elb.Listener, error) {
-	return look(ctx, p.pay, 1, func() ([]elb.Listener, error) { return p.Client.Listeners(ctx, arn) })
+	return describe(ctx, p.pay, 1, func() ([]elb.Listener, error) { return p.Client.Listeners(ctx, arn) })
 }
 
-// ListenerLimit pays for one page.
+// ListenerLimit reserves one page.
 func (p paced) ListenerLimit(ctx context.Context) (int, error) {
-	return look(ctx, p.pay, 1, func() (int, error) { return p.Client.ListenerLimit(ctx) })
+	return describe(ctx, p.pay, 1, func() (int, error) { return p.Client.ListenerLimit(ctx) })
 }
 
-// TargetGroups pays for one page; an account has eight of them at most unless its
+// TargetGroups reserves one page; an account has eight of them at most unless its
 // quota was raised.
 func (p paced) TargetGroups(ctx context.Context) ([]elb.TargetGroup, error) {
-	return look(ctx, p.pay, 1, func() ([]elb.TargetGroup, error) { return p.Client.TargetGroups(ctx) })
+	return describe(ctx, p.pay, 1, func() ([]elb.TargetGroup, error) { return p.Client.TargetGroups(ctx) })
 }
 
-// Targets pays for one call.
+// Targets reserves one call.
 func (p paced) Targets(ctx context.Context, targetGroupARN string) ([]elb.Target, error) {
-	return look(ctx, p.pay, 1, func() ([]elb.Target, error) { return p.Client.Targets(ctx, targetGroupARN) })
+	return describe(ctx, p.pay, 1, func() ([]elb.Target, error) { return p.Client.Targets(ctx, targetGroupARN) })
 }
 
-// Tags pays for one call for every batch.
+// Tags reserves one call for every batch.
 func (p paced) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
-	return look(ctx, p.pay, elb.DescribeCalls(len(arns)), func() (map[string]map[string]string, error) { return p.Client.Tags(ctx, arns...) })
+	return describe(ctx, p.pay, elb.DescribeCalls(len(arns)), func() (map[string]map[string]string, error) { return p.Client.Tags(ctx, arns...) })
 }
 
 type prepaid struct{}
 
-// withPrepaid marks looks that were paid for together with what follows them.
+// withPrepaid marks describe calls that were reserved together with what follows them.
 func withPrepaid(ctx context.Context) context.Context { return context.WithValue(ctx, prepaid{}, true) }
 
-// look pays, asks, and says so when AWS finds it was too much all the same:
-// others use the account too.
-func look[T any](ctx context.Context, pay *pacer.Pacer, calls int, ask func() (T, error)) (T, error) {
+// describe reserves the calls, makes them, and reports to the budget if AWS throttles them
+// nevertheless: others use the account, too.
+func describe[T any](ctx context.Context, pay *pacer.Pacer, calls int, ask func() (T, error)) (T, error) {
 	if ctx.Value(prepaid{}) == nil {
 		if err := pay.WaitForDescribes(ctx, calls); err != nil {
 			var none T

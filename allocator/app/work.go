@@ -25,17 +25,17 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// returnPatience is how long a pod waits for its port of before to be unbound:
-// AWS says for up to 20 s that a target group is still in use.
+// returnPatience is how long a pod waits until its previous port is unbound: AWS reports
+// a target group as in use for up to 20 s after its listener is gone.
 const returnPatience = 30 * time.Second
 
-// work reads the ledger, opens the API and runs the loops. text is the pool file
-// as it was read.
+// work reads the ledger, serves the API and runs the loops. text is the pool file as it
+// was read.
 func (p *process) work(ctx context.Context, file poolfile.File, text []byte, client *elb.Client) error {
 	p.limits.Store(&file.Limits)
 	id, err := p.ledgerID(ctx)
 	if err != nil {
-		return nil //nolint:nilerr // only the end of ctx ends the asking
+		return nil //nolint:nilerr // it fails only when ctx ends
 	}
 	var pace atomic.Pointer[pacer.Pacer]
 	leases, err := kubelease.Open(ctx, p.kube, p.Namespace, p.log, func() {
@@ -47,7 +47,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		return err
 	}
 	if err := leases.WaitReady(ctx); err != nil {
-		return nil //nolint:nilerr // only the end of ctx ends the waiting
+		return nil //nolint:nilerr // it fails only when ctx ends
 	}
 	observer := janitor.NewObserver(time.Now)
 	pay := pacer.New(pacer.Config{
@@ -64,14 +64,14 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, GetPod: pods.Get,
 		TargetGroupName: elb.TargetGroupName, Duration: p.ClaimDuration, RenewEvery: p.RenewEvery, ReturnPatience: returnPatience,
 		Budget: pay, Age: observer.Age, Count: p.metrics.ClaimRefused, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
-		WakeJanitor: func() { poke(wake) },
+		WakeJanitor: func() { signal(wake) },
 	})
 	admins := admin.New(admin.Config{
 		Claims: leases.Claims(), Ports: leases.Ports(), Cordons: leases.Cordons(), Stock: stock,
 		Show: service.Show, GetPod: pods.Get, Now: time.Now, Log: p.log,
 	})
 	house := &housekeeping{
-		process: p, stock: stock, leases: leases, observer: observer, wake: wake, admins: admins, described: make(chan struct{}, 1),
+		process: p, stock: stock, leases: leases, observer: observer, wake: wake, admins: admins, poolsChanged: make(chan struct{}, 1),
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
 			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, ReserveUnbind: pay.Unbind, Prepaid: withPrepaid,
@@ -99,16 +99,16 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		p.followPools(ctx, text, func(file poolfile.File) {
 			p.limits.Store(&file.Limits)
 			stock.SetPools(file.Pools)
-			poke(house.described)
+			signal(house.poolsChanged)
 		})
 		return nil
 	})
 	group.Go(func() error {
 		return kubelease.Lead(ctx, p.kube, p.Namespace, p.Identity, p.log, house.lead)
 	})
-	if trusting := p.trusting(); len(trusting) > 0 {
+	if namespaces := p.trustNamespaces(); len(namespaces) > 0 {
 		publisher := certs.NewPublisher(certs.PublisherConfig{
-			ConfigMaps: kubecerts.ConfigMaps{Client: p.kube}, Namespace: p.Namespace, CallerNamespaces: trusting[1:],
+			ConfigMaps: kubecerts.ConfigMaps{Client: p.kube}, Namespace: p.Namespace, CallerNamespaces: namespaces[1:],
 			CACertificates: p.certificate.CACertificates, Now: time.Now, Log: p.log,
 		})
 		group.Go(func() error { return publisher.Run(ctx, house.leading, p.metrics.OutdatedNamespaces) })
@@ -116,13 +116,13 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	return group.Wait()
 }
 
-// poke leaves a word in a channel that keeps one.
-func poke(c chan<- struct{}) {
+// signal never blocks: one pending signal is enough.
+func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
 	}
 }
 
-// newEpoch is unique by chance: 80 random bits.
+// newEpoch is unique: it has 80 random bits.
 func newEpoch() string { return rand.Text()[:16] }
