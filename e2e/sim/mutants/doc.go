@@ -9,25 +9,25 @@
 // that test passes without it and fails with it, in time and in the words that the
 // patch expects; one that does not compile, or that makes the test hang, does not.
 //
-// A patch is a header and one or more changes of one file:
+// A patch is a header and a unified diff of one file, which git apply takes:
 //
 //	rule: S2 cooldown
 //	about: what is wrong, in a few words
-//	file: allocator/claim/plan.go
 //	test: ./e2e/sim ^TestSim$ -seeds=100
 //	expect: seed \d+: S2:
 //
-//	<<<< old
-//	...
-//	==== new
-//	...
-//	>>>>
+//	--- a/allocator/claim/plan.go
+//	+++ b/allocator/claim/plan.go
+//	@@ -120,3 +120,3 @@
+//	 	...
+//	-	...
+//	+	...
 //
-// A change replaces whole lines, and what it replaces must be in the file exactly
-// once: a test of this package says so as soon as the code has moved on. The rule is
-// one of rules.go. The test is a package, a pattern for go test's -run
-// and what its own flags are. A line of what the failing test prints has to match
-// expect; of a simulation the first such seed is enough.
+// To write one, introduce the bug, run git diff -U1, and put the header before it. Each
+// hunk must fit the file at exactly one place, whatever its line number: a test of this
+// package fails as soon as the code has moved on. The rule is one of rules.go. The test
+// is a package, a pattern for go test's -run and flags of the test. A line that the
+// failing test prints has to match expect; of a simulation the first such seed is enough.
 //
 // The cheapest test that notices is named, not every one that would.
 package main

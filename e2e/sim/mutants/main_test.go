@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -27,6 +28,11 @@ func TestEveryPatchFitsTheCode(t *testing.T) {
 			after, err := p.apply(string(text))
 			if err != nil {
 				t.Fatal(err)
+			}
+			git := exec.CommandContext(t.Context(), "git", "apply", "--check", filepath.Join("e2e/sim/mutants/patches", p.name+ending))
+			git.Dir = root
+			if out, err := git.CombinedOutput(); err != nil {
+				t.Errorf("git apply does not take it: %v: %s", err, out)
 			}
 			if strings.HasSuffix(p.file, ".go") {
 				if _, err := parser.ParseFile(token.NewFileSet(), p.file, after, parser.SkipObjectResolution); err != nil {
@@ -83,42 +89,53 @@ func TestEveryRuleHasAMutant(t *testing.T) {
 	}
 }
 
-const head = "rule: S1 generation\nabout: x\nfile: a.go\ntest: ./a ^TestA$ -n=1 -m=2\nexpect: a_test\n\n"
+const (
+	head   = "rule: S1 generation\nabout: x\ntest: ./a ^TestA$ -n=1 -m=2\nexpect: a_test\n\n"
+	file   = "--- a/a.go\n+++ b/a.go\n"
+	change = "@@ -2 +2 @@\n-one\n+two\n"
+)
 
-func TestParse(t *testing.T) {
-	p, err := parse("a", head+"<<<< old\none\n==== new\ntwo\n\nthree\n>>>>\n\n<<<< old\nfour\n==== new\n>>>>\n")
+func TestParseReadsHeaderAndHunks(t *testing.T) {
+	p, err := parse("a", head+file+"@@ -2,3 +2,4 @@ func a() {\n zero\n-one\n+two\n+\n\n@@ -7 +8,0 @@\n-four\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (command{"./a", "^TestA$", "-n=1 -m=2"}); p.test != want {
-		t.Errorf("the test is %+v, want %+v", p.test, want)
+	if want := (command{"./a", "^TestA$", "-n=1 -m=2"}); p.test != want || p.file != "a.go" {
+		t.Errorf("the test is %+v of %s, want %+v of a.go", p.test, p.file, want)
 	}
-	if want := []edit{{"one\n", "two\n\nthree\n"}, {"four\n", ""}}; !slices.Equal(p.edits, want) {
+	if want := []edit{{"zero\none\n\n", "zero\ntwo\n\n\n"}, {"four\n", ""}}; !slices.Equal(p.edits, want) {
 		t.Errorf("the changes are %q, want %q", p.edits, want)
 	}
-	after, err := p.apply("zero\none\nfour\nfive\n")
-	if want := "zero\ntwo\n\nthree\nfive\n"; err != nil || after != want {
+	after, err := p.apply("zero\none\n\nfour\nfive\n")
+	if want := "zero\ntwo\n\n\nfive\n"; err != nil || after != want {
 		t.Errorf("it gives %q, %v; want %q", after, err, want)
 	}
 }
 
-func TestWhatIsNoPatch(t *testing.T) {
-	const change = "<<<< old\none\n==== new\ntwo\n>>>>\n"
+func TestParseRefusesWhatIsNoPatch(t *testing.T) {
+	if _, err := parse("a", head+file+change); err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"nothing":                "",
-		"no change":              head,
-		"a line that is missing": strings.Replace(head, "expect: a_test\n", "", 1) + change,
-		"an empty line":          strings.Replace(head, "expect: a_test\n", "expect:\n", 1) + change,
-		"a line twice":           "rule: again\n" + head + change,
-		"a line too many":        "wish: more\n" + head + change,
-		"a test without pattern": strings.Replace(head, "^TestA$ -n=1 -m=2", "", 1) + change,
-		"a pattern that is none": strings.Replace(head, "^TestA$", "(", 1) + change,
-		"a wish that is none":    strings.Replace(head, "a_test", "(", 1) + change,
-		"no new text":            head + "<<<< old\none\n>>>>\n",
-		"no end":                 head + "<<<< old\none\n==== new\ntwo\n",
-		"nothing old":            head + "<<<< old\n==== new\ntwo\n>>>>\n",
-		"old is new":             head + "<<<< old\none\n==== new\none\n>>>>\n",
-		"something after":        head + change + "more\n",
+		"no diff":                head,
+		"no hunk":                head + file,
+		"a line that is missing": strings.Replace(head, "expect: a_test\n", "", 1) + file + change,
+		"a line twice":           strings.Replace(head, "rule: S1 generation\n", "rule: a\nrule: b\n", 1) + file + change,
+		"a line too many":        strings.Replace(head, "rule:", "more: x\nrule:", 1) + file + change,
+		"no test to run":         strings.Replace(head, " ^TestA$ -n=1 -m=2", "", 1) + file + change,
+		"a pattern that is none": strings.Replace(head, "^TestA$", "(", 1) + file + change,
+		"a wish that is none":    strings.Replace(head, "a_test", "(", 1) + file + change,
+		"no names of files":      head + change,
+		"two files":              head + "--- a/a.go\n+++ b/b.go\n" + change,
+		"a second file":          head + file + change + "--- a/b.go\n+++ b/b.go\n" + change,
+		"a new file":             head + "--- /dev/null\n+++ b/a.go\n@@ -0,0 +1 @@\n+one\n",
+		"a hunk that ends early": head + file + "@@ -2,2 +2,2 @@\n-one\n+two\n",
+		"a hunk that goes on":    head + file + change + " three\n",
+		"counts that are wrong":  head + file + "@@ -2 +2,2 @@\n-one\n-two\n+three\n",
+		"nothing old":            head + file + "@@ -2,0 +2 @@\n+two\n",
+		"old is new":             head + file + "@@ -2 +2 @@\n-one\n+one\n",
+		"no end of a line":       head + file + "@@ -2 +2 @@\n-one\n\\ No newline at end of file\n+two\n",
 	} {
 		if _, err := parse("a", text); err == nil {
 			t.Errorf("%s is a patch", name)
@@ -127,7 +144,7 @@ func TestWhatIsNoPatch(t *testing.T) {
 }
 
 func TestAPatchFitsOnce(t *testing.T) {
-	p, err := parse("a", head+"<<<< old\n\tone\n==== new\n\ttwo\n>>>>\n")
+	p, err := parse("a", head+file+"@@ -2 +2 @@\n-\tone\n+\ttwo\n")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -26,7 +29,7 @@ type patch struct {
 	expect *regexp.Regexp
 }
 
-// edit puts new in the place of old. Both are whole lines.
+// edit is a hunk: it replaces old with new. Both are whole lines.
 type edit struct{ old, new string }
 
 // command is one run of one package's tests.
@@ -63,46 +66,78 @@ func readPatches(folder fs.FS) ([]patch, error) {
 	return all, nil
 }
 
-// Marks between the parts of an edit, each a line of its own.
-const (
-	markOld = "<<<< old"
-	markNew = "==== new"
-	markEnd = ">>>>"
-)
-
-// parse reads one patch.
+// parse reads one patch: a header and a unified diff of one file.
 func parse(name, text string) (patch, error) {
 	p := patch{name: name}
-	head, body, _ := strings.Cut(text, markOld+"\n")
+	head, diff, found := strings.Cut(text, "\n--- ")
+	if !found {
+		return p, errors.New(`after the header comes no line "--- a/FILE"`)
+	}
 	if err := p.header(head); err != nil {
 		return p, err
 	}
-	for rest := body; ; {
-		before, rest2, found := strings.Cut(rest, markNew+"\n")
-		if !found {
-			return p, fmt.Errorf("a change has no line %q", markNew)
-		}
-		after, rest3, found := strings.Cut("\n"+rest2, "\n"+markEnd+"\n")
-		if !found {
-			return p, fmt.Errorf("a change has no line %q", markEnd)
-		}
-		if after = strings.TrimPrefix(after, "\n"); after != "" {
-			after += "\n"
-		}
-		if before == "" || before == after {
-			return p, fmt.Errorf("a change replaces %q by itself", before)
-		}
-		p.edits = append(p.edits, edit{before, after})
-		if rest3 = strings.TrimLeft(rest3, "\n"); rest3 == "" {
-			return p, nil
-		}
-		if rest, found = strings.CutPrefix(rest3, markOld+"\n"); !found {
-			return p, fmt.Errorf("after a change comes %q in place of %q", strings.SplitN(rest3, "\n", 2)[0], markOld)
-		}
+	lines := strings.SplitAfter("--- "+diff, "\n")
+	before, _ := strings.CutPrefix(strings.TrimSuffix(lines[0], "\n"), "--- a/")
+	after, named := strings.CutPrefix(strings.TrimSuffix(lines[1], "\n"), "+++ b/")
+	if !named || before != after {
+		return p, fmt.Errorf("the diff is not of one file: %q, %q", lines[0], lines[1])
 	}
+	p.file = after
+	for rest := lines[2:]; len(rest) > 0 && rest[0] != ""; {
+		e, n, err := parseHunk(rest)
+		if err != nil {
+			return p, err
+		}
+		p.edits, rest = append(p.edits, e), rest[n:]
+	}
+	if len(p.edits) == 0 {
+		return p, errors.New("the diff changes nothing")
+	}
+	return p, nil
 }
 
-// header reads the lines before the first change; all of them are required.
+// hunkStart is the first line of a hunk, with how many lines it has before and after.
+var hunkStart = regexp.MustCompile(`^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@`)
+
+// parseHunk reads the first hunk of some lines, and how many lines it takes.
+func parseHunk(lines []string) (e edit, n int, err error) {
+	counts := hunkStart.FindStringSubmatch(lines[0])
+	if counts == nil {
+		return e, 0, fmt.Errorf("%q is no start of a hunk", lines[0])
+	}
+	var left [2]int
+	for i := range left {
+		if left[i], err = strconv.Atoi(cmp.Or(counts[i+1], "1")); err != nil {
+			return e, 0, fmt.Errorf("reading %q: %w", lines[0], err)
+		}
+	}
+	for n = 1; left[0] > 0 || left[1] > 0; n++ {
+		if n == len(lines) || lines[n] == "" {
+			return e, n, fmt.Errorf("hunk %q ends too early", lines[0])
+		}
+		kind, text := lines[n][0], lines[n][1:]
+		if kind == '\n' { // an empty line of context whose blank an editor has cut off
+			kind, text = ' ', "\n"
+		}
+		switch kind {
+		case ' ':
+			e.old, e.new = e.old+text, e.new+text
+			left[0], left[1] = left[0]-1, left[1]-1
+		case '-':
+			e.old, left[0] = e.old+text, left[0]-1
+		case '+':
+			e.new, left[1] = e.new+text, left[1]-1
+		default:
+			return e, n, fmt.Errorf("%q is no line of a hunk", lines[n])
+		}
+	}
+	if e.old == "" || e.old == e.new || left != [2]int{} {
+		return e, n, fmt.Errorf("hunk %q changes nothing, or its counts are wrong", lines[0])
+	}
+	return e, n, nil
+}
+
+// header reads the lines before the diff; all of them are required.
 func (p *patch) header(head string) (err error) {
 	fields := make(map[string]string)
 	for line := range strings.Lines(head) {
@@ -115,15 +150,15 @@ func (p *patch) header(head string) (err error) {
 		}
 		fields[key] = strings.TrimSpace(value)
 	}
-	for _, key := range []string{"rule", "about", "file", "test", "expect"} {
+	for _, key := range []string{"rule", "about", "test", "expect"} {
 		if fields[key] == "" {
 			return fmt.Errorf("the header has no %q", key)
 		}
 	}
-	if len(fields) != 5 {
+	if len(fields) != 4 {
 		return fmt.Errorf("the header has lines that mean nothing: %v", fields)
 	}
-	p.rule, p.about, p.file = fields["rule"], fields["about"], fields["file"]
+	p.rule, p.about = fields["rule"], fields["about"]
 	words := strings.Fields(fields["test"])
 	if len(words) < 2 {
 		return fmt.Errorf("test %q is not a package and a pattern", fields["test"])
@@ -139,7 +174,8 @@ func (p *patch) header(head string) (err error) {
 	return nil
 }
 
-// apply gives the text of the patched file. Each change must fit exactly once.
+// apply returns the text of the patched file. Each hunk must fit exactly once, at any
+// line.
 func (p patch) apply(text string) (string, error) {
 	for _, e := range p.edits {
 		if n := places("\n"+text, "\n"+e.old); n != 1 {
