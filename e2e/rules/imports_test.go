@@ -21,7 +21,7 @@ const (
 	root = "../.."
 )
 
-// graph is who imports whom without its tests: import path → imports.
+// graph is the import graph without tests: import path → imports.
 type graph struct {
 	direct map[string][]string
 	// all has what is imported indirectly too.
@@ -54,7 +54,7 @@ func readGraph(t *testing.T) graph {
 	}
 }
 
-// under are the module's own packages that patterns name: "shared/api" is that
+// under returns the module's own packages that match patterns: "shared/api" is that
 // package, "agent/..." also everything below.
 func (g graph) under(patterns ...string) []string {
 	var found []string
@@ -77,14 +77,13 @@ type rule struct {
 	why string
 	// of are the packages that the rule holds for; empty: all.
 	of []string
-	// except are those it does not hold for: the doors. Each must use what it is
-	// a door to.
+	// except are the packages that may. Each must import what the rule forbids.
 	except []string
 	// never are the import paths that are not allowed.
 	never []string
 	// only, if given, are all that is allowed beside the standard library.
 	only []string
-	// directly looks at the imports of the package itself, not at theirs.
+	// directly checks only the imports of the package itself.
 	directly bool
 }
 
@@ -173,8 +172,8 @@ var rules = []rule{
 	},
 }
 
-// breaches says where a graph does not obey a rule, and which of its names mean
-// nothing, because a rule with a typo would hold for ever.
+// breaches lists the violations of a rule, and patterns that match nothing, because a
+// rule with a typo would never find a violation.
 func (r rule) breaches(g graph) []string {
 	var found []string
 	for _, pattern := range slices.Concat(r.of, r.except) {
@@ -228,8 +227,7 @@ func (r rule) forbids(path string) bool {
 	return strings.Contains(first, ".") // what is not the standard library's has a host
 }
 
-// imported tells whether anybody has a package of that pattern among what it
-// imports, or is one.
+// imported reports whether a package of that pattern is in the graph or is imported.
 func (g graph) imported(pattern string) bool {
 	for p, all := range g.all {
 		if matches(pattern, p) || slices.ContainsFunc(all, func(path string) bool { return matches(pattern, path) }) {
@@ -248,9 +246,9 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestEveryRuleBites breaks each rule on purpose: with one more import, and with
-// each of its names mistyped.
-func TestEveryRuleBites(t *testing.T) {
+// TestEveryImportRuleFindsAViolation breaks each rule on purpose: with one more import,
+// and with a typo in each of its patterns.
+func TestEveryImportRuleFindsAViolation(t *testing.T) {
 	g := readGraph(t)
 	for _, r := range rules {
 		for _, p := range g.under(append(slices.Clone(r.of), "shared/daemon")[0]) {
@@ -286,9 +284,9 @@ func TestEveryRuleBites(t *testing.T) {
 	}
 }
 
-// TestThePlanIsPure is the rule of one file: what the janitor decides needs
-// nothing but the ledger's records, though what it does needs AWS.
-func TestThePlanIsPure(t *testing.T) {
+// TestJanitorPlanImportsOnlyTheLedger is the rule of one file: the janitor's plan needs
+// only the ledger's records, though the janitor calls AWS.
+func TestJanitorPlanImportsOnlyTheLedger(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "allocator/janitor/plan.go"), nil, parser.ImportsOnly)
 	if err != nil {
 		t.Fatal(err)

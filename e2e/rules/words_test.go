@@ -12,12 +12,10 @@ import (
 	"unicode"
 )
 
-// banned words say nothing about what a thing is: whoever needs one has not yet
-// found its name.
+// banned words do not say what a thing is. Choose a name that does.
 var banned = []string{"manager", "helper", "util", "common", "base", "impl", "data", "info"}
 
-// foreign are declared names with a banned word that is not ours to choose, and
-// whose it is.
+// foreign are declared names with a banned word that somebody else chose, and who.
 var foreign = map[string]string{
 	"DataPlane":   "AWS calls the half that forwards packets the data plane",
 	"lowerBase32": "RFC 4648 calls the encoding base32",
@@ -96,7 +94,7 @@ func words(name string) []string {
 	return parts
 }
 
-// bannedIn gives the banned word of a name; empty if there is none.
+// bannedIn returns the banned word in a name; empty if there is none.
 func bannedIn(name string) string {
 	for _, word := range words(name) {
 		if slices.Contains(banned, word) || slices.Contains(banned, strings.TrimSuffix(word, "s")) {
@@ -118,7 +116,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-func TestNoNameSaysNothing(t *testing.T) {
+func TestNamesHaveNoEmptyWords(t *testing.T) {
 	used := make(map[string]bool)
 	files, names := 0, 0
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -169,9 +167,8 @@ func TestNoNameSaysNothing(t *testing.T) {
 	}
 }
 
-// TestEveryKindOfDeclarationIsLookedAt has one banned name in each place where a
-// name can be given.
-func TestEveryKindOfDeclarationIsLookedAt(t *testing.T) {
+// TestEveryKindOfDeclarationIsChecked has a banned name in each kind of declaration.
+func TestEveryKindOfDeclarationIsChecked(t *testing.T) {
 	const source = `package util
 import data "fmt"
 const aBase = 1
