@@ -11,7 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	_ "golang.org/x/crypto/x509roots/fallback" // the image has no certificates of authorities
+	_ "golang.org/x/crypto/x509roots/fallback" // the image has no CA certificates
 	"k8s.io/klog/v2"
 
 	"github.com/portlease/portlease/allocator/app"
@@ -20,7 +20,7 @@ import (
 
 func main() { os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr)) }
 
-// checkCommand as first argument asks for a check instead of a run.
+// checkCommand as the first argument runs a check instead of the allocator.
 const checkCommand = "check"
 
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
@@ -33,7 +33,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		return 0
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "portlease-allocator:", err) // nowhere else to say it
+		_, _ = fmt.Fprintln(stderr, "portlease-allocator:", err) // stderr is the last resort
 		return 2
 	}
 	log, err := daemon.NewLogger(stderr, c.LogLevel)

@@ -2,12 +2,11 @@ package main
 
 import "runtime/debug"
 
-// gcPercent spares the processor: what is live is some kilobytes a claim, what each
-// renewal leaves behind is not much less, and the collector would run every few
-// seconds to find most of it alive.
+// gcPercent saves CPU: a claim has some kilobytes of live memory and each renewal leaves
+// almost as much garbage, so by default the collector would run every few seconds.
 const gcPercent = 400
 
-// tune sets what the environment does not.
+// tune sets the garbage collector, unless the environment does.
 func tune(getenv func(string) string) {
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)

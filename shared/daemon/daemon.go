@@ -1,11 +1,9 @@
-// Package daemon holds what every portlease process needs to run: settings, a
-// JSON logger, an HTTP server that stops gracefully, probes and metrics.
+// Package daemon has what both processes need: settings, a JSON logger, an HTTP server
+// that stops gracefully, probes, and the agent's metrics.
 //
-// Nothing here is global: a process makes its own values and hands them on, so
-// that several processes can live in one test. It is kept light on purpose,
-// because the agent is a sidecar and its cost is paid once per pod. That is also
-// why metrics are VictoriaMetrics/metrics, which is a few maps and atomics,
-// rather than the Prometheus client with its protobuf model.
+// Nothing here is global, so that several processes can run in one test. The package is
+// light, because the agent runs in every pod. For the same reason the agent's metrics are
+// VictoriaMetrics/metrics rather than the Prometheus client with its protobuf model.
 package daemon
 
 import (
@@ -18,9 +16,8 @@ import (
 	"time"
 )
 
-// NewLogger writes one JSON object a line to w, from the given level on: debug,
-// info, warn or error. A line that is logged with a context has what LogWith put
-// there.
+// NewLogger writes one JSON object a line to w, from the given level on: debug, info,
+// warn or error. A line that is logged with a context has the attributes of LogWith.
 func NewLogger(w io.Writer, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -29,7 +26,7 @@ func NewLogger(w io.Writer, level string) (*slog.Logger, error) {
 	return slog.New(annotated{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})}), nil
 }
 
-// Sleep waits for d, or until ctx is over, whose cause it then returns.
+// Sleep waits for d, or until ctx ends; then it returns the cause.
 func Sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return context.Cause(ctx)

@@ -13,9 +13,8 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// Limits of a Server, chosen so that a slow or idle peer cannot hold a
-// connection for ever. No answer of ours takes anywhere near writeTimeout. The
-// longest header that anybody needs is a bearer token of some 2 KB.
+// Limits of a Server: a slow or idle peer cannot hold a connection for ever. The slowest
+// answer takes a third of writeTimeout. The longest header is a bearer token of some 2 KB.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 15 * time.Second
@@ -25,28 +24,27 @@ const (
 	defaultGrace      = 5 * time.Second
 )
 
-// Server answers HTTP until its context is over.
+// Server serves HTTP until its context ends.
 type Server struct {
 	Handler http.Handler
 	// TLS makes it HTTPS; nil means plain HTTP.
 	TLS *tls.Config
-	// Grace is how long answers under way may take once the context is over;
-	// 0 means 5 s.
+	// Grace is how long requests in flight may take after the context has ended; 0 means
+	// 5 s.
 	Grace time.Duration
-	// Log takes what net/http has to say, at warn.
+	// Log receives the errors of net/http, as warnings.
 	Log *slog.Logger
 }
 
-// Run serves on listener, which it closes, until ctx is over. It returns nil
-// after a graceful stop, and an error when it could not serve or when answers
-// were still under way at the end of Grace.
+// Run serves on listener, which it closes, until ctx ends. It returns nil after a graceful
+// stop, and an error if it could not serve or if requests were still in flight after Grace.
 func (s Server) Run(ctx context.Context, listener net.Listener) error {
 	grace := s.Grace
 	if grace <= 0 {
 		grace = defaultGrace
 	}
-	// Each caller has a connection of its own and asks one thing at a time, which
-	// HTTP/1.1 does for less: a goroutine whose stack stays grown, and no framing.
+	// Each caller has one connection and one request at a time. HTTP/1.1 serves that with
+	// less work: a goroutine whose stack stays grown, and no framing.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	server := &http.Server{
@@ -91,12 +89,11 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// Check answers nil, or why not.
+// Check returns nil if the process is fine, or the reason if it is not.
 type Check func(context.Context) error
 
-// Probe answers 200 while check gives nil, and otherwise 503 with the reason in
-// plain text. A nil check always passes. Mount it on /livez, /readyz and the
-// like.
+// Probe answers 200 while check returns nil, and otherwise 503 with the reason as plain
+// text. A nil check always passes.
 func Probe(check Check) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -108,8 +105,7 @@ func Probe(check Check) http.Handler {
 			}
 		}
 		w.WriteHeader(status)
-		// The peer hung up: there is nobody left to tell.
-		_, _ = fmt.Fprintln(w, text)
+		_, _ = fmt.Fprintln(w, text) // it fails only if the peer has gone
 	})
 }
 

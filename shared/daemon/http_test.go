@@ -115,7 +115,7 @@ func TestALongHeaderIsSentAway(t *testing.T) {
 	}
 }
 
-func TestProbeSaysWhyNot(t *testing.T) {
+func TestProbeAnswersTheReason(t *testing.T) {
 	var reason error
 	probe := daemon.Probe(func(context.Context) error { return reason })
 	ask := func() (int, string) {
@@ -132,7 +132,7 @@ func TestProbeSaysWhyNot(t *testing.T) {
 	}
 }
 
-func TestMetricsAreThisProcessesOwn(t *testing.T) {
+func TestMetricsAreOfOneSet(t *testing.T) {
 	one, other := metrics.NewSet(), metrics.NewSet()
 	one.NewCounter("portlease_one_total").Inc()
 	other.NewCounter("portlease_other_total").Inc()

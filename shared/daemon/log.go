@@ -8,16 +8,15 @@ import (
 
 type logKey struct{}
 
-// LogWith gives a context that adds attributes to every line which is logged
-// with it, by whatever part of the process: so that one request can be followed
-// through all that was done for it. Only a logger of NewLogger does that.
+// LogWith gives a context that adds attributes to every line that is logged with it, so
+// that a request can be followed through all packages. Only loggers of NewLogger do so.
 func LogWith(ctx context.Context, attrs ...slog.Attr) context.Context {
 	earlier, _ := ctx.Value(logKey{}).([]slog.Attr)
 	return context.WithValue(ctx, logKey{}, slices.Concat(earlier, attrs))
 }
 
-// annotated adds what LogWith put into the context of a line. Inside a group of
-// a logger, the attributes are in that group too.
+// annotated adds the attributes of LogWith to a line. Inside a group of a logger, the
+// attributes are in that group, too.
 type annotated struct{ slog.Handler }
 
 // Handle implements slog.Handler.

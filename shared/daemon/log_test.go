@@ -9,7 +9,7 @@ import (
 	"github.com/portlease/portlease/shared/daemon"
 )
 
-func TestEveryLineCarriesWhatItsContextSays(t *testing.T) {
+func TestEveryLineHasTheAttributesOfItsContext(t *testing.T) {
 	var out strings.Builder
 	log, err := daemon.NewLogger(&out, "info")
 	if err != nil {
