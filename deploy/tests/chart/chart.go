@@ -1,5 +1,5 @@
 // Package chart renders and installs deploy/chart with the real Helm, built from its
-// Go helm. Helm keeps nothing outside of a folder that its caller gives it.
+// Go module. Helm writes only to a folder that the caller gives it.
 package chart
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/portlease/portlease/e2e/kubeapi"
 )
 
-// Release and Namespace are those that the golden files are rendered for.
+// Release and Namespace of the golden files.
 const (
 	Release   = "portlease"
 	Namespace = "portlease"
@@ -32,7 +32,7 @@ var helm = kubeapi.Program{
 	Description: "Helm from its Go modules, once; this takes about 3 minutes",
 }
 
-// Folder is the chart's, in the checkout that this file lies in.
+// Folder returns the folder of the chart, in the checkout of this file.
 func Folder() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..", "chart")
@@ -41,9 +41,9 @@ func Folder() string {
 // Helm is the program.
 type Helm struct {
 	program string
-	// home is a folder for what Helm would otherwise keep in the user's.
+	// home is a folder for Helm's cache, configuration and data.
 	home string
-	// kubeconfig is a file; empty: there is no cluster.
+	// kubeconfig is a file; empty means no cluster.
 	kubeconfig string
 }
 
@@ -67,7 +67,7 @@ func Build(ctx context.Context, progress io.Writer, home, kubeconfig string) (*H
 	return &Helm{program: program, home: home, kubeconfig: kubeconfig}, nil
 }
 
-// Run runs Helm and gives what it prints. Its error has all that Helm had to say.
+// Run runs Helm and returns its output. The error contains Helm's error output.
 func (h *Helm) Run(ctx context.Context, arguments ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, h.program, arguments...)
 	for _, v := range os.Environ() {
@@ -91,8 +91,8 @@ func (h *Helm) Run(ctx context.Context, arguments ...string) (string, error) {
 	return output.String(), nil
 }
 
-// Render gives the manifests of the chart with a file of values, as they are for
-// Release in Namespace. It asks no cluster; flags are more of helm template's.
+// Render returns the manifests that the chart renders with a values file, for Release in
+// Namespace. It needs no cluster; flags are more flags of helm template.
 func (h *Helm) Render(ctx context.Context, values string, flags ...string) (string, error) {
 	return h.Run(ctx, append([]string{"template", Release, Folder(), "--namespace", Namespace, "--values", values}, flags...)...)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func newHelm(t *testing.T) *chart.Helm {
 	t.Helper()
@@ -29,8 +29,8 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// flagsOf reads flags of helm template from the first line of a file of values, if
-// it begins with that command: what a cluster can do is no value.
+// flagsOf returns the flags of helm template in the first line of a values file, if that
+// begins with the command. They stand for the cluster's capabilities.
 func flagsOf(t *testing.T, path string) []string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -43,13 +43,13 @@ func flagsOf(t *testing.T, path string) []string {
 	return strings.Fields(flags)
 }
 
-// TestGolden renders the chart with each file of values in testdata. Whoever changes
-// a template sees in the golden files, as a reviewer does, what becomes of it.
-func TestGolden(t *testing.T) {
+// TestChartRendersGoldenFiles renders the chart with each values file in testdata. The
+// golden files show the author and the reviewer what a change of a template renders.
+func TestChartRendersGoldenFiles(t *testing.T) {
 	cases, err := filepath.Glob("testdata/*.values.yaml")
 	must(t, err)
 	if len(cases) == 0 {
-		t.Fatal("there are no cases")
+		t.Fatal("testdata has no values files")
 	}
 	h := newHelm(t)
 	for _, values := range cases {
@@ -65,13 +65,13 @@ func TestGolden(t *testing.T) {
 			want, err := os.ReadFile(golden)
 			must(t, err)
 			if got != string(want) {
-				t.Errorf("%s is not what the chart renders now; go test ./deploy/tests/chart -update writes it anew. The first difference:\n%s", golden, difference(string(want), got))
+				t.Errorf("%s differs from what the chart renders; go test ./deploy/tests/chart -update rewrites it. The first difference:\n%s", golden, difference(string(want), got))
 			}
 		})
 	}
 }
 
-// difference is the first line in which two texts differ, with its number.
+// difference returns the first line in which two texts differ, with its number.
 func difference(want, got string) string {
 	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
 	for i := range max(len(a), len(b)) {
@@ -79,7 +79,7 @@ func difference(want, got string) string {
 			if i < len(of) {
 				return of[i]
 			}
-			return "(the end)"
+			return "(end of file)"
 		}
 		if line(a) != line(b) {
 			return "line " + strconv.Itoa(i+1) + "\nwant: " + line(a) + "\ngot:  " + line(b)
@@ -88,8 +88,8 @@ func difference(want, got string) string {
 	return "none"
 }
 
-// TestEveryGoldenFileHasACase finds golden files that nothing renders any more.
-func TestEveryGoldenFileHasACase(t *testing.T) {
+// TestEveryGoldenFileHasValues finds golden files that no values file renders.
+func TestEveryGoldenFileHasValues(t *testing.T) {
 	golden, err := filepath.Glob("testdata/*.golden.yaml")
 	must(t, err)
 	for _, path := range golden {

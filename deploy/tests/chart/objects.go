@@ -14,16 +14,16 @@ import (
 // Games is the namespace of game servers in the golden file of the case "plain".
 const Games = "games"
 
-// Object is one of a rendering.
+// Object is one object of a rendering.
 type Object struct {
 	APIVersion, Kind, Name string
-	// Namespace is empty for what belongs to the whole cluster.
+	// Namespace is empty for objects of the whole cluster.
 	Namespace string
 	// Text is its YAML.
 	Text string
 }
 
-// Objects reads a rendering.
+// Objects splits a rendering into its objects.
 func Objects(rendered string) ([]Object, error) {
 	var objects []Object
 	for text := range strings.SplitSeq("\n"+rendered, "\n---\n") {
@@ -42,9 +42,9 @@ func Objects(rendered string) ([]Object, error) {
 	return objects, nil
 }
 
-// Settings are the variables that a rendering gives the allocator's container; what
-// the kubelet fills in is empty. It is an error if that has arguments: a check in the container would not
-// know them.
+// Settings returns the variables of the allocator's container in a rendering. Those that
+// the kubelet sets are empty. Arguments are an error: allocator check in the container
+// would not know them.
 func Settings(rendered string) (map[string]string, error) {
 	objects, err := Objects(rendered)
 	if err != nil {
@@ -65,19 +65,19 @@ func Settings(rendered string) (map[string]string, error) {
 	settings := make(map[string]string)
 	for _, v := range container.Env {
 		if _, twice := settings[v.Name]; twice {
-			return nil, fmt.Errorf("variable %s is there twice", v.Name)
+			return nil, fmt.Errorf("variable %s is listed twice", v.Name)
 		}
 		settings[v.Name] = v.Value
 	}
 	return settings, nil
 }
 
-// Rights are the kinds by which the chart says who may do what.
+// Rights are the kinds of objects that grant rights.
 var Rights = []string{"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 
-// Confining tells whether an object says what the parts may do, or keeps agents from
-// doing more: that is all of the chart that means something to an API server without
-// nodes and that several installations can share.
+// Confining reports whether an object grants rights or confines agents. These are the
+// objects that matter to an API server without nodes and that several installations can
+// share.
 func (o Object) Confining() bool {
 	return slices.Contains(Rights, o.Kind) || o.Name == "portlease-agent" && strings.HasPrefix(o.Kind, "ValidatingAdmissionPolicy")
 }
@@ -87,8 +87,8 @@ var (
 	nameField      = regexp.MustCompile(`(?m)^  name: .*$`)
 )
 
-// In gives what is Confining for other namespaces than [Namespace] and [Games]. A
-// binding that belongs to the whole cluster gets a name of its own.
+// In returns a Confining object for other namespaces than [Namespace] and [Games]. A
+// ClusterRoleBinding also gets another name.
 func (o Object) In(namespace, games string) Object {
 	names := map[string]string{Namespace: namespace, Games: games}
 	o.Text = namespaceField.ReplaceAllStringFunc(o.Text, func(field string) string {

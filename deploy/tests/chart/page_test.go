@@ -16,7 +16,7 @@ import (
 	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
-// page is a file in docs.
+// page returns a file in docs.
 func page(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../../../docs", name))
@@ -24,7 +24,7 @@ func page(t *testing.T, name string) string {
 	return string(text)
 }
 
-// leaves are the paths of all values, with dots; an empty list or map is one.
+// leaves adds the dotted paths of all values to found; an empty list or map is a value.
 func leaves(at string, value any, found map[string]bool) {
 	m, ok := value.(map[string]any)
 	if !ok || len(m) == 0 {
@@ -36,9 +36,9 @@ func leaves(at string, value any, found map[string]bool) {
 	}
 }
 
-// TestEveryValueIsOnThePage, by itself or by what it is part of, and nothing that is
-// no value.
-func TestEveryValueIsOnThePage(t *testing.T) {
+// TestInstallPageListsEveryValue: the table lists each value, or a parent of it, and
+// nothing else.
+func TestInstallPageListsEveryValue(t *testing.T) {
 	there := make(map[string]bool)
 	leaves("", values(t, filepath.Join(chart.Folder(), "values.yaml")), there)
 	_, table, _ := strings.Cut(page(t, "install.md"), "\n| value | |\n")
@@ -57,26 +57,26 @@ func TestEveryValueIsOnThePage(t *testing.T) {
 				}
 			}
 			if len(covered) == before {
-				t.Errorf("the page has %s, which is no value", m[1])
+				t.Errorf("docs/install.md lists %s, which is not a value of the chart", m[1])
 			}
 		}
 	}
 	for _, leaf := range slices.Sorted(maps.Keys(there)) {
 		if !covered[leaf] {
-			t.Errorf("the page says nothing of %s", leaf)
+			t.Errorf("docs/install.md does not list %s", leaf)
 		}
 	}
 }
 
-// TestThePageNamesWhatIsThere holds names on the page against the code, and its
-// example against the chart.
-func TestThePageNamesWhatIsThere(t *testing.T) {
+// TestInstallPageMatchesCodeAndChart compares names on the page with the code, and what
+// its example renders with the golden file plain.
+func TestInstallPageMatchesCodeAndChart(t *testing.T) {
 	text := page(t, "install.md")
 	for _, name := range []string{
 		"ConfigMap `" + kubecerts.ConfigMap + "`, key `" + kubecerts.Certificates + "`", "Lease `" + kubelease.HeldLease + "`",
 	} {
 		if !strings.Contains(text, name) {
-			t.Errorf("the page does not name %s", name)
+			t.Errorf("docs/install.md does not name %s", name)
 		}
 	}
 	_, after, _ := strings.Cut(text, "```yaml\n")
@@ -88,17 +88,17 @@ func TestThePageNamesWhatIsThere(t *testing.T) {
 	plain, err := os.ReadFile("testdata/plain.golden.yaml")
 	must(t, err)
 	if rendered != string(plain) {
-		t.Errorf("the page's values render something else than the case plain: %s", difference(string(plain), rendered))
+		t.Errorf("the values of docs/install.md render something else than the case plain: %s", difference(string(plain), rendered))
 	}
 	// Rendering twice gives the same.
 	if again, err := newHelm(t).Render(t.Context(), path); err != nil || again != rendered {
-		t.Errorf("rendered again it is different, %v: %s", err, difference(rendered, again))
+		t.Errorf("the second rendering differs, %v: %s", err, difference(rendered, again))
 	}
 }
 
-// TestThePagesChecks holds the commands that look before and after the installation
-// against what is there.
-func TestThePagesChecks(t *testing.T) {
+// TestDocumentedCheckCommands compares the documented check commands with the
+// allocator's flags, the pod's settings and the image.
+func TestDocumentedCheckCommands(t *testing.T) {
 	_, after, _ := strings.Cut(page(t, "install.md"), "go run ./allocator check ")
 	arguments, _, _ := strings.Cut(after, "\n")
 	c, err := allocator.Parse(strings.Fields(arguments), func(string) string { return "" }, io.Discard)
@@ -108,7 +108,7 @@ func TestThePagesChecks(t *testing.T) {
 	want := parsed(t, string(plain))
 	want.Kubeconfig, want.PoolFile = "~/.kube/config", "pools.yaml"
 	if c != want {
-		t.Errorf("from a laptop the settings are %+v, and those of the pod %+v", c, want)
+		t.Errorf("the command for a laptop gives the settings %+v, the pod has %+v", c, want)
 	}
 	image, err := os.ReadFile("../../../Dockerfile.allocator")
 	must(t, err)
@@ -118,6 +118,6 @@ func TestThePagesChecks(t *testing.T) {
 		}
 	}
 	if !strings.Contains(string(image), `ENTRYPOINT ["/allocator"]`) {
-		t.Error("the image has its program elsewhere")
+		t.Error("the entry point of Dockerfile.allocator is not /allocator")
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
-// listed are the objects of a resource, named as in "roles.v1.rbac.authorization.k8s.io",
+// listed returns the objects of a resource, such as "roles.v1.rbac.authorization.k8s.io",
 // in all namespaces.
 func listed(ctx context.Context, resource string, of metav1.ListOptions) ([]metav1.PartialObjectMetadata, error) {
 	client, err := metadata.NewForConfig(cluster.AdminConfig())
@@ -34,14 +34,15 @@ func listed(ctx context.Context, resource string, of metav1.ListOptions) ([]meta
 	return list.Items, nil
 }
 
-// TestHeldLeasesAreNotDeletedByAccident looks who may delete what.
-func TestHeldLeasesAreNotDeletedByAccident(t *testing.T) {
+// TestHeldLeasesAreProtected tries deletions by several users, one by one and all at
+// once.
+func TestHeldLeasesAreProtected(t *testing.T) {
 	r := newRelease(t)
 	remove := func(user, name string) error {
 		return r.as(user).CoordinationV1().Leases(r.namespace).Delete(t.Context(), name, metav1.DeleteOptions{})
 	}
 	r.lease("bound", "bound")
-	r.heeds("bound")
+	r.waitUntilProtected("bound")
 	for _, state := range []string{"claimed", "granted", "releasing"} {
 		r.lease(state, state)
 	}
@@ -49,20 +50,20 @@ func TestHeldLeasesAreNotDeletedByAccident(t *testing.T) {
 		err := remove("", state)
 		want := "kubectl annotate -n " + r.namespace + " lease " + state + " portlease.dev/abandon=true && kubectl delete -n " + r.namespace + " lease " + state
 		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s is deleted: %v", state, err)
+			t.Errorf("deleting %s: got %v, want a refusal with %q", state, err, want)
 		}
 	}
-	// By all who clean up, unless the namespace is on its way out.
+	// Only the namespace controller may delete all Leases at once.
 	collection := func(user string) error {
 		return r.as(user).CoordinationV1().Leases(r.namespace).DeleteCollection(t.Context(), metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}, metav1.ListOptions{})
 	}
 	for _, user := range []string{"", "somebody", "system:serviceaccount:" + r.namespace + ":other", "system:serviceaccount:kube-system:generic-garbage-collector"} {
 		if err := collection(user); !apierrors.IsForbidden(err) {
-			t.Errorf("%q deletes all leases at once: %v", user, err)
+			t.Errorf("%q deletes all leases at once: got %v, want a refusal", user, err)
 		}
 	}
 	must(t, collection("system:serviceaccount:kube-system:namespace-controller"))
-	// Others' Leases are none of its business, here and elsewhere.
+	// The policy protects neither Leases without a holder nor those of other namespaces.
 	for _, state := range []string{"free", "cooldown", "blocked", "waiting"} {
 		r.lease(state, state)
 		must(t, remove("", state))
@@ -80,9 +81,9 @@ func TestHeldLeasesAreNotDeletedByAccident(t *testing.T) {
 	r.eventually("the policy to be gone", func() error { return remove("", "bound") })
 }
 
-// TestTheAPIServerTakesEveryObject tries each golden file. Kinds of others' that are
-// not there are left out.
-func TestTheAPIServerTakesEveryObject(t *testing.T) {
+// TestAPIServerAcceptsEveryObject tries each object of the golden files, except kinds of
+// cert-manager and Prometheus, which are not installed.
+func TestAPIServerAcceptsEveryObject(t *testing.T) {
 	for _, namespace := range []string{chart.Namespace, chart.Games, "arena"} {
 		must(t, cluster.Apply(t.Context(), []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: "+namespace+"}\n")))
 	}
@@ -114,9 +115,9 @@ func objectsOf(t *testing.T, path string) []chart.Object {
 	return objects
 }
 
-// TestThePodIsRestricted runs the allocator's pod past the strictest of the Pod
-// Security Standards.
-func TestThePodIsRestricted(t *testing.T) {
+// TestAllocatorPodIsRestricted: the pod meets the strictest of the Pod Security
+// Standards.
+func TestAllocatorPodIsRestricted(t *testing.T) {
 	r := &release{T: t}
 	r.admin = r.as("")
 	namespace, err := cluster.Namespace(t.Context(), "restricted")
@@ -142,11 +143,11 @@ func TestThePodIsRestricted(t *testing.T) {
 			must(t, try(d.Spec.Template.Spec))
 			d.Spec.Template.Spec.SecurityContext.SeccompProfile = nil
 			if err := try(d.Spec.Template.Spec); !apierrors.IsForbidden(err) {
-				t.Errorf("nobody looks: %v", err)
+				t.Errorf("a pod without a seccomp profile: got %v, want a refusal", err)
 			}
 		}
 	}
 	if found != 2 {
-		t.Errorf("found %d deployments", found)
+		t.Errorf("found %d Deployments, want 2", found)
 	}
 }

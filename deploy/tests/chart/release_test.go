@@ -24,7 +24,7 @@ import (
 	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
-// release is the chart in the API server, as an operator has it.
+// release is the chart, installed into the API server.
 type release struct {
 	*testing.T
 	helm             *chart.Helm
@@ -46,7 +46,7 @@ func newRelease(t *testing.T) *release {
 	r.helm, err = chart.Build(t.Context(), os.Stderr, t.TempDir(), kubeconfig)
 	must(t, err)
 	r.admin = r.as("")
-	r.say("")
+	r.writeValues("")
 	r.must(r.run("install", chart.Folder(), "--values", r.values))
 	t.Cleanup(func() {
 		if !t.Failed() {
@@ -59,8 +59,8 @@ func newRelease(t *testing.T) *release {
 	return r
 }
 
-// say writes the file of values.
-func (r *release) say(more string) {
+// writeValues writes the values file.
+func (r *release) writeValues(more string) {
 	r.Helper()
 	text := fmt.Sprintf(`
 pools: {pools: [{name: default, loadBalancerTags: {team: games}, listenerPorts: ["30000-30049"]}]}
@@ -69,7 +69,7 @@ games: [{namespace: %s, serviceAccounts: [game]}]
 	must(r.T, os.WriteFile(r.values, []byte(text), 0o600))
 }
 
-// run runs a command of Helm on the release.
+// run runs a Helm command for the release.
 func (r *release) run(command string, arguments ...string) (string, error) {
 	return r.helm.Run(r.Context(), append([]string{command, chart.Release, "--namespace", r.namespace}, arguments...)...)
 }
@@ -80,7 +80,7 @@ func (r *release) must(out string, err error) string {
 	return out
 }
 
-// status is what Helm says of the release.
+// status returns the release's status in Helm.
 func (r *release) status() string {
 	r.Helper()
 	var s struct{ Info struct{ Status string } }
@@ -88,20 +88,20 @@ func (r *release) status() string {
 	return s.Info.Status
 }
 
-// as is a client of that user; empty: of the administrator.
+// as returns a client of that user, or of the administrator if it is empty.
 func (r *release) as(user string) kubernetes.Interface {
 	r.Helper()
 	config := rest.CopyConfig(cluster.AdminConfig())
 	config.Impersonate.UserName = user
 	if user != "" {
-		config.Impersonate.Groups = []string{"system:masters"} // whatever RBAC says: it is not what is tested
+		config.Impersonate.Groups = []string{"system:masters"} // RBAC is not tested here
 	}
 	client, err := kubernetes.NewForConfig(config)
 	must(r.T, err)
 	return client
 }
 
-// lease makes one of a port.
+// lease creates a port lease in that state.
 func (r *release) lease(name, state string) {
 	r.Helper()
 	l := &coordinationv1.Lease{}
@@ -123,34 +123,34 @@ func (r *release) eventually(what string, condition func() error) {
 		}
 		select {
 		case <-deadline:
-			r.Fatalf("did not come about: %s: %v", what, err)
+			r.Fatalf("timed out waiting for %s: %v", what, err)
 		case <-poll.C:
 		}
 	}
 }
 
-// heeds waits until the policy keeps a lease, as it does some moments after it was
-// installed.
-func (r *release) heeds(lease string) {
+// waitUntilProtected waits until the policy protects a lease: it takes effect some
+// moments after its installation.
+func (r *release) waitUntilProtected(lease string) {
 	r.Helper()
-	r.eventually("the policy to hold", func() error {
+	r.eventually("the policy to take effect", func() error {
 		err := r.admin.CoordinationV1().Leases(r.namespace).Delete(r.Context(), lease, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
 		if !apierrors.IsForbidden(err) {
-			return errors.Join(errors.New("it is let through"), err)
+			return errors.Join(errors.New("the deletion is allowed"), err)
 		}
 		return nil
 	})
 }
 
-// held is what the allocator does while ports are held, and when none is.
-func (r *release) held(held bool) {
+// markHeld creates or deletes Lease portlease-held, as the allocator does.
+func (r *release) markHeld(held bool) {
 	r.Helper()
 	allocator := r.as("system:serviceaccount:" + r.namespace + ":portlease-allocator")
 	must(r.T, kubelease.MarkHeld(r.Context(), allocator, r.namespace, held))
 }
 
-// there counts the objects of the chart in the cluster, by their label.
-func (r *release) there() (names []string) {
+// installed lists the chart's objects in the cluster, by their label.
+func (r *release) installed() (names []string) {
 	r.Helper()
 	ctx, of := r.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=Helm,app.kubernetes.io/instance=" + chart.Release}
 	add := func(kind string, items []metav1.PartialObjectMetadata) {
@@ -173,13 +173,13 @@ func (r *release) there() (names []string) {
 
 func TestInstallUpgradeUninstall(t *testing.T) {
 	r := newRelease(t)
-	installed := r.there()
+	installed := r.installed()
 	for _, want := range []string{"deployments/portlease-allocator", "services/portlease-allocator", "configmaps/portlease-pools", "validatingadmissionpolicies/portlease-agent"} {
 		if !strings.Contains(strings.Join(installed, " "), want) {
-			t.Errorf("there is no %s among %v", want, installed)
+			t.Errorf("%s is not installed; installed are %v", want, installed)
 		}
 	}
-	// What the allocator itself has made is not Helm's.
+	// Helm must not delete what the allocator created.
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "portlease-tls"}, Data: map[string][]byte{"tls.key": []byte("k")}}
 	_, err := r.admin.CoreV1().Secrets(r.namespace).Create(t.Context(), secret, metav1.CreateOptions{})
 	must(t, err)
@@ -187,9 +187,9 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 
 	more, err := cluster.Namespace(t.Context(), "more")
 	must(t, err)
-	former := r.games
+	previous := r.games
 	r.games = more
-	r.say("allocator: {replicas: 3, settings: {claim-duration: 3m}}\n")
+	r.writeValues("allocator: {replicas: 3, settings: {claim-duration: 3m}}\n")
 	r.must(r.run("upgrade", chart.Folder(), "--values", r.values))
 	d, err := r.admin.AppsV1().Deployments(r.namespace).Get(t.Context(), "portlease-allocator", metav1.GetOptions{})
 	must(t, err)
@@ -198,17 +198,17 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 		set[v.Name] = v.Value
 	}
 	if *d.Spec.Replicas != 3 || set["PORTLEASE_CLAIM_DURATION"] != "3m" || set["PORTLEASE_TRUST_NAMESPACES"] != more {
-		t.Errorf("after the upgrade there are %d replicas with %v", *d.Spec.Replicas, set)
+		t.Errorf("after the upgrade: %d replicas with the variables %v", *d.Spec.Replicas, set)
 	}
 	if _, err := r.admin.RbacV1().RoleBindings(more).Get(t.Context(), "portlease-agent", metav1.GetOptions{}); err != nil {
 		t.Error(err)
 	}
-	if _, err := r.admin.RbacV1().RoleBindings(former).Get(t.Context(), "portlease-agent", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("rights stay in a namespace that is not named any more: %v", err)
+	if _, err := r.admin.RbacV1().RoleBindings(previous).Get(t.Context(), "portlease-agent", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the RoleBinding in a namespace that was removed from games: got %v, want not found", err)
 	}
 
 	r.must(r.run("uninstall"))
-	if left := r.there(); len(left) > 0 {
+	if left := r.installed(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	for _, err := range []error{
@@ -222,71 +222,71 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 		}(),
 	} {
 		if err != nil {
-			t.Errorf("what the allocator made is gone: %v", err)
+			t.Errorf("uninstalling deleted what the allocator created: %v", err)
 		}
 	}
 }
 
-// TestUninstallWhilePortsAreHeld is refused with words, removes nothing, leaves the
-// release as it was for Helm, and can be insisted on.
-func TestUninstallWhilePortsAreHeld(t *testing.T) {
+// TestUninstallIsRefusedWhilePortsAreHeld: the error names the override, nothing is
+// removed, and Helm can go on with the release.
+func TestUninstallIsRefusedWhilePortsAreHeld(t *testing.T) {
 	r := newRelease(t)
-	installed := r.there()
-	r.held(true)
-	r.heeds(kubelease.HeldLease)
+	installed := r.installed()
+	r.markHeld(true)
+	r.waitUntilProtected(kubelease.HeldLease)
 	for range 2 {
 		_, err := r.run("uninstall")
 		for _, word := range []string{"pods still hold ports", "Stop the game servers first", "helm uninstall --no-hooks " + chart.Release + " -n " + r.namespace} {
 			if err == nil || !strings.Contains(err.Error(), word) {
-				t.Errorf("uninstalling gives %v; want %q", err, word)
+				t.Errorf("uninstalling: got %v, want %q", err, word)
 			}
 		}
-		if left := r.there(); !slices.Equal(left, installed) {
-			t.Errorf("%v were there, and %v are", installed, left)
+		if left := r.installed(); !slices.Equal(left, installed) {
+			t.Errorf("installed were %v, left are %v", installed, left)
 		}
 		if s := r.status(); s != "deployed" {
-			t.Errorf("Helm takes the release for %s", s)
+			t.Errorf("the release is %s, want deployed", s)
 		}
 		r.must(r.run("upgrade", chart.Folder(), "--values", r.values))
 	}
-	r.held(false)
+	r.markHeld(false)
 	r.must(r.run("uninstall"))
-	if left := r.there(); len(left) > 0 {
+	if left := r.installed(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	_, err := r.admin.CoordinationV1().Leases(r.namespace).Get(t.Context(), kubelease.HeldLease, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
-		t.Errorf("what Helm asked with is left behind: %v", err)
+		t.Errorf("Lease %s: got %v, want not found", kubelease.HeldLease, err)
 	}
 
-	// Once more in the same cluster, which knows the policies of before.
+	// Again in the same cluster, which has seen the policies before.
 	r.must(r.run("install", chart.Folder(), "--values", r.values))
-	r.held(true)
-	r.heeds(kubelease.HeldLease)
+	r.markHeld(true)
+	r.waitUntilProtected(kubelease.HeldLease)
 	if _, err := r.run("uninstall"); err == nil || !strings.Contains(err.Error(), "pods still hold ports") {
-		t.Errorf("after it was installed anew: %v", err)
+		t.Errorf("uninstalling after a second installation: got %v, want a refusal", err)
 	}
 	r.must(r.run("uninstall", "--no-hooks"))
-	if left := r.there(); len(left) > 0 {
+	if left := r.installed(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
 
-// TestTheNamespaceStaysWithTheRelease looks who may delete it, and those of games.
-func TestTheNamespaceStaysWithTheRelease(t *testing.T) {
+// TestNamespaceIsProtectedWhileInstalled, unlike those of games.
+func TestNamespaceIsProtectedWhileInstalled(t *testing.T) {
 	r := newRelease(t)
 	remove := func(namespace string) error {
 		return r.admin.CoreV1().Namespaces().Delete(t.Context(), namespace, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
 	}
-	r.eventually("the policy to hold", func() error {
+	r.eventually("the policy to take effect", func() error {
 		if err := remove(r.namespace); !apierrors.IsForbidden(err) {
-			return errors.Join(errors.New("it is let through"), err)
+			return errors.Join(errors.New("the deletion is allowed"), err)
 		}
 		return nil
 	})
 	want := "kubectl annotate namespace " + r.namespace + " portlease.dev/abandon=true"
 	if err := remove(r.namespace); err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("it says %v; want %q", err, want)
+		t.Errorf("deleting the namespace: got %v, want %q", err, want)
 	}
 	must(t, remove(r.games))
 	_, err := r.admin.CoreV1().Namespaces().Patch(t.Context(), r.namespace, types.MergePatchType, []byte(`{"metadata":{"annotations":{"portlease.dev/abandon":"true"}}}`), metav1.PatchOptions{})

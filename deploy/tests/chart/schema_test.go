@@ -13,8 +13,8 @@ import (
 	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
-// nonsense is refused before anything is installed, with the key and the reason.
-var nonsense = []struct{ values, key, reason string }{
+// invalid values are refused before anything is installed, with the key and the reason.
+var invalid = []struct{ values, key, reason string }{
 	{`{replicas: 3}`, "at ''", "additional properties 'replicas' not allowed"},
 	{`{allocator: {replicas: 0}}`, "/allocator/replicas", "minimum: got 0, want 1"},
 	{`{allocator: {replicas: two}}`, "/allocator/replicas", "got string, want integer"},
@@ -58,22 +58,22 @@ var nonsense = []struct{ values, key, reason string }{
 	{`{serviceMonitor: {label: {}}}`, "/serviceMonitor", "additional properties 'label' not allowed"},
 }
 
-func TestNonsenseIsRefused(t *testing.T) {
+func TestInvalidValuesAreRefused(t *testing.T) {
 	h := newHelm(t)
-	// Helm takes a comma in a path for the end of it.
+	// A file, because Helm splits the value of --values at commas.
 	path := filepath.Join(t.TempDir(), "values.yaml")
-	for _, n := range nonsense {
+	for _, n := range invalid {
 		t.Run(n.values, func(t *testing.T) {
 			must(t, os.WriteFile(path, []byte(n.values), 0o600))
 			_, err := h.Render(t.Context(), "testdata/plain.values.yaml", "--values", path)
 			if err == nil || !strings.Contains(err.Error(), n.key) || !strings.Contains(err.Error(), n.reason) {
-				t.Errorf("helm says %v; want %q and %q", err, n.key, n.reason)
+				t.Errorf("got error %v, want %q and %q", err, n.key, n.reason)
 			}
 		})
 	}
 }
 
-// values is a file of them as one map.
+// values reads a values file.
 func values(t *testing.T, path string) map[string]any {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -100,7 +100,7 @@ func TestSchemaAndAllocatorAcceptDocumentedPoolFile(t *testing.T) {
 	must(t, err)
 	at := slices.IndexFunc(objects, func(o chart.Object) bool { return o.Kind == "ConfigMap" && o.Name == "portlease-pools" })
 	if at < 0 {
-		t.Fatal("there is no pool file")
+		t.Fatal("the rendering has no ConfigMap portlease-pools")
 	}
 	var pools struct{ Data map[string]string }
 	must(t, yaml.Unmarshal([]byte(objects[at].Text), &pools))

@@ -17,13 +17,14 @@ import (
 	"github.com/portlease/portlease/shared/daemon"
 )
 
-// charts are the settings that are the chart's business and not in allocator.settings.
-var charts = []string{
+// byChart are the settings that the chart itself sets; they are not in
+// allocator.settings.
+var byChart = []string{
 	"listen", "tls-cert", "tls-key", "tls-ca", "tls-secret", "tls-names", "trust-namespaces", "plain-http",
 	"pools", "namespace", "identity", "kubeconfig",
 }
 
-// listedSettings has the variable of every setting that the allocator's help lists.
+// listedSettings maps every flag in the allocator's help to its variable.
 func listedSettings(t *testing.T) map[string]string {
 	t.Helper()
 	var help bytes.Buffer
@@ -39,9 +40,8 @@ func listedSettings(t *testing.T) map[string]string {
 	return variables
 }
 
-// TestEverySettingIsInTheSchema: whatever the allocator can be told is either the
-// chart's business or in allocator.settings, where its variable is what the chart
-// makes of its flag.
+// TestEverySettingIsInTheSchema: the chart sets each of the allocator's settings, or has
+// it in allocator.settings with the variable that the allocator reads.
 func TestEverySettingIsInTheSchema(t *testing.T) {
 	schema := values(t, filepath.Join(chart.Folder(), "values.schema.json"))
 	settings := schema["properties"]
@@ -49,11 +49,11 @@ func TestEverySettingIsInTheSchema(t *testing.T) {
 		settings = settings.(map[string]any)[key]
 	}
 	variables := listedSettings(t)
-	known := slices.Clone(charts)
+	known := slices.Clone(byChart)
 	for flag := range settings.(map[string]any) {
 		known = append(known, flag)
 		if want := "PORTLEASE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")); variables[flag] != want {
-			t.Errorf("the variable of %s is %s, and the chart sets %s", flag, variables[flag], want)
+			t.Errorf("the variable of %s is %s, but the chart sets %s", flag, variables[flag], want)
 		}
 		if !strings.Contains(page(t, "install.md"), "\n| `"+flag+"` |") {
 			t.Errorf("docs/install.md does not list the setting %s", flag)
@@ -61,11 +61,11 @@ func TestEverySettingIsInTheSchema(t *testing.T) {
 	}
 	slices.Sort(known)
 	if listed := slices.Sorted(maps.Keys(variables)); !slices.Equal(known, listed) {
-		t.Errorf("the allocator has settings %v, chart and schema know %v", listed, known)
+		t.Errorf("the allocator has the settings %v, chart and schema have %v", listed, known)
 	}
 }
 
-// parsed is what the allocator makes of the variables that a rendering gives it.
+// parsed returns the allocator's settings with the variables of a rendering.
 func parsed(t *testing.T, rendered string) allocator.Config {
 	t.Helper()
 	given, err := chart.Settings(rendered)
@@ -73,7 +73,7 @@ func parsed(t *testing.T, rendered string) allocator.Config {
 	known := slices.Collect(maps.Values(listedSettings(t)))
 	for name := range given {
 		if strings.HasPrefix(name, "PORTLEASE_") && !slices.Contains(known, name) {
-			t.Errorf("the allocator knows no %s", name)
+			t.Errorf("the chart sets %s, which the allocator does not know", name)
 		}
 	}
 	c, err := allocator.Parse(nil, func(name string) string { return given[name] }, io.Discard)
@@ -81,9 +81,9 @@ func parsed(t *testing.T, rendered string) allocator.Config {
 	return c
 }
 
-// TestTheAllocatorReadsWhatTheChartSays holds the variables of each golden file against
-// the allocator, and their values for three of them.
-func TestTheAllocatorReadsWhatTheChartSays(t *testing.T) {
+// TestAllocatorParsesRenderedSettings parses the variables of each golden file, and
+// compares the settings of three of them.
+func TestAllocatorParsesRenderedSettings(t *testing.T) {
 	golden, err := filepath.Glob("testdata/*.golden.yaml")
 	must(t, err)
 	read := make(map[string]allocator.Config)
@@ -91,7 +91,7 @@ func TestTheAllocatorReadsWhatTheChartSays(t *testing.T) {
 		text, err := os.ReadFile(path)
 		must(t, err)
 		if !strings.Contains(string(text), "\nkind: Deployment\n") {
-			continue // it shows less
+			continue // it renders one template only
 		}
 		c := parsed(t, string(text))
 		c.Identity = ""
@@ -109,14 +109,14 @@ func TestTheAllocatorReadsWhatTheChartSays(t *testing.T) {
 	full.TrustNamespaces, full.ClaimDuration, full.RenewEvery, full.DryRun, full.LogLevel = "games,arena", 3*time.Minute, 20*time.Second, true, "debug"
 	for name, want := range map[string]allocator.Config{"plain": plain, "secret": files, "full": full} {
 		if read[name] != want {
-			t.Errorf("%s is read as %+v, want %+v", name, read[name], want)
+			t.Errorf("%s: got settings %+v, want %+v", name, read[name], want)
 		}
 	}
 }
 
-// TestVariablesInPlaceOfTheCharts: allocator.env wins, and no variable is there twice,
-// which server-side apply refuses.
-func TestVariablesInPlaceOfTheCharts(t *testing.T) {
+// TestEnvReplacesVariablesOfTheChart: allocator.env wins, and no variable is listed
+// twice, which server-side apply refuses.
+func TestEnvReplacesVariablesOfTheChart(t *testing.T) {
 	own := map[string]string{
 		"PORTLEASE_NAMESPACE": "other", "PORTLEASE_IDENTITY": "it", "PORTLEASE_LOG_LEVEL": "warn", "AWS_REGION": "us-east-2", "GOMEMLIMIT": "100MiB", "PORTLEASE_TLS_NAMES": "a",
 	}
