@@ -16,6 +16,10 @@ type confirmation struct {
 	addressChanges int
 }
 
+func confirmationOf(r ledger.Record[ledger.Claim]) confirmation {
+	return confirmation{claimUID: r.UID, ip: r.Value.PodIP, addressChanges: r.Value.AddressChanges}
+}
+
 // covers reports whether the confirmation holds for a version of the claim. A pod
 // that has moved away and back may have been taken for gone in between.
 func (c confirmation) covers(r ledger.Record[ledger.Claim]) bool {
@@ -37,7 +41,7 @@ func (s *Service) confirmAddress(ctx context.Context, r ledger.Record[ledger.Cla
 		if err := s.checkAddress(ctx, r); err != nil {
 			return r.Value, false, err
 		}
-		confirmed = confirmation{claimUID: r.UID, ip: r.Value.PodIP, addressChanges: r.Value.AddressChanges}
+		confirmed = confirmationOf(r)
 		next := r.Value
 		next.ConfirmedIP, next.RenewedAt = next.PodIP, s.Now()
 		return next, len(next.Ports) > 0, nil

@@ -49,6 +49,13 @@ func (s *Service) adopt(ctx context.Context, h Holder, req api.RenewRequest) (le
 	if err := s.checkAddress(ctx, r); err != nil {
 		return none, err
 	}
+	r, err = s.write(ctx, r, r.Value, confirmationOf(r))
+	if errors.Is(err, ledger.ErrConflict) {
+		return none, errContended
+	}
+	if err != nil {
+		return none, err
+	}
 	for i, p := range c.Ports {
 		if _, err := s.restore(ctx, p.Fence, holdings[i]); err != nil && !errors.Is(err, ledger.ErrUnreadable) {
 			return none, problem(err)

@@ -44,6 +44,10 @@ func TestAdoptionNeedsProofFromAWS(t *testing.T) {
 					t.Fatal(err)
 				}
 				w.keeps(c, ledger.Bound)
+				// Audits leave out a claim whose pod IP is not confirmed.
+				if r := w.claimLease("a").Value; r.ConfirmedIP != r.PodIP {
+					t.Errorf("pod IP %q is confirmed of %s", r.ConfirmedIP, r.PodIP)
+				}
 				return
 			}
 			w.refused(err, test.want)
