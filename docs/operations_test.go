@@ -12,7 +12,7 @@ import (
 func sources(t *testing.T, folder string) string {
 	t.Helper()
 	var all strings.Builder
-	if err := filepath.WalkDir(filepath.Join(root, folder), func(path string, entry fs.DirEntry, err error) error {
+	if err := filepath.WalkDir(filepath.Join(root, folder), func(path string, _ fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
 			path, err = filepath.Rel(root, path)
 			all.WriteString(read(t, path))

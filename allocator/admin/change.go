@@ -51,11 +51,12 @@ func (s *Service) setBlocked(ctx context.Context, lease, who, blockedBy string, 
 	if err != nil {
 		return api.PortView{}, problem(err)
 	}
-	message := "port blocked by an admin"
+	log := s.config.Log.With("lease", lease, "who", who, "state", r.Value.State)
 	if blockedBy == "" {
-		message = "port unblocked by an admin"
+		log.InfoContext(ctx, "port unblocked by an admin")
+	} else {
+		log.InfoContext(ctx, "port blocked by an admin", "reason", blockedBy)
 	}
-	s.config.Log.InfoContext(ctx, message, "lease", lease, "who", who, "reason", blockedBy, "state", r.Value.State)
 	return portView(r), nil
 }
 
@@ -82,11 +83,12 @@ func (s *Service) setCordoned(ctx context.Context, loadBalancerID, who, cordoned
 	if err != nil || !wrote {
 		return lb, problem(err)
 	}
-	message := "load balancer cordoned"
+	log := s.config.Log.With("loadBalancer", lb.ARN, "who", who, "held", lb.Held)
 	if cordoned == "" {
-		message = "load balancer uncordoned"
+		log.InfoContext(ctx, "load balancer uncordoned")
+	} else {
+		log.InfoContext(ctx, "load balancer cordoned", "reason", cordoned)
 	}
-	s.config.Log.InfoContext(ctx, message, "loadBalancer", lb.ARN, "who", who, "reason", cordoned, "held", lb.Held)
 	return s.loadBalancer(loadBalancerID)
 }
 

@@ -16,10 +16,11 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// Records of the ledger.
 type (
+	// ClaimRecord is a claim lease as the ledger has it.
 	ClaimRecord = ledger.Record[ledger.Claim]
-	PortRecord  = ledger.Record[ledger.Port]
+	// PortRecord is a port lease as the ledger has it.
+	PortRecord = ledger.Record[ledger.Port]
 )
 
 // Violation is a guarantee that was broken.

@@ -88,8 +88,11 @@ func post(ctx context.Context, emulator http.RoundTripper, form url.Values) (str
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s answered %d %s (%v)", form.Get("Action"), resp.StatusCode, body, err)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answered %d %s", form.Get("Action"), resp.StatusCode, body)
+	}
+	if err != nil {
+		return "", err
 	}
 	return string(body), nil
 }

@@ -20,7 +20,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	defer emulator.Close()
+	defer emulator.Close() //nolint:errcheck // without a data plane there is nothing to close
 	created, err := post(ctx, emulator, url.Values{
 		"Action": {"CreateLoadBalancer"}, "Name": {"games"}, "Type": {"network"}, "Subnets.member.1": {"subnet-local-a"},
 	})
