@@ -71,10 +71,9 @@ type Store[T any] struct {
 	writing  sync.Mutex
 	watchers []*watcher[T]
 
-	mu         sync.Mutex // guards all below
-	rows       map[string]ledger.Record[T]
-	unreadable map[string]bool
-	writes     int
+	mu     sync.Mutex // guards all below
+	rows   map[string]ledger.Record[T]
+	writes int
 	// history is what each write replaced, in order.
 	history []replaced[T]
 	lists   int // by address so far
@@ -93,7 +92,7 @@ type replaced[T any] struct {
 }
 
 func newStore[T any](r *revisions, stored func(T) T) *Store[T] {
-	return &Store[T]{revisions: r, stored: stored, rows: make(map[string]ledger.Record[T]), unreadable: make(map[string]bool)}
+	return &Store[T]{revisions: r, stored: stored, rows: make(map[string]ledger.Record[T])}
 }
 
 func storedPort(p ledger.Port) ledger.Port {
@@ -137,11 +136,8 @@ func (s *Store[T]) Watch(hear func(before, now *ledger.Record[T])) (stop func())
 // Get is a consistent read, as ledger.Table has it.
 func (s *Store[T]) Get(name string) (ledger.Record[T], error) {
 	r, exists := s.Row(name)
-	switch {
-	case !exists:
+	if !exists {
 		return r, fmt.Errorf("%w: %s", ledger.ErrAbsent, name)
-	case s.isUnreadable(name):
-		return ledger.Record[T]{}, fmt.Errorf("%w: %s", ledger.ErrUnreadable, name)
 	}
 	return s.copied(r), nil
 }
@@ -212,19 +208,6 @@ func (s *Store[T]) Change(name string, change func(*T)) ledger.Record[T] {
 	return s.put(nil, now)
 }
 
-// Damage makes a row unreadable until it is written again.
-func (s *Store[T]) Damage(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unreadable[name] = true
-}
-
-func (s *Store[T]) isUnreadable(name string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.unreadable[name]
-}
-
 // Writes is how many writes were carried out.
 func (s *Store[T]) Writes() int {
 	s.mu.Lock()
@@ -244,7 +227,6 @@ func (s *Store[T]) put(before *ledger.Record[T], r ledger.Record[T]) ledger.Reco
 func (s *Store[T]) written(name string, revision int, before, now *ledger.Record[T]) {
 	s.mu.Lock()
 	s.writes++
-	delete(s.unreadable, name)
 	if now != nil {
 		s.rows[name] = *now
 	} else {
