@@ -48,7 +48,7 @@ func (a *attempt) inspectTargets(ctx context.Context, known holding.Binding) err
 	}
 	for _, t := range targets {
 		switch {
-		case t.Leaving():
+		case t.Draining():
 		case t.IP == a.Pod.IP && t.Port == a.port.TargetPort:
 			a.registered = true
 			a.noteTargetState(a.holding, a.port, targets)

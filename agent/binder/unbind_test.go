@@ -110,7 +110,7 @@ func TestDeregisterTakesThePodOutOfItsTargetGroups(t *testing.T) {
 	b := w.binder()
 	b.Deregister(t.Context(), leftovers)
 	targets, err := w.aws.Targets(t.Context(), leftovers[0].TargetGroup)
-	targets = slices.DeleteFunc(targets, elb.Target.Leaving)
+	targets = slices.DeleteFunc(targets, elb.Target.Draining)
 	if err != nil || len(targets) != 1 || targets[0].Port != 7778 {
 		t.Errorf("targets are %+v, %v", targets, err)
 	}

@@ -187,7 +187,7 @@ func (w *world) targets(targetGroup string) []string {
 	}
 	var ips []string
 	for _, t := range targets {
-		if !t.Leaving() {
+		if !t.Draining() {
 			ips = append(ips, t.IP)
 		}
 	}

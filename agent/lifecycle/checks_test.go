@@ -64,7 +64,7 @@ func (w *world) checkBound(ports ...int) {
 			continue
 		}
 		targets := must[[]elb.Target](w)(w.aws.Targets(w.t.Context(), p.TargetGroupARN))
-		targets = slices.DeleteFunc(targets, elb.Target.Leaving)
+		targets = slices.DeleteFunc(targets, elb.Target.Draining)
 		if len(targets) != 1 || targets[0].IP != w.pod.IP || targets[0].Port != p.TargetPort {
 			w.t.Errorf("targets of port %d are %+v", p.ListenerPort, targets)
 		}

@@ -40,7 +40,7 @@ func TargetDamage(p ledger.Port, c ledger.Claim, targets []elb.Target) string {
 	registered := false
 	for _, t := range targets {
 		switch {
-		case t.Leaving():
+		case t.Draining():
 		case t.IP == c.PodIP && t.Port == requested.TargetPort:
 			registered = true
 		default:

@@ -32,8 +32,8 @@ type Target struct {
 	Reason string
 }
 
-// Leaving reports whether the target was deregistered and is draining.
-func (t Target) Leaving() bool { return t.State == TargetDraining }
+// Draining reports whether the target was deregistered and only drains.
+func (t Target) Draining() bool { return t.State == TargetDraining }
 
 // RegisterTarget registers an address of the VPC in a target group. Registering it again
 // changes nothing. It fails with ErrTargetGroupGone or ErrQuota, and with ErrRefused for
