@@ -28,7 +28,7 @@ func (h *housekeeping) markHeld(ctx context.Context) {
 		return
 	}
 	if err := kubelease.MarkHeld(ctx, h.kube, h.Namespace, held); err != nil {
-		h.log.ErrorContext(ctx, "failed to update Lease "+kubelease.HeldLease+"; retrying with the next sweep", "held", held, "err", err)
+		h.log.ErrorContext(ctx, "failed to update a Lease; retrying with the next sweep", "lease", kubelease.HeldLease, "held", held, "err", err)
 		return
 	}
 	h.mark = heldMark{held, time.Now()}
