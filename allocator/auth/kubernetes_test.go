@@ -1,8 +1,12 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -10,8 +14,8 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes/fake"
-	kubetesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/portlease/portlease/allocator/auth"
 	"github.com/portlease/portlease/allocator/ledger"
@@ -20,13 +24,38 @@ import (
 
 var errAPIServer = errors.New("dial tcp 10.96.0.1:443: connection refused")
 
-// answering is a Kubernetes whose API server answers every creation of a resource.
-func answering(resource string, answer func(created runtime.Object) (runtime.Object, error)) auth.Kubernetes {
-	client := fake.NewClientset()
-	client.PrependReactor("create", resource, func(action kubetesting.Action) (bool, runtime.Object, error) {
-		made, err := answer(action.(kubetesting.CreateAction).GetObject())
-		return true, made, err
-	})
+// apiServer answers the requests of client-go with what no real API server answers.
+type apiServer func(created runtime.Object) (runtime.Object, error)
+
+// RoundTrip implements http.RoundTripper.
+func (s apiServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	var created runtime.Object = new(authenticationv1.TokenReview)
+	if strings.HasSuffix(r.URL.Path, "/subjectaccessreviews") {
+		created = new(authorizationv1.SubjectAccessReview)
+	}
+	if err := json.NewDecoder(r.Body).Decode(created); err != nil {
+		return nil, err
+	}
+	answer, err := s(created)
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		StatusCode: http.StatusCreated, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(bytes.NewReader(body)), Request: r,
+	}, nil
+}
+
+func answering(t *testing.T, server apiServer) auth.Kubernetes {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: "https://kubernetes.invalid", Transport: server, ContentConfig: rest.ContentConfig{ContentType: runtime.ContentTypeJSON}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return auth.Kubernetes{Client: client, Namespace: "portlease"}
 }
 
@@ -51,7 +80,7 @@ func TestPodTokenMustBeBoundAndForTheAudience(t *testing.T) {
 		"no serviceaccount": {authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: []string{api.Audience}, User: podUser("system:node:games", "uid-0")}, api.Forbidden},
 		"no namespace":      {authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: []string{api.Audience}, User: podUser("system:serviceaccount:games", "uid-0")}, api.Forbidden},
 	} {
-		k := answering("tokenreviews", func(created runtime.Object) (runtime.Object, error) {
+		k := answering(t, func(created runtime.Object) (runtime.Object, error) {
 			spec := created.(*authenticationv1.TokenReview).Spec
 			if spec.Token != "token" || !slices.Equal(spec.Audiences, []string{api.Audience}) {
 				t.Errorf("%s: reviewed %+v", name, spec)
@@ -72,7 +101,7 @@ func TestPodTokenMustBeBoundAndForTheAudience(t *testing.T) {
 }
 
 func TestAdminTokenIsReviewedForTheAPIServersAudience(t *testing.T) {
-	k := answering("tokenreviews", func(created runtime.Object) (runtime.Object, error) {
+	k := answering(t, func(created runtime.Object) (runtime.Object, error) {
 		if spec := created.(*authenticationv1.TokenReview).Spec; spec.Audiences != nil {
 			t.Errorf("reviewed %+v", spec)
 		}
@@ -86,7 +115,7 @@ func TestAdminTokenIsReviewedForTheAPIServersAudience(t *testing.T) {
 }
 
 func TestAuthorizeAsksForLeasesInTheAllocatorsNamespace(t *testing.T) {
-	k := answering("subjectaccessreviews", func(created runtime.Object) (runtime.Object, error) {
+	k := answering(t, func(created runtime.Object) (runtime.Object, error) {
 		review := created.(*authorizationv1.SubjectAccessReview).DeepCopy()
 		want := authorizationv1.ResourceAttributes{Namespace: "portlease", Verb: "update", Group: "coordination.k8s.io", Resource: "leases"}
 		if *review.Spec.ResourceAttributes != want || review.Spec.UID != "7" || review.Spec.Extra["scope"][0] != "all" || review.Spec.Groups[0] != "oncall" {
@@ -122,7 +151,7 @@ func TestPodIsAliveOnlyWithItsOwnUID(t *testing.T) {
 // TestFailingAPIServerIsUnavailableAndNotARejection checks also that the cause stays
 // out of the answer.
 func TestFailingAPIServerIsUnavailableAndNotARejection(t *testing.T) {
-	k := answering("*", func(runtime.Object) (runtime.Object, error) { return nil, errAPIServer })
+	k := answering(t, func(runtime.Object) (runtime.Object, error) { return nil, errAPIServer })
 	k.GetPod = func(context.Context, string, string) (*ledger.Pod, error) { return nil, errAPIServer }
 	_, pod := k.ReviewPod(t.Context(), "token")
 	_, admin := k.ReviewAdmin(t.Context(), "token")
