@@ -38,18 +38,8 @@ import (
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/deploy/tests/policies"
 	"github.com/portlease/portlease/e2e/elbemu"
-	"github.com/portlease/portlease/e2e/kubeapi"
 	"github.com/portlease/portlease/shared/elb"
 )
-
-var cluster *kubeapi.API
-
-func TestMain(m *testing.M) {
-	os.Exit(kubeapi.Main(kubeapi.Config{}, func(k *kubeapi.API) int {
-		cluster = k
-		return m.Run()
-	}))
-}
 
 // place is where an allocator is to be installed, everything in order.
 type place struct {

@@ -1,3 +1,6 @@
+// The facts about listeners are one table, which the README prints in its order: that is
+// why this file is over 300 lines.
+
 package elbemu_test
 
 import (

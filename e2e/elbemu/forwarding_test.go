@@ -1,11 +1,7 @@
 package elbemu_test
 
 import (
-	"bytes"
 	"errors"
-	"io"
-	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,7 +9,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -27,146 +22,7 @@ import (
 
 const patience = 5 * time.Second
 
-// eventually polls until the condition holds.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !condition(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
-}
-
-func closeLater(t *testing.T, c io.Closer) {
-	t.Cleanup(func() { c.Close() })
-}
-
-func closeNow(c io.Closer) { c.Close() }
-
-// echo says a name, then echoes; its client sees what goes wrong.
-func echo(c io.ReadWriteCloser, name string) {
-	defer closeNow(c)
-	if _, err := io.WriteString(c, name); err != nil {
-		return
-	}
-	if _, err := io.Copy(c, c); err != nil {
-		return
-	}
-}
-
-func send(t *testing.T, c net.Conn, text string) {
-	t.Helper()
-	if _, err := io.WriteString(c, text); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// pod is a target on a loopback address inside vpc-local, serving UDP and TCP
-// on one port: it answers with its name.
-type pod struct {
-	ip   string
-	port int32
-}
-
 var lastPod atomic.Int32
-
-func newPod(t *testing.T, name string) pod {
-	t.Helper()
-	n := lastPod.Add(1)
-	p := pod{ip: netip.AddrFrom4([4]byte{127, 30, 77, byte(n)}).String()}
-	stream, err := net.Listen("tcp", p.ip+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeLater(t, stream)
-	p.port = int32(stream.Addr().(*net.TCPAddr).Port)
-	datagrams, err := net.ListenPacket("udp", stream.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeLater(t, datagrams)
-	go func() {
-		for {
-			c, err := stream.Accept()
-			if err != nil {
-				return
-			}
-			go echo(c, name)
-		}
-	}()
-	go func() {
-		buffer := make([]byte, 1500)
-		for {
-			_, from, err := datagrams.ReadFrom(buffer)
-			if err != nil {
-				return
-			}
-			if _, err := datagrams.WriteTo([]byte(name), from); err != nil {
-				return
-			}
-		}
-	}()
-	return p
-}
-
-func connect(t *testing.T, network, host string) net.Conn {
-	t.Helper()
-	c, err := net.Dial(network, host+":30000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeLater(t, c)
-	return c
-}
-
-func receive(c net.Conn) (string, error) {
-	buffer := make([]byte, 1500)
-	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return "", err
-	}
-	n, err := c.Read(buffer)
-	return string(buffer[:n]), err
-}
-
-// reached is the name of the pod that answers a new flow to listener port 30000.
-func reached(t *testing.T, network, host string) string {
-	t.Helper()
-	c := connect(t, network, host)
-	if network == "udp" {
-		send(t, c, "?")
-	}
-	name, err := receive(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return name
-}
-
-func nameOrCut(host string) string {
-	c, err := net.Dial("tcp", host+":30000")
-	if err != nil {
-		return "!"
-	}
-	defer closeNow(c)
-	name, err := receive(c)
-	if err != nil {
-		return "!"
-	}
-	return name
-}
-
-// names are those of the pods that answer some new connections. One that is cut
-// because its target has just become unhealthy has the name "!".
-func names(t *testing.T, host string) string {
-	t.Helper()
-	set := map[string]bool{}
-	for range 6 {
-		set[nameOrCut(host)] = true
-	}
-	return strings.Join(slices.Sorted(maps.Keys(set)), "")
-}
 
 func (w world) dnsName(lb string) string {
 	w.t.Helper()
@@ -428,53 +284,4 @@ func TestPropagationDelays(t *testing.T) {
 	eventually(t, "new flows go to the new listener", func() bool {
 		return names(t, host) == "p"
 	})
-}
-
-func TestTakenPortIsVisible(t *testing.T) {
-	var log syncBuffer
-	w := newWorld(t, elbemu.Config{DataPlane: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
-	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTcp, 1)
-	other, err := net.Listen("tcp", w.dnsName(lb)+":30000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.listener(lb, group, types.ProtocolEnumTcp, 30000)
-	if fault := w.e.Snapshot().Listeners[0].Fault; !strings.Contains(fault, "in use") || !strings.Contains(log.String(), "listener not served") {
-		t.Fatalf("fault %q, log %s", fault, log.String())
-	}
-	if err := other.Close(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the listener is served", func() bool { return w.e.Snapshot().Listeners[0].Fault == "" })
-}
-
-func TestUnforwardedProtocolIsVisible(t *testing.T) {
-	w := newWorld(t, elbemu.Config{DataPlane: true})
-	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTls, 1)
-	in := listenerInput(lb, group, types.ProtocolEnumTls, 443)
-	in.Certificates = []types.Certificate{{CertificateArn: new("arn:aws:acm:us-east-1:000000000000:certificate/c")}}
-	if _, err := w.CreateListener(t.Context(), in); err != nil {
-		t.Fatal(err)
-	}
-	if fault := w.e.Snapshot().Listeners[0].Fault; !strings.Contains(fault, "TLS") {
-		t.Fatalf("fault %q", fault)
-	}
-}
-
-// syncBuffer can be written and read at once.
-type syncBuffer struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.String()
 }

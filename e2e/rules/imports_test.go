@@ -1,13 +1,9 @@
 package rules_test
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"go/parser"
 	"go/token"
-	"io"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,57 +16,6 @@ const (
 	// root is the module's folder, seen from this one.
 	root = "../.."
 )
-
-// graph is the import graph without tests: import path → imports.
-type graph struct {
-	direct map[string][]string
-	// all has what is imported indirectly too.
-	all map[string][]string
-}
-
-func readGraph(t *testing.T) graph {
-	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", "./...")
-	list.Dir = root
-	out, err := list.Output()
-	if err != nil {
-		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-			t.Fatalf("go list: %v: %s", err, exit.Stderr)
-		}
-		t.Fatal(err)
-	}
-	g := graph{make(map[string][]string), make(map[string][]string)}
-	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p struct {
-			ImportPath    string
-			Imports, Deps []string
-		}
-		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			return g
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		g.direct[p.ImportPath], g.all[p.ImportPath] = p.Imports, p.Deps
-	}
-}
-
-// under returns the module's own packages that match patterns: "shared/api" is that
-// package, "agent/..." also everything below.
-func (g graph) under(patterns ...string) []string {
-	var found []string
-	for p := range g.direct {
-		if slices.ContainsFunc(patterns, func(pattern string) bool { return matches(module+"/"+pattern, p) }) {
-			found = append(found, p)
-		}
-	}
-	slices.Sort(found)
-	return found
-}
-
-func matches(pattern, path string) bool {
-	tree, below := strings.CutSuffix(pattern, "/...")
-	return path == tree || below && strings.HasPrefix(path, tree+"/")
-}
 
 // rule says what some packages must not import, and why.
 type rule struct {
@@ -227,16 +172,6 @@ func (r rule) forbids(path string) bool {
 	return strings.Contains(first, ".") // what is not the standard library's has a host
 }
 
-// imported reports whether a package of that pattern is in the graph or is imported.
-func (g graph) imported(pattern string) bool {
-	for p, all := range g.all {
-		if matches(pattern, p) || slices.ContainsFunc(all, func(path string) bool { return matches(pattern, path) }) {
-			return true
-		}
-	}
-	return false
-}
-
 func TestImports(t *testing.T) {
 	g := readGraph(t)
 	for _, r := range rules {
@@ -303,12 +238,4 @@ func TestJanitorPlanImportsOnlyTheLedger(t *testing.T) {
 	if !ledger {
 		t.Error("the plan is not there any more")
 	}
-}
-
-func clone(m map[string][]string) map[string][]string {
-	c := make(map[string][]string, len(m))
-	for k, v := range m {
-		c[k] = slices.Clone(v)
-	}
-	return c
 }
