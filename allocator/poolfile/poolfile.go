@@ -58,7 +58,7 @@ type Pool struct {
 	Terms  pool.Terms
 }
 
-// file is the YAML. Every field is documented in the README.
+// file is the YAML. docs/pool-file.md documents every field, and the chart's schema has it.
 type file struct {
 	Pools  []written `json:"pools"`
 	Budget limits    `json:"budget"`

@@ -47,7 +47,7 @@ func TestOnlyAFailureInTheRightWordsIsCaught(t *testing.T) {
 		{"does not compile", bug(code, "^TestAdd$", ".", sum, "\treturn a + c"), 0, false, "", "BROKEN: building the tests"},
 		{"is stale", bug(code, "^TestAdd$", ".", "\treturn a * b", sum), 0, false, "", "BROKEN: patch bug is stale"},
 		{"a file that tests read", bug("add/three.txt", "^TestThree$", "three is", "3", "4"), 0, true, "add TestThree", `three is "4`},
-		{"a seed", bug(code, "^TestSeeds$", `seed \d+: S2: `, sum, "\treturn a * b"), 0, true, "seed 0", "S2: 0"},
+		{"a seed", bug(code, "^TestSeeds$", `seed \d+: S2: `, sum, "\treturn a * b"), 0, true, "add TestSeeds seed 0", "S2: 0"},
 		{"a test that fails anyway", bug(code, "^TestAlwaysBroken$", "always", sum, "\treturn a - b"), 0, false, "", "does not pass without it"},
 		{"no test", bug(code, "^TestNothing$", ".", sum, "\treturn a - b"), 0, false, "", "runs no test"},
 	} {

@@ -77,15 +77,16 @@ func (r result) caught() bool {
 	return r.broken == nil && !o.passed && !o.late && o.words != "" && (o.seed != "" || len(o.failed) > 0)
 }
 
-// by is the test, or the seed, that noticed.
+// by is the test that noticed, with the seed if it is of the simulation.
 func (r result) by() string {
-	if r.outcome.seed != "" {
-		return "seed " + r.outcome.seed
+	pkg := strings.TrimPrefix(r.test.pkg, "./")
+	switch {
+	case r.outcome.seed != "":
+		return pkg + " " + strings.Trim(r.test.run, "^$") + " seed " + r.outcome.seed
+	case len(r.outcome.failed) == 0:
+		return pkg
 	}
-	if len(r.outcome.failed) == 0 {
-		return r.test.pkg
-	}
-	return strings.TrimPrefix(r.test.pkg, "./") + " " + r.outcome.failed[0]
+	return pkg + " " + r.outcome.failed[0]
 }
 
 // String is the line that tells how it went.
