@@ -13,10 +13,9 @@ import (
 
 	"github.com/portlease/portlease/allocator/app"
 	"github.com/portlease/portlease/allocator/budget"
-	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/ledger/ledgertest"
 	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/ledgermem"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -36,10 +35,12 @@ func TestDescribesAreReservedOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	budgets := ledgertest.NewTable[ledger.Budget]()
+	leases := ledgermem.New()
 	pay := pacer.New(pacer.Config{
-		Budgets: budgets, Claims: ledgertest.NewClaims(), Ports: ledgertest.NewTable[ledger.Port](),
-		Limits: budget.Default, Now: time.Now, RenewEvery: time.Second,
+		Budgets: ledgermem.NewTable(leases.Budgets, ledgermem.Direct, nil),
+		Claims:  ledgermem.NewClaimTable(leases.Claims, ledgermem.Direct, nil),
+		Ports:   ledgermem.NewTable(leases.Ports, ledgermem.Direct, nil),
+		Limits:  budget.Default, Now: time.Now, RenewEvery: time.Second,
 		Age: func(string, string) time.Duration { return 0 }, Log: slog.New(slog.DiscardHandler), Count: func(string, string) {},
 	})
 	aws := app.Paced(elb.New(aws.Config{
@@ -49,11 +50,11 @@ func TestDescribesAreReservedOnce(t *testing.T) {
 		ctx  context.Context
 		pays bool
 	}{{t.Context(), true}, {app.WithPrepaid(t.Context()), false}, {t.Context(), true}} {
-		before := budgets.Writes
+		before := leases.Budgets.Writes()
 		if _, err := aws.TargetGroups(look.ctx); err != nil {
 			t.Fatal(err)
 		}
-		if paid := budgets.Writes > before; paid != look.pays {
+		if paid := leases.Budgets.Writes() > before; paid != look.pays {
 			t.Errorf("the look paid: %t, want %t", paid, look.pays)
 		}
 	}

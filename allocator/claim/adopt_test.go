@@ -36,7 +36,7 @@ func TestAdoptionNeedsProofFromAWS(t *testing.T) {
 			c := w.bind("a", "10.0.0.1")
 			p := c.Ports[0]
 			w.loseClaim("a")
-			delete(w.ports.Rows, p.Fence.Lease)
+			w.ledger.Ports.Remove(p.Fence.Lease)
 			test.change(w, p)
 			_, err := w.renew(c)
 			if test.want == "" {
@@ -51,8 +51,8 @@ func TestAdoptionNeedsProofFromAWS(t *testing.T) {
 				return
 			}
 			w.refused(err, test.want)
-			if len(w.claims.Rows) > 0 || len(w.ports.Rows) > 0 {
-				t.Errorf("left in the ledger: %v, %v", w.claims.Rows, w.ports.Rows)
+			if claims, ports := w.ledger.Claims.List(), w.ledger.Ports.List(); len(claims) > 0 || len(ports) > 0 {
+				t.Errorf("left in the ledger: %v, %v", claims, ports)
 			}
 		})
 	}
@@ -78,10 +78,10 @@ func TestHoldingReplacesAnOlderRecord(t *testing.T) {
 				older.LoadBalancerARN, older.ListenerPort = firstLB, listenerPort
 				lease := ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort)
 				if older.Generation > 0 {
-					w.ports.Recreate(t, lease, older)
+					w.ledger.Ports.Recreate(lease, older)
 				}
 				c := w.bind("live", "10.0.0.1")
-				w.ports.Recreate(t, lease, older)
+				w.ledger.Ports.Recreate(lease, older)
 				// Without its claim the holding comes from what the agent presents,
 				// which says that it is bound; otherwise the agent reports it again.
 				want := ledger.Claimed
@@ -94,7 +94,7 @@ func TestHoldingReplacesAnOlderRecord(t *testing.T) {
 					t.Fatalf("it has %+v after renewing, had %+v: %v", answer.Claim.Ports, c.Ports, err)
 				}
 				w.keeps(c, want)
-				port := w.ports.Rows[lease].Value
+				port := w.ledger.Ports.Value(lease)
 				if port.BlockedBy != older.BlockedBy {
 					t.Errorf("it is blocked by %q, was by %q", port.BlockedBy, older.BlockedBy)
 				}
@@ -123,11 +123,11 @@ func TestHoldingYieldsToALaterRecord(t *testing.T) {
 			c := w.bind("live", "10.0.0.1")
 			later, lease := test.later, c.Ports[0].Fence.Lease
 			later.LoadBalancerARN, later.ListenerPort = firstLB, listenerPort
-			w.ports.Recreate(t, lease, later)
+			w.ledger.Ports.Recreate(lease, later)
 			w.loseClaim("live")
 			_, err := w.renew(c)
 			w.refused(err, api.Lost)
-			if got := w.ports.Rows[lease].Value; got != later {
+			if got := w.ledger.Ports.Value(lease); got != later {
 				t.Errorf("overwritten: %+v", got)
 			}
 		})

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/ledger/ledgertest"
+	"github.com/portlease/portlease/e2e/ledgermem"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -17,23 +17,23 @@ func TestFirstClaimTakesFourWritesAndNoRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.claims.Reads != 0 || w.claims.Writes != 3 || w.ports.Reads != 0 || w.ports.Writes != 1 {
+	claims, ports := w.ledger.Claims, w.ledger.Ports
+	if claims.Reads() != 0 || claims.Writes() != 3 || ports.Reads() != 0 || ports.Writes() != 1 {
 		t.Errorf("claims: %d reads, %d writes (created, planned, granted); ports: %d reads, %d writes (taken)",
-			w.claims.Reads, w.claims.Writes, w.ports.Reads, w.ports.Writes)
+			claims.Reads(), claims.Writes(), ports.Reads(), ports.Writes())
 	}
 	if r := w.claimLease("a").Value; r.ConfirmedIP != "10.0.0.1" {
 		t.Errorf("pod IP %q is confirmed", r.ConfirmedIP)
 	}
-	w.ports.Reads = 0
 	report := api.TargetGroupRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence, TargetGroupARN: targetGroupARN(c.Ports[0])}
-	if err := w.service.TargetGroup(t.Context(), holderOf("a"), report); err != nil || w.ports.Reads != 0 {
-		t.Errorf("a report reads %d ports, %v", w.ports.Reads, err)
+	if err := w.service.TargetGroup(t.Context(), holderOf("a"), report); err != nil || ports.Reads() != 0 {
+		t.Errorf("a report reads %d ports, %v", ports.Reads(), err)
 	}
 }
 
 // meanwhile is a table of claims in which something happens before an update.
 type meanwhile struct {
-	ledgertest.Claims
+	ledgermem.ClaimTable
 	after int
 	does  func()
 }
@@ -42,15 +42,11 @@ func (m *meanwhile) Update(ctx context.Context, r ledger.Record[ledger.Claim]) (
 	if m.after--; m.after == -1 {
 		m.does()
 	}
-	return m.Claims.Update(ctx, r)
+	return m.ClaimTable.Update(ctx, r)
 }
 
 // rewrite is another writer of pod a's claim.
-func (w *world) rewrite(change func(ledger.Claim) ledger.Claim) {
-	row := w.claims.Rows["claim-uid-a"]
-	row.Value = change(row.Value)
-	w.claims.Write(row)
-}
+func (w *world) rewrite(change func(*ledger.Claim)) { w.ledger.Claims.Change("claim-uid-a", change) }
 
 // TestConfirmationAfterAConflict: the plan that records the confirmation lost to
 // another write. Audits leave out a claim whose pod IP is not confirmed. If the pod
@@ -62,15 +58,15 @@ func TestConfirmationAfterAConflict(t *testing.T) {
 		does           func(*world)
 		confirmedAgain bool
 	}{
-		{"a renewal", func(w *world) { w.rewrite(func(c ledger.Claim) ledger.Claim { return c }) }, false},
+		{"a renewal", func(w *world) { w.rewrite(func(*ledger.Claim) {}) }, false},
 		{"away and back", func(w *world) {
-			w.rewrite(func(c ledger.Claim) ledger.Claim { return c.MovedTo("10.0.0.9").MovedTo("10.0.0.1") })
+			w.rewrite(func(c *ledger.Claim) { *c = c.MovedTo("10.0.0.9").MovedTo("10.0.0.1") })
 		}, true},
-		{"created again", func(w *world) { w.claims.Recreate(w.T, "claim-uid-a", w.claims.Rows["claim-uid-a"].Value) }, true},
+		{"created again", func(w *world) { w.ledger.Claims.Recreate("claim-uid-a", w.ledger.Claims.Value("claim-uid-a")) }, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, 2)
-			w.service.Claims = &meanwhile{Claims: w.claims, does: func() { test.does(w) }}
+			w.service.Claims = &meanwhile{ClaimTable: w.claims, does: func() { test.does(w) }}
 			_, err := w.claim("a", "10.0.0.1")
 			if test.confirmedAgain {
 				w.refused(err, api.Pending)
@@ -91,12 +87,12 @@ func TestConfirmationAfterAConflict(t *testing.T) {
 func TestConfirmedIPIsNotUnconfirmed(t *testing.T) {
 	w := newWorld(t, 2)
 	c := w.bind("a", "10.0.0.1")
-	w.rewrite(func(c ledger.Claim) ledger.Claim { c.ConfirmedIP = ""; return c })
-	rivals := w.ports.Rows[c.Ports[0].Fence.Lease].Value
+	w.rewrite(func(c *ledger.Claim) { c.ConfirmedIP = "" })
+	rivals := w.ledger.Ports.Value(c.Ports[0].Fence.Lease)
 	rivals.Holder = "claim-uid-rival"
-	w.ports.Recreate(t, c.Ports[0].Fence.Lease, rivals)
-	w.service.Claims = &meanwhile{Claims: w.claims, after: 1, does: func() {
-		w.rewrite(func(c ledger.Claim) ledger.Claim { c.ConfirmedIP = c.PodIP; return c })
+	w.ledger.Ports.Recreate(c.Ports[0].Fence.Lease, rivals)
+	w.service.Claims = &meanwhile{ClaimTable: w.claims, after: 1, does: func() {
+		w.rewrite(func(c *ledger.Claim) { c.ConfirmedIP = c.PodIP })
 	}}
 	if _, err := w.renew(c); err != nil {
 		t.Fatal(err)

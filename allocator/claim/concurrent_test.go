@@ -9,14 +9,14 @@ import (
 
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/ledger/ledgertest"
+	"github.com/portlease/portlease/e2e/ledgermem"
 	"github.com/portlease/portlease/shared/api"
 )
 
 // overtaken is a table of claims in which something happens just before the first
 // claim lease is created.
 type overtaken struct {
-	ledgertest.Claims
+	ledgermem.ClaimTable
 	by func()
 }
 
@@ -25,7 +25,7 @@ func (o *overtaken) Create(ctx context.Context, name string, c ledger.Claim) (le
 		o.by = nil
 		by()
 	}
-	return o.Claims.Create(ctx, name, c)
+	return o.ClaimTable.Create(ctx, name, c)
 }
 
 // TestConcurrentCallsFindTheSameClaim: a pod repeats its PUT on another replica before
@@ -38,25 +38,20 @@ func TestConcurrentCallsFindTheSameClaim(t *testing.T) {
 	w.pods["a"] = &ledger.Pod{UID: h.UID, IPs: []string{"10.0.0.1"}}
 	req := api.ClaimRequest{PodUID: h.UID, PodIP: "10.0.0.1", Pool: "default", Ports: []api.Port{{Name: "game", Protocol: api.TCP, TargetPort: 7777}}}
 	var second api.Claim
-	w.service.Claims = &overtaken{Claims: w.claims, by: func() {
-		for name := range w.ports.Rows {
-			w.ports.Hidden[name] = true
-		}
+	w.service.Claims = &overtaken{ClaimTable: w.claims, by: func() {
+		w.ports.Freeze()
 		var err error
 		if second, _, err = other.Claim(t.Context(), h, req); err != nil {
 			t.Error(err)
-		}
-		for _, p := range second.Ports {
-			w.ports.Hidden[p.Fence.Lease] = true
 		}
 	}}
 	first, created, err := w.service.Claim(t.Context(), h, req)
 	if err != nil || created || len(first.Ports) != 1 || first.UID != second.UID || first.Ports[0].Fence != second.Ports[0].Fence {
 		t.Errorf("one call is answered %+v (created: %v), %v; the other %+v", first, created, err, second)
 	}
-	for name, r := range w.ports.Rows {
-		if r.Value.Held() && name != second.Ports[0].Fence.Lease {
-			t.Errorf("%s was taken beside the claim", name)
+	for _, r := range w.ledger.Ports.List() {
+		if r.Value.Held() && r.Name != second.Ports[0].Fence.Lease {
+			t.Errorf("%s was taken beside the claim", r.Name)
 		}
 	}
 }
@@ -66,13 +61,13 @@ func TestConcurrentCallsFindTheSameClaim(t *testing.T) {
 func TestTakenPortWithoutAPlanIsReleased(t *testing.T) {
 	w := newWorld(t, 2)
 	c := w.bind("a", "10.0.0.1")
-	beside := w.ports.Rows[c.Ports[0].Fence.Lease].Value
+	beside := w.ledger.Ports.Value(c.Ports[0].Fence.Lease)
 	beside.ListenerPort = 2*listenerPort + 1 - beside.ListenerPort
 	beside.State, beside.TargetGroupARN, beside.ListenerARN = ledger.Claimed, "", ""
 	name := ledger.PortName(ledger.LoadBalancerID(firstLB), beside.ListenerPort)
-	w.ports.Recreate(t, name, beside)
+	w.ledger.Ports.Recreate(name, beside)
 	w.sweepFor(time.Second)
-	if p := w.ports.Rows[name].Value; p.State != ledger.Free || p.Holder != "" {
+	if p := w.ledger.Ports.Value(name); p.State != ledger.Free || p.Holder != "" {
 		t.Errorf("the port that no plan lists is %+v", p)
 	}
 	w.keeps(c, ledger.Bound)
@@ -84,12 +79,12 @@ func TestReportThatConflictsIsDecidedAgain(t *testing.T) {
 	w := newWorld(t, 2)
 	c := w.bind("a", "10.0.0.1")
 	p := c.Ports[0]
-	r := &rival{Table: w.ports, takes: func(p ledger.Port) ledger.Port { return p.BeginRelease(ledger.AgentAbsent) }}
+	r := &rival{Table: w.ports, store: w.ledger.Ports, takes: func(p *ledger.Port) { *p = p.BeginRelease(ledger.AgentAbsent) }}
 	w.service.Ports = r
 	another := strings.Replace(p.TargetGroupARN, "/000000000000", "/100000000000", 1)
 	err := w.service.TargetGroup(t.Context(), holderOf("a"), api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: another})
 	w.refused(err, api.Lost)
-	if p := w.ports.Rows[p.Fence.Lease].Value; p.State != ledger.Releasing || p.TargetGroupARN == another {
+	if p := w.ledger.Ports.Value(p.Fence.Lease); p.State != ledger.Releasing || p.TargetGroupARN == another {
 		t.Errorf("the releasing port is %+v", p)
 	}
 }
@@ -99,9 +94,7 @@ func TestPortLeaseOutlivesItsHolders(t *testing.T) {
 	w := newWorld(t, 1)
 	former := w.bind("a", "10.0.0.1")
 	f := former.Ports[0].Fence
-	row := w.ports.Rows[f.Lease]
-	row.Value.State, row.Value.Holder, row.Value.TargetGroupARN, row.Value.ListenerARN = ledger.Cooldown, "", "", ""
-	w.ports.Write(row)
+	w.ledger.Ports.Change(f.Lease, func(p *ledger.Port) { p.State, p.Holder, p.TargetGroupARN, p.ListenerARN = ledger.Cooldown, "", "", "" })
 	w.loseClaim("a")
 	clear(w.cloud.listeners)
 	w.sweepFor(2 * time.Minute)
@@ -119,7 +112,7 @@ func TestPortLeaseOutlivesItsHolders(t *testing.T) {
 // cutOff is a table of ports in which a rival takes the second port of a plan. After
 // that it cannot be reached.
 type cutOff struct {
-	*ledgertest.Table[ledger.Port]
+	*ledgermem.Table[ledger.Port]
 	creates int
 }
 
@@ -160,25 +153,23 @@ func TestPortOfAnAbandonedPlanIsReleased(t *testing.T) {
 		t.Fatalf("its claim is %+v", c)
 	}
 	var left, rivals string
-	for name, r := range w.ports.Rows {
+	for _, r := range w.ledger.Ports.List() {
 		if r.Value.Holder == "claim-uid-a" {
-			left = name
+			left = r.Name
 		} else {
-			rivals = name
+			rivals = r.Name
 		}
 	}
 	if left == "" || rivals == "" {
-		t.Fatalf("the ports are %+v", w.ports.Rows)
+		t.Fatalf("the ports are %+v", w.ledger.Ports.List())
 	}
 	w.service.Ports = w.ports
-	row := w.ports.Rows[rivals]
-	row.Value.State, row.Value.Holder = ledger.Free, ""
-	w.ports.Write(row)
+	w.ledger.Ports.Change(rivals, func(p *ledger.Port) { p.State, p.Holder = ledger.Free, "" })
 	w.cloud.cordoned = "cordoned"
 	_, err = w.claim("a", "10.0.0.1", "game", "chat")
 	w.refused(err, api.Exhausted)
 	w.sweepFor(time.Second)
-	if p := w.ports.Rows[left].Value; p.State != ledger.Free || p.Holder != "" {
+	if p := w.ledger.Ports.Value(left); p.State != ledger.Free || p.Holder != "" {
 		t.Errorf("the abandoned port is %+v", p)
 	}
 	w.cloud.cordoned = ""

@@ -28,7 +28,7 @@ func TestRecreatedClaimKeepsItsPorts(t *testing.T) {
 			"its pod IP is still recorded by another claim", ledger.Bound,
 			func(w *world) {
 				w.pods["former"] = &ledger.Pod{UID: "uid-former", IPs: []string{"10.0.0.1"}}
-				w.claims.Recreate(w.T, "claim-uid-former", ledger.Claim{
+				w.ledger.Claims.Recreate("claim-uid-former", ledger.Claim{
 					Namespace: "games", Pod: "former", PodUID: "uid-former", PodIP: "10.0.0.1", State: ledger.Granted, Pool: "default", Duration: claimDuration,
 				})
 			},
@@ -95,7 +95,7 @@ func TestPodKeepsItsGoodPort(t *testing.T) {
 			return err
 		}},
 		{"the other was lost and another claim holds it", func(w *world, c api.Claim, bad api.ClaimedPort) error {
-			w.ports.Recreate(w.T, bad.Fence.Lease, ledger.Port{
+			w.ledger.Ports.Recreate(bad.Fence.Lease, ledger.Port{
 				LoadBalancerARN: firstLB, ListenerPort: bad.ListenerPort, State: ledger.Claimed, Epoch: "another", Generation: 1, Holder: "claim-uid-other",
 			})
 			_, err := w.renew(c)
@@ -125,16 +125,21 @@ func TestPortsAreKeptWhileTheirLoadBalancerIsUnread(t *testing.T) {
 		t.Run(fmt.Sprintf("stale cache %v", late), func(t *testing.T) {
 			w := newWorld(t, 3)
 			c := w.bind("live", "10.0.0.1", "good", "bad")
-			w.ports.Hidden[c.Ports[0].Fence.Lease] = late
-			w.ports.Recreate(t, c.Ports[1].Fence.Lease, ledger.Port{
+			w.ledger.Ports.Recreate(c.Ports[1].Fence.Lease, ledger.Port{
 				LoadBalancerARN: firstLB, ListenerPort: c.Ports[1].ListenerPort, State: ledger.Claimed, Epoch: "another", Generation: 1, Holder: "claim-uid-other",
 			})
+			renew := func() (api.RenewAnswer, error) {
+				if late {
+					w.ports.Hide(c.Ports[0].Fence.Lease)
+				}
+				return w.renew(c)
+			}
 			w.cloud.read = []string{secondLB}
-			_, err := w.renew(c)
+			_, err := renew()
 			w.refused(err, api.Pending)
 			w.keeps(c, ledger.Bound)
 			w.cloud.read = []string{firstLB, secondLB}
-			answer, err := w.renew(c)
+			answer, err := renew()
 			if err != nil || len(answer.Claim.Ports) != 2 || answer.Claim.Ports[0].Fence != c.Ports[0].Fence {
 				t.Errorf("it has %+v after renewing, had %+v: %v", answer.Claim.Ports, c.Ports, err)
 			}
@@ -149,14 +154,13 @@ func TestUnreadableRecordIsNotOverwritten(t *testing.T) {
 	w := newWorld(t, 1)
 	c := w.bind("live", "10.0.0.1")
 	lease := c.Ports[0].Fence.Lease
-	w.ports.Recreate(t, lease, ledger.Port{})
-	w.ports.Unreadable[lease] = true
-	before := w.ports.Rows[lease]
+	w.ledger.Ports.Damage(lease)
+	before, _ := w.ledger.Ports.Row(lease)
 	w.cloud.foreign(listenerPort)
 	if err := w.janitor.Audit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if after := w.ports.Rows[lease]; !reflect.DeepEqual(after, before) {
+	if after, _ := w.ledger.Ports.Row(lease); !reflect.DeepEqual(after, before) {
 		t.Errorf("overwritten: %+v", after.Value)
 	}
 }
@@ -185,17 +189,17 @@ func TestRenewalOfAWholeClaimReadsNothing(t *testing.T) {
 	renew := func() (writes, reads int) {
 		t.Helper()
 		w.now = w.now.Add(time.Second)
-		writes, reads = w.claims.Writes+w.ports.Writes, w.claims.Reads+w.ports.Reads
+		writes, reads = w.ledger.Claims.Writes()+w.ledger.Ports.Writes(), w.ledger.Claims.Reads()+w.ledger.Ports.Reads()
 		answer, err := w.renew(c)
 		if err != nil || len(answer.Rebind) > 0 || !reflect.DeepEqual(answer.Claim.Ports, c.Ports) {
 			t.Errorf("renewed with %+v, %v; want %+v", answer, err, c.Ports)
 		}
-		return w.claims.Writes + w.ports.Writes - writes, w.claims.Reads + w.ports.Reads - reads
+		return w.ledger.Claims.Writes() + w.ledger.Ports.Writes() - writes, w.ledger.Claims.Reads() + w.ledger.Ports.Reads() - reads
 	}
 	if writes, reads := renew(); writes != 1 || reads != 0 {
 		t.Errorf("it took %d writes and %d reads", writes, reads)
 	}
-	w.ports.Hidden[c.Ports[1].Fence.Lease] = true
+	w.ports.Hide(c.Ports[1].Fence.Lease)
 	if _, reads := renew(); reads == 0 {
 		t.Error("it trusted a cache that lacks a port")
 	}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/ledger/ledgertest"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
+	"github.com/portlease/portlease/e2e/ledgermem"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -32,26 +34,29 @@ func TestOlderClaimIsServedFirst(t *testing.T) {
 			w.cloud.foreign(listenerPort)
 			_, err := w.service.ReportCollision(w.Context(), holderOf("older"), api.CollisionRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence})
 			w.refused(err, api.Exhausted)
-			if port := w.ports.Rows[c.Ports[0].Fence.Lease].Value; port.State != ledger.Releasing || port.Holder != "claim-uid-older" {
+			if port := w.ledger.Ports.Value(c.Ports[0].Fence.Lease); port.State != ledger.Releasing || port.Holder != "claim-uid-older" {
 				w.Fatalf("its previous port is %+v", port)
 			}
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, 2)
-			w.cloud.foreign(listenerPort + 1)
-			test.wait(w)
-			// The queue waits only for a claim whose pod IP is confirmed.
-			if older := w.claimLease("older").Value; older.State != ledger.Waiting || older.ConfirmedIP != older.PodIP {
-				t.Fatalf("the older claim is %s, with pod IP %s confirmed of %s", older.State, older.ConfirmedIP, older.PodIP)
-			}
-			delete(w.cloud.listeners, listenerPort+1)
-			_, err := w.claim("younger", "10.0.0.2")
-			w.refused(err, api.Exhausted)
-			c, err := w.claim("older", "10.0.0.1")
-			if err != nil || len(c.Ports) != 1 || c.Ports[0].ListenerPort != listenerPort+1 {
-				t.Errorf("the older claim is granted %+v, %v", c.Ports, err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 2)
+				w.cloud.foreign(listenerPort + 1)
+				test.wait(w)
+				time.Sleep(time.Second) // in the bubble; creation times are in whole seconds
+				// The queue waits only for a claim whose pod IP is confirmed.
+				if older := w.claimLease("older").Value; older.State != ledger.Waiting || older.ConfirmedIP != older.PodIP {
+					t.Fatalf("the older claim is %s, with pod IP %s confirmed of %s", older.State, older.ConfirmedIP, older.PodIP)
+				}
+				delete(w.cloud.listeners, listenerPort+1)
+				_, err := w.claim("younger", "10.0.0.2")
+				w.refused(err, api.Exhausted)
+				c, err := w.claim("older", "10.0.0.1")
+				if err != nil || len(c.Ports) != 1 || c.Ports[0].ListenerPort != listenerPort+1 {
+					t.Errorf("the older claim is granted %+v, %v", c.Ports, err)
+				}
+			})
 		})
 	}
 }
@@ -122,7 +127,7 @@ func TestPoolIsPendingUntilItsTagsAreRead(t *testing.T) {
 	}
 	w := newWorld(t, 1)
 	stock := inventory.New(inventory.Config{
-		Ledger: "l", AWS: bare{}, Ports: w.ports, Cordons: ledgertest.NewTable[ledger.Cordon](), Log: slog.New(slog.DiscardHandler),
+		Ledger: "l", AWS: bare{}, Ports: w.ports, Cordons: ledgermem.NewTable(w.ledger.Cordons, ledgermem.Direct, nil), Log: slog.New(slog.DiscardHandler),
 	}, tagged("some"))
 	w.service.Pools = stock
 	describe := func() {

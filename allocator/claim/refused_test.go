@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/ledger/ledgertest"
+	"github.com/portlease/portlease/e2e/ledgermem"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -37,8 +37,8 @@ func TestClaimIsRefused(t *testing.T) {
 			test.change(pod, &req)
 			_, _, err := w.service.Claim(t.Context(), holderOf("a"), req)
 			w.refused(err, test.want)
-			if len(w.claims.Rows) > 0 || len(w.ports.Rows) > 0 {
-				t.Errorf("left in the ledger: %v, %v", w.claims.Rows, w.ports.Rows)
+			if claims, ports := w.ledger.Claims.List(), w.ledger.Ports.List(); len(claims) > 0 || len(ports) > 0 {
+				t.Errorf("left in the ledger: %v, %v", claims, ports)
 			}
 		})
 	}
@@ -73,8 +73,8 @@ func TestCallerAddressCountsOnlyBeforeTheKubeletsReport(t *testing.T) {
 				return
 			}
 			w.refused(err, api.Pending)
-			if len(w.claims.Rows) > 0 {
-				t.Errorf("left in the ledger: %v", w.claims.Rows)
+			if claims := w.ledger.Claims.List(); len(claims) > 0 {
+				t.Errorf("left in the ledger: %v", claims)
 			}
 		})
 	}
@@ -85,9 +85,9 @@ func TestCallerAddressCountsOnlyBeforeTheKubeletsReport(t *testing.T) {
 func TestEarlierClaimIsLost(t *testing.T) {
 	w := newWorld(t, 2)
 	former := w.bind("a", "10.0.0.1")
-	w.claims.Recreate(t, ledger.ClaimName(former.PodUID), w.claimLease("a").Value)
+	w.ledger.Claims.Recreate(ledger.ClaimName(former.PodUID), w.claimLease("a").Value)
 	h, p := holderOf("a"), former.Ports[0]
-	before := w.claims.Writes + w.ports.Writes
+	before := w.ledger.Claims.Writes() + w.ledger.Ports.Writes()
 	other := strings.Replace(p.TargetGroupARN, "/000000000000", "/100000000000", 1)
 	for name, call := range map[string]func(context.Context) error{
 		"targetgroup": func(ctx context.Context) error {
@@ -112,7 +112,7 @@ func TestEarlierClaimIsLost(t *testing.T) {
 	if err := w.service.Finish(t.Context(), h, former.UID, []string{p.Fence.Lease}); err != nil {
 		t.Errorf("finish: %v", err)
 	}
-	if after := w.claims.Writes + w.ports.Writes; after != before {
+	if after := w.ledger.Claims.Writes() + w.ledger.Ports.Writes(); after != before {
 		t.Errorf("%d writes", after-before)
 	}
 	w.keeps(former, ledger.Bound)
@@ -137,18 +137,18 @@ func TestLicenseIsOnlyForTheHoldingFence(t *testing.T) {
 			w := newWorld(t, 2)
 			c := w.bind("a", "10.0.0.1")
 			f, p := c.Ports[0].Fence, c.Ports[0]
-			row := w.ports.Rows[f.Lease]
-			row.Value.TargetGroupARN, row.Value.ListenerARN = "", ""
-			test.change(&row.Value)
-			w.ports.Rows[f.Lease] = row
+			before := w.ledger.Ports.Change(f.Lease, func(p *ledger.Port) {
+				p.TargetGroupARN, p.ListenerARN = "", ""
+				test.change(p)
+			}).Value
 			if test.fence != nil {
 				test.fence(&f)
 				p.TargetGroupARN = strings.Replace(p.TargetGroupARN, p.TargetGroupName, elb.TargetGroupName("l", f), 1)
 			}
 			req := api.TargetGroupRequest{ClaimUID: c.UID, Fence: f, TargetGroupARN: p.TargetGroupARN}
 			w.refused(w.service.TargetGroup(t.Context(), holderOf("a"), req), api.Lost)
-			if after := w.ports.Rows[f.Lease]; after.Value != row.Value {
-				t.Errorf("the port was %+v and is %+v", row.Value, after.Value)
+			if after := w.ledger.Ports.Value(f.Lease); after != before {
+				t.Errorf("the port was %+v and is %+v", before, after)
 			}
 		})
 	}
@@ -178,7 +178,7 @@ func TestCollisionIsInspected(t *testing.T) {
 	if p := collide(); p.ListenerPort == c.Ports[0].ListenerPort {
 		t.Errorf("it stays on port %d, which has a foreign listener", p.ListenerPort)
 	}
-	if r := w.ports.Rows[c.Ports[0].Fence.Lease].Value; r.State != ledger.Blocked || r.Foreign == "" {
+	if r := w.ledger.Ports.Value(c.Ports[0].Fence.Lease); r.State != ledger.Blocked || r.Foreign == "" {
 		t.Errorf("the port with the foreign listener is %+v", r)
 	}
 }
@@ -200,17 +200,16 @@ func TestOccupiedPortIsNotGranted(t *testing.T) {
 
 // rival takes a port while another claim is taking it.
 type rival struct {
-	*ledgertest.Table[ledger.Port]
-	takes func(ledger.Port) ledger.Port
+	*ledgermem.Table[ledger.Port]
+	store *ledgermem.Store[ledger.Port]
+	takes func(*ledger.Port)
 	lease string // of the port that it took
 }
 
 func (r *rival) Update(ctx context.Context, p ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
 	if r.lease == "" {
 		r.lease = p.Name
-		row := r.Rows[p.Name]
-		row.Value = r.takes(row.Value)
-		r.Write(row)
+		r.store.Change(p.Name, r.takes)
 	}
 	return r.Table.Update(ctx, p)
 }
@@ -220,16 +219,15 @@ func (r *rival) Update(ctx context.Context, p ledger.Record[ledger.Port]) (ledge
 func TestPortTakenByARivalIsNotTaken(t *testing.T) {
 	w := newWorld(t, 2)
 	w.freePorts(2)
-	r := &rival{Table: w.ports, takes: func(p ledger.Port) ledger.Port {
+	r := &rival{Table: w.ports, store: w.ledger.Ports, takes: func(p *ledger.Port) {
 		p.State, p.Holder, p.Generation = ledger.Claimed, "claim-uid-rival", p.Generation+1
-		return p
 	}}
 	w.service.Ports = r
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil || c.Ports[0].Fence.Lease == r.lease {
 		t.Errorf("it is granted %+v, %v", c.Ports, err)
 	}
-	if p := w.ports.Rows[r.lease].Value; p.Holder != "claim-uid-rival" {
+	if p := w.ledger.Ports.Value(r.lease); p.Holder != "claim-uid-rival" {
 		t.Errorf("the rival's port is %+v", p)
 	}
 }
@@ -247,7 +245,7 @@ func TestPortIsFreedOnlyAfterAWSConfirms(t *testing.T) {
 	if err := w.service.Finish(t.Context(), holderOf("a"), c.UID, []string{lease}); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.ports.Rows[lease].Value; r.State != ledger.Releasing || r.Agent != ledger.AgentDone || r.TargetGroupARN != c.Ports[0].TargetGroupARN {
+	if r := w.ledger.Ports.Value(lease); r.State != ledger.Releasing || r.Agent != ledger.AgentDone || r.TargetGroupARN != c.Ports[0].TargetGroupARN {
 		t.Errorf("the port is %+v", r)
 	}
 	_, err = w.claim("b", "10.0.0.2")

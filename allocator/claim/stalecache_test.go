@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/ledger/ledgertest"
+	"github.com/portlease/portlease/e2e/ledgermem"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -19,20 +19,18 @@ func TestStaleCacheDoesNotRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := c.Ports[0]
-	old := w.ports.Rows[p.Fence.Lease]
-	old.Version, old.Value.State, old.Value.Holder, old.Value.Generation = "before", ledger.Free, "", 0
-	w.ports.Stale = map[string]ledger.Record[ledger.Port]{old.Name: old}
+	w.stalePort(p.Fence.Lease, func(p *ledger.Port) { p.State, p.Holder, p.Generation = ledger.Free, "", 0 })
 	report := api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: targetGroupARN(p)}
 	if err := w.service.TargetGroup(t.Context(), holderOf("a"), report); err != nil {
 		t.Error(err)
 	}
-	if got := w.ports.Rows[p.Fence.Lease].Value.TargetGroupARN; got != report.TargetGroupARN {
+	if got := w.ledger.Ports.Value(p.Fence.Lease).TargetGroupARN; got != report.TargetGroupARN {
 		t.Errorf("target group %q is recorded", got)
 	}
 }
 
 // unreachable is a table of ports that cannot be written to.
-type unreachable struct{ *ledgertest.Table[ledger.Port] }
+type unreachable struct{ *ledgermem.Table[ledger.Port] }
 
 func (unreachable) Update(_ context.Context, r ledger.Record[ledger.Port]) (ledger.Record[ledger.Port], error) {
 	return r, errors.New("unreachable")
@@ -48,9 +46,7 @@ func TestStaleCacheDoesNotGiveUpAPlan(t *testing.T) {
 	w.refused(err, api.Unavailable)
 	planned := w.claimLease("a").Value.Ports[0]
 	w.service.Ports = w.ports
-	old := w.ports.Rows[planned.Fence.Lease]
-	old.Version, old.Value.Generation = "before", 1
-	w.ports.Stale = map[string]ledger.Record[ledger.Port]{old.Name: old}
+	w.stalePort(planned.Fence.Lease, func(p *ledger.Port) { p.Generation = 1 })
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil || c.Ports[0].Fence != planned.Fence {
 		t.Errorf("planned was %+v, granted is %+v, %v", planned.Fence, c.Ports, err)
@@ -58,13 +54,13 @@ func TestStaleCacheDoesNotGiveUpAPlan(t *testing.T) {
 }
 
 // ungranted is a table of claims in which nothing is ever granted.
-type ungranted struct{ ledgertest.Claims }
+type ungranted struct{ ledgermem.ClaimTable }
 
 func (u ungranted) Update(ctx context.Context, r ledger.Record[ledger.Claim]) (ledger.Record[ledger.Claim], error) {
 	if r.Value.State == ledger.Granted {
 		return r, errors.New("unreachable")
 	}
-	return u.Claims.Update(ctx, r)
+	return u.ClaimTable.Update(ctx, r)
 }
 
 // TestStaleCacheDoesNotGrant: the cache shows a port as the claim's that a rival holds
@@ -76,11 +72,11 @@ func TestStaleCacheDoesNotGrant(t *testing.T) {
 	w.refused(err, api.Unavailable)
 	w.service.Claims = w.claims
 	lease := w.claimLease("a").Value.Ports[0].Fence.Lease
-	old := w.ports.Rows[lease]
+	old, _ := w.ledger.Ports.Row(lease)
 	rivals := old.Value
 	rivals.Holder, rivals.Epoch = "claim-uid-rival", "rivals"
-	w.ports.Recreate(t, lease, rivals)
-	w.ports.Stale = map[string]ledger.Record[ledger.Port]{lease: old}
+	w.ledger.Ports.Recreate(lease, rivals)
+	w.ports.Show(old)
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil || c.Ports[0].Fence.Lease == lease {
 		t.Errorf("it is granted %+v, %v", c.Ports, err)
@@ -93,11 +89,9 @@ func TestStaleCacheDoesNotDropAReport(t *testing.T) {
 	w := newWorld(t, 1)
 	c := w.bind("a", "10.0.0.1")
 	p := c.Ports[0]
-	bound := w.ports.Rows[p.Fence.Lease]
-	damaged := bound
-	damaged.Value.State = ledger.Claimed
-	w.ports.Write(damaged)
-	w.ports.Stale = map[string]ledger.Record[ledger.Port]{bound.Name: bound}
+	bound, _ := w.ledger.Ports.Row(p.Fence.Lease)
+	w.ledger.Ports.Change(p.Fence.Lease, func(p *ledger.Port) { p.State = ledger.Claimed })
+	w.ports.Show(bound)
 	report := api.BoundRequest{ClaimUID: c.UID, Fence: p.Fence, ListenerARN: p.ListenerARN}
 	if err := w.service.Bound(t.Context(), holderOf("a"), report); err != nil {
 		t.Fatal(err)
@@ -109,18 +103,15 @@ func TestStaleCacheDoesNotDropAReport(t *testing.T) {
 // damaged or blocked.
 func TestPlannedPortThatCannotBeTakenIsReplaced(t *testing.T) {
 	for name, damage := range map[string]func(*world, string){
-		"deleted":    func(w *world, lease string) { delete(w.ports.Rows, lease) },
-		"unreadable": func(w *world, lease string) { w.ports.Unreadable[lease], w.ports.Hidden[lease] = true, true },
+		"deleted":    func(w *world, lease string) { w.ledger.Ports.Remove(lease) },
+		"unreadable": func(w *world, lease string) { w.ledger.Ports.Damage(lease); w.ports.Hide(lease) },
 		"blocked, and the cache shows it free": func(w *world, lease string) {
-			row := w.ports.Rows[lease]
-			w.ports.Stale = map[string]ledger.Record[ledger.Port]{lease: row}
-			row.Value.BlockedBy, row.Value.State = "alice: flood", ledger.Blocked
-			w.ports.Write(row)
+			free, _ := w.ledger.Ports.Row(lease)
+			w.ledger.Ports.Change(lease, func(p *ledger.Port) { p.BlockedBy, p.State = "alice: flood", ledger.Blocked })
+			w.ports.Show(free)
 		},
 		"blocked but free": func(w *world, lease string) {
-			row := w.ports.Rows[lease]
-			row.Value.BlockedBy = "alice: flood"
-			w.ports.Write(row)
+			w.ledger.Ports.Change(lease, func(p *ledger.Port) { p.BlockedBy = "alice: flood" })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +136,7 @@ func TestPlannedPortThatCannotBeTakenIsReplaced(t *testing.T) {
 func TestAnswerHasTheRecordedBinding(t *testing.T) {
 	w := newWorld(t, 2)
 	before := w.bind("a", "10.0.0.1")
-	w.rewrite(func(c ledger.Claim) ledger.Claim { c.State = ledger.Waiting; return c }) // planned again with the ports it has
+	w.rewrite(func(c *ledger.Claim) { c.State = ledger.Waiting }) // planned again with the ports it has
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil || c.Ports[0].TargetGroupARN != before.Ports[0].TargetGroupARN {
 		t.Errorf("it is granted %+v, %v", c.Ports, err)

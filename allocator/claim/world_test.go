@@ -15,8 +15,8 @@ import (
 	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/ledger/ledgertest"
 	"github.com/portlease/portlease/allocator/pool"
+	"github.com/portlease/portlease/e2e/ledgermem"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -130,8 +130,9 @@ const (
 // world is one allocator with its ledger, the pods, and AWS.
 type world struct {
 	*testing.T
-	claims  ledgertest.Claims
-	ports   *ledgertest.Table[ledger.Port]
+	ledger  *ledgermem.Ledger
+	claims  ledgermem.ClaimTable
+	ports   *ledgermem.Table[ledger.Port]
 	pods    map[string]*ledger.Pod
 	cloud   *cloud
 	service *claim.Service
@@ -141,8 +142,10 @@ type world struct {
 
 // newWorld has a pool with that many ports on each load balancer.
 func newWorld(t *testing.T, size int) *world {
+	leases := ledgermem.New()
 	w := &world{
-		T: t, claims: ledgertest.NewClaims(), ports: ledgertest.NewTable[ledger.Port](), pods: make(map[string]*ledger.Pod), now: time.Now(),
+		T: t, ledger: leases, pods: make(map[string]*ledger.Pod), now: time.Now(),
+		claims: ledgermem.NewClaimTable(leases.Claims, ledgermem.Direct, nil), ports: ledgermem.NewTable(leases.Ports, ledgermem.Direct, nil),
 		cloud: &cloud{
 			ranges: []pool.Range{{From: listenerPort, To: listenerPort + size - 1}}, read: []string{firstLB},
 			listeners: make(map[int]pool.Listener), owners: make(map[string]pool.Owner),
@@ -197,7 +200,7 @@ func (w *world) freePorts(n int) {
 	w.Helper()
 	for n := range n {
 		name := ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort+n)
-		w.ports.Recreate(w.T, name, ledger.Port{LoadBalancerARN: firstLB, ListenerPort: listenerPort + n, State: ledger.Free, Epoch: "e", Generation: 3})
+		w.ledger.Ports.Recreate(name, ledger.Port{LoadBalancerARN: firstLB, ListenerPort: listenerPort + n, State: ledger.Free, Epoch: "e", Generation: 3})
 	}
 }
 
@@ -265,6 +268,14 @@ func (w *world) claimLease(pod string) ledger.Record[ledger.Claim] {
 		w.Fatal(err)
 	}
 	return r
+}
+
+// stalePort shows the cache a port lease as it was before, with these changes.
+func (w *world) stalePort(lease string, change func(*ledger.Port)) {
+	old, _ := w.ledger.Ports.Row(lease)
+	old.Version = "0"
+	change(&old.Value)
+	w.ports.Show(old)
 }
 
 // keeps expects the claim to hold its first port as it was granted, in that state.

@@ -20,10 +20,10 @@ import (
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/ledger/ledgertest"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/e2e/ledgermem"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -39,11 +39,13 @@ type account struct {
 	// door is between the janitor and AWS; nil for a direct connection.
 	door func(*http.Request) (*http.Response, error)
 
-	claims *cacheTable[ledger.Claim]
-	ports  *cacheTable[ledger.Port]
+	ledger *ledgermem.Ledger
+	claims ledgermem.ClaimTable
+	ports  *ledgermem.Table[ledger.Port]
 	pods   map[string]*ledger.Pod
-	// noPods is the error of every pod read; nil for none.
-	noPods error
+	// noPods is the error of every pod read, noPorts of every read of a port lease; nil
+	// for none.
+	noPods, noPorts error
 
 	loadBalancers []string
 	stock         *inventory.Inventory
@@ -68,6 +70,14 @@ func (w *account) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.emulator.RoundTrip(r)
 }
 
+// portCall is the ledgermem.Network to the port leases.
+func (w *account) portCall(ctx context.Context, c ledgermem.Call, apply func() error) error {
+	if c.Verb == "get" && w.noPorts != nil {
+		return w.noPorts
+	}
+	return ledgermem.Direct(ctx, c, apply)
+}
+
 // newAccount has that many load loadBalancers, which are described.
 func newAccount(t *testing.T, loadBalancers int) *account {
 	t.Helper()
@@ -80,10 +90,12 @@ func newAccount(t *testing.T, loadBalancers int) *account {
 			t.Error(err)
 		}
 	})
+	leases := ledgermem.New()
 	w := &account{
 		T: t, emulator: emulator, now: time.Now(), pods: make(map[string]*ledger.Pod), made: make(map[string]string),
-		claims: &cacheTable[ledger.Claim]{Table: ledgertest.NewTable[ledger.Claim]()}, ports: &cacheTable[ledger.Port]{Table: ledgertest.NewTable[ledger.Port]()},
+		ledger: leases, claims: ledgermem.NewClaimTable(leases.Claims, ledgermem.Direct, nil),
 	}
+	w.ports = ledgermem.NewTable(leases.Ports, w.portCall, nil)
 	through := func(transport http.RoundTripper) aws.Config {
 		return aws.Config{
 			Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("A", "secret", ""), HTTPClient: &http.Client{Transport: transport},
@@ -94,14 +106,14 @@ func newAccount(t *testing.T, loadBalancers int) *account {
 		w.loadBalancers = append(w.loadBalancers, w.createLoadBalancer(fmt.Sprintf("games-%d", n)))
 	}
 	client, log := elb.New(through(w), nil), slog.New(slog.DiscardHandler)
-	w.stock = inventory.New(inventory.Config{Ledger: auditLedger, AWS: client, Ports: w.ports, Cordons: ledgertest.NewTable[ledger.Cordon](), Log: log},
+	w.stock = inventory.New(inventory.Config{Ledger: auditLedger, AWS: client, Ports: w.ports, Cordons: ledgermem.NewTable(leases.Cordons, ledgermem.Direct, nil), Log: log},
 		[]poolfile.Pool{{Name: "default", LoadBalancers: w.loadBalancers, Ranges: []pool.Range{{From: firstAudit, To: firstAudit + 49}}}})
 	if err := w.stock.Describe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	now := func() time.Time { return w.now }
 	w.janitor = janitor.New(janitor.Config{
-		Ledger: auditLedger, Claims: cacheClaims{w.claims}, Ports: w.ports, AWS: client, Listings: w.stock, Observer: janitor.NewObserver(now),
+		Ledger: auditLedger, Claims: w.claims, Ports: w.ports, AWS: client, Listings: w.stock, Observer: janitor.NewObserver(now),
 		Timing:        janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute},
 		GetPod:        func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
 		ReserveUnbind: func(context.Context, string) (bool, error) { return true, nil }, Prepaid: func(ctx context.Context) context.Context { return ctx },
@@ -270,7 +282,7 @@ func (w *account) expectGone(want ...string) {
 // is expects a port to be in that state.
 func (w *account) is(balancer, port int, want ledger.PortState) {
 	w.Helper()
-	if got := w.ports.Rows[w.fenceOf(balancer, port, 1).Lease].Value.State; got != want {
+	if got := w.ledger.Ports.Value(w.fenceOf(balancer, port, 1).Lease).State; got != want {
 		w.Errorf("port %d of load balancer %d is %q, want %q", port, balancer, got, want)
 	}
 }

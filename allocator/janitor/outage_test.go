@@ -106,15 +106,15 @@ func TestMissingPodPermissionStopsExpiry(t *testing.T) {
 func TestMissingLeasePermissionStopsDeletions(t *testing.T) {
 	w := newAccount(t, 1)
 	w.cast(0)
-	w.ports.fails = errors.New("leases is forbidden")
+	w.noPorts = errors.New("leases is forbidden")
 	sweeps, audits := w.errorsOf(untilAll)
-	w.expectError("sweeps", sweeps, w.ports.fails.Error())
-	w.expectError("audits", audits, w.ports.fails.Error())
+	w.expectError("sweeps", sweeps, w.noPorts.Error())
+	w.expectError("audits", audits, w.noPorts.Error())
 	w.expectGone()
 	w.expectStates(0, map[int]ledger.PortState{
 		releasingPort: ledger.Releasing, barePort: ledger.Releasing, crashedPort: ledger.Releasing, restoredPort: ledger.Releasing,
 	})
-	w.ports.fails = nil
+	w.noPorts = nil
 	w.expectRecovery()
 }
 

@@ -1,7 +1,6 @@
 package janitor_test
 
 import (
-	"context"
 	"net/http"
 	"testing"
 
@@ -17,9 +16,9 @@ func TestIncompleteCacheDeletesNothingLive(t *testing.T) {
 		gone []string
 	}{
 		// A lease that is not cached is read; only real orphans are deleted.
-		"no lease at all": {func(w *account) { w.claims.shows(); w.ports.shows() }, append(whole("older", "unknown"), "lone/group", "restored/group")},
-		"no port lease":   {func(w *account) { w.ports.shows() }, append(whole("older", "unknown"), "lone/group", "restored/group")},
-		"no claim lease":  {func(w *account) { w.claims.shows() }, append(whole("releasing", "older", "unknown"), "bare/group", "lone/group", "restored/group")},
+		"no lease at all": {func(w *account) { w.claims.Freeze(); w.ports.Freeze() }, append(whole("older", "unknown"), "lone/group", "restored/group")},
+		"no port lease":   {func(w *account) { w.ports.Freeze() }, append(whole("older", "unknown"), "lone/group", "restored/group")},
+		"no claim lease":  {func(w *account) { w.claims.Freeze() }, append(whole("releasing", "older", "unknown"), "bare/group", "lone/group", "restored/group")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newAccount(t, 1)
@@ -31,10 +30,11 @@ func TestIncompleteCacheDeletesNothingLive(t *testing.T) {
 			w.expectGone(on(0, c.gone)...)
 			w.is(0, livePort, ledger.Bound)
 			w.is(0, foreignPort, ledger.Blocked)
-			if n := len(w.claims.Rows); n < 2 {
+			if n := len(w.ledger.Claims.List()); n < 2 {
 				t.Errorf("%d claims are left", n)
 			}
-			w.claims.stale, w.ports.stale = false, false
+			w.claims.Thaw()
+			w.ports.Thaw()
 			w.expectRecovery()
 		})
 	}
@@ -50,10 +50,8 @@ func TestStaleCacheDeletesNothingLive(t *testing.T) {
 			group, listener := w.bind("live", "live", 0, livePort, 2)
 			w.lives("live")
 			w.record("live", 0, livePort, ledger.Port{State: ledger.Bound, TargetGroupARN: group, ListenerARN: listener, Generation: 2})
-			truth := w.ports.Rows[f.Lease]
-			claim := w.claims.Rows[truth.Value.Holder]
-			claim.Value.Ports[0].Fence = f
-			w.claims.Rows[claim.Name] = claim
+			truth, _ := w.ledger.Ports.Row(f.Lease)
+			claim := w.ledger.Claims.Change(truth.Value.Holder, func(c *ledger.Claim) { c.Ports[0].Fence = f })
 
 			old := truth
 			old.Version, old.Value.State, old.Value.Generation = "0", state, 1
@@ -63,14 +61,14 @@ func TestStaleCacheDeletesNothingLive(t *testing.T) {
 			}
 			before := claim
 			before.Version, before.Value.State = "0", ledger.ClaimReleasing
-			w.ports.shows(old)
-			w.claims.shows(before)
+			w.ports.Freeze(old)
+			w.claims.Freeze(before)
 			err := w.rounds(untilAll)
 			w.expectGone()
-			if now := w.ports.Rows[f.Lease]; now != truth {
+			if now, _ := w.ledger.Ports.Row(f.Lease); now != truth {
 				t.Errorf("the port was %+v and is %+v", truth, now)
 			}
-			if now, there := w.claims.Rows[claim.Name]; !there || now.Version != claim.Version {
+			if now, there := w.ledger.Claims.Row(claim.Name); !there || now.Version != claim.Version {
 				t.Errorf("the claim was %+v and is %+v", claim, now)
 			}
 			if err != nil {
@@ -85,17 +83,16 @@ func TestStaleCacheDeletesNothingLive(t *testing.T) {
 func TestBindingCreatedDuringAListingIsKept(t *testing.T) {
 	w := newAccount(t, 1)
 	w.record("before", 0, livePort, ledger.Port{State: ledger.Free})
-	w.ports.shows(w.ports.Table.CachedAll()...)
+	w.ports.Freeze(w.ports.CachedAll()...)
 	bound := false
 	w.door = func(r *http.Request) (*http.Response, error) {
 		if !bound {
 			bound = true
 			group, listener := w.bind("live", "live", 0, livePort, 2)
 			w.lives("live")
-			r := w.ports.Rows[w.fenceOf(0, livePort, 1).Lease]
-			r.Value.State, r.Value.Generation, r.Value.Holder, r.Value.TargetGroupARN, r.Value.ListenerARN = ledger.Bound, 2, "claim-uid-live", group, listener
-			_, err := w.ports.Update(context.Background(), r)
-			w.must(err)
+			w.ledger.Ports.Change(w.fenceOf(0, livePort, 1).Lease, func(p *ledger.Port) {
+				p.State, p.Generation, p.Holder, p.TargetGroupARN, p.ListenerARN = ledger.Bound, 2, "claim-uid-live", group, listener
+			})
 		}
 		return w.emulator.RoundTrip(r)
 	}

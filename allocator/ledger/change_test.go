@@ -6,18 +6,25 @@ import (
 	"testing"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/ledger/ledgertest"
+	"github.com/portlease/portlease/e2e/ledgermem"
 )
 
 const name = "lb-7000"
 
+// ports is a table with its store.
+type ports struct {
+	*ledgermem.Table[ledger.Port]
+	store *ledgermem.Store[ledger.Port]
+}
+
 // table has one free port.
-func table(t *testing.T) *ledgertest.Table[ledger.Port] {
-	ports := ledgertest.NewTable[ledger.Port]()
-	if _, err := ports.Create(t.Context(), name, ledger.Port{State: ledger.Free, Generation: 1}); err != nil {
+func table(t *testing.T) *ports {
+	store := ledgermem.New().Ports
+	p := &ports{ledgermem.NewTable(store, ledgermem.Direct, nil), store}
+	if _, err := p.Create(t.Context(), name, ledger.Port{State: ledger.Free, Generation: 1}); err != nil {
 		t.Fatal(err)
 	}
-	return ports
+	return p
 }
 
 // block is a decision that blocks a port, and leaves a blocked one alone.
@@ -41,22 +48,22 @@ func refuseHeld(r ledger.Record[ledger.Port]) (ledger.Port, bool, error) {
 
 type (
 	port   = ledger.Record[ledger.Port]
-	ports  = ledgertest.Table[ledger.Port]
 	decide = ledger.Decide[ledger.Port]
 )
 
 // stale makes the cache show the port as it was in another state.
-func stale(p *ports, state ledger.PortState) {
-	old := p.Rows[name]
-	old.Version, old.Value.State = "old", state
-	p.Stale[name] = old
+func (p *ports) stale(state ledger.PortState) {
+	old, _ := p.store.Row(name)
+	old.Version, old.Value.State = "0", state
+	p.Show(old)
 }
 
-// unreadable makes the port unreadable, in the cache as well.
-func unreadable(p *ports) {
-	cached := p.Rows[name]
-	cached.Value = ledger.Port{}
-	p.Stale[name], p.Unreadable[name] = cached, true
+// onlyCached deletes the port. The cache still shows it, in that state.
+func (p *ports) onlyCached(state ledger.PortState) {
+	old, _ := p.store.Row(name)
+	old.Value.State = state
+	p.store.Remove(name)
+	p.Show(old)
 }
 
 func TestChange(t *testing.T) {
@@ -78,46 +85,51 @@ func TestChange(t *testing.T) {
 
 		wrote         bool
 		err           error
-		state         ledger.PortState // afterwards; empty: there is no record
+		state         ledger.PortState // afterwards; empty: there is no readable record
 		reads, writes int
 	}{
 		{"a cached record is written without a read", change, func(*ports) {}, block, true, nil, ledger.Blocked, 0, 1},
-		{"a record that is not cached is read", change, func(p *ports) { p.Hidden[name] = true }, block, true, nil, ledger.Blocked, 1, 1},
-		{"a conflict is decided again on a fresh read", change, func(p *ports) { stale(p, ledger.Claimed) }, block, true, nil, ledger.Blocked, 1, 1},
-		{"a stale refusal is decided again on a fresh read", change, func(p *ports) { stale(p, ledger.Bound) }, refuseHeld, true, nil, ledger.Blocked, 1, 1},
-		{"a record that the cache shows as done is read", change, func(p *ports) { stale(p, ledger.Blocked) }, block, true, nil, ledger.Blocked, 1, 1},
-		{"a fresh refusal is final", change, func(p *ports) { p.Rows[name] = port{Name: name, Version: "9", Value: ledger.Port{State: ledger.Bound}} }, refuseHeld, false, errRefused, ledger.Bound, 1, 0},
-		{"a record that is there no more is absent", change, func(p *ports) { stale(p, ledger.Bound); delete(p.Rows, name) }, block, false, ledger.ErrAbsent, "", 1, 0},
-		{"a record that was never there is absent", change, func(p *ports) { delete(p.Rows, name) }, block, false, ledger.ErrAbsent, "", 1, 0},
-		{"an unreadable record is not decided on", change, func(p *ports) { p.Unreadable[name], p.Hidden[name] = true, true }, block, false, ledger.ErrUnreadable, ledger.Free, 1, 0},
-		{"a record that the cache shows as unreadable is not decided on", change, func(p *ports) { unreadable(p) }, block, false, ledger.ErrUnreadable, ledger.Free, 1, 0},
+		{"a record that is not cached is read", change, func(p *ports) { p.Hide(name) }, block, true, nil, ledger.Blocked, 1, 1},
+		{"a conflict is decided again on a fresh read", change, func(p *ports) { p.stale(ledger.Claimed) }, block, true, nil, ledger.Blocked, 1, 1},
+		{"a stale refusal is decided again on a fresh read", change, func(p *ports) { p.stale(ledger.Bound) }, refuseHeld, true, nil, ledger.Blocked, 1, 1},
+		{"a record that the cache shows as done is read", change, func(p *ports) { p.stale(ledger.Blocked) }, block, true, nil, ledger.Blocked, 1, 1},
+		{"a fresh refusal is final", change, func(p *ports) { p.store.Change(name, func(p *ledger.Port) { p.State = ledger.Bound }) }, refuseHeld, false, errRefused, ledger.Bound, 1, 0},
+		{"a record that is there no more is absent", change, func(p *ports) { p.onlyCached(ledger.Bound) }, block, false, ledger.ErrAbsent, "", 1, 0},
+		{"a record that was never there is absent", change, func(p *ports) { p.store.Remove(name) }, block, false, ledger.ErrAbsent, "", 1, 0},
+		{"an unreadable record is not decided on", change, func(p *ports) { p.store.Damage(name); p.Hide(name) }, block, false, ledger.ErrUnreadable, "", 1, 0},
+		{"a record that the cache shows as unreadable is not decided on", change, func(p *ports) { p.store.Damage(name) }, block, false, ledger.ErrUnreadable, "", 1, 0},
 
-		{"an absent record is created without a read", createOrChange, func(p *ports) { delete(p.Rows, name) }, block, true, nil, ledger.Blocked, 0, 1},
-		{"a record that the cache hides is read after the conflict", createOrChange, func(p *ports) { p.Hidden[name] = true }, block, true, nil, ledger.Blocked, 1, 1},
-		{"a record that only the cache shows is created", createOrChange, func(p *ports) { stale(p, ledger.Free); delete(p.Rows, name) }, block, true, nil, ledger.Blocked, 1, 1},
-		{"an unreadable record is not replaced", createOrChange, func(p *ports) { unreadable(p) }, block, false, ledger.ErrUnreadable, ledger.Free, 1, 0},
+		{"an absent record is created without a read", createOrChange, func(p *ports) { p.store.Remove(name) }, block, true, nil, ledger.Blocked, 0, 1},
+		{"a record that the cache hides is read after the conflict", createOrChange, func(p *ports) { p.Hide(name) }, block, true, nil, ledger.Blocked, 1, 1},
+		{"a record that only the cache shows is created", createOrChange, func(p *ports) { p.onlyCached(ledger.Free) }, block, true, nil, ledger.Blocked, 1, 1},
+		{"an unreadable record is not replaced", createOrChange, func(p *ports) { p.store.Damage(name) }, block, false, ledger.ErrUnreadable, "", 1, 0},
 
-		{"a record that the caller has read is left alone without a read", changeFrom, func(p *ports) { stale(p, ledger.Blocked) }, block, false, nil, ledger.Free, 0, 0},
-		{"a record that the caller has read is refused without a read", changeFrom, func(p *ports) { stale(p, ledger.Bound) }, refuseHeld, false, errRefused, ledger.Free, 0, 0},
-		{"a record that the caller has read is read again after a conflict", changeFrom, func(p *ports) { stale(p, ledger.Claimed) }, block, true, nil, ledger.Blocked, 1, 1},
-		{"a record that the caller has read is not created again", changeFrom, func(p *ports) { stale(p, ledger.Claimed); delete(p.Rows, name) }, block, false, ledger.ErrAbsent, "", 1, 0},
+		{"a record that the caller has read is left alone without a read", changeFrom, func(p *ports) { p.stale(ledger.Blocked) }, block, false, nil, ledger.Free, 0, 0},
+		{"a record that the caller has read is refused without a read", changeFrom, func(p *ports) { p.stale(ledger.Bound) }, refuseHeld, false, errRefused, ledger.Free, 0, 0},
+		{"a record that the caller has read is read again after a conflict", changeFrom, func(p *ports) { p.stale(ledger.Claimed) }, block, true, nil, ledger.Blocked, 1, 1},
+		{"a record that the caller has read is not created again", changeFrom, func(p *ports) { p.onlyCached(ledger.Claimed) }, block, false, ledger.ErrAbsent, "", 1, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := table(t)
 			test.given(p)
-			p.Reads, p.Writes = 0, 100
+			before, existed := p.store.Row(name)
+			reads, writes := p.store.Reads(), p.store.Writes()
 			r, wrote, err := test.call(t.Context(), p, test.decide)
 			if wrote != test.wrote || !errors.Is(err, test.err) {
 				t.Errorf("wrote %v, error %v; want %v, %v", wrote, err, test.wrote, test.err)
 			}
-			if wrote && (r.Version != p.Rows[name].Version || r.Value != p.Rows[name].Value) {
-				t.Errorf("returned %+v, the table has %+v", r, p.Rows[name])
+			after, exists := p.store.Row(name)
+			if wrote && (r.Version != after.Version || r.Value != after.Value) {
+				t.Errorf("returned %+v, the table has %+v", r, after)
 			}
-			if got := p.Rows[name].Value.State; got != test.state {
+			if !test.wrote && (exists != existed || after != before) {
+				t.Errorf("%+v became %+v", before, after)
+			}
+			if got := after.Value.State; got != test.state {
 				t.Errorf("the port is %q, want %q", got, test.state)
 			}
-			if p.Reads != test.reads || p.Writes-100 != test.writes {
-				t.Errorf("%d reads, %d writes; want %d, %d", p.Reads, p.Writes-100, test.reads, test.writes)
+			if reads, writes = p.store.Reads()-reads, p.store.Writes()-writes; reads != test.reads || writes != test.writes {
+				t.Errorf("%d reads, %d writes; want %d, %d", reads, writes, test.reads, test.writes)
 			}
 		})
 	}

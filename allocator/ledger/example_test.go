@@ -5,13 +5,13 @@ import (
 	"fmt"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/allocator/ledger/ledgertest"
+	"github.com/portlease/portlease/e2e/ledgermem"
 )
 
 // An admin closes a port, whoever else writes its record at the same time. The
 // holder keeps the port; it is blocked once it is free.
 func ExampleChange() {
-	ctx, ports := context.Background(), ledgertest.NewTable[ledger.Port]()
+	ctx, ports := context.Background(), ledgermem.NewTable(ledgermem.New().Ports, ledgermem.Direct, nil)
 	lease := ledger.PortName("0123456789abcdef", 7000)
 	if _, err := ports.Create(ctx, lease, ledger.Port{State: ledger.Bound, Holder: "claim-a"}); err != nil {
 		fmt.Println(err)
@@ -31,7 +31,7 @@ func ExampleChange() {
 	fmt.Println(err)
 	// Output:
 	// bound alice: flood true <nil>
-	// no such record
+	// no such record: no-such-port
 }
 
 // A port goes from holder to holder. Every holding has its own fence.

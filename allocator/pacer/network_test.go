@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/ledgermem"
 )
 
@@ -41,10 +40,4 @@ func (n *network) carry(ctx context.Context, c ledgermem.Call, apply func() erro
 		return failed
 	}
 	return err
-}
-
-// remove deletes a record behind the back of the replicas.
-func remove[T any](s *ledgermem.Store[T], name string) error {
-	r, _ := s.Row(name)
-	return s.Delete(ledger.Record[T]{Name: name, UID: r.UID, Version: r.Version})
 }

@@ -200,9 +200,7 @@ func TestLostBudgetLeaseStartsWithEmptyBuckets(t *testing.T) {
 		if wait := i.bind(r, i.claim(1)); wait != 0 {
 			t.Fatalf("it waits %v", wait)
 		}
-		if err := remove(i.ledger.Budgets, ledger.BudgetName); err != nil {
-			t.Fatal(err)
-		}
+		i.ledger.Budgets.Remove(ledger.BudgetName)
 		r.Observe()
 		c := i.claim(1)
 		wait := i.bind(r, c)

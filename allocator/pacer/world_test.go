@@ -129,9 +129,7 @@ func (i *installation) bound(c ledger.Record[ledger.Claim]) {
 }
 
 func (i *installation) remove(c ledger.Record[ledger.Claim]) {
-	if err := remove(i.ledger.Claims, c.Name); err != nil {
-		i.t.Error(err)
-	}
+	i.ledger.Claims.Remove(c.Name)
 }
 
 func (i *installation) count(what string) int {

@@ -230,6 +230,20 @@ var conformance = []struct {
 			return versionIn(l.ports[1].CachedAll(), "lb-30000") == second.Version && versionIn(l.ports[1].CachedAll(), "lb-30001") != ""
 		})
 	}},
+	{"an unreadable record is neither absent nor free", func(t *testing.T, l tables) {
+		r := created(t, l.ports[0], "lb-30000")
+		l.damage("lb-30000")
+		_, err := l.ports[0].Get(t.Context(), "lb-30000")
+		expect(t, "get", err, ledger.ErrUnreadable)
+		_, err = l.ports[0].Create(t.Context(), "lb-30000", aPort())
+		expect(t, "create", err, ledger.ErrConflict)
+		_, err = l.ports[0].Update(t.Context(), changed(r))
+		expect(t, "update of what it was", err, ledger.ErrConflict)
+		eventually(t, "the other cache has it without a value", func() bool {
+			seen, ok := l.ports[1].Cached("lb-30000")
+			return ok && seen.UID == r.UID && seen.Version != r.Version && seen.Value == ledger.Port{}
+		})
+	}},
 	{"a cache has what was read", func(t *testing.T, l tables) {
 		r := created(t, l.ports[0], "lb-30000")
 		_, err := l.ports[1].Get(t.Context(), "lb-30000")

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/portlease/portlease/allocator/kubelease"
@@ -27,6 +29,8 @@ type tables struct {
 	ports   [2]ledger.Ports
 	cordons [2]ledger.Cordons
 	budgets [2]ledger.Budgets
+	// damage makes a record unreadable.
+	damage func(name string)
 }
 
 // TestLedgerInMemoryBehavesLikeLeases runs one table of cases against this package
@@ -50,7 +54,7 @@ func TestLedgerInMemoryBehavesLikeLeases(t *testing.T) {
 // onLeases runs a case on the Leases of a fresh namespace.
 func onLeases(t *testing.T, kube *kubeapi.API, run func(*testing.T, tables)) {
 	t.Helper()
-	name, err := kube.Namespace(t.Context(), "ledger")
+	namespace, err := kube.Namespace(t.Context(), "ledger")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +64,7 @@ func onLeases(t *testing.T, kube *kubeapi.API, run func(*testing.T, tables)) {
 	}
 	var both tables
 	for i := range both.claims {
-		leases, err := kubelease.Open(t.Context(), client, name, slog.New(slog.DiscardHandler), func() {})
+		leases, err := kubelease.Open(t.Context(), client, namespace, slog.New(slog.DiscardHandler), func() {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +73,12 @@ func onLeases(t *testing.T, kube *kubeapi.API, run func(*testing.T, tables)) {
 		}
 		both.claims[i], both.ports[i] = leases.Claims(), leases.Ports()
 		both.cordons[i], both.budgets[i] = leases.Cordons(), leases.Budgets()
+	}
+	both.damage = func(name string) {
+		patch := []byte(`{"metadata":{"annotations":null}}`)
+		if _, err := client.CoordinationV1().Leases(namespace).Patch(t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	run(t, both)
 }
@@ -80,7 +90,7 @@ func inMemory(t *testing.T, run func(*testing.T, tables)) {
 		random := rand.New(rand.NewPCG(1, 1))
 		lag := func() time.Duration { return time.Duration(random.IntN(500)) * time.Millisecond }
 		l := ledgermem.New()
-		var both tables
+		both := tables{damage: l.Ports.Damage}
 		var deliver []func(time.Time)
 		for i := range both.claims {
 			claims, ports := ledgermem.NewClaimTable(l.Claims, ledgermem.Direct, lag), ledgermem.NewTable(l.Ports, ledgermem.Direct, lag)

@@ -1,12 +1,3 @@
-// Package ledgermem keeps a ledger in memory, for simulations and tests.
-//
-// A Store is one kind of record as the API server keeps it: a write is a
-// compare-and-swap on the version that was read. A Table is the way of one process
-// to a store. Its calls go through a Network, which may delay, lose or refuse
-// them, and its cache may be stale.
-//
-// The tests of this package hold it to the contract of ledger.Table, with the same
-// cases as the Leases of a real API server.
 package ledgermem
 
 import (
@@ -23,43 +14,6 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// Ledger is all records of one installation.
-type Ledger struct {
-	Claims  *Store[ledger.Claim]
-	Ports   *Store[ledger.Port]
-	Cordons *Store[ledger.Cordon]
-	Budgets *Store[ledger.Budget]
-}
-
-// New makes an empty ledger.
-func New() *Ledger {
-	r := new(revisions)
-	return &Ledger{
-		Claims: newStore(r, storedClaim), Ports: newStore(r, storedPort),
-		Cordons: newStore(r, storedCordon), Budgets: newStore(r, storedBudget),
-	}
-}
-
-// revisions numbers the writes of all kinds, as etcd does.
-type revisions struct {
-	mu            sync.Mutex
-	last, objects int
-}
-
-func (r *revisions) next() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last++
-	return r.last
-}
-
-func (r *revisions) uid() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.objects++
-	return fmt.Sprintf("lease-uid-%d", r.objects)
-}
-
 // Store is one kind of record. Its methods may be called concurrently.
 type Store[T any] struct {
 	revisions *revisions
@@ -71,9 +25,10 @@ type Store[T any] struct {
 	writing  sync.Mutex
 	watchers []*watcher[T]
 
-	mu     sync.Mutex // guards all below
-	rows   map[string]ledger.Record[T]
-	writes int
+	mu sync.Mutex // guards all below
+	// rows that are unreadable have the zero value, as in a cache.
+	rows          map[string]ledger.Record[T]
+	reads, writes int
 	// history is what each write replaced, in order.
 	history []replaced[T]
 	lists   int // by address so far
@@ -95,29 +50,6 @@ func newStore[T any](r *revisions, stored func(T) T) *Store[T] {
 	return &Store[T]{revisions: r, stored: stored, rows: make(map[string]ledger.Record[T])}
 }
 
-func storedPort(p ledger.Port) ledger.Port {
-	p.UpdatedAt = p.UpdatedAt.UTC().Truncate(time.Microsecond)
-	return p
-}
-
-func storedClaim(c ledger.Claim) ledger.Claim {
-	c.RenewedAt = c.RenewedAt.UTC().Truncate(time.Microsecond)
-	c.Duration = c.Duration.Truncate(time.Second)
-	c.Requested, c.Ports = slices.Clone(c.Requested), slices.Clone(c.Ports)
-	return c
-}
-
-func storedCordon(c ledger.Cordon) ledger.Cordon {
-	c.UpdatedAt = c.UpdatedAt.UTC().Truncate(time.Microsecond)
-	return c
-}
-
-func storedBudget(b ledger.Budget) ledger.Budget {
-	b.UpdatedAt = b.UpdatedAt.UTC().Truncate(time.Microsecond)
-	b.Permits = slices.Clone(b.Permits)
-	return b
-}
-
 // Watch calls hear with every later write, in order: what the row was before and
 // is now, nil for absent. hear may read the store and must not write to it. stop
 // ends that.
@@ -135,9 +67,15 @@ func (s *Store[T]) Watch(hear func(before, now *ledger.Record[T])) (stop func())
 
 // Get is a consistent read, as ledger.Table has it.
 func (s *Store[T]) Get(name string) (ledger.Record[T], error) {
-	r, exists := s.Row(name)
-	if !exists {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	r, exists := s.rows[name]
+	switch {
+	case !exists:
 		return r, fmt.Errorf("%w: %s", ledger.ErrAbsent, name)
+	case reflect.ValueOf(&r.Value).Elem().IsZero():
+		return ledger.Record[T]{}, fmt.Errorf("%w: %s", ledger.ErrUnreadable, name)
 	}
 	return s.copied(r), nil
 }
@@ -163,7 +101,12 @@ func (s *Store[T]) Create(name string, value T) (ledger.Record[T], error) {
 	if _, exists := s.Row(name); exists {
 		return ledger.Record[T]{}, fmt.Errorf("creating lease %s: %w", name, ledger.ErrConflict)
 	}
-	return s.put(nil, ledger.Record[T]{Name: name, UID: s.revisions.uid(), CreatedAt: time.Now().UTC().Truncate(time.Second), Value: value}), nil
+	return s.create(name, value), nil
+}
+
+// create adds a record. The caller holds writing.
+func (s *Store[T]) create(name string, value T) ledger.Record[T] {
+	return s.put(nil, ledger.Record[T]{Name: name, UID: s.revisions.uid(), CreatedAt: time.Now().UTC().Truncate(time.Second), Value: value})
 }
 
 var (
@@ -193,19 +136,11 @@ func (s *Store[T]) Update(r ledger.Record[T]) (ledger.Record[T], error) {
 	return s.put(&before, r), nil
 }
 
-// Change writes to a row whatever its version is, as somebody outside of the
-// processes does. It adds the row if there is none.
-func (s *Store[T]) Change(name string, change func(*T)) ledger.Record[T] {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	before, exists := s.Row(name)
-	now := s.copied(before)
-	change(&now.Value)
-	if exists {
-		return s.put(&before, now)
-	}
-	now.Name, now.UID, now.CreatedAt = name, s.revisions.uid(), time.Now().UTC().Truncate(time.Second)
-	return s.put(nil, now)
+// Reads is how many reads of one record there were, also of an absent one.
+func (s *Store[T]) Reads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reads
 }
 
 // Writes is how many writes were carried out.

@@ -3,9 +3,7 @@ package ledgermem
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -54,13 +52,8 @@ type Table[T any] struct {
 	// tombstones are UIDs of deleted records: neither a late event nor a late
 	// answer may bring them back.
 	tombstones map[string]bool
-}
-
-// event is a change that a watch reports.
-type event[T any] struct {
-	due     time.Time
-	record  ledger.Record[T]
-	deleted bool
+	// frozen is what the cache shows instead of its records; nil: them.
+	frozen map[string]ledger.Record[T]
 }
 
 // NewTable lists a store at once and watches it from then on. With a lag, events
@@ -76,64 +69,6 @@ func NewTable[T any](s *Store[T], network Network, lag func() time.Duration) *Ta
 
 // Close ends the watch, as the end of the process does.
 func (t *Table[T]) Close() { t.stop() }
-
-func (t *Table[T]) hear(before, now *ledger.Record[T]) {
-	var e event[T]
-	if now != nil {
-		e.record = t.store.copied(*now)
-	} else {
-		e.record, e.deleted = t.store.copied(*before), true
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.lag == nil {
-		t.apply(e)
-		return
-	}
-	e.due = time.Now().Add(t.lag())
-	if n := len(t.events); n > 0 && t.events[n-1].due.After(e.due) {
-		e.due = t.events[n-1].due
-	}
-	t.events = append(t.events, e)
-}
-
-// Deliver lets the cache have the events that are due by now.
-func (t *Table[T]) Deliver(now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for len(t.events) > 0 && !t.events[0].due.After(now) {
-		t.apply(t.events[0])
-		t.events = t.events[1:]
-	}
-}
-
-func (t *Table[T]) apply(e event[T]) {
-	if e.deleted {
-		t.forgetLocked(e.record.Name, e.record.UID)
-	} else {
-		t.learnLocked(e.record)
-	}
-}
-
-// CachedAll implements ledger.Table.
-func (t *Table[T]) CachedAll() []ledger.Record[T] {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	all := make([]ledger.Record[T], 0, len(t.cache))
-	for _, r := range t.cache {
-		all = append(all, r)
-	}
-	slices.SortFunc(all, byName)
-	return all
-}
-
-// Cached implements ledger.Table.
-func (t *Table[T]) Cached(name string) (ledger.Record[T], bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	r, ok := t.cache[name]
-	return r, ok
-}
 
 // Get implements ledger.Table.
 func (t *Table[T]) Get(ctx context.Context, name string) (ledger.Record[T], error) {
@@ -190,49 +125,6 @@ func call[A any](ctx context.Context, network Network, c Call, apply func() (A, 
 	return *answered, nil
 }
 
-func (t *Table[T]) learn(r ledger.Record[T]) ledger.Record[T] {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.learnLocked(r)
-	return r
-}
-
-// learnLocked puts a record into the cache unless something newer is there.
-func (t *Table[T]) learnLocked(r ledger.Record[T]) {
-	if t.tombstones[r.UID] {
-		return
-	}
-	if known, ok := t.cache[r.Name]; !ok || revision(r.Version) > revision(known.Version) {
-		t.cache[r.Name] = r
-	}
-}
-
-func (t *Table[T]) forget(name, uid string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.forgetLocked(name, uid)
-}
-
-// forgetLocked takes a deleted record out of the cache.
-func (t *Table[T]) forgetLocked(name, uid string) {
-	if uid == "" {
-		return
-	}
-	t.tombstones[uid] = true
-	if t.cache[name].UID == uid {
-		delete(t.cache, name)
-	}
-}
-
-// revision reads a version of a store, which is always a number.
-func revision(version string) int {
-	n, err := strconv.Atoi(version)
-	if err != nil {
-		panic(fmt.Sprintf("version %q is not of this ledger", version))
-	}
-	return n
-}
-
 // ClaimTable adds the read that only claims have.
 type ClaimTable struct{ *Table[ledger.Claim] }
 
@@ -241,18 +133,19 @@ func NewClaimTable(s *Store[ledger.Claim], network Network, lag func() time.Dura
 	return ClaimTable{NewTable(s, network, lag)}
 }
 
-// OfPodIP implements ledger.Claims. Every other answer is as old as it may be.
+// OfPodIP implements ledger.Claims. With a lag, every other answer is as old as it may
+// be.
 func (t ClaimTable) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
 	return call(ctx, t.network, Call{Verb: "list", Name: ip}, func() ([]ledger.Record[ledger.Claim], error) {
-		return t.store.ofPodIP(ip, since), nil
+		return t.store.ofPodIP(ip, since, t.lag != nil), nil
 	})
 }
 
-func (s *Store[T]) ofPodIP(ip, since string) []ledger.Record[T] {
+func (s *Store[T]) ofPodIP(ip, since string, lag bool) []ledger.Record[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rows := s.sorted(s.rows)
-	if s.lists++; s.lists%2 == 0 {
+	if s.lists++; lag && s.lists%2 == 0 {
 		rows = s.listAt(revision(since))
 	}
 	return slices.DeleteFunc(rows, func(r ledger.Record[T]) bool {
