@@ -63,7 +63,7 @@ func TestTermsOfPools(t *testing.T) {
 		want           string
 	}{
 		{"nonsense", "TCP", api.Invalid, `pool "nonsense" does not exist; the pools are: default, elsewhere, tcp, tagged`},
-		{"elsewhere", "TCP", api.Forbidden, "add it to the pool's namespaces"},
+		{"elsewhere", "TCP", api.Forbidden, "add the namespace to the pool"},
 		{"tcp", "UDP", api.Invalid, "its protocols are TCP"},
 		{"tcp", "TCP_UDP", api.Invalid, "its protocols are TCP"},
 	} {
