@@ -21,22 +21,22 @@ var (
 
 // Assets returns a folder that holds etcd and kube-apiserver.
 //
-// KUBEBUILDER_ASSETS names the folder if it is set; it is an error if that folder
-// lacks either program. Otherwise Assets builds both, and kubectl, from their Go
-// modules into the user's cache folder; see [Program.Build]. The first build takes
-// minutes and reports to progress, if that is not nil.
+// If KUBEBUILDER_ASSETS is set, Assets returns that folder, or an error if the folder
+// lacks either program. Otherwise it builds both, and kubectl, from their Go modules into
+// the user's cache folder; see [Program.Build]. The first build takes minutes and reports
+// to progress, unless that is nil.
 func Assets(ctx context.Context, progress io.Writer) (dir string, err error) {
 	if progress == nil {
 		progress = io.Discard
 	}
 	if dir := os.Getenv(assetsVariable); dir != "" {
-		return dir, complete(dir)
+		return dir, checkPrograms(dir)
 	}
 	return server.Build(ctx, progress)
 }
 
-// complete returns an error that names a program missing in the folder.
-func complete(dir string) error {
+// checkPrograms returns an error that names the first program missing in the folder.
+func checkPrograms(dir string) error {
 	for _, program := range required {
 		_, err := exec.LookPath(filepath.Join(dir, program))
 		if err != nil {
@@ -47,12 +47,12 @@ func complete(dir string) error {
 	return nil
 }
 
-// kubernetesVersion is the version that the programs report. Only Kubernetes' own
-// build scripts set it, so linkerFlags does too. A test compares it with the version
-// that the nested module requires.
+// kubernetesVersion is the version that the programs report. The Go tool does not set it,
+// only Kubernetes' own build scripts do, so linkerFlags sets it. A test compares it with
+// the version that the nested module requires.
 const kubernetesVersion = "v1.37.2"
 
-// server acts as each of programs, by the name of the link that it is called by.
+// server is one binary; it acts as the program whose name it is called by.
 var server = Program{
 	Name:        "kubeapi",
 	Folder:      "e2e/kubeapi/server",
@@ -63,9 +63,9 @@ var server = Program{
 	Remedy:      "set " + assetsVariable,
 }
 
-// NodePrograms is all of Kubernetes that a cluster of one node needs: etcd,
-// kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy and
-// kubectl, each by a link of that name.
+// NodePrograms has all programs of a one-node cluster: etcd, kube-apiserver,
+// kube-controller-manager, kube-scheduler, kubelet, kube-proxy and kubectl. Each is a link
+// to one binary.
 var NodePrograms = Program{
 	Name:        "kubenode",
 	Folder:      server.Folder,

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestNamedAssetsAreUsed(t *testing.T) {
+func TestAssetsUsesTheFolderInKubebuilderAssets(t *testing.T) {
 	assets, cache := t.TempDir(), t.TempDir()
 	t.Setenv(assetsVariable, assets)
 	t.Setenv("XDG_CACHE_HOME", cache)
@@ -29,7 +29,7 @@ func TestNamedAssetsAreUsed(t *testing.T) {
 	expectEmpty(t, cache)
 }
 
-func TestVersionIsTheOneRequired(t *testing.T) {
+func TestKubernetesVersionMatchesGoMod(t *testing.T) {
 	module, err := os.ReadFile(filepath.Join("server", "go.mod"))
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestVersionIsTheOneRequired(t *testing.T) {
 	}
 }
 
-func TestBuiltProgramsKnowTheirVersion(t *testing.T) {
+func TestBuiltProgramsReportTheKubernetesVersion(t *testing.T) {
 	t.Setenv(assetsVariable, "")
 	assets, err := Assets(t.Context(), os.Stderr)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// auditPolicy records who asked for what and what the answer was, but neither
-// bodies nor the stage at which nothing is known about the answer.
+// auditPolicy records the user, the request and the status of every answer, without
+// bodies. It omits RequestReceived, because at that stage there is no answer yet.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -21,15 +21,15 @@ type AuditEntry struct {
 	User        string // as RBAC names it, such as system:serviceaccount:game:agent
 	Verb        string // as RBAC names it, such as get, list, patch
 	Group       string // API group, empty for the core group
-	Resource    string // plural, empty if Path is no resource
+	Resource    string // plural; empty if Path is not a resource
 	Subresource string
-	Namespace   string // empty if the resource has none
+	Namespace   string // empty if the resource is cluster-scoped
 	Name        string // empty if the request named none
 	Path        string
 	Code        int // HTTP status of the answer
 }
 
-// auditEvent is the part of audit.k8s.io/v1 Event that is read.
+// auditEvent has the fields of an audit.k8s.io/v1 Event that this package reads.
 type auditEvent struct {
 	AuditID string `json:"auditID"`
 	Verb    string `json:"verb"`
@@ -49,11 +49,10 @@ type auditEvent struct {
 	} `json:"responseStatus"`
 }
 
-// AuditEntries returns the requests that have been answered since the start,
-// in the order of their answers, those of this package among them. An entry may
-// come a moment after its answer: poll for it. A watch is there as soon as it
-// is open, and there once. It is an error if the API was started without
-// Config.Audit.
+// AuditEntries returns all requests answered since the start, in the order of their
+// answers, including this package's own. An entry may appear a moment after its answer, so
+// poll for it. A watch appears once, as soon as it is open. AuditEntries fails if the API
+// was started without Config.Audit.
 func (a *API) AuditEntries() ([]AuditEntry, error) {
 	if a.auditLog == "" {
 		return nil, errors.New("reading the audit log: the API was started without Config.Audit")
@@ -67,7 +66,7 @@ func (a *API) AuditEntries() ([]AuditEntry, error) {
 
 func readAudit(log []byte) ([]AuditEntry, error) {
 	var entries []AuditEntry
-	seen := map[string]bool{} // audit id → already in entries
+	seen := map[string]bool{} // by audit ID
 	for line := range bytes.Lines(log) {
 		if !bytes.HasSuffix(line, []byte("\n")) {
 			break // still being written

@@ -11,12 +11,12 @@ import (
 )
 
 func TestAuditEntries(t *testing.T) {
-	namespace := namespaceOf(t)
+	namespace := newNamespace(t)
 	config, err := shared.ServiceAccount(t.Context(), namespace, "agent")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := clientOf(t, config).CoordinationV1().Leases(namespace).Get(t.Context(), "port", metav1.GetOptions{}); !apierrors.IsForbidden(err) {
+	if _, err := newClient(t, config).CoordinationV1().Leases(namespace).Get(t.Context(), "port", metav1.GetOptions{}); !apierrors.IsForbidden(err) {
 		t.Fatalf("getting a Lease without a right: %v, want Forbidden", err)
 	}
 	watch, err := shared.client.CoreV1().Pods(namespace).Watch(t.Context(), metav1.ListOptions{})
@@ -56,7 +56,7 @@ func TestAuditEntries(t *testing.T) {
 	eventually(t, expect)
 }
 
-func TestAuditMustBeAskedFor(t *testing.T) {
+func TestAuditEntriesFailsWithoutConfigAudit(t *testing.T) {
 	if _, err := new(API).AuditEntries(); err == nil {
 		t.Error("entries of an API that records none")
 	}

@@ -18,17 +18,17 @@ import (
 // certificateLifetime is far longer than any test or demo.
 const certificateLifetime = 365 * 24 * time.Hour
 
-// Authority is the certificate authority of one cluster that lives for a test or a demo.
+// Authority is the certificate authority of a short-lived cluster, for a test or a demo.
 type Authority struct {
 	PEM         []byte // its own certificate
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// KeyPair is a certificate and its private key, both PEM.
+// KeyPair is a certificate and its private key, both in PEM.
 type KeyPair struct{ Certificate, Key []byte }
 
-// NewAuthority makes an authority with a new key.
+// NewAuthority creates an authority with a new key.
 func NewAuthority() (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -54,7 +54,7 @@ func NewAuthority() (*Authority, error) {
 	return &Authority{PEM: certificatePEM(der), certificate: certificate, key: key}, nil
 }
 
-// Serving issues the certificate of a server at those addresses and DNS names.
+// Serving issues a server certificate for the given addresses and DNS names.
 func (a *Authority) Serving(name string, addresses []net.IP, names ...string) (KeyPair, error) {
 	return a.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: name},
@@ -64,7 +64,7 @@ func (a *Authority) Serving(name string, addresses []net.IP, names ...string) (K
 	})
 }
 
-// Client issues a certificate that authenticates a user in a group.
+// Client issues a client certificate for a user in a group.
 func (a *Authority) Client(user, group string) (KeyPair, error) {
 	return a.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: user, Organization: []string{group}},
@@ -116,8 +116,8 @@ type keyFiles struct {
 	serviceAccount string
 }
 
-// writeKeys writes the API server's keys into dir: the authority's and its own
-// certificate, its key, and the key that signs service-account tokens.
+// writeKeys writes four files into dir: the authority's certificate, the API server's
+// certificate and key, and the key that signs service account tokens.
 func writeKeys(a *Authority, dir string) (keyFiles, error) {
 	server, err := a.Serving("kube-apiserver", []net.IP{net.IPv4(127, 0, 0, 1)}, "localhost")
 	if err != nil {

@@ -37,9 +37,8 @@ func startChild(program, logFile string, args ...string) (*child, error) {
 	started := make(chan error, 1)
 	go func() {
 		defer close(c.done)
-		// The death signal is sent when the thread that forked ends, not
-		// the process. So this goroutine keeps its thread for as long as
-		// the child lives.
+		// The kernel sends the death signal when the thread that forked ends, not when the
+		// process ends. So this goroutine keeps its thread while the child lives.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -62,8 +61,8 @@ func startChild(program, logFile string, args ...string) (*child, error) {
 	return c, nil
 }
 
-// kill ends the process, also a paused one, and returns once it is reaped.
-// A process that is gone already is no error.
+// kill ends the process, even a paused one, and returns once it is reaped. It succeeds if
+// the process has already ended.
 func (c *child) kill() error {
 	if err := c.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("killing %s: %w", c.name, err)
@@ -72,7 +71,7 @@ func (c *child) kill() error {
 	return nil
 }
 
-// pause returns once the process does nothing any more.
+// pause stops the process and returns once all its threads have stopped.
 func (c *child) pause() error {
 	if err := c.signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -92,8 +91,8 @@ func (c *child) signal(s syscall.Signal) error {
 	return nil
 }
 
-// failed adds what the child printed last to an error about it.
-func (c *child) failed(err error) error {
+// withLog adds the last lines of the child's log to an error about the child.
+func (c *child) withLog(err error) error {
 	tail, tailErr := lastLines(c.logFile)
 	if tailErr != nil {
 		return fmt.Errorf("%s: %w (its log cannot be read: %w)", c.name, err, tailErr)
@@ -101,7 +100,7 @@ func (c *child) failed(err error) error {
 	return fmt.Errorf("%s: %w; its log ends:\n%s", c.name, err, tail)
 }
 
-// lastLines returns the whole lines within the last tailBytes of a file.
+// lastLines returns the complete lines within the last tailBytes of a file.
 func lastLines(path string) ([]byte, error) {
 	content, err := os.ReadFile(path)
 	if err != nil || len(content) <= tailBytes {

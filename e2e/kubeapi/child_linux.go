@@ -7,19 +7,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownProcessGroup keeps the terminal's Ctrl-C from the child, which would
-// otherwise go away before those who still need it, and makes the kernel kill
-// the child when its parent ends, however that ends.
+// ownProcessGroup keeps the terminal's Ctrl-C from the child. Otherwise the child could
+// end before the programs that still use it. It also makes the kernel kill the child when
+// the parent ends, even if the parent is killed.
 func ownProcessGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// awaitStopped returns once every thread of the child has stopped. The signal
-// to stop is only the beginning of that: a thread that runs on another
-// processor may still answer a request.
+// awaitStopped returns once every thread of the child has stopped. Sending the stop signal
+// is not enough: a thread on another processor may still answer a request.
 func awaitStopped(pid int) error {
 	for {
-		// WNOWAIT leaves the news for the next caller, and no reaping to do.
+		// WNOWAIT leaves the event for the next caller; nothing is reaped.
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
 			return err

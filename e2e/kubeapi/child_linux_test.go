@@ -48,8 +48,7 @@ func TestChildrenDieWithAKilledParent(t *testing.T) {
 	}
 }
 
-// gone returns nil if the process has ended. One that its new parent has not
-// reaped yet has ended too.
+// gone returns nil if the process has ended, even if its new parent has not reaped it yet.
 func gone(pid int) error {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if errors.Is(err, fs.ErrNotExist) {

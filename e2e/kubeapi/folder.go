@@ -16,21 +16,21 @@ const (
 	folderLock   = "portlease.lock"
 )
 
-// folder is a temporary folder with a lock that its process holds for life. If the
-// process is killed before it removes the folder, the next process does.
+// folder is a temporary folder, locked while its process lives. If the process is killed
+// before it removes the folder, the next process removes it.
 type folder struct {
 	path string
 	lock *flock.Flock
 }
 
-// makeFolder makes an empty folder that no other user can enter. It also removes
-// the folders of processes that are gone.
+// makeFolder creates an empty folder that other users cannot enter. It also removes the
+// folders of processes that have ended.
 func makeFolder() (*folder, error) {
 	if err := removeAbandoned(); err != nil {
 		return nil, err
 	}
-	// The folder gets its final name after it is locked, so that no other process
-	// takes it for an abandoned one.
+	// The folder gets its final name only after it is locked. Otherwise another process
+	// could mistake it for an abandoned folder.
 	unlocked, err := os.MkdirTemp("", "new-"+folderPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the API server: %w", err)
@@ -61,10 +61,10 @@ func removeAbandoned() error {
 		return fmt.Errorf("listing the folders of other API servers: %w", err)
 	}
 	for _, path := range locks {
-		lock := flock.New(path, flock.SetFlag(os.O_RDONLY)) // never creates a file in a folder that is being removed
+		lock := flock.New(path, flock.SetFlag(os.O_RDONLY)) // does not create a file in a folder that is being removed
 		locked, err := lock.TryLock()
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || err == nil && !locked {
-			continue // removed by another process just now, or another user's, or in use
+			continue // in use, another user's, or just removed by another process
 		}
 		if err != nil {
 			return fmt.Errorf("locking an abandoned folder: %w", err)

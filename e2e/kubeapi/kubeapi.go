@@ -1,16 +1,16 @@
 // Package kubeapi runs a real Kubernetes API for tests and the demo: etcd and
 // kube-apiserver as child processes on loopback, with RBAC, and no cluster.
 //
-// Everything the API server decides is real: authentication, RBAC, admission,
-// validation, compare-and-swap, watches, pod-bound tokens. There is no
-// controller, scheduler or kubelet behind it. The package plays what little of
-// them is needed: [API.Namespace] makes the default service account, and
-// [API.CreatePod], [API.RunPod] and their siblings move pods as a kubelet does.
-// Nothing else happens by itself: a deleted namespace stays Terminating, and a
-// pod deleted with a grace period stays until [API.RemovePod].
+// Everything the API server decides is real: authentication, RBAC, admission, validation,
+// compare-and-swap, watches, pod-bound tokens. There are no controllers, no scheduler and
+// no kubelet. The package does the little of their work that tests need: [API.Namespace]
+// creates the default service account, and [API.CreatePod], [API.RunPod] and the other pod
+// methods update pods as a kubelet does. Everything else stays as it is: a deleted
+// namespace stays Terminating, and a pod deleted with a grace period stays until
+// [API.RemovePod].
 //
-// Starting takes a few seconds and hundreds of megabytes, so the tests of a
-// package share one API, started in TestMain, and use namespaces of their own.
+// Starting takes a few seconds and hundreds of megabytes. So the tests of a package share
+// one API, started in TestMain, and each test uses its own namespace.
 package kubeapi
 
 import (
@@ -32,18 +32,18 @@ import (
 	"k8s.io/client-go/restmapper"
 )
 
-// Config says how to start an API. The zero value is good for most tests.
+// Config configures an API. The zero value suits most tests.
 type Config struct {
 	// Audit makes the API server record every request; see
 	// [API.AuditEntries].
 	Audit bool
-	// Progress is told, in lines for people, when etcd and kube-apiserver
-	// have to be built first. Nil tells nobody.
+	// Progress receives readable lines while etcd and kube-apiserver are being built. It
+	// may be nil.
 	Progress io.Writer
 }
 
-// API is a running Kubernetes API. Its methods may be called concurrently, but
-// nothing may be called after Close.
+// API is a running Kubernetes API. Its methods are safe for concurrent use. None may be
+// called after Close.
 type API struct {
 	folder   *folder
 	program  string   // the kube-apiserver
@@ -60,8 +60,8 @@ type API struct {
 	server *child // nil while it is down
 }
 
-// Main starts the API that the tests of one package share, runs them and closes
-// it. It returns what TestMain hands to os.Exit.
+// Main starts an API for the tests of one package, runs them and closes the API. It
+// returns the exit code for TestMain.
 func Main(config Config, run func(*API) int) int {
 	config.Progress = os.Stderr
 	k, err := Start(context.Background(), config)
@@ -77,10 +77,10 @@ func Main(config Config, run func(*API) int) int {
 	return code
 }
 
-// Start starts an API that nobody has used yet and returns once it serves. The
-// caller closes it; if the calling process is killed instead, the kernel kills
-// the children (on Linux) and the next Start removes their files. ctx bounds
-// the start alone, which has a deadline of its own once the programs are built.
+// Start starts an API with an empty cluster and returns once it serves. The caller must
+// call Close. If the calling process is killed, the kernel kills the children (on Linux)
+// and the next Start removes their files. ctx bounds the start only. Once the programs are
+// built, the start also has a deadline of its own.
 func Start(ctx context.Context, config Config) (_ *API, err error) {
 	assets, err := Assets(ctx, config.Progress)
 	if err != nil {
@@ -114,13 +114,13 @@ func Start(ctx context.Context, config Config) (_ *API, err error) {
 	if err := a.Up(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.furnish(ctx); err != nil {
+	if err := a.createDefaults(ctx); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-// connect makes the clients that the package itself uses.
+// connect creates the clients that the package itself uses.
 func (a *API) connect(authority *Authority) error {
 	admin, err := authority.Client("admin", "system:masters")
 	if err != nil {
@@ -133,7 +133,7 @@ func (a *API) connect(authority *Authority) error {
 			CertData: admin.Certificate,
 			KeyData:  admin.Key,
 		},
-		QPS: -1, // no limit: the API server has limits of its own
+		QPS: -1, // no client-side limit
 	}
 	client, err := kubernetes.NewForConfig(a.admin)
 	if err != nil {
@@ -147,7 +147,7 @@ func (a *API) connect(authority *Authority) error {
 	return nil
 }
 
-// Close stops both processes at once and removes everything they wrote.
+// Close kills both processes and removes all their files.
 func (a *API) Close() error {
 	err := a.Down()
 	if a.etcd != nil {
@@ -162,11 +162,11 @@ func (a *API) Close() error {
 	return err
 }
 
-// Pause stops the API server as a hung process or a lost network would: it
-// accepts connections and answers nothing, until Resume.
+// Pause makes the API server behave like a hung process or a broken network. It accepts
+// connections but answers nothing until Resume.
 func (a *API) Pause() error { return a.whileUp((*child).pause) }
 
-// Resume lets a paused API server go on where it was.
+// Resume continues a paused API server.
 func (a *API) Resume() error { return a.whileUp((*child).resume) }
 
 func (a *API) whileUp(do func(*child) error) error {
@@ -178,8 +178,8 @@ func (a *API) whileUp(do func(*child) error) error {
 	return do(a.server)
 }
 
-// Restart kills the API server and starts it again, on the same address and
-// with the same objects. It returns once the new one serves.
+// Restart kills the API server and starts it again with the same address and objects. It
+// returns once the new server is ready.
 func (a *API) Restart(ctx context.Context) error {
 	if err := a.Down(); err != nil {
 		return err
@@ -187,8 +187,7 @@ func (a *API) Restart(ctx context.Context) error {
 	return a.Up(ctx)
 }
 
-// Down kills the API server, if it is up. Its address refuses connections
-// until Up.
+// Down kills the API server if it is up. Its address refuses connections until Up.
 func (a *API) Down() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -202,7 +201,7 @@ func (a *API) Down() error {
 	return nil
 }
 
-// Up starts the API server, if it is down, and returns once it serves.
+// Up starts the API server if it is down, and returns once it is ready.
 func (a *API) Up(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -220,11 +219,11 @@ func (a *API) Up(ctx context.Context) error {
 	return nil
 }
 
-// startDeadline is how long a process may take until it serves: many times
-// what it needs, for machines that are busy.
+// startDeadline bounds how long a process may take to become ready. It is generous, for
+// busy machines.
 const startDeadline = 2 * time.Minute
 
-// await polls until ready says yes or the child ends or time is up.
+// await polls until ready succeeds, the child ends or the deadline passes.
 func await(ctx context.Context, c *child, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
@@ -237,9 +236,9 @@ func await(ctx context.Context, c *child, ready func(context.Context) error) err
 		}
 		select {
 		case <-c.done:
-			return c.failed(fmt.Errorf("ended before it served: %w", c.exit))
+			return c.withLog(fmt.Errorf("ended before it served: %w", c.exit))
 		case <-ctx.Done():
-			return c.failed(fmt.Errorf("does not serve: %w (%w)", err, context.Cause(ctx)))
+			return c.withLog(fmt.Errorf("does not serve: %w (%w)", err, context.Cause(ctx)))
 		case <-poll.C:
 		}
 	}

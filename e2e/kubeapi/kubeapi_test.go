@@ -21,7 +21,7 @@ import (
 func TestCloseLeavesNeitherProcessNorFile(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
-	// The thread that starts the API ends: the children must not end with it.
+	// The thread that calls Start ends; the children must survive it.
 	started := make(chan error)
 	var api *API
 	go func() {
@@ -75,13 +75,13 @@ func TestStartFailureQuotesTheLog(t *testing.T) {
 
 const etcdComplaint = "no room in the cellar"
 
-// failingEtcd is what the test binary does when it is called etcd.
+// failingEtcd is what the test binary runs when it is called as etcd.
 func failingEtcd() int {
 	fmt.Fprintln(os.Stderr, etcdComplaint)
 	return 1
 }
 
-func TestStartHeedsItsContext(t *testing.T) {
+func TestStartStopsWhenItsContextEnds(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
@@ -93,8 +93,8 @@ func TestStartHeedsItsContext(t *testing.T) {
 }
 
 func TestPausedServerAnswersNothing(t *testing.T) {
-	for range 5 { // a thread that has not stopped yet would answer now and then
-		for range 2 { // the second time it is paused already
+	for range 5 { // a thread that has not stopped would answer some of these requests
+		for range 2 { // the second time, the server is already paused
 			if err := shared.Pause(); err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +115,7 @@ func TestPausedServerAnswersNothing(t *testing.T) {
 }
 
 func TestDownServerKeepsItsAddressAndObjects(t *testing.T) {
-	namespace := namespaceOf(t)
+	namespace := newNamespace(t)
 	if err := shared.Down(); err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestRestartEndsAPause(t *testing.T) {
 	if shared.server.process.Pid == before {
 		t.Error("the same process is there after Restart")
 	}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(t), Name: "game"}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(t), Name: "game"}}
 	if _, err := shared.CreatePod(t.Context(), pod); err != nil {
 		t.Errorf("after Restart: %v", err)
 	}

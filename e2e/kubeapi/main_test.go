@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// shared is the API of all tests that leave it as they found it.
+// shared is the API of all tests that leave it unchanged.
 var shared *API
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -71,7 +71,7 @@ func eventually(t *testing.T, condition func() error) {
 	}
 }
 
-func clientOf(t *testing.T, config *rest.Config) kubernetes.Interface {
+func newClient(t *testing.T, config *rest.Config) kubernetes.Interface {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -80,7 +80,7 @@ func clientOf(t *testing.T, config *rest.Config) kubernetes.Interface {
 	return client
 }
 
-func namespaceOf(t *testing.T) string {
+func newNamespace(t *testing.T) string {
 	t.Helper()
 	prefix := strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))
 	namespace, err := shared.Namespace(t.Context(), prefix[:min(len(prefix), 40)])

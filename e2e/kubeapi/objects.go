@@ -16,15 +16,14 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// fieldOwner is who the API server says has set what Apply applied.
+// fieldOwner is the field manager of everything that Apply applies.
 const fieldOwner = "kubeapi"
 
-// serviceAccountName is the service account of pods that name none.
+// serviceAccountName is the service account of pods that do not name one.
 const serviceAccountName = "default"
 
-// Namespace makes a fresh namespace whose name begins with prefix, and in it
-// the default service account, without which no pod could be created. Nobody
-// needs to delete it.
+// Namespace creates a namespace whose name begins with prefix. It also creates the default
+// service account, because pods need one. Nobody needs to delete the namespace.
 func (a *API) Namespace(ctx context.Context, prefix string) (name string, err error) {
 	namespace, err := a.client.CoreV1().Namespaces().Create(ctx,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: prefix + "-"}}, metav1.CreateOptions{})
@@ -34,18 +33,17 @@ func (a *API) Namespace(ctx context.Context, prefix string) (name string, err er
 	return namespace.Name, a.makeServiceAccount(ctx, namespace.Name, serviceAccountName)
 }
 
-// Apply applies manifests, each one or several YAML documents, in their order
-// by server-side apply, and takes over fields that somebody else has set.
-// Objects that name no namespace and need one go to "default". A namespace
-// gets its default service account with it. Apply stops at the first error,
-// which names the object. Admission policies begin to hold a little after they
-// are applied: poll for them.
+// Apply applies manifests by server-side apply, in order, and takes over fields that
+// others own. Each manifest has one or more YAML documents. Namespaced objects without a
+// namespace go to "default". A namespace also gets its default service account. Apply
+// stops at the first error, which names the object. Admission policies take effect a
+// moment after they are applied, so poll for them.
 func (a *API) Apply(ctx context.Context, manifests ...[]byte) error {
 	return a.apply(ctx, manifests, metav1.ApplyOptions{FieldManager: fieldOwner, Force: true})
 }
 
-// Try is Apply without any effect: the API server decides whether it would take the
-// objects, their admission included (Kubernetes, "API Concepts", dry-run).
+// Try is Apply as a dry run: the API server validates and admits the objects but stores
+// nothing (Kubernetes, "API Concepts", dry-run).
 func (a *API) Try(ctx context.Context, manifests ...[]byte) error {
 	return a.apply(ctx, manifests, metav1.ApplyOptions{FieldManager: fieldOwner, Force: true, DryRun: []string{metav1.DryRunAll}})
 }
@@ -103,9 +101,9 @@ func (a *API) applyObject(ctx context.Context, object *unstructured.Unstructured
 	return nil
 }
 
-// furnish makes what pods need in a cluster that nobody has used: the fake
-// node, and the default service account of the namespace "default".
-func (a *API) furnish(ctx context.Context) error {
+// createDefaults creates what pods need in a new cluster: the fake node, and the default
+// service account of the namespace "default".
+func (a *API) createDefaults(ctx context.Context) error {
 	node, err := a.client.CoreV1().Nodes().Create(ctx,
 		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: Node}}, metav1.CreateOptions{})
 	if err != nil {

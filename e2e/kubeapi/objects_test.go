@@ -15,7 +15,7 @@ import (
 )
 
 func TestLeaseCompareAndSwap(t *testing.T) {
-	leases := shared.client.CoordinationV1().Leases(namespaceOf(t))
+	leases := shared.client.CoordinationV1().Leases(newNamespace(t))
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "port"}}
 	read, err := leases.Create(t.Context(), lease, metav1.CreateOptions{})
 	if err != nil {
@@ -48,8 +48,8 @@ func TestLeaseCompareAndSwap(t *testing.T) {
 	}
 }
 
-func TestNamespaceTakesPods(t *testing.T) {
-	first, second := namespaceOf(t), namespaceOf(t)
+func TestNamespaceAcceptsPods(t *testing.T) {
+	first, second := newNamespace(t), newNamespace(t)
 	if first == second {
 		t.Fatalf("namespace %s twice", first)
 	}
@@ -68,7 +68,7 @@ func TestNamespaceTakesPods(t *testing.T) {
 }
 
 func TestApply(t *testing.T) {
-	applied := fmt.Sprintf("applied-%d", time.Now().UnixNano()) // new, also with -count
+	applied := fmt.Sprintf("applied-%d", time.Now().UnixNano()) // a new name, even with -count
 	manifest := fmt.Appendf(nil, `# A comment alone is a document too.
 ---
 apiVersion: v1
@@ -104,7 +104,7 @@ items:
 	}
 }
 
-func TestApplyRefuses(t *testing.T) {
+func TestApplyRefusesInvalidManifests(t *testing.T) {
 	for name, manifest := range map[string]string{
 		"no YAML":      "\tkind: ConfigMap",
 		"unknown kind": "{apiVersion: portlease.dev/v1, kind: Nonsense, metadata: {name: it}}",
@@ -119,8 +119,8 @@ func TestApplyRefuses(t *testing.T) {
 	}
 }
 
-func TestAppliedAdmissionPolicyHolds(t *testing.T) {
-	namespace := namespaceOf(t)
+func TestAppliedAdmissionPolicyIsEnforced(t *testing.T) {
+	namespace := newNamespace(t)
 	err := shared.Apply(t.Context(), fmt.Appendf(nil, `
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -162,7 +162,7 @@ spec: {policyName: %[1]s, validationActions: [Deny]}
 }
 
 func TestTryHasNoEffect(t *testing.T) {
-	namespace := namespaceOf(t)
+	namespace := newNamespace(t)
 	manifest := func(kind string) []byte {
 		return []byte("apiVersion: v1\nkind: " + kind + "\nmetadata: {name: tried, namespace: " + namespace + "}\n")
 	}

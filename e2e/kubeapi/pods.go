@@ -12,12 +12,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Node is the node that pods are bound to. It is an object and no machine.
+// Node is the node that pods are bound to. It is only an object; no machine is behind it.
 const Node = "kubeapi"
 
-// CreatePod creates the pod and returns it as the API server made it, with its
-// UID. What the caller left out is filled in: a namespace "default", the fake
-// node, one container. The pod stays Pending until RunPod.
+// CreatePod creates the pod and returns it as stored, with its UID. It fills in what the
+// caller omits: the namespace "default", the fake node, one container. The pod stays
+// Pending until RunPod.
 func (a *API) CreatePod(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
 	pod = pod.DeepCopy()
 	if pod.Namespace == "" {
@@ -36,9 +36,9 @@ func (a *API) CreatePod(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, erro
 	return created, nil
 }
 
-// RunPod makes the pod Running and Ready at the given IP, with all containers
-// and native sidecars started. Conditions that only others set, such as those
-// of readiness gates, stay as they are and are not waited for.
+// RunPod makes the pod Running and Ready at the given IP, with all containers and native
+// sidecars started. It neither changes nor waits for conditions that others set, such as
+// those of readiness gates.
 func (a *API) RunPod(ctx context.Context, namespace, name, ip string) error {
 	return a.changeStatus(ctx, namespace, name, func(pod *corev1.Pod, now metav1.Time) corev1.PodStatus {
 		running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}}
@@ -56,10 +56,10 @@ func (a *API) RunPod(ctx context.Context, namespace, name, ip string) error {
 	})
 }
 
-// MovePod gives the pod another IP, as a kubelet does when it has made the pod's
-// sandbox anew.
+// MovePod gives the pod another IP, as a kubelet does after it recreates the pod's
+// sandbox.
 func (a *API) MovePod(ctx context.Context, namespace, name, ip string) error {
-	// Not a strategic merge, which would add the IP to the one the pod has.
+	// This is a JSON merge patch, because a strategic merge would keep the old IP as well.
 	patch, err := json.Marshal(map[string]any{
 		"status": corev1.PodStatus{PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}}},
 	})
@@ -72,7 +72,7 @@ func (a *API) MovePod(ctx context.Context, namespace, name, ip string) error {
 	return nil
 }
 
-// FailPod makes the pod Failed, all its containers ended with exit code 1. It
+// FailPod makes the pod Failed; all its containers have ended with exit code 1. The pod
 // keeps its IP, as failed pods do.
 func (a *API) FailPod(ctx context.Context, namespace, name string) error {
 	return a.changeStatus(ctx, namespace, name, func(pod *corev1.Pod, now metav1.Time) corev1.PodStatus {
@@ -88,10 +88,9 @@ func (a *API) FailPod(ctx context.Context, namespace, name string) error {
 	})
 }
 
-// TerminatePod deletes the pod with a grace period of whole seconds, at least
-// one. The pod gets its deletion timestamp and stays, past the grace period
-// too, until RemovePod: as it does when its node is lost. A pod that has Failed
-// is gone at once.
+// TerminatePod deletes the pod with a grace period of whole seconds, at least one. The pod
+// gets its deletion timestamp and stays until RemovePod, even after the grace period, as
+// if its node were lost. A Failed pod is removed at once.
 func (a *API) TerminatePod(ctx context.Context, namespace, name string, grace time.Duration) error {
 	seconds := max(1, int64(grace/time.Second))
 	if err := a.client.CoreV1().Pods(namespace).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &seconds}); err != nil {
@@ -100,8 +99,8 @@ func (a *API) TerminatePod(ctx context.Context, namespace, name string, grace ti
 	return nil
 }
 
-// RemovePod makes the pod object go at once, as a kubelet does when all
-// containers have ended. A pod that is gone already is no error.
+// RemovePod removes the pod object at once, as a kubelet does when all containers have
+// ended. It succeeds if the pod does not exist.
 func (a *API) RemovePod(ctx context.Context, namespace, name string) error {
 	err := a.client.CoreV1().Pods(namespace).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -110,8 +109,8 @@ func (a *API) RemovePod(ctx context.Context, namespace, name string) error {
 	return nil
 }
 
-// changeStatus merges a status into the pod's. It names the pod by UID, so a
-// new pod of the same name is never given the status of the old one.
+// changeStatus merges a status into the pod's status. It names the pod by UID, so that a
+// new pod of the same name never gets the old pod's status.
 func (a *API) changeStatus(ctx context.Context, namespace, name string, status func(*corev1.Pod, metav1.Time) corev1.PodStatus) error {
 	pods := a.client.CoreV1().Pods(namespace)
 	pod, err := pods.Get(ctx, name, metav1.GetOptions{})
@@ -149,7 +148,7 @@ func statuses(containers []corev1.Container, state corev1.ContainerState, ready 
 	return all
 }
 
-// sidecars returns the init containers that run as long as the pod does.
+// sidecars returns the init containers with restart policy Always.
 func sidecars(pod *corev1.Pod) []corev1.Container {
 	var native []corev1.Container
 	for _, container := range pod.Spec.InitContainers {

@@ -12,8 +12,8 @@ import (
 
 const readinessGate = "portlease.dev/healthy"
 
-func TestPodLife(t *testing.T) {
-	namespace := namespaceOf(t)
+func TestPodLifecycle(t *testing.T) {
+	namespace := newNamespace(t)
 	always := corev1.ContainerRestartPolicyAlways
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "game-0"},
@@ -76,7 +76,7 @@ func TestPodLife(t *testing.T) {
 		t.Errorf("terminating: UID %s, phase %s", terminating.UID, terminating.Status.Phase)
 	}
 
-	for range 2 { // the second time it is gone already
+	for range 2 { // the second time, the pod is already removed
 		if err := shared.RemovePod(t.Context(), namespace, "game-0"); err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func TestPodLife(t *testing.T) {
 }
 
 func TestFailPod(t *testing.T) {
-	namespace := namespaceOf(t)
+	namespace := newNamespace(t)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "game-0"}}
 	if _, err := shared.CreatePod(t.Context(), pod); err != nil {
 		t.Fatal(err)
@@ -114,8 +114,8 @@ func TestFailPod(t *testing.T) {
 	}
 }
 
-func TestVerbsNeedTheirPod(t *testing.T) {
-	namespace := namespaceOf(t)
+func TestPodMethodsReturnNotFoundForAMissingPod(t *testing.T) {
+	namespace := newNamespace(t)
 	for verb, err := range map[string]error{
 		"RunPod":       shared.RunPod(t.Context(), namespace, "nobody", "10.1.2.3"),
 		"MovePod":      shared.MovePod(t.Context(), namespace, "nobody", "10.1.2.3"),

@@ -9,17 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reservation keeps a loopback port for the API server while that is away. It
-// is a bound socket that never listens: connections to it are refused, the
-// kernel gives the port to nobody else, and a process of the same user may
-// listen there if it, too, asks to share the port.
+// reservation keeps a loopback port for the API server while the server is down. It is a
+// bound socket that never listens, so connections are refused. The kernel gives the port
+// to no other process, except one of the same user that also asks to share it.
 type reservation struct {
 	socket *os.File
 	port   int
 }
 
 func reservePort() (_ *reservation, err error) {
-	syscall.ForkLock.RLock() // or a child forked right now inherits the socket
+	syscall.ForkLock.RLock() // otherwise a child forked now would inherit the socket
 	descriptor, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err == nil {
 		unix.CloseOnExec(descriptor)

@@ -12,26 +12,26 @@ import (
 	"slices"
 )
 
-// Program is a program that is built from a nested module of this checkout, once,
-// into the user's cache folder. A nested module keeps the program's dependencies,
-// which are many, out of portlease's go.mod.
+// Program is built once from a nested module of this checkout, into the user's cache
+// folder. The nested module keeps its many dependencies out of portlease's go.mod.
 type Program struct {
-	// Name begins every line of progress and every name in the cache folder.
+	// Name prefixes every progress line and every name in the cache folder.
 	Name string
 	// Folder is the module's folder relative to the root of the checkout, with slashes.
 	Folder string
 	// Package is the package to build; empty means the one in Folder.
 	Package string
-	// Flags are passed to go build. They must not vary between builds, or the go
-	// tool's build cache is of no use.
+	// Flags are passed to go build. They must be the same for every build; otherwise the
+	// go command's build cache is useless.
 	Flags []string
 	// Binary is the file name of the result.
 	Binary string
-	// Links are more names for the binary, which acts according to its name.
+	// Links are additional names of the binary, which acts according to its name.
 	Links []string
 	// Description tells people what is being built and how long that takes.
 	Description string
-	// Remedy is the alternative to a checkout that an error suggests; empty if none.
+	// Remedy is the alternative that an error suggests if there is no checkout; may be
+	// empty.
 	Remedy string
 }
 
@@ -91,7 +91,7 @@ func (p Program) sourceAbove(dir string) (string, error) {
 	}
 }
 
-// key changes with everything that the binary is built from.
+// key returns a hash that changes with everything that the binary is built from.
 func (p Program) key(source string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.arguments())

@@ -25,7 +25,7 @@ func TestConcurrentCallersShareOneBuild(t *testing.T) {
 	build := func(dir string) error {
 		builds.Add(1)
 		for range callers - 1 {
-			<-waiting // until all the others are known to wait for this one
+			<-waiting // until all other callers are known to wait for this one
 		}
 		return os.WriteFile(filepath.Join(dir, "etcd"), nil, 0o700)
 	}

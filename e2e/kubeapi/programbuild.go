@@ -15,16 +15,16 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// nestedEnvironment isolates the build of a nested module from the flags and the
-// workspace of the caller.
+// nestedEnvironment isolates the build of a nested module from the caller's flags and
+// workspace.
 var nestedEnvironment = []string{"GOFLAGS=-mod=readonly", "GOWORK=off", "CGO_ENABLED=0", "GOOS=", "GOARCH="}
 
-// lockPollEvery is how often a process asks for a lock that another one holds.
+// lockPollEvery is how often a process retries a lock that another process holds.
 const lockPollEvery = 200 * time.Millisecond
 
-// buildOnce returns the folder of that key inside cache, and calls fill if the folder
-// does not exist. One of several concurrent processes fills it, the others wait.
-// The folder appears whole or not at all.
+// buildOnce returns the folder for key inside cache. If the folder does not exist, it
+// calls fill. One of several concurrent processes fills it; the others wait. The folder
+// appears complete or not at all.
 func (p Program) buildOnce(ctx context.Context, cache, key string, progress io.Writer, fill func(dir string) error) (_ string, err error) {
 	dir := filepath.Join(cache, p.Name+"-"+key)
 	if _, err := os.Stat(dir); err == nil {
@@ -41,7 +41,7 @@ func (p Program) buildOnce(ctx context.Context, cache, key string, progress io.W
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	// This process has the lock, so such folders are left from killed processes.
+	// This process holds the lock, so these folders were left by killed processes.
 	unfinished := p.Name + ".building-*"
 	leftovers, err := filepath.Glob(filepath.Join(cache, unfinished))
 	if err != nil {
@@ -65,8 +65,8 @@ func (p Program) buildOnce(ctx context.Context, cache, key string, progress io.W
 	return dir, nil
 }
 
-// lock takes the lock file, which the kernel releases when this process ends. It
-// waits until ctx ends if another process holds the lock.
+// lock takes the lock file and waits while another process holds it, until ctx ends. The
+// kernel releases the lock when this process ends.
 func (p Program) lock(ctx context.Context, path string, progress io.Writer) (unlock func() error, err error) {
 	lock := flock.New(path)
 	locked, err := lock.TryLock()

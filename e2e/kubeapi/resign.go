@@ -15,9 +15,8 @@ import (
 	"time"
 )
 
-// TokenAt returns the token that the API server would have issued that much
-// earlier (or later, if negative) in place of this one: an expired one, say,
-// which would otherwise take ten minutes to come by.
+// TokenAt returns the token that the API server would have issued that much earlier
+// (later, if negative). Without it, a test would wait ten minutes for a token to expire.
 func (a *API) TokenAt(token string, earlier time.Duration) (string, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -49,7 +48,7 @@ func (a *API) TokenAt(token string, earlier time.Duration) (string, error) {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-// sign signs as the API server does: ES256 (RFC 7518, 3.4).
+// sign signs with ES256 as the API server does (RFC 7518, 3.4).
 func (a *API) sign(text string) ([]byte, error) {
 	content, err := os.ReadFile(a.folder.file("service-account.key"))
 	if err != nil {

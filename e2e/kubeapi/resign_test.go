@@ -8,9 +8,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestTokenAt: nothing but the time makes such a token good or not.
+// TestTokenAt shows that the time alone decides whether such a token is accepted.
 func TestTokenAt(t *testing.T) {
-	namespace := namespaceOf(t)
+	namespace := newNamespace(t)
 	if _, err := shared.CreatePod(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "game-9"}}); err != nil {
 		t.Fatal(err)
 	}

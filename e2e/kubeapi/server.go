@@ -12,12 +12,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// etcdSocket is a file, so that no other user of the machine can reach an etcd
-// that asks for no password.
+// etcdSocket is the path of a Unix socket. This etcd has no authentication, and other
+// users cannot reach the socket.
 func (a *API) etcdSocket() string { return a.folder.file("etcd.sock") }
 
 func (a *API) startEtcd(ctx context.Context, program string) error {
-	peers := "unix://" + a.folder.file("peer.sock") // there are none
+	peers := "unix://" + a.folder.file("peer.sock") // this etcd has no peers
 	clients := "unix://" + a.etcdSocket()
 	var err error
 	a.etcd, err = startChild(program, a.folder.file("etcd.log"),
@@ -29,7 +29,7 @@ func (a *API) startEtcd(ctx context.Context, program string) error {
 		"--initial-advertise-peer-urls="+peers,
 		"--initial-cluster=default="+peers,
 		"--log-level=warn",
-		"--unsafe-no-fsync", // nothing here outlives the process
+		"--unsafe-no-fsync", // the data need not survive the process
 	)
 	if err != nil {
 		return err
@@ -81,14 +81,13 @@ func (a *API) prepare(authority *Authority, config Config) error {
 	a.flags = append(a.flags,
 		"--audit-policy-file="+policy,
 		"--audit-log-path="+a.auditLog,
-		"--audit-log-maxsize=4096", // megabytes; one file is read, so none may be rotated away
+		"--audit-log-maxsize=4096", // megabytes; rotation would hide entries, because only one file is read
 	)
 	return nil
 }
 
-// ready reports whether the API server answers requests and has made the
-// namespaces that every cluster has. It makes those only after it says that it
-// is ready.
+// ready returns nil once the API server answers requests and has created the namespaces
+// that every cluster has. It creates them only after it reports that it is ready.
 func (a *API) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

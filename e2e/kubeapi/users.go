@@ -14,25 +14,25 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// serviceAccountTTL is how long the configuration of a service account works:
-// longer than any test or demo.
+// serviceAccountTTL is how long a service account's token is valid: longer than any test
+// or demo.
 const serviceAccountTTL = 24 * time.Hour
 
-// AdminConfig returns a configuration that may do everything and that limits
-// no rate. It is the caller's own to change.
+// AdminConfig returns a copy of the cluster admin's configuration, without a client-side
+// rate limit. The caller may change it.
 func (a *API) AdminConfig() *rest.Config { return rest.CopyConfig(a.admin) }
 
-// TokenConfig returns a configuration that authenticates with token and that
-// limits no rate. It is the caller's own to change.
+// TokenConfig returns a configuration that authenticates with token, without a client-side
+// rate limit. The caller may change it.
 func (a *API) TokenConfig(token string) *rest.Config {
 	config := rest.AnonymousClientConfig(a.admin)
 	config.BearerToken = token
 	return config
 }
 
-// ServiceAccount returns a configuration that authenticates, for a day, as the
-// service account, which it makes if need be. A service account has the rights
-// that RBAC grants it: at first none but those of every authenticated user.
+// ServiceAccount returns a configuration that authenticates as the service account for a
+// day. It creates the account if necessary. A new account has only the rights of every
+// authenticated user, until RBAC grants more.
 func (a *API) ServiceAccount(ctx context.Context, namespace, name string) (*rest.Config, error) {
 	if err := a.makeServiceAccount(ctx, namespace, name); err != nil {
 		return nil, err
@@ -46,10 +46,10 @@ func (a *API) ServiceAccount(ctx context.Context, namespace, name string) (*rest
 	return a.TokenConfig(token), nil
 }
 
-// PodToken returns the token that a kubelet would project into the pod: of its
-// service account, for one audience, and bound to the pod, so that reviews of
-// the token name the pod and the token ends with it. The API server refuses a
-// ttl of less than ten minutes. An empty audience means the API server itself.
+// PodToken returns the token that a kubelet would project into the pod: of the pod's
+// service account, for one audience. The token is bound to the pod, so token reviews name
+// the pod and fail once the pod is gone. The API server refuses a ttl of less than ten
+// minutes. An empty audience means the API server itself.
 func (a *API) PodToken(ctx context.Context, namespace, pod, audience string, ttl time.Duration) (token string, err error) {
 	p, err := a.client.CoreV1().Pods(namespace).Get(ctx, pod, metav1.GetOptions{})
 	if err != nil {
@@ -67,8 +67,8 @@ func (a *API) PodToken(ctx context.Context, namespace, pod, audience string, ttl
 	return a.requestToken(ctx, namespace, p.Spec.ServiceAccountName, spec)
 }
 
-// Kubeconfig writes a kubeconfig file, readable by its owner only, that
-// connects as the given configuration does: one of AdminConfig, TokenConfig or
+// Kubeconfig writes a kubeconfig file with the connection of the given configuration,
+// readable by its owner only. The configuration must come from AdminConfig, TokenConfig or
 // ServiceAccount.
 func (a *API) Kubeconfig(path string, as *rest.Config) error {
 	const name = "portlease"

@@ -14,13 +14,13 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-func TestRBAC(t *testing.T) {
-	namespace := namespaceOf(t)
+func TestServiceAccountHasOnlyTheRightsThatRBACGrants(t *testing.T) {
+	namespace := newNamespace(t)
 	config, err := shared.ServiceAccount(t.Context(), namespace, "agent")
 	if err != nil {
 		t.Fatal(err)
 	}
-	leases := clientOf(t, config).CoordinationV1().Leases(namespace)
+	leases := newClient(t, config).CoordinationV1().Leases(namespace)
 	if _, err := leases.List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Fatalf("listing without a right: %v, want Forbidden", err)
 	}
@@ -51,7 +51,7 @@ subjects:
 }
 
 func TestPodTokenNamesItsPod(t *testing.T) {
-	namespace := namespaceOf(t)
+	namespace := newNamespace(t)
 	if _, err := shared.ServiceAccount(t.Context(), namespace, "agent"); err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +83,7 @@ func TestPodTokenNamesItsPod(t *testing.T) {
 		t.Error("a token for another audience is accepted")
 	}
 
-	// A token that was never reviewed, because the API server remembers
-	// what it answered for some seconds.
+	// This token was never reviewed: the API server caches its reviews for some seconds.
 	token = podToken(t, namespace, "game-0", "portlease")
 	if err := shared.RemovePod(t.Context(), namespace, "game-0"); err != nil {
 		t.Fatal(err)
@@ -97,14 +96,14 @@ func TestPodTokenNamesItsPod(t *testing.T) {
 	})
 }
 
-func TestPodTokenForTheServerItself(t *testing.T) {
-	namespace := namespaceOf(t)
+func TestPodTokenWithoutAudienceIsForTheAPIServer(t *testing.T) {
+	namespace := newNamespace(t)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "game-0"}}
 	if _, err := shared.CreatePod(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}
 	config := shared.TokenConfig(podToken(t, namespace, "game-0", ""))
-	self, err := clientOf(t, config).AuthenticationV1().SelfSubjectReviews().Create(t.Context(),
+	self, err := newClient(t, config).AuthenticationV1().SelfSubjectReviews().Create(t.Context(),
 		&authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -114,14 +113,14 @@ func TestPodTokenForTheServerItself(t *testing.T) {
 	}
 }
 
-func TestPodTokenNeedsItsPod(t *testing.T) {
-	if _, err := shared.PodToken(t.Context(), namespaceOf(t), "nobody", "portlease", time.Hour); !apierrors.IsNotFound(err) {
+func TestPodTokenReturnsNotFoundForAMissingPod(t *testing.T) {
+	if _, err := shared.PodToken(t.Context(), newNamespace(t), "nobody", "portlease", time.Hour); !apierrors.IsNotFound(err) {
 		t.Errorf("PodToken: %v, want NotFound", err)
 	}
 }
 
 func TestKubeconfig(t *testing.T) {
-	namespace := namespaceOf(t)
+	namespace := newNamespace(t)
 	agent, err := shared.ServiceAccount(t.Context(), namespace, "agent")
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +153,7 @@ func listLeasesWith(t *testing.T, kubeconfig, namespace string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = clientOf(t, config).CoordinationV1().Leases(namespace).List(t.Context(), metav1.ListOptions{})
+	_, err = newClient(t, config).CoordinationV1().Leases(namespace).List(t.Context(), metav1.ListOptions{})
 	return err
 }
 
