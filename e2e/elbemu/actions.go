@@ -4,13 +4,13 @@ import (
 	"net/url"
 )
 
-// step applies one decoded call to the state. It runs under Emulator.mu and
-// either does everything or, with an error, nothing. The result is marshalled
-// as the call's result element.
+// step applies one decoded call to the state. It runs under Emulator.mu. It applies the
+// whole call, or returns an error and changes nothing. Its result is marshaled as the
+// call's result element.
 type step func(*state) (any, *APIError)
 
-// void is the result of actions that answer nothing; on the wire it is still an
-// empty result element.
+// void is the result of actions that return nothing. The response still has an empty
+// result element.
 type void struct{}
 
 type action struct {
@@ -18,7 +18,7 @@ type action struct {
 	decode func(fields) step
 }
 
-// actions are all that the emulator knows.
+// actions are all actions that the emulator supports.
 var actions = map[string]action{
 	"CreateLoadBalancer":             {resourceIntensive, decodeCreateLoadBalancer},
 	"DescribeLoadBalancers":          {nonMutating, decodeDescribeLoadBalancers},
@@ -51,18 +51,18 @@ var actions = map[string]action{
 	"DescribeAccountLimits": {nonMutating, decodeDescribeAccountLimits},
 }
 
-// apiVersion is the only version of the API there is.
+// apiVersion is the only version of the API.
 const apiVersion = "2015-12-01"
 
-// maxActionName bounds what the call log keeps of names it does not know.
+// maxActionName bounds the length of unknown action names in the call log.
 const maxActionName = 80
 
-// decoded is what a call asks for.
+// decoded is a parsed call.
 type decoded struct {
 	name string
 	kind kind
-	// mistake is what is wrong with its parameters; run is then not to be run. The
-	// call takes its tokens and is logged all the same.
+	// mistake is the first error in the parameters. If it is set, run must not be called.
+	// The call still takes its tokens and is logged.
 	mistake *APIError
 	run     step
 }

@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// APIError is an answer of the API that is not a success. Code is the code on
-// the wire, without the "Exception" of the SDK's type names.
+// APIError is an error response of the API. Code is the code on the wire, without the
+// "Exception" of the SDK's type names.
 type APIError struct {
 	Status  int
 	Code    string
@@ -17,8 +17,8 @@ func (e *APIError) Error() string {
 	return fmt.Sprintf("%s: %s (HTTP %d)", e.Code, e.Message, e.Status)
 }
 
-// Codes on the wire. The modeled ones are in the published API model; the
-// others are among the service's undocumented or general errors.
+// Codes on the wire. Some are in the published API model; the others are undocumented or
+// general errors of the service.
 const (
 	codeValidation           = "ValidationError"
 	codeInvalidConfiguration = "InvalidConfigurationRequest"
@@ -53,17 +53,17 @@ const (
 	codeInvalidLBAction      = "InvalidLoadBalancerAction"
 	codeCertificateNotFound  = "CertificateNotFound"
 
-	// codeNotEmulated is no code of AWS: the request may be right, but this
-	// emulator cannot answer it truly.
+	// codeNotEmulated is not a code of AWS. The request may be valid, but this emulator
+	// does not support it.
 	codeNotEmulated = "NotEmulated"
 )
 
-// refuse is a client error. All client errors of the service are HTTP 400.
+// refuse returns a client error. All client errors of the service are HTTP 400.
 func refuse(code, format string, args ...any) *APIError {
 	return &APIError{Status: http.StatusBadRequest, Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// denied is a call that no policy allows.
+// denied returns the error for a call that no policy allows.
 func denied(format string, args ...any) *APIError {
 	return &APIError{Status: http.StatusForbidden, Code: codeAccessDenied, Message: fmt.Sprintf(format, args...)}
 }

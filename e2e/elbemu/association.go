@@ -14,8 +14,8 @@ var groupProtocols = map[string][]string{
 	"TCP_QUIC": {"TCP_QUIC"},
 }
 
-// admitListener tells whether the listener may forward as it wants to; old is
-// the listener it replaces, or nil.
+// admitListener returns an error if the listener may not forward to its target groups. old
+// is the listener that it replaces, or nil.
 func (s *state) admitListener(l, old *listener) *APIError {
 	if err := admitQUIC(l, old); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (s *state) admitListener(l, old *listener) *APIError {
 		if l.lb.ipType == "dualstack" && l.settings.protocol != "TCP" && l.settings.protocol != "TLS" && g.ipType == "ipv4" {
 			return refuse(codeInvalidConfiguration, "A dualstack load balancer with listener protocol '%s' needs target groups with IP address type ipv6", l.settings.protocol)
 		}
-		s.settle(g)
+		s.removeDrained(g)
 		counted[g] = true
 		n.addGroup(g)
 	}
@@ -54,8 +54,7 @@ func (s *state) admitListener(l, old *listener) *APIError {
 	return s.roomOn(l.lb, n)
 }
 
-// admitQUIC keeps to at most one QUIC listener for each load balancer, and none
-// beside UDP.
+// admitQUIC refuses a second QUIC listener on a load balancer, and QUIC together with UDP.
 func admitQUIC(l, old *listener) *APIError {
 	for _, other := range l.lb.listeners {
 		if other == old {
@@ -73,13 +72,13 @@ func admitQUIC(l, old *listener) *APIError {
 	return nil
 }
 
-// attach makes the listener a user of its target groups. A group that was
-// unused begins to check its targets.
+// attach adds the listener to the users of its target groups. A group that was unused
+// starts health checks.
 func (s *state) attach(l *listener) {
 	for _, f := range l.forwards {
 		g := f.group
 		if len(g.users) == 0 {
-			s.introduce(g)
+			s.startTargets(g)
 			g.attachedAt = s.now
 			for _, t := range g.targets {
 				t.health = health{}
@@ -90,7 +89,7 @@ func (s *state) attach(l *listener) {
 	s.changed()
 }
 
-// detach ends the listener's use of the groups that it no longer forwards to.
+// detach removes the listener from the users of the groups that it no longer forwards to.
 func (s *state) detach(l *listener, groups []forward) {
 	for _, f := range groups {
 		if slices.ContainsFunc(l.forwards, func(kept forward) bool { return kept.group == f.group }) {

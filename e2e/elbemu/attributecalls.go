@@ -38,15 +38,15 @@ func decodeModifyTargetGroupAttributes(p fields) step {
 		if err := g.admits(wanted); err != nil {
 			return nil, err
 		}
-		s.settle(g) // what is over by the old delay stays over
+		s.removeDrained(g) // targets whose old delay has passed must not drain again under a longer one
 		maps.Copy(g.attributes, wanted)
 		s.changed()
 		return attributesResult{listOf(g.attributes.xml())}, nil
 	}
 }
 
-// admits refuses attributes that the group's protocol cannot have. Source: the
-// API model's TargetGroupAttribute.
+// admits refuses attributes that the group's protocol does not support. Source: the API
+// model's TargetGroupAttribute.
 func (g *targetGroup) admits(wanted attributes) *APIError {
 	datagrams := g.protocol == "UDP" || g.protocol == "TCP_UDP"
 	switch {
@@ -64,8 +64,8 @@ func (g *targetGroup) admits(wanted attributes) *APIError {
 	return nil
 }
 
-// cutsUnhealthy tells whether unhealthy targets lose their flows once wanted is
-// in force.
+// cutsUnhealthy reports whether unhealthy targets lose their flows once the wanted
+// attributes are in effect.
 func (g *targetGroup) cutsUnhealthy(wanted attributes) bool {
 	if value, ok := wanted[attrUnhealthyCuts]; ok {
 		return value == "true"

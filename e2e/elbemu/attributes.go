@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// attributes holds attribute key → value.
+// attributes maps attribute keys to values.
 type attributes map[string]string
 
 type xmlAttribute struct{ Key, Value string }
 
-// check tells what is wrong with a value; empty when nothing is.
+// check returns the error in a value, or an empty string.
 type check func(value string) string
 
 func among(values ...string) check {
@@ -33,7 +33,7 @@ func between(low, high int) check {
 	}
 }
 
-// offOr also takes the word off.
+// offOr also accepts the value "off".
 func offOr(other check) check {
 	return func(value string) string {
 		if value == "off" {
@@ -89,7 +89,7 @@ var targetGroupChecks = map[string]check{
 
 var listenerChecks = map[string]check{attrIdleTimeout: between(60, 6000)}
 
-// newLoadBalancerAttributes are the defaults of a Network Load Balancer.
+// newLoadBalancerAttributes returns the defaults of a Network Load Balancer.
 func newLoadBalancerAttributes(scheme string) attributes {
 	return attributes{
 		attrDeletionProtection:                   "false",
@@ -104,8 +104,8 @@ func newLoadBalancerAttributes(scheme string) attributes {
 	}
 }
 
-// newTargetGroupAttributes are the defaults of a group of a Network Load
-// Balancer. Source: the API model's TargetGroupAttribute.
+// newTargetGroupAttributes returns the defaults of a Network Load Balancer's target group.
+// Source: the API model's TargetGroupAttribute.
 func newTargetGroupAttributes(protocol, targetType string) attributes {
 	streamOnly := protocol == "TCP" || protocol == "TLS"
 	return attributes{
@@ -141,7 +141,7 @@ func (a attributes) xml() []xmlAttribute {
 	return list
 }
 
-// readAttributes reads and checks the attributes of a Modify call.
+// readAttributes parses and validates the attributes of a Modify call.
 func (p fields) readAttributes(of string, checks map[string]check) attributes {
 	wanted := attributes{}
 	list := p.members("Attributes")

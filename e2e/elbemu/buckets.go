@@ -2,16 +2,16 @@ package elbemu
 
 import "time"
 
-// Bucket is a token bucket: calls that may come at once, and tokens it regains
-// in a second. A zero Capacity does not limit.
+// Bucket is a token bucket: its capacity is the burst, and it refills by so many tokens a
+// second. A zero Capacity means no limit.
 type Bucket struct {
 	Capacity  float64
 	PerSecond float64
 }
 
-// Buckets are the token buckets of one account in one Region. Every call takes
-// a token of Account and of the bucket of its own kind; a throttled call takes
-// none. Source: AWS documentation, "Elastic Load Balancing API throttling".
+// Buckets are the token buckets of one account in one Region. Every call takes one token
+// from Account and one from the bucket of its kind. A throttled call takes none. Source:
+// AWS documentation, "Elastic Load Balancing API throttling".
 type Buckets struct {
 	Account           Bucket // all actions together
 	Mutating          Bucket
@@ -34,7 +34,7 @@ func PublishedBuckets() Buckets { return awsBuckets }
 // PublishedDelays are the delays of [ProfileAWS].
 func PublishedDelays() Delays { return awsDelays }
 
-// kind is the bucket of an action beside the account's.
+// kind selects the bucket that an action uses in addition to the account's.
 type kind int
 
 const (
@@ -65,7 +65,7 @@ func newBucketSet(b Buckets) bucketSet {
 	return s
 }
 
-// take is false when the call must be throttled.
+// take returns false if the call must be throttled.
 func (s *bucketSet) take(k kind, now time.Time) bool {
 	own := &s.kinds[k]
 	s.account.refill(now)
@@ -85,11 +85,10 @@ func (l *level) refill(now time.Time) {
 	case now.After(l.at):
 		l.tokens = min(l.Capacity, l.tokens+now.Sub(l.at).Seconds()*l.PerSecond)
 	default:
-		return // a clock that stands still or jumps back refills nothing
+		return // a clock that stands still or jumps back does not refill
 	}
 	l.at = now
 }
 
-// has allows for the rounding of fractions: a third of a second refilled three
-// times is one token.
+// has tolerates rounding errors: three refills of a third of a second add up to one token.
 func (l *level) has() bool { return l.Capacity == 0 || l.tokens >= 1-1e-6 }

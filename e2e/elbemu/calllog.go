@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// logLength bounds the call log; the oldest records go first.
+// logLength bounds the call log; the oldest records are dropped first.
 const logLength = 10000
 
-// CallRecord is one call of the log.
+// CallRecord is one call in the log.
 type CallRecord struct {
 	Seq         uint64
 	Action      string
-	At          time.Time // when it was applied, or kept from being applied
+	At          time.Time // when it was applied, or when a fault prevented that
 	AccessKeyID string
-	Applied     bool // false when a fault kept it from the state
+	Applied     bool // false if a fault prevented it
 	Outcome     Outcome
 }
 
 // CallCount counts the calls of one action since the start.
 type CallCount struct {
 	Total     int
-	Failed    int // answered an error, throttled ones included
+	Failed    int // calls that returned an error, including throttled ones
 	Throttled int
 }
 
-// callLog is a ring of the last calls, and counters that forget nothing.
+// callLog is a ring of the latest calls, with counters of all calls.
 type callLog struct {
 	ring   []CallRecord
 	oldest int
@@ -45,7 +45,7 @@ func (l *callLog) add(call Call, at time.Time, outcome Outcome, applied bool) {
 	}
 	name := call.Action
 	if _, known := actions[name]; !known {
-		name = "unknown" // names come from outside; they must not grow the map
+		name = "unknown" // names come from clients; they must not grow the map
 	}
 	count := l.counts[name]
 	count.Total++
@@ -58,7 +58,7 @@ func (l *callLog) add(call Call, at time.Time, outcome Outcome, applied bool) {
 	l.counts[name] = count
 }
 
-// Calls are the newest calls, oldest first, at most 10,000.
+// Calls returns the latest calls, oldest first, at most 10,000.
 func (e *Emulator) Calls() []CallRecord {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -66,7 +66,7 @@ func (e *Emulator) Calls() []CallRecord {
 	return append(append([]CallRecord(nil), l.ring[l.oldest:]...), l.ring[:l.oldest]...)
 }
 
-// CallCounts counts all calls since the start by action.
+// CallCounts returns the number of all calls since the start, by action.
 func (e *Emulator) CallCounts() map[string]CallCount {
 	e.mu.Lock()
 	defer e.mu.Unlock()

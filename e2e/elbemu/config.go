@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Config says what the emulated account looks like. The zero value is an
-// account 000000000000 in us-east-1 with VPC vpc-local (127.30.0.0/16) and two
-// subnets in two zones, profile instant, no data plane, every target healthy.
+// Config describes the emulated account. The zero value is account 000000000000 in
+// us-east-1, with VPC vpc-local (127.30.0.0/16) and two subnets in two zones. It has the
+// profile instant, no data plane, and every target is healthy.
 type Config struct {
 	Region  string // default us-east-1
 	Account string // twelve digits
@@ -20,15 +20,15 @@ type Config struct {
 	VPCs    []VPC    // default: vpc-local
 	Subnets []Subnet // default: subnet-local-a and -b, halves of vpc-local
 
-	// ElasticIPs that load balancers can be created with. Default: eipalloc-local-a
-	// and -b, which are 198.51.100.1 and .2 and reach nothing.
+	// ElasticIPs are available to new load balancers. Default: eipalloc-local-a and -b,
+	// which are 198.51.100.1 and .2. No traffic reaches them.
 	ElasticIPs []ElasticIP
 
 	// Now is the only clock of the control plane. Default: time.Now.
 	Now func() time.Time
 
-	// Rand is the source of resource and request ids. Give a seeded one for
-	// runs that can be repeated. Default: seeded from the system.
+	// Rand is the source of resource and request IDs. A seeded source makes runs
+	// repeatable. Default: seeded from the system.
 	Rand rand.Source
 
 	Profile  Profile  // default instant
@@ -37,14 +37,14 @@ type Config struct {
 	Quotas   Quotas   // zero fields: the published defaults
 	Switches Switches
 
-	// Healthy replaces real health checks: it is asked for a target's address
-	// and health check port, at the latest when somebody looks. It must not call
-	// the emulator. Nil means every target passes, or, with DataPlane, that
-	// targets are really checked.
+	// Healthy replaces real health checks. It gets a target's address and health check
+	// port, and is called at the latest when a caller reads the target's health. It must
+	// not call the emulator. If it is nil, targets are really checked with DataPlane, and
+	// healthy without.
 	Healthy func(ip string, port int) bool
 
-	// DataPlane makes load balancers listen on loopback addresses of their own
-	// in 127.20.0.0/16. DNSName is then that address.
+	// DataPlane makes each load balancer listen on a loopback address of its own in
+	// 127.20.0.0/16. DNSName is then that address.
 	DataPlane bool
 
 	Log *slog.Logger // default: discard
@@ -56,8 +56,8 @@ type VPC struct {
 	CIDR netip.Prefix
 }
 
-// Subnet is a part of a VPC in one Availability Zone. An IP target inside a
-// subnet needs no zone; outside every subnet it must name one.
+// Subnet is a part of a VPC in one Availability Zone. An IP target inside a subnet needs
+// no zone. A target outside every subnet must name one.
 type Subnet struct {
 	ID   string
 	CIDR netip.Prefix
@@ -65,13 +65,13 @@ type Subnet struct {
 	VPC  string // default: the VPC that contains the CIDR
 }
 
-// ElasticIP is an address of the account's own.
+// ElasticIP is an Elastic IP address of the account.
 type ElasticIP struct {
 	ID      string
 	Address netip.Addr
 }
 
-// Profile sets token buckets and delays together.
+// Profile selects token buckets and delays together.
 type Profile string
 
 const (
@@ -81,24 +81,25 @@ const (
 	ProfileAWS Profile = "aws"
 )
 
-// Delays are how long AWS takes to do what it has answered. Zero is at once.
+// Delays are the times until AWS carries out a call that it has already answered. Zero
+// means at once.
 type Delays struct {
 	// Registration is how long a target of an attached group stays initial with
 	// Elb.RegistrationInProgress before its first health check.
 	Registration time.Duration
-	// InUse is how long DeleteTargetGroup answers ResourceInUse after the last
-	// listener of the group was deleted.
+	// InUse is how long DeleteTargetGroup returns ResourceInUse after the group's last
+	// listener was deleted.
 	InUse time.Duration
-	// ListenerVisible is how long Describe calls do not find a new listener.
+	// ListenerVisible is how long Describe calls do not return a new listener.
 	ListenerVisible time.Duration
-	// Visible is the same for a new load balancer or target group.
+	// Visible is the same for new load balancers and target groups.
 	Visible time.Duration
 	// Provisioning is how long a load balancer stays in state provisioning.
 	Provisioning time.Duration
 	// ListenerUp is how long the data plane refuses flows to a new listener.
 	ListenerUp time.Duration
-	// ListenerDown is how long it still takes flows to a deleted listener, unless
-	// a newer one on that port is up before.
+	// ListenerDown is how long the data plane still accepts flows to a deleted listener.
+	// It ends early when a newer listener on the port is up.
 	ListenerDown time.Duration
 	// TargetIn is how long a new target of an attached group gets no flows.
 	TargetIn time.Duration
@@ -106,15 +107,15 @@ type Delays struct {
 	TargetOut time.Duration
 }
 
-// Quotas limit resources. A zero field means the default that the AWS page
-// "Quotas for your Network Load Balancers" publishes.
+// Quotas limit resources. A zero field means the default published in "Quotas for your
+// Network Load Balancers".
 type Quotas struct {
 	LoadBalancers               int // 50 for each Region
 	Listeners                   int // 50 for each load balancer
 	TargetGroups                int // 3,000 for each Region
 	TargetsPerGroup             int // 1,000
 	TargetsPerLoadBalancer      int // 3,000
-	TargetsCrossZone            int // 500 for each load balancer when cross-zone is on
+	TargetsCrossZone            int // 500 for each load balancer if cross-zone is on
 	TargetsPerZone              int // 500 for each load balancer
 	TargetGroupsPerAction       int // 5 since weighted target groups
 	Tags                        int // 50 for each resource
@@ -140,8 +141,8 @@ func (q Quotas) resolved() Quotas {
 	return q
 }
 
-// delays of ProfileAWS: the newest figure somebody published for each, or what
-// follows from it. The README cites and grades them.
+// awsDelays are the delays of ProfileAWS: the latest published figure for each, or one
+// inferred from it. The README has the source and grade of each.
 var awsDelays = Delays{
 	Registration:    60 * time.Second,
 	InUse:           20 * time.Second,
@@ -192,8 +193,8 @@ func (c Config) resolved() (Config, error) {
 	return c, c.resolveNetwork()
 }
 
-// Network is the VPCs and subnets that an emulator of this Config has, defaults
-// filled in.
+// Network returns the VPCs and subnets of an emulator with this Config, including the
+// defaults.
 func (c Config) Network() ([]VPC, []Subnet) {
 	if len(c.VPCs) == 0 && len(c.Subnets) == 0 {
 		return localNetwork(c.Region)
@@ -262,8 +263,7 @@ func (c *Config) vpcOf(s Subnet) (string, error) {
 	return "", fmt.Errorf("subnet %q: CIDR %v lies in no VPC; give one that contains it", s.ID, s.CIDR)
 }
 
-// localNetwork covers 127.30.0.0/16, so that pods on loopback addresses can be
-// targets.
+// localNetwork covers 127.30.0.0/16, so that pods on loopback addresses can be targets.
 func localNetwork(region string) ([]VPC, []Subnet) {
 	return []VPC{{ID: "vpc-local", CIDR: netip.MustParsePrefix("127.30.0.0/16")}},
 		[]Subnet{

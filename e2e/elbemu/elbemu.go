@@ -1,19 +1,17 @@
 // Package elbemu emulates the Elastic Load Balancing v2 API for Network Load
 // Balancers, so that the whole system can be tested without an AWS account.
 //
-// It refuses what AWS refuses: one listener for each port, idempotent creates
-// that tell different settings apart, quotas, token buckets, validation. The
-// README states every fact it rests on with its grade; what nobody has verified
-// is a switch (see [Switches]). A call or parameter that it does not know is a
-// loud error, never ignored.
+// It refuses what AWS refuses: a second listener on a port, repeated creates with
+// different settings, calls over a quota or a rate, invalid parameters. The README lists
+// every fact with its grade. A switch covers each unverified fact that matters (see
+// [Switches]). Unknown calls and parameters are errors; none is ignored.
 //
-// The state is one value behind one mutex, and time passes only through
-// Config.Now, so that a simulation with a faked clock sees the same as a real
-// run. With Config.DataPlane it also listens on loopback addresses, forwards
-// TCP and UDP to the targets and checks their health for real.
+// The state is one value behind one mutex. Time passes only through Config.Now, so a
+// simulation with a fake clock behaves like a real run. With Config.DataPlane the emulator
+// also listens on loopback addresses, forwards TCP and UDP to the targets and really
+// checks their health.
 //
-// It does not promise that AWS answers with the same message text, only with
-// the same code where a fact says so.
+// The message texts may differ from those of AWS. The codes match where a fact says so.
 package elbemu
 
 import (
@@ -27,25 +25,25 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu/dataplane"
 )
 
-// Emulator is one AWS account's Elastic Load Balancing v2 in one Region. It is
-// an http.Handler and an http.RoundTripper.
+// Emulator emulates Elastic Load Balancing v2 of one AWS account in one Region. It is an
+// http.Handler and an http.RoundTripper.
 type Emulator struct {
 	cfg     Config
 	log     *slog.Logger
-	closing context.Context // ends when Close begins; hanging calls end with it
+	closing context.Context // ends when Close begins, and ends hanging calls
 	stop    context.CancelFunc
-	forward *forwarding // nil without data plane
+	forward *forwarding // nil without a data plane
 
-	mu         sync.Mutex // guards all below
+	mu         sync.Mutex // guards the fields below
 	state      *state
 	fault      func(Call) Fault
 	calls      callLog
-	arrivals   uint64                // calls seen so far; the newest call's Seq
-	principals map[string]*principal // access key id →
+	arrivals   uint64                // number of calls so far; the Seq of the latest one
+	principals map[string]*principal // by access key ID
 }
 
-// New returns an emulator. The zero Config works. Without Config.DataPlane it
-// starts no goroutine. The error names the setting that cannot be true.
+// New returns an emulator. The zero Config works. Without Config.DataPlane it starts no
+// goroutine. An error names the invalid setting.
 func New(cfg Config) (*Emulator, error) {
 	cfg, err := cfg.resolved()
 	if err != nil {
@@ -63,8 +61,8 @@ func New(cfg Config) (*Emulator, error) {
 	return e, nil
 }
 
-// Address is where the load balancer can be dialled: its own loopback address.
-// It is false when there is no such load balancer or no data plane.
+// Address returns the loopback address of the load balancer. It returns false if the load
+// balancer does not exist or there is no data plane.
 func (e *Emulator) Address(loadBalancerARN string) (netip.Addr, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -75,8 +73,8 @@ func (e *Emulator) Address(loadBalancerARN string) (netip.Addr, bool) {
 	return lb.address, true
 }
 
-// Datagrams are those of each listener that the data plane ever served, by ARN;
-// nil without data plane.
+// Datagrams returns the counts of every listener that the data plane has served, by ARN.
+// It returns nil without a data plane.
 func (e *Emulator) Datagrams() map[string]dataplane.Datagrams {
 	if e.forward == nil {
 		return nil
@@ -84,8 +82,8 @@ func (e *Emulator) Datagrams() map[string]dataplane.Datagrams {
 	return e.forward.plane.Datagrams()
 }
 
-// Close ends hanging calls, closes all sockets and waits for all goroutines of
-// the data plane. Calls after Close still answer from the state.
+// Close ends hanging calls, closes all sockets and waits for the data plane's goroutines.
+// Calls after Close still work on the state.
 func (e *Emulator) Close() error {
 	e.stop()
 	if e.forward != nil {

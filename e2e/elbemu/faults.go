@@ -8,18 +8,17 @@ import (
 	"time"
 )
 
-// Call is one call as it arrived, before anything was applied.
+// Call is a call as it arrived, before it is applied.
 type Call struct {
 	Seq         uint64 // 1 for the emulator's first call
 	Action      string
-	Params      url.Values // all form parameters, Action and Version too
-	AccessKeyID string     // from the SigV4 header, unverified; empty without one
-	TLS         bool       // it came over TLS
+	Params      url.Values // all form parameters, including Action and Version
+	AccessKeyID string     // from the SigV4 header, not verified; empty without that header
+	TLS         bool       // it arrived over TLS
 	At          time.Time
 }
 
-// Outcome is how a call ended inside the emulator, whether or not its caller
-// was told.
+// Outcome is the result of a call inside the emulator, even if the caller never learns it.
 type Outcome struct {
 	Status    int    // HTTP status
 	Code      string // error code; empty on success
@@ -27,28 +26,28 @@ type Outcome struct {
 	RequestID string
 }
 
-// OK tells whether the call did what it asked for.
+// OK reports whether the call succeeded.
 func (o Outcome) OK() bool { return o.Code == "" }
 
-// Fault says what becomes of one call: whether it is applied, and what its
-// caller learns. The two are independent, because "failed" is not "not done".
-// The zero value lets the call pass.
+// Fault decides whether a call is applied and what its caller learns. The two are
+// independent, because a call that failed may still have been applied. The zero value lets
+// the call pass.
 //
-// Before and After run outside the emulator's mutex, in the goroutine that
-// serves the call; they may block, call the emulator or kill the caller.
+// Before and After run outside the emulator's mutex, in the goroutine that serves the
+// call. They may block, call the emulator or kill the caller.
 type Fault struct {
-	// Delay passes before the call is applied, on the timers of package time. A
-	// caller that goes away meanwhile takes its call with it.
+	// Delay passes before the call is applied, on the timers of package time. If the
+	// caller gives up during the delay, the call is not applied.
 	Delay  time.Duration
 	Before func(context.Context) // before the call is applied
 	Apply  Application
-	After  func(Outcome) // after it is applied; not called when it is not
+	After  func(Outcome) // after it is applied; not called if it is not applied
 	Answer Answer
 	Error  *APIError // for AnswerError
 	Held   *Held     // for ApplyLater
 }
 
-// Application says whether a call changes the state.
+// Application decides whether and when a call is applied.
 type Application int
 
 // Applications of a call.
@@ -58,34 +57,34 @@ const (
 	ApplyLater // when the test calls Held.Apply
 )
 
-// Answer says what the caller learns.
+// Answer decides what the caller learns.
 type Answer int
 
 // Answers to a call.
 const (
-	AnswerTrue  Answer = iota // how the call really ended
+	AnswerTrue  Answer = iota // the real outcome
 	AnswerError               // Fault.Error
 	AnswerNone                // the connection is closed without an answer
-	AnswerHang                // nothing until the caller gives up
+	AnswerHang                // no answer until the caller gives up
 )
 
-// NotApplied closes the connection without an answer; nothing happened.
+// NotApplied closes the connection without an answer. The call is not applied.
 func NotApplied() Fault { return Fault{Apply: ApplyNever, Answer: AnswerNone} }
 
-// Refuse answers an error; nothing happened.
+// Refuse returns an error. The call is not applied.
 func Refuse(status int, code, message string) Fault {
 	return Fault{Apply: ApplyNever, Answer: AnswerError, Error: &APIError{Status: status, Code: code, Message: message}}
 }
 
-// Throttle answers as an empty token bucket does; nothing happened.
+// Throttle returns the error of an empty token bucket. The call is not applied.
 func Throttle() Fault { return Refuse(http.StatusBadRequest, codeThrottling, rateExceeded) }
 
-// ServerError answers HTTP 500; nothing happened.
+// ServerError returns HTTP 500. The call is not applied.
 func ServerError() Fault {
 	return Refuse(http.StatusInternalServerError, codeInternalFailure, "The request processing has failed because of an unknown error.")
 }
 
-// ServerErrorApplied answers HTTP 500 although the call was applied.
+// ServerErrorApplied applies the call but returns HTTP 500.
 func ServerErrorApplied() Fault {
 	f := ServerError()
 	f.Apply = ApplyNow
@@ -95,14 +94,14 @@ func ServerErrorApplied() Fault {
 // AnswerLost applies the call and closes the connection without an answer.
 func AnswerLost() Fault { return Fault{Answer: AnswerNone} }
 
-// HoldCut closes the connection at once; the call is applied when h says so.
+// HoldCut closes the connection at once. The call is applied when the test calls h.Apply.
 func HoldCut(h *Held) Fault { return Fault{Apply: ApplyLater, Answer: AnswerNone, Held: h} }
 
-// HoldHanging lets the caller wait until it gives up; the call is applied when h
-// says so, before or after.
+// HoldHanging lets the caller wait until it gives up. The call is applied when the test
+// calls h.Apply, before or after that.
 func HoldHanging(h *Held) Fault { return Fault{Apply: ApplyLater, Answer: AnswerHang, Held: h} }
 
-// contradiction names what makes the fault impossible to carry out.
+// contradiction returns why the fault cannot be carried out, or nothing.
 func (f Fault) contradiction() string {
 	switch {
 	case f.Answer == AnswerTrue && f.Apply != ApplyNow:
@@ -115,9 +114,8 @@ func (f Fault) contradiction() string {
 	return ""
 }
 
-// Held is a call on its way: it has left its caller and has not reached the
-// service. The zero value is ready to be given to one [HoldCut] or
-// [HoldHanging].
+// Held is a call in transit: sent by its caller, but not yet received by the service. Use
+// a zero value with exactly one [HoldCut] or [HoldHanging].
 type Held struct {
 	once    sync.Once
 	mu      sync.Mutex
@@ -136,15 +134,15 @@ func (h *Held) arrive(call Call, run func() Outcome) bool {
 	return true
 }
 
-// Call is the held call; false until one has arrived.
+// Call returns the held call, or false if none has arrived yet.
 func (h *Held) Call() (Call, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.call, h.run != nil
 }
 
-// Apply applies the call now and returns how it ended. It is false when no call
-// has arrived yet. Applying again changes nothing and returns the same outcome.
+// Apply applies the held call now and returns its outcome. It returns false if no call has
+// arrived yet. Applying again changes nothing and returns the same outcome.
 func (h *Held) Apply() (Outcome, bool) {
 	h.mu.Lock()
 	run := h.run
@@ -156,9 +154,9 @@ func (h *Held) Apply() (Outcome, bool) {
 	return h.outcome, true
 }
 
-// SetFault makes every following call ask f what becomes of it. f runs outside
-// the emulator's mutex, in the goroutine of the call, and may be called
-// concurrently. Nil lets every call pass.
+// SetFault makes f decide the fault of every following call. f runs outside the emulator's
+// mutex, in the goroutine of the call, and may be called concurrently. Nil lets every call
+// pass.
 func (e *Emulator) SetFault(f func(Call) Fault) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu/dataplane"
 )
 
-// Cut names flows that must end: those of a load balancer, or those to one
-// target of a target group.
+// Cut names flows that must end: those of a load balancer, or those to one target of a
+// target group.
 type Cut struct {
 	LoadBalancer string
 	TargetGroup  string
@@ -20,7 +20,7 @@ type Cut struct {
 	Port         int
 }
 
-// cutFlows leaves the cut for the data plane to take.
+// cutFlows queues the cut for the data plane.
 func (s *state) cutFlows(c Cut) {
 	if s.cfg.DataPlane {
 		s.cuts = append(s.cuts, c)
@@ -28,27 +28,26 @@ func (s *state) cutFlows(c Cut) {
 }
 
 const (
-	// tick is how often the data plane looks for what time alone has changed.
+	// tick is how often the data plane checks for changes that only time causes.
 	tick = 25 * time.Millisecond
-	// rebuildEvery bounds how often delays are looked at, and sockets that could
-	// not be bound are tried again.
+	// rebuildEvery bounds how often routes are rebuilt because of delays, and how often
+	// failed sockets are retried.
 	rebuildEvery = 250 * time.Millisecond
-	// checksAtOnce bounds the health checks under way.
+	// checksAtOnce bounds the number of concurrent health checks.
 	checksAtOnce = 64
 )
 
-// forwarding keeps the data plane in step with the state and makes the health
-// checks.
+// forwarding applies changes of the state to the data plane and runs the health checks.
 type forwarding struct {
 	e         *Emulator
 	plane     *dataplane.Plane
 	addresses *dataplane.Addresses
 	wakeups   chan struct{}
-	slots     chan struct{} // one for each health check under way
+	slots     chan struct{} // one for each running health check
 	running   sync.WaitGroup
 
-	mu       sync.Mutex // orders synchronisations; taken before Emulator.mu
-	seen     uint64     // version of the state that the plane has
+	mu       sync.Mutex // serializes sync; taken before Emulator.mu
+	seen     uint64     // the state version that the plane has
 	lastSync time.Time
 }
 
@@ -66,7 +65,7 @@ func (e *Emulator) startForwarding() error {
 	}
 	e.forward = f
 	e.state.place = f.place
-	f.running.Go(f.conduct)
+	f.running.Go(f.run)
 	return nil
 }
 
@@ -84,7 +83,7 @@ func (f *forwarding) close() error {
 	return f.addresses.Release()
 }
 
-// wake lets the conductor look at once.
+// wake makes the loop run at once.
 func (f *forwarding) wake() {
 	select {
 	case f.wakeups <- struct{}{}:
@@ -92,8 +91,8 @@ func (f *forwarding) wake() {
 	}
 }
 
-// conduct runs until the emulator closes.
-func (f *forwarding) conduct() {
+// run syncs the plane and starts health checks until the emulator closes.
+func (f *forwarding) run() {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
@@ -103,15 +102,15 @@ func (f *forwarding) conduct() {
 		case <-ticker.C:
 		case <-f.wakeups:
 		}
-		for _, p := range f.elapse() {
+		for _, p := range f.dueChecks() {
 			f.start(p)
 		}
 		f.sync()
 	}
 }
 
-// sync brings the plane to the present state. When it returns, everything that
-// was applied before it began is in force.
+// sync applies the current state to the plane. Every change that was made before the call
+// is in effect when it returns.
 func (f *forwarding) sync() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -151,9 +150,9 @@ func (c Cut) matches(flow dataplane.Flow) bool {
 	return flow.Group == c.TargetGroup && flow.Target.Addr().String() == c.Target && int(flow.Target.Port()) == c.Port
 }
 
-// elapse lets time have its effect on the state and returns the health checks
+// dueChecks updates the state for the time that has passed and returns the health checks
 // that are due.
-func (f *forwarding) elapse() []probe {
+func (f *forwarding) dueChecks() []probe {
 	e := f.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -161,7 +160,7 @@ func (f *forwarding) elapse() []probe {
 	s.now = e.cfg.Now()
 	var probes []probe
 	for _, g := range s.targetGroups {
-		s.settle(g)
+		s.removeDrained(g)
 		for _, t := range g.targets {
 			switch {
 			case e.cfg.Healthy != nil:
@@ -175,7 +174,7 @@ func (f *forwarding) elapse() []probe {
 	return probes
 }
 
-// start makes one health check in the background.
+// start runs one health check in the background.
 func (f *forwarding) start(p probe) {
 	f.running.Go(func() {
 		select {
@@ -204,7 +203,7 @@ func (f *forwarding) record(p probe, err error) {
 	t := p.target
 	t.health.checking = false
 	if p.epoch != p.group.attachedAt || !s.checked(p.group, t) {
-		return // the answer to a question nobody asks any more
+		return // outdated: the group was attached again, or the target is no longer checked
 	}
 	before := t.health.verdict
 	s.observe(p.group, t, err == nil, p.begun)

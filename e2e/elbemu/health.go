@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// health is what the checks of one target have shown since its group was last
-// attached.
+// health holds the results of one target's checks since its group was last attached.
 type health struct {
-	begun    time.Time // zero before the first check is planned
-	next     time.Time // when the next check is due
-	verdict  verdict
-	passes   int       // in a row
-	failures int       // in a row
-	lapsed   time.Time // when the verdict last became unhealthy
-	checking bool      // a real check is under way
+	begun          time.Time // start of the first interval; zero until the first check is planned
+	next           time.Time // when the next check is due
+	verdict        verdict
+	passes         int       // in a row
+	failures       int       // in a row
+	unhealthySince time.Time // when the target last became unhealthy
+	checking       bool      // a real check is running
 }
 
 type verdict int
@@ -25,13 +24,13 @@ const (
 	unhealthy
 )
 
-// condition is a target's state as DescribeTargetHealth words it.
+// condition is a target's state as DescribeTargetHealth returns it.
 type condition struct {
 	State, Reason, Description string
 }
 
-// Conditions with the texts of the user guide "Health checks for Network Load
-// Balancer target groups".
+// Conditions, with the texts of the user guide "Health checks for Network Load Balancer
+// target groups".
 var (
 	notRegistered = condition{"unused", "Target.NotRegistered", "Target is not registered to the target group"}
 	notInUse      = condition{"unused", "Target.NotInUse", "Target group is not configured to receive traffic from the load balancer"}
@@ -44,7 +43,7 @@ var (
 	isDraining    = condition{"draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"}
 )
 
-// condition computes a target's state now.
+// condition returns a target's current state.
 func (s *state) condition(g *targetGroup, t *target) condition {
 	lb := g.loadBalancer()
 	switch {
@@ -57,7 +56,7 @@ func (s *state) condition(g *targetGroup, t *target) condition {
 	}
 	s.advance(g, t)
 	switch {
-	case s.now.Before(s.inService(g, t)):
+	case s.now.Before(s.firstCheckAt(g, t)):
 		return registering
 	case t.health.verdict == healthy:
 		return isHealthy
@@ -69,14 +68,14 @@ func (s *state) condition(g *targetGroup, t *target) condition {
 	return firstChecks
 }
 
-// leaving tells whether an unhealthy target is still in its draining interval.
+// leaving reports whether an unhealthy target is still in its draining interval.
 func (s *state) leaving(g *targetGroup, t *target) bool {
 	interval := time.Duration(g.attributes.seconds(attrUnhealthyDrain)) * time.Second
-	return g.attributes[attrUnhealthyCuts] == "false" && s.now.Before(t.health.lapsed.Add(interval))
+	return g.attributes[attrUnhealthyCuts] == "false" && s.now.Before(t.health.unhealthySince.Add(interval))
 }
 
-// inService is when the load balancer begins to check a target.
-func (s *state) inService(g *targetGroup, t *target) time.Time {
+// firstCheckAt returns when the load balancer starts to check a target.
+func (s *state) firstCheckAt(g *targetGroup, t *target) time.Time {
 	since := t.registeredAt
 	if g.attachedAt.After(since) {
 		since = g.attachedAt
@@ -84,27 +83,27 @@ func (s *state) inService(g *targetGroup, t *target) time.Time {
 	return since.Add(s.cfg.Delays.Registration)
 }
 
-// checked tells whether a target is one that the load balancer checks.
+// checked reports whether the load balancer checks the target.
 func (s *state) checked(g *targetGroup, t *target) bool {
 	lb := g.loadBalancer()
 	return lb != nil && !t.draining() && lb.inZone(t.zone)
 }
 
-// due tells whether a check of the target should have begun by now.
+// due reports whether it is time for the next check of the target.
 func (s *state) due(g *targetGroup, t *target) bool {
 	if !s.checked(g, t) {
 		return false
 	}
 	if t.health.begun.IsZero() {
-		t.health.begun = s.inService(g, t)
+		t.health.begun = s.firstCheckAt(g, t)
 		t.health.next = t.health.begun
 	}
 	return !s.now.Before(t.health.next)
 }
 
-// advance makes up for the checks that were due since somebody last looked.
-// Config.Healthy knows only the present, so that all of them have its answer.
-// Real checks are made by the data plane instead.
+// advance runs the checks that were due since the last call. Config.Healthy knows only the
+// present, so all of them get its current result. With real checks, the data plane runs
+// them instead.
 func (s *state) advance(g *targetGroup, t *target) {
 	if s.cfg.DataPlane && s.cfg.Healthy == nil || !s.due(g, t) {
 		return
@@ -112,15 +111,15 @@ func (s *state) advance(g *targetGroup, t *target) {
 	pass := s.cfg.Healthy == nil || s.cfg.Healthy(t.id, g.check.portOf(t.port))
 	for first := t.health.next; !s.now.Before(t.health.next); {
 		s.observe(g, t, pass, t.health.next)
-		if t.health.next.Sub(first) > 10*g.check.every() { // beyond any threshold
+		if t.health.next.Sub(first) > 10*g.check.every() { // more than any threshold
 			missed := s.now.Sub(t.health.next) / g.check.every()
 			t.health.next = t.health.next.Add((missed + 1) * g.check.every())
 		}
 	}
 }
 
-// observe records one check. A new target is healthy after its first pass
-// whatever the threshold, which counts only for the way back from unhealthy.
+// observe records one check. A new target is healthy after its first pass, whatever the
+// threshold. The threshold applies only to targets that were unhealthy.
 func (s *state) observe(g *targetGroup, t *target, pass bool, at time.Time) {
 	h := &t.health
 	before := h.verdict
@@ -134,7 +133,7 @@ func (s *state) observe(g *targetGroup, t *target, pass bool, at time.Time) {
 	case pass && (h.verdict == undecided || h.passes >= g.check.healthy):
 		h.verdict = healthy
 	case !pass && h.failures >= g.check.unhealthy && h.verdict != unhealthy:
-		h.verdict, h.lapsed = unhealthy, at
+		h.verdict, h.unhealthySince = unhealthy, at
 	}
 	if h.verdict == before {
 		return
@@ -145,7 +144,7 @@ func (s *state) observe(g *targetGroup, t *target, pass bool, at time.Time) {
 	}
 }
 
-// anyHealthy is false when the load balancer fails open for this group.
+// anyHealthy returns false if the load balancer fails open for this group.
 func (g *targetGroup) anyHealthy() bool {
 	for _, t := range g.targets {
 		if !t.draining() && t.health.verdict == healthy {
@@ -184,7 +183,7 @@ func decodeDescribeTargetHealth(p fields) step {
 		if err != nil {
 			return nil, err
 		}
-		s.settle(g)
+		s.removeDrained(g)
 		var found []xmlHealthDescription
 		if len(asked) == 0 {
 			for _, t := range g.sortedTargets() {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// healthCheck is how the targets of a group are checked.
+// healthCheck is the health check configuration of a target group.
 type healthCheck struct {
 	protocol  string // TCP, HTTP or HTTPS
 	port      string // a number or traffic-port
@@ -21,16 +21,15 @@ type healthCheck struct {
 
 const trafficPort = "traffic-port"
 
-// healthCheckGiven is what a call says of the health check; absent fields are
-// nil or empty.
+// healthCheckGiven holds the health check parameters of a call. Absent fields are nil or
+// empty.
 type healthCheckGiven struct {
 	protocol, port, path, codes           string
 	interval, timeout, healthy, unhealthy *int
 	enabled                               *bool
 }
 
-// supportedChecks are the protocols health checks can have on targets of a
-// Network Load Balancer.
+// supportedChecks are the health check protocols that a Network Load Balancer supports.
 var supportedChecks = []string{"TCP", "HTTP", "HTTPS"}
 
 func (p fields) readHealthCheck() healthCheckGiven {
@@ -58,7 +57,7 @@ func (p fields) readHealthCheck() healthCheckGiven {
 	return given
 }
 
-// apply is the health check that results from changing old by what is given.
+// apply returns old with the given parameters changed.
 func (given healthCheckGiven) apply(old healthCheck, s *state, targetType string) (healthCheck, *APIError) {
 	h := old
 	if given.enabled != nil && !*given.enabled {
@@ -89,8 +88,8 @@ func (given healthCheckGiven) apply(old healthCheck, s *state, targetType string
 	return h, nil
 }
 
-// healthCheckDefaults are those of a protocol; settings that do not depend on
-// it stay as they are in old. Source: the API reference of CreateTargetGroup.
+// healthCheckDefaults returns the defaults of a protocol. Settings that do not depend on
+// the protocol are copied from old. Source: the API reference of CreateTargetGroup.
 func healthCheckDefaults(protocol string, old healthCheck) healthCheck {
 	h := old
 	h.protocol, h.path, h.codes, h.timeout = protocol, "", "", 10
@@ -146,14 +145,14 @@ func validCodes(matcher string) bool {
 
 func (h healthCheck) every() time.Duration { return time.Duration(h.interval) * time.Second }
 
-// portOf is the port that the checks of a target go to.
+// portOf returns the health check port of a target.
 func (h healthCheck) portOf(targetPort int) int {
 	if h.port == trafficPort {
 		return targetPort
 	}
 	n, err := strconv.Atoi(h.port)
 	if err != nil {
-		return targetPort // readHealthCheck admits numbers only
+		return targetPort // readHealthCheck accepts only numbers
 	}
 	return n
 }

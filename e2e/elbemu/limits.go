@@ -19,7 +19,7 @@ func (q Quotas) limits() []xmlLimit {
 	}
 }
 
-// position lets limits be paged like resources, by their place in the list.
+// position allows limits to be paged like resources, by their place in the list.
 type placedLimit struct {
 	xmlLimit
 	place uint64

@@ -16,7 +16,7 @@ type listener struct {
 
 func (l *listener) position() uint64 { return l.resource.order }
 
-// listenerSettings are what a repeated create compares, beside the actions.
+// listenerSettings are compared when a create is repeated, in addition to the actions.
 type listenerSettings struct {
 	port        int
 	protocol    string
@@ -25,7 +25,7 @@ type listenerSettings struct {
 	alpn        string
 }
 
-// forward is one target group of a listener's action.
+// forward is one target group in a listener's action.
 type forward struct {
 	group  *targetGroup
 	weight int
@@ -161,7 +161,7 @@ func (s *state) findForwards(groups []groupWeight) ([]forward, *APIError) {
 	return forwards, nil
 }
 
-// findListener finds what the present call can see.
+// findListener returns a listener that is visible to the current call.
 func (s *state) findListener(arn string) (*listener, *APIError) {
 	if !strings.HasPrefix(arn, "arn:") || !strings.Contains(arn, ":listener/") {
 		return nil, invalid("'%.200s' is not a valid listener ARN", arn)

@@ -2,14 +2,13 @@ package elbemu
 
 import "slices"
 
-// groupWeight is a target group as a call names it.
+// groupWeight is a target group and its weight, as given by a call.
 type groupWeight struct {
 	arn    string
 	weight int
 }
 
-// listenerGiven is what a call says of a listener; absent fields are nil or
-// empty.
+// listenerGiven holds the listener parameters of a call. Absent fields are nil or empty.
 type listenerGiven struct {
 	port         *int
 	protocol     string
@@ -39,8 +38,7 @@ func (p fields) readListener() listenerGiven {
 	return given
 }
 
-// readActions reads the one forward action of a Network Load Balancer's
-// listener.
+// readActions parses the action of a Network Load Balancer's listener: one forward action.
 func (p fields) readActions() []groupWeight {
 	list := p.members("DefaultActions")
 	if len(list) > 1 {
@@ -74,7 +72,7 @@ func (p fields) readActions() []groupWeight {
 	return groups
 }
 
-// apply is what results from changing old by what is given.
+// apply returns old with the given parameters changed.
 func (given listenerGiven) apply(old listenerSettings) (listenerSettings, *APIError) {
 	n := old
 	setNumber(&n.port, given.port)

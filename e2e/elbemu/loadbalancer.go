@@ -17,11 +17,11 @@ type loadBalancer struct {
 	ipType   string
 	vpc      string
 	subnets  []Subnet             // in order of zones
-	elastic  map[string]ElasticIP // subnet id →
+	elastic  map[string]ElasticIP // by subnet ID
 	groups   []string             // security groups
 
 	attributes attributes
-	listeners  map[int]*listener // listener port →
+	listeners  map[int]*listener // by listener port
 	address    netip.Addr        // invalid without data plane
 }
 
@@ -53,8 +53,8 @@ type loadBalancersResult struct {
 	NextMarker    string `xml:",omitempty"`
 }
 
-// hostedZone is Route 53's zone of Network Load Balancers in us-east-1; the
-// emulator has no other.
+// hostedZone is the Route 53 hosted zone of Network Load Balancers in us-east-1. The
+// emulator uses it for all Regions.
 const hostedZone = "Z26RNL4JYFTOTI"
 
 func (s *state) xmlLoadBalancer(lb *loadBalancer) xmlLoadBalancer {
@@ -79,8 +79,8 @@ func (s *state) xmlLoadBalancer(lb *loadBalancer) xmlLoadBalancer {
 	return x
 }
 
-// dnsName is the loopback address when there is a data plane, because no
-// resolver knows the emulator's names.
+// dnsName returns the loopback address if there is a data plane, because no resolver knows
+// the emulator's names.
 func (s *state) dnsName(lb *loadBalancer) string {
 	if lb.address.IsValid() {
 		return lb.address.String()
@@ -97,8 +97,8 @@ func (s *state) loadBalancerState(lb *loadBalancer) string {
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
 
-// readName checks the name of a load balancer or target group; what is either's
-// name in messages. Sources: the API model; message texts seen in public issues.
+// readName validates the name of a load balancer or target group. what is the kind of
+// resource in messages. Sources: the API model; message texts seen in public issues.
 func (p fields) readName(what string) string {
 	name := p.required("Name")
 	switch {
@@ -122,7 +122,7 @@ func (s *state) refuseDoubleHyphen(what, name string) *APIError {
 type createLoadBalancer struct {
 	name, scheme, ipType string
 	subnets, groups      []string
-	allocations          map[string]string // subnet id → Elastic IP
+	allocations          map[string]string // subnet ID to allocation ID
 	tags                 tagSet
 }
 
@@ -204,7 +204,7 @@ func (s *state) createLoadBalancer(in createLoadBalancer) (*loadBalancer, *APIEr
 	return lb, nil
 }
 
-// findLoadBalancer finds what the present call can see.
+// findLoadBalancer returns a load balancer that is visible to the current call.
 func (s *state) findLoadBalancer(arn string) (*loadBalancer, *APIError) {
 	if !strings.HasPrefix(arn, "arn:") || !strings.Contains(arn, ":loadbalancer/") {
 		return nil, invalid("'%.200s' is not a valid load balancer ARN", arn)
@@ -221,8 +221,8 @@ func decodeDescribeLoadBalancers(p fields) step {
 	switch {
 	case len(arns) > 0 && len(names) > 0:
 		p.f.refuse(invalid("Load balancer names and load balancer ARNs cannot be specified at the same time"))
-	case len(arns) > manyARNs || len(names) > manyARNs:
-		p.f.refuse(invalid("A maximum of %d load balancers can be specified in a single call", manyARNs))
+	case len(arns) > maxARNs || len(names) > maxARNs:
+		p.f.refuse(invalid("A maximum of %d load balancers can be specified in a single call", maxARNs))
 	}
 	return func(s *state) (any, *APIError) {
 		asked := len(arns)+len(names) > 0

@@ -7,13 +7,11 @@ import (
 	"strings"
 )
 
-// maxPage is the largest page of a Describe call, and the page without a
-// PageSize.
+// maxPage is the maximum PageSize of a Describe call, and the default.
 const maxPage = 400
 
-// page selects a part of a list. A marker names the last resource that was
-// shown by its order of creation, so that deletions between two pages neither
-// hide nor repeat anything.
+// page selects a part of a list. A marker holds the creation order of the last resource
+// shown. So deletions between two pages neither hide nor repeat a resource.
 type page struct {
 	after uint64
 	size  int
@@ -44,8 +42,8 @@ func marker(order uint64) string {
 	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%s%d", markerPrefix, order))
 }
 
-// cut returns the page out of the list, which is in order of creation, and the
-// marker of the next page; empty on the last.
+// cut returns the page of a list that is in order of creation, and the marker of the next
+// page. The marker is empty on the last page.
 func cut[T ordered](p page, all []T) (shown []T, next string) {
 	for i, one := range all {
 		if one.position() <= p.after {

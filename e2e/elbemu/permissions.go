@@ -12,8 +12,8 @@ import (
 // service is the prefix of actions in policies.
 const service = "elasticloadbalancing:"
 
-// named are the actions on one thing that exists, and the parameter that names
-// it.
+// named maps each action on one existing resource to the parameter that names the
+// resource.
 var named = map[string]string{
 	"DeleteLoadBalancer":           "LoadBalancerArn",
 	"ModifyLoadBalancerAttributes": "LoadBalancerArn",
@@ -27,9 +27,9 @@ var named = map[string]string{
 	"ModifyListenerAttributes":     "ListenerArn",
 }
 
-// permissions are what a call needs, each with the condition keys that AWS gives
-// it and no others. Source: the Service Authorization Reference; the README says
-// which of it nobody has seen.
+// permissions returns the permissions that a call needs, with exactly the condition keys
+// that AWS gives each of them. Source: the Service Authorization Reference. The README
+// says which of them are unverified.
 func (s *state) permissions(call Call) []iam.Request {
 	p := parseForm(call.Params).fields()
 	ask := func(action, resource string) iam.Request {
@@ -60,11 +60,11 @@ func (s *state) permissions(call Call) []iam.Request {
 	if parameter, ok := named[call.Action]; ok {
 		return s.on(ask(call.Action, p.optional(parameter)))
 	}
-	return []iam.Request{ask(call.Action, "*")} // Describe… know no resources
+	return []iam.Request{ask(call.Action, "*")} // Describe calls have no resources
 }
 
-// create is what making something takes: the action on what there will be, and
-// AddTags if it is to have tags.
+// create returns the permissions to create a resource: the action on the new resource, and
+// AddTags if the call has tags.
 func (s *state) create(p fields, ask func(action, resource string) iam.Request, arn string) []iam.Request {
 	tags, action := p.readTags(), p.optional("Action")
 	r := ask(action, arn)
@@ -72,7 +72,8 @@ func (s *state) create(p fields, ask func(action, resource string) iam.Request, 
 	return append([]iam.Request{r}, tagging(ask, action, arn, tags)...)
 }
 
-// createListenerNeeds: a listener is made on its load balancer.
+// createListenerNeeds returns the permissions of CreateListener, which is authorized on
+// the load balancer.
 func (s *state) createListenerNeeds(p fields, ask func(action, resource string) iam.Request) []iam.Request {
 	const action = "CreateListener"
 	lb, tags := p.optional("LoadBalancerArn"), p.readTags()
@@ -99,7 +100,7 @@ func (s *state) createListenerNeeds(p fields, ask func(action, resource string) 
 	return all
 }
 
-// tagging is the permission to give tags to what is being made.
+// tagging returns the permission to tag a resource on creation.
 func tagging(ask func(action, resource string) iam.Request, action, arn string, tags tagSet) []iam.Request {
 	if len(tags) == 0 {
 		return nil
@@ -120,9 +121,9 @@ func requestTags(keys iam.Keys, tags tagSet) {
 	keys.Set("aws:TagKeys", slices.Sorted(maps.Keys(tags))...)
 }
 
-// on adds the tags of the thing that a permission is asked for. What does not
-// exist has none; unless Switches.MissingDenied, nobody asks for it at all, and
-// the call itself answers that it is not there.
+// on adds the tags of the existing resource to the condition keys. A missing resource has
+// no tags. Unless Switches.MissingDenied is set, the policy is not evaluated for it, and
+// the call itself returns its NotFound.
 func (s *state) on(r iam.Request) []iam.Request {
 	c, err := s.resource(r.Resource)
 	if err != nil && !s.cfg.Switches.MissingDenied {
@@ -135,8 +136,8 @@ func (s *state) on(r iam.Request) []iam.Request {
 	return []iam.Request{r}
 }
 
-// authorize refuses a call that its access key may not make. A key without a
-// policy may make every call.
+// authorize refuses a call that its access key may not make. A key without a policy may
+// make every call.
 func (e *Emulator) authorize(call Call) *APIError {
 	who := e.principals[call.AccessKeyID]
 	if who == nil {

@@ -8,18 +8,18 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu/iam"
 )
 
-// Principal is who calls with an access key, and what that may do.
+// Principal is the identity of an access key, with its permissions.
 type Principal struct {
-	// ARN is how refusals name it. Default: a session of a role, named after the
-	// access key.
+	// ARN names the principal in refusals. Default: an assumed-role session named after
+	// the access key.
 	ARN string
-	// Tags are those of the principal or its session: ${aws:PrincipalTag/KEY}.
+	// Tags are the tags of the principal or its session: ${aws:PrincipalTag/KEY}.
 	Tags map[string]string
-	// Policy is the document, JSON. There is no other policy beside it.
+	// Policy is the JSON policy document. It is the principal's only policy.
 	Policy []byte
 }
 
-// principal is one with its policy read.
+// principal is a Principal with its policy parsed.
 type principal struct {
 	arn    string
 	tags   map[string]string
@@ -29,9 +29,9 @@ type principal struct {
 
 var keyPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
-// Restrict makes calls with an access key those of a principal. A key that was
-// never restricted may do everything. The error says what of the policy cannot be
-// evaluated here; then nothing has changed.
+// Restrict assigns a principal to an access key. Unrestricted keys may make every call. If
+// the policy contains something that cannot be evaluated, Restrict returns an error that
+// names it and changes nothing.
 func (e *Emulator) Restrict(accessKeyID string, who Principal) error {
 	if !keyPattern.MatchString(accessKeyID) {
 		return fmt.Errorf("access key %q: give 1 to 128 letters, digits, _ and -", accessKeyID)
@@ -49,8 +49,8 @@ func (e *Emulator) Restrict(accessKeyID string, who Principal) error {
 	return nil
 }
 
-// Used counts on what of its policy the calls with an access key relied since it
-// was restricted.
+// Used returns how often each action of each policy statement decided a call since the
+// access key was restricted.
 func (e *Emulator) Used(accessKeyID string) map[iam.Use]int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -61,7 +61,7 @@ func (e *Emulator) Used(accessKeyID string) map[iam.Use]int {
 	return maps.Clone(p.used)
 }
 
-// decide refuses a call that lacks one of the permissions it needs.
+// decide refuses a call that lacks one of its required permissions.
 func (p *principal) decide(needed []iam.Request) *APIError {
 	for _, r := range needed {
 		for tag, value := range p.tags {
@@ -78,7 +78,7 @@ func (p *principal) decide(needed []iam.Request) *APIError {
 	return nil
 }
 
-// refusal is in AWS's words. They name no resource for actions without.
+// refusal returns AWS's message, which names no resource for actions without resources.
 func (p *principal) refusal(verdict iam.Verdict, r iam.Request) *APIError {
 	on := " on resource: " + r.Resource
 	if r.Resource == "*" {

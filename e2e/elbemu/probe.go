@@ -15,8 +15,8 @@ import (
 type probe struct {
 	group    *targetGroup
 	target   *target
-	epoch    time.Time // of the group's attachment
-	begun    time.Time // intervals count from here
+	epoch    time.Time // when the group was attached
+	begun    time.Time // intervals start here
 	protocol string
 	address  string // host:port
 	path     string
@@ -33,9 +33,8 @@ func newProbe(g *targetGroup, t *target, now time.Time) probe {
 	}
 }
 
-// run tells why the target failed the check; nil is a pass. A TCP check passes
-// when the connection opens. HTTPS certificates are not verified, as AWS does
-// not verify them either.
+// run returns why the target failed the check, or nil. A TCP check passes when the
+// connection opens. HTTPS certificates are not verified, as on AWS.
 func (p probe) run(ctx context.Context) error {
 	if p.protocol == "TCP" {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.address)

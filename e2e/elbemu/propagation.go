@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// The data plane learns of every change later than the caller does. What the
-// state has and the data plane has not yet is told by times in the state; what
-// only the data plane still has is kept here.
+// The data plane applies every change later than the caller is told. Times in the state
+// say when the data plane gets what is new. This file keeps what the data plane still has
+// after it was deleted.
 
-// goneListener is a deleted listener that still takes flows.
+// goneListener is a deleted listener that still accepts flows.
 type goneListener struct {
 	listener
 	until time.Time
@@ -23,23 +23,23 @@ type goneTarget struct {
 	until   time.Time
 }
 
-// propagation is the longest time that the data plane is behind.
+// propagation returns the longest delay of the data plane.
 func (d Delays) propagation() time.Duration {
 	return max(d.ListenerUp, d.ListenerDown, d.TargetIn, d.TargetOut)
 }
 
-// up tells whether the data plane has the listener.
+// up reports whether the data plane has the listener.
 func (s *state) up(l *listener) bool {
 	return !s.now.Before(l.resource.at.Add(s.cfg.Delays.ListenerUp))
 }
 
-// in tells whether the data plane has the target.
-func (s *state) in(t *target) bool {
-	return !t.draining() && !t.inAt.IsZero() && !s.now.Before(t.inAt)
+// routable reports whether the data plane has the target.
+func (s *state) routable(t *target) bool {
+	return !t.draining() && !t.routableAt.IsZero() && !s.now.Before(t.routableAt)
 }
 
-// lingerListener is called just before the listener is deleted. One that was
-// not up yet never will be.
+// lingerListener is called just before the listener is deleted. A listener that is not up
+// yet never comes up.
 func (s *state) lingerListener(l *listener) {
 	s.gone = slices.DeleteFunc(s.gone, func(g goneListener) bool { return !s.now.Before(g.until) })
 	if s.cfg.Delays.ListenerDown > 0 && s.up(l) {
@@ -47,30 +47,29 @@ func (s *state) lingerListener(l *listener) {
 	}
 }
 
-// introduce is called when a listener begins to use a group that none used.
-// The data plane keeps what it still has of it, and has forgotten all else.
-func (s *state) introduce(g *targetGroup) {
+// startTargets is called when an unused group gets its first listener. If the data plane
+// still has the group, it keeps the targets that it has. Otherwise all targets start anew.
+func (s *state) startTargets(g *targetGroup) {
 	if !s.lingers(g) {
 		g.gone = nil
 	}
 	for _, t := range g.targets {
-		if t.inAt.IsZero() || !s.lingers(g) {
-			t.inAt = s.now.Add(s.cfg.Delays.TargetIn)
+		if t.routableAt.IsZero() || !s.lingers(g) {
+			t.routableAt = s.now.Add(s.cfg.Delays.TargetIn)
 		}
 	}
 }
 
-// lingers tells whether the data plane still has a group that no listener uses
-// any more.
+// lingers reports whether the data plane still has a group that no listener uses.
 func (s *state) lingers(g *targetGroup) bool {
 	return !g.detachedAt.IsZero() && s.now.Before(g.detachedAt.Add(s.cfg.Delays.ListenerDown))
 }
 
-// lingerTarget is called just before the target is deregistered. One that was
-// not in yet never will be.
+// lingerTarget is called just before the target is deregistered. A target that is not
+// routable yet never gets traffic.
 func (s *state) lingerTarget(g *targetGroup, t *target) {
 	maps.DeleteFunc(g.gone, func(_ targetKey, gone goneTarget) bool { return !s.now.Before(gone.until) })
-	if s.cfg.Delays.TargetOut == 0 || !s.in(t) {
+	if s.cfg.Delays.TargetOut == 0 || !s.routable(t) {
 		return
 	}
 	if g.gone == nil {

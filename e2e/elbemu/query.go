@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds on one request, far above what a true client sends.
+// Limits of one request, far above what a real client sends.
 const (
 	maxBody       = 1 << 20
 	maxParameters = 10000
@@ -25,9 +25,8 @@ type node struct {
 	children map[string]*node
 }
 
-// form reads the parameters of one call of the AWS query protocol. The first
-// mistake is kept and makes the whole call fail; a parameter nobody read is a
-// mistake too.
+// form parses the parameters of one call of the AWS query protocol. The first error fails
+// the whole call. A parameter that no decoder reads is also an error.
 type form struct {
 	root *node
 	fail *APIError
@@ -77,7 +76,7 @@ func (f *form) refuse(err *APIError) {
 	}
 }
 
-// done is the first mistake, or the first parameter in order that nobody read.
+// done returns the first error, or an error for the first unread parameter.
 func (f *form) done() *APIError {
 	if f.fail != nil {
 		return f.fail
@@ -105,8 +104,7 @@ func unread(n *node) string {
 	return ""
 }
 
-// fields are the parameters at one level: the call's own, or those of one
-// member of a list.
+// fields are the parameters at one level: those of the call, or of one list member.
 type fields struct {
 	f  *form
 	at *node
@@ -121,7 +119,7 @@ func (p fields) path(name string) string {
 	return p.at.path + "." + name
 }
 
-// text is the value of an optional parameter; ok is false when it is absent.
+// text returns an optional parameter; ok is false if it is absent.
 func (p fields) text(name string) (value string, ok bool) {
 	n := p.at.children[name]
 	if n == nil || !n.given {
@@ -144,7 +142,7 @@ func (p fields) required(name string) string {
 	return value
 }
 
-// number is an optional integer; nil when absent.
+// number returns an optional integer, or nil if it is absent.
 func (p fields) number(name string, low, high int) *int {
 	value, ok := p.text(name)
 	if !ok {
@@ -164,7 +162,7 @@ func (p fields) number(name string, low, high int) *int {
 	return nil
 }
 
-// flag is an optional boolean; nil when absent.
+// flag returns an optional boolean, or nil if it is absent.
 func (p fields) flag(name string) *bool {
 	value, ok := p.text(name)
 	if !ok {
@@ -179,7 +177,7 @@ func (p fields) flag(name string) *bool {
 	return nil
 }
 
-// oneOf is an optional value out of an enumeration; empty when absent.
+// oneOf returns an optional value of an enumeration, or an empty string if it is absent.
 func (p fields) oneOf(name string, allowed ...string) string {
 	value, ok := p.text(name)
 	if ok && !slices.Contains(allowed, value) {
@@ -198,7 +196,7 @@ func (p fields) structure(name string) (fields, bool) {
 
 var memberIndex = regexp.MustCompile(`^[1-9][0-9]{0,4}$`)
 
-// members are the members of a list in order. An empty list is sent as a bare
+// members returns the members of a list in order. Clients send an empty list as the bare
 // name with an empty value.
 func (p fields) members(name string) []fields {
 	list, ok := p.at.children[name]
@@ -224,7 +222,7 @@ func (p fields) members(name string) []fields {
 	return found
 }
 
-// texts is a list of plain values.
+// texts returns a list of plain values.
 func (p fields) texts(name string) []string {
 	var values []string
 	for _, m := range p.members(name) {

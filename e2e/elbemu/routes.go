@@ -7,15 +7,16 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu/dataplane"
 )
 
-// Route is where new flows to one port of a load balancer go at one moment.
+// Route says where new flows to one port of a load balancer go at a moment.
 type Route struct {
 	LoadBalancerARN string
-	ListenerARN     string // perhaps of one that was deleted
+	ListenerARN     string // perhaps of a deleted listener
 	Port            int
 	Targets         []netip.AddrPort // in order of address
 }
 
-// Routes are those of the data plane now, or of the one that there would be.
+// Routes returns the data plane's current routes. Without a data plane, it returns the
+// routes that one would have.
 func (e *Emulator) Routes() []Route {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -31,8 +32,8 @@ func (e *Emulator) Routes() []Route {
 	return all
 }
 
-// routes are what the data plane should do now. A deleted listener makes way
-// for a newer one on its port once that is up.
+// routes returns what the data plane should serve now. A newer listener replaces a deleted
+// one on its port once the newer one is up.
 func (s *state) routes() []dataplane.Listener {
 	type door struct {
 		lb   *loadBalancer
@@ -84,18 +85,18 @@ func (s *state) route(l *listener) dataplane.Listener {
 	return route
 }
 
-// eligible are the targets that new flows may go to: the healthy ones, or all
-// that the data plane has when none is healthy (the load balancer fails open).
+// eligible returns the targets for new flows: the healthy ones, or all that the data plane
+// has if none is healthy (the load balancer fails open).
 func (s *state) eligible(lb *loadBalancer, g *targetGroup) []netip.AddrPort {
-	passes := map[targetKey]bool{} // of those that the data plane has
+	passes := map[targetKey]bool{} // health of those that the data plane has
 	for key, t := range g.gone {
 		if s.now.Before(t.until) && lb.inZone(t.zone) {
 			passes[key] = t.healthy
 		}
 	}
-	s.settle(g)
+	s.removeDrained(g)
 	for key, t := range g.targets {
-		if !s.in(t) || !lb.inZone(t.zone) {
+		if !s.routable(t) || !lb.inZone(t.zone) {
 			continue
 		}
 		s.advance(g, t)

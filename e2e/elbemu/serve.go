@@ -18,14 +18,13 @@ const rateExceeded = "Rate exceeded"
 // errCut ends a call without an answer.
 var errCut = errors.New("connection closed by the emulator without an answer")
 
-// Headers of every answer, for those who log or trace calls; AWS does not send
-// them.
+// Headers of every answer, for logs and traces. AWS does not send them.
 const (
 	ActionHeader = "Elbemu-Action"
 	CodeHeader   = "Elbemu-Code" // empty on success
 )
 
-// reply is an answer on the wire.
+// reply is an HTTP response.
 type reply struct {
 	status int
 	body   []byte
@@ -37,8 +36,8 @@ func (r reply) header() http.Header {
 	return http.Header{"Content-Type": {"text/xml"}, ActionHeader: {r.action}, CodeHeader: {r.code}}
 }
 
-// ServeHTTP answers one API call. A call that a fault cuts ends with
-// http.ErrAbortHandler, so that its connection closes without an answer.
+// ServeHTTP answers one API call. If a fault cuts the call, it panics with
+// http.ErrAbortHandler, so that the connection closes without an answer.
 func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer, err := e.serve(r)
 	if err != nil {
@@ -51,9 +50,9 @@ func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// RoundTrip answers a call in memory, in the caller's goroutine: set the
-// emulator as the Transport of an http.Client. A call that a fault cuts is a
-// transport error, as it would be from a socket.
+// RoundTrip answers a call in memory, in the caller's goroutine: set the emulator as the
+// Transport of an http.Client. If a fault cuts the call, it returns a transport error, as
+// with a socket.
 func (e *Emulator) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		defer r.Body.Close()
@@ -78,7 +77,7 @@ func (e *Emulator) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// serve takes a call through its fault. An error means that the caller gets no
+// serve handles a call according to its fault. It returns an error if the caller gets no
 // answer.
 func (e *Emulator) serve(r *http.Request) (reply, error) {
 	params, err := readParams(r)
@@ -102,7 +101,7 @@ func (e *Emulator) serve(r *http.Request) (reply, error) {
 	apply := func() (reply, Outcome) {
 		answer, outcome := e.apply(call, asked)
 		if e.forward != nil {
-			e.forward.sync() // a listener is up when its creator is told so
+			e.forward.sync() // a listener must be up before its creator gets the answer
 			e.forward.wake()
 		}
 		if fault.After != nil {
@@ -115,7 +114,7 @@ func (e *Emulator) serve(r *http.Request) (reply, error) {
 	case ApplyNow:
 		answer, _ = apply()
 	case ApplyLater:
-		// Nobody waits for this answer, and it comes in another goroutine.
+		// Nobody reads this result: it arrives in another goroutine.
 		later := func() Outcome {
 			_, outcome := apply()
 			return outcome
@@ -125,7 +124,7 @@ func (e *Emulator) serve(r *http.Request) (reply, error) {
 			return reply{}, errCut
 		}
 	case ApplyNever:
-		e.note(call, fault)
+		e.logNotApplied(call, fault)
 	}
 	answer, err = e.answer(r.Context(), fault, answer)
 	answer.action = name
@@ -162,7 +161,7 @@ func (e *Emulator) arrive(call Call) (Call, Fault) {
 	return call, decide(call)
 }
 
-// apply is the one place where calls change the state.
+// apply is the only place where calls change the state.
 func (e *Emulator) apply(call Call, asked decoded) (reply, Outcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -180,8 +179,8 @@ func (e *Emulator) apply(call Call, asked decoded) (reply, Outcome) {
 	return resultXML(call.Action, result, outcome.RequestID), outcome
 }
 
-// carryOut throttles, then looks at the parameters, then at the caller's rights,
-// and only then at what there is.
+// carryOut checks the token buckets first, then the parameters, then the caller's
+// permissions, and then the existing resources.
 func (e *Emulator) carryOut(call Call, asked decoded) (any, *APIError) {
 	if !e.state.buckets.take(asked.kind, e.state.now) {
 		return nil, e.throttled()
@@ -195,8 +194,8 @@ func (e *Emulator) carryOut(call Call, asked decoded) (any, *APIError) {
 	return asked.run(e.state)
 }
 
-// note logs a call that a fault kept from the state.
-func (e *Emulator) note(call Call, fault Fault) {
+// logNotApplied logs a call that a fault prevented.
+func (e *Emulator) logNotApplied(call Call, fault Fault) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var outcome Outcome
@@ -219,8 +218,7 @@ func (e *Emulator) throttled() *APIError {
 	return refuse(codeThrottling, rateExceeded)
 }
 
-// readParams reads the form of a POST; the query string counts too, as AWS
-// takes calls by GET.
+// readParams parses the form of a POST, and the query string, because AWS accepts GET too.
 func readParams(r *http.Request) (url.Values, error) {
 	var body []byte
 	if r.Body != nil {
@@ -231,7 +229,7 @@ func readParams(r *http.Request) (url.Values, error) {
 		}
 	}
 	if len(body) > maxBody {
-		return url.Values{}, nil // answered as a call without an action
+		return url.Values{}, nil // leads to the error for a call without an action
 	}
 	params, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -245,7 +243,7 @@ func readParams(r *http.Request) (url.Values, error) {
 
 var credentialPattern = regexp.MustCompile(`Credential=([A-Za-z0-9_-]{1,128})/`)
 
-// accessKeyID is the caller's key id; the signature itself is not verified.
+// accessKeyID returns the caller's key ID. The signature is not verified.
 func accessKeyID(authorization string) string {
 	if m := credentialPattern.FindStringSubmatch(authorization); m != nil {
 		return m[1]

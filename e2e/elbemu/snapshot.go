@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Snapshot is everything that exists at one moment, as plain values that share
-// nothing with the emulator. Lists are in order of creation.
+// Snapshot is a copy of all resources at one moment. It shares no memory with the
+// emulator. Lists are in order of creation.
 type Snapshot struct {
 	At            time.Time
 	LoadBalancers []LoadBalancer
@@ -16,12 +16,12 @@ type Snapshot struct {
 	TargetGroups  []TargetGroup
 }
 
-// LoadBalancer is a Network Load Balancer of a Snapshot.
+// LoadBalancer is a Network Load Balancer in a Snapshot.
 type LoadBalancer struct {
 	ARN        string
 	Name       string
 	DNSName    string
-	Address    netip.Addr // invalid without data plane
+	Address    netip.Addr // invalid without a data plane
 	Scheme     string
 	State      string // provisioning or active
 	VPC        string
@@ -31,7 +31,7 @@ type LoadBalancer struct {
 	CreatedAt  time.Time
 }
 
-// Listener is a listener of a Snapshot.
+// Listener is a listener in a Snapshot.
 type Listener struct {
 	ARN             string
 	LoadBalancerARN string
@@ -41,19 +41,19 @@ type Listener struct {
 	Attributes      map[string]string
 	Tags            map[string]string
 	CreatedAt       time.Time
-	// Fault says why the data plane does not serve this listener: its socket
-	// could not be bound, or its protocol is not forwarded. Empty when it does,
-	// and without data plane.
+	// Fault is why the data plane does not serve this listener: its socket could not be
+	// bound, or its protocol is not forwarded. It is empty if the listener is served, or
+	// if there is no data plane.
 	Fault string
 }
 
-// Forward is one target group of a listener's default action.
+// Forward is one target group in a listener's default action.
 type Forward struct {
 	TargetGroupARN string
 	Weight         int
 }
 
-// TargetGroup is a target group of a Snapshot.
+// TargetGroup is a target group in a Snapshot.
 type TargetGroup struct {
 	ARN             string
 	Name            string
@@ -69,7 +69,7 @@ type TargetGroup struct {
 	CreatedAt       time.Time
 }
 
-// HealthCheck is how a target group's targets are checked.
+// HealthCheck is the health check configuration of a target group.
 type HealthCheck struct {
 	Protocol           string // TCP, HTTP or HTTPS
 	Port               string // a number or traffic-port
@@ -81,7 +81,7 @@ type HealthCheck struct {
 	UnhealthyThreshold int
 }
 
-// Target is a target of a Snapshot.
+// Target is a target in a Snapshot.
 type Target struct {
 	ID             string
 	Port           int
@@ -93,8 +93,8 @@ type Target struct {
 	DeregisteredAt time.Time // zero unless draining
 }
 
-// Snapshot copies everything that exists now. It takes no tokens, and sees what
-// calls cannot see yet.
+// Snapshot copies all resources. It takes no tokens, and includes resources that calls
+// cannot see yet.
 func (e *Emulator) Snapshot() Snapshot {
 	faults := map[string]string{}
 	if e.forward != nil {
@@ -137,7 +137,7 @@ func (l *listener) copy(fault string) Listener {
 }
 
 func (s *state) copyTargetGroup(g *targetGroup) TargetGroup {
-	s.settle(g)
+	s.removeDrained(g)
 	c := TargetGroup{
 		ARN: g.resource.arn, Name: g.name, Protocol: g.protocol, Port: g.port, VPC: g.vpc, TargetType: g.targetType,
 		HealthCheck: HealthCheck{

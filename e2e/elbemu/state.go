@@ -10,29 +10,29 @@ import (
 	"time"
 )
 
-// state is the whole account. It holds no lock: Emulator.mu guards it, and
-// every operation is one step under that mutex. now is set before each step;
-// nothing in here reads a clock.
+// state is the whole account. It has no lock: Emulator.mu guards it, and every operation
+// is one step under that mutex. The caller sets now before each step; this type reads no
+// clock.
 type state struct {
 	cfg  *Config
 	rand *rand.Rand
 	now  time.Time
 
-	reading bool // the present call is a Describe
+	reading bool // the current call is a Describe
 
-	order   uint64 // of creation; lists and page markers follow it
-	version uint64 // grows with every change that the data plane must see
+	order   uint64 // creation order; lists and page markers use it
+	version uint64 // increases with every change that the data plane must see
 
-	loadBalancers map[string]*loadBalancer // ARN →
-	targetGroups  map[string]*targetGroup  // ARN →
-	listeners     map[string]*listener     // ARN →
-	groupNames    map[string]*targetGroup  // name →
+	loadBalancers map[string]*loadBalancer // by ARN
+	targetGroups  map[string]*targetGroup  // by ARN
+	listeners     map[string]*listener     // by ARN
+	groupNames    map[string]*targetGroup  // by name
 
-	gone []goneListener // that the data plane still has, oldest first
+	gone []goneListener // deleted listeners that the data plane still has, oldest first
 
 	buckets bucketSet
-	cuts    []Cut                          // flows that must end, for the data plane to take
-	place   func() (netip.Addr, *APIError) // gives a load balancer its address; nil without data plane
+	cuts    []Cut                          // flows that must end, queued for the data plane
+	place   func() (netip.Addr, *APIError) // chooses the address of a load balancer; nil without a data plane
 }
 
 func newState(cfg *Config, source *rand.Rand) *state {
@@ -48,7 +48,7 @@ func newState(cfg *Config, source *rand.Rand) *state {
 	}
 }
 
-// hexID is the last part of an ARN.
+// hexID returns a new last part of an ARN.
 func (s *state) hexID() string { return fmt.Sprintf("%016x", s.rand.Uint64()) }
 
 func (s *state) requestID() string {
@@ -68,13 +68,13 @@ func (s *state) next() uint64 {
 
 func (s *state) changed() { s.version++ }
 
-// visible tells whether the present call finds the resource. Only reads lag;
-// what was created can be used at once by calls that change something.
+// visible reports whether the current call sees the resource. Only reads are delayed:
+// calls that change something can use a new resource at once.
 func (s *state) visible(c created, lag time.Duration) bool {
 	return !s.reading || !s.now.Before(c.at.Add(lag))
 }
 
-// created is what load balancers, target groups and listeners share.
+// created has the common fields of load balancers, target groups and listeners.
 type created struct {
 	arn   string
 	order uint64
@@ -88,7 +88,8 @@ func (s *state) newResource(arn string, tags tagSet) created {
 	return created{arn: arn, order: s.next(), at: s.now, tags: maps.Clone(tags)}
 }
 
-// inOrder lists in order of creation what keep admits; nil admits all.
+// inOrder lists the resources that keep selects, in order of creation. A nil keep selects
+// all.
 func inOrder[T ordered](all map[string]T, keep func(T) bool) []T {
 	list := make([]T, 0, len(all))
 	for _, one := range all {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// xmlAddress is a fixed address in one zone. Of other load balancers than those
-// with Elastic IPs the API names none.
+// xmlAddress is a fixed address in one zone. The API returns it only for load balancers
+// with Elastic IPs.
 type xmlAddress struct {
 	IPAddress    string `xml:"IpAddress"`
 	AllocationID string `xml:"AllocationId"`
@@ -20,8 +20,8 @@ func (lb *loadBalancer) xmlAddresses(subnet Subnet) members[xmlAddress] {
 	return listOf([]xmlAddress{{IPAddress: ip.Address.String(), AllocationID: ip.ID}})
 }
 
-// readSubnets reads where a load balancer is to be, in either way, and the
-// Elastic IPs that it is to have there: subnet id → allocation id.
+// readSubnets parses the subnets of a load balancer, in either form. It also returns the
+// Elastic IPs: subnet ID to allocation ID.
 func (p fields) readSubnets() (subnets []string, allocations map[string]string) {
 	subnets = p.texts("Subnets")
 	mappings := p.members("SubnetMappings")
@@ -64,8 +64,8 @@ func (s *state) findSubnets(ids []string) ([]Subnet, *APIError) {
 	return found, nil
 }
 
-// findElasticIPs finds those of a call. Sources of the refusals: the API model;
-// terraform-aws-alb #285 and #171.
+// findElasticIPs returns the Elastic IPs of a call. Sources of the refusals: the API
+// model; terraform-aws-alb #285 and #171.
 func (s *state) findElasticIPs(in createLoadBalancer) (map[string]ElasticIP, *APIError) {
 	if len(in.allocations) > 0 && in.scheme == "internal" {
 		return nil, refuse(codeInvalidConfiguration, "Elastic IPs are not supported for load balancers with scheme 'internal'")
@@ -86,7 +86,7 @@ func (s *state) findElasticIPs(in createLoadBalancer) (map[string]ElasticIP, *AP
 	return found, nil
 }
 
-// elasticIPsInUse refuses those that another load balancer has.
+// elasticIPsInUse refuses Elastic IPs that another load balancer has.
 func (s *state) elasticIPsInUse(wanted map[string]ElasticIP) *APIError {
 	for _, lb := range s.loadBalancers {
 		for _, taken := range lb.elastic {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// tagSet holds tag key → value.
+// tagSet maps tag keys to values.
 type tagSet map[string]string
 
 type xmlTag struct{ Key, Value string }
@@ -20,8 +20,8 @@ const (
 	tagValueLength = 256
 )
 
-// readTags reads the tags of a call. Sources: the published API model for
-// lengths and characters; the user guide for the reserved prefix.
+// readTags parses the tags of a call. Sources: the published API model for lengths and
+// characters; the user guide for the reserved prefix.
 func (p fields) readTags() tagSet {
 	tags := tagSet{}
 	for _, m := range p.members("Tags") {
@@ -48,13 +48,12 @@ func (s *state) tooManyTags(count int) *APIError {
 	return nil
 }
 
-// sameTags compares only where Switches.TagsCompared says so.
+// sameTags compares tags only if Switches.TagsCompared is set.
 func (s *state) sameTags(a, b tagSet) bool {
 	return !s.cfg.Switches.TagsCompared || maps.Equal(a, b)
 }
 
-// tagged finds the tags of each ARN, or refuses with the NotFound that matches
-// the first missing one.
+// tagged returns the tags of each ARN, or the NotFound error of the first missing one.
 func (s *state) tagged(arns []string) ([]tagSet, *APIError) {
 	sets := make([]tagSet, 0, len(arns))
 	for _, arn := range arns {
@@ -91,16 +90,16 @@ func (s *state) resource(arn string) (created, *APIError) {
 	return created{}, invalid("'%.200s' is not a valid ARN of a load balancer, target group or listener", arn)
 }
 
-// manyARNs is the documented limit of ARNs in one call.
-const manyARNs = 20
+// maxARNs is the documented limit of ARNs in one call.
+const maxARNs = 20
 
 func (p fields) readResourceARNs() []string {
 	arns := p.texts("ResourceArns")
 	if len(arns) == 0 {
 		p.f.refuse(invalid("1 validation error detected: Value null at 'resourceArns' failed to satisfy constraint: Member must not be null"))
 	}
-	if len(arns) > manyARNs {
-		p.f.refuse(invalid("A maximum of %d resources can be specified in a single call", manyARNs))
+	if len(arns) > maxARNs {
+		p.f.refuse(invalid("A maximum of %d resources can be specified in a single call", maxARNs))
 	}
 	return arns
 }

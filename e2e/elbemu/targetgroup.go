@@ -18,11 +18,11 @@ type targetGroup struct {
 	attributes attributes
 
 	targets map[targetKey]*target
-	gone    map[targetKey]goneTarget // that the data plane still has
+	gone    map[targetKey]goneTarget // deregistered targets that the data plane still has
 
-	users      map[string]*listener // ARN → listeners that forward here
-	attachedAt time.Time            // when users last became non-empty
-	detachedAt time.Time            // when users last became empty; zero before
+	users      map[string]*listener // listeners that forward here, by ARN
+	attachedAt time.Time            // when the group last got its first listener
+	detachedAt time.Time            // when the group last lost its last listener; zero before
 }
 
 func (g *targetGroup) position() uint64 { return g.resource.order }
@@ -30,7 +30,7 @@ func (g *targetGroup) position() uint64 { return g.resource.order }
 // protocols are the values of the API's ProtocolEnum.
 var protocols = []string{"HTTP", "HTTPS", "TCP", "TLS", "UDP", "TCP_UDP", "GENEVE", "QUIC", "TCP_QUIC"}
 
-// networkProtocols are those of a Network Load Balancer.
+// networkProtocols are the protocols of a Network Load Balancer.
 var networkProtocols = []string{"TCP", "TLS", "UDP", "TCP_UDP", "QUIC", "TCP_QUIC"}
 
 func isQUIC(protocol string) bool { return protocol == "QUIC" || protocol == "TCP_QUIC" }
@@ -91,10 +91,11 @@ func (g *targetGroup) xml() xmlTargetGroup {
 	return x
 }
 
-// loadBalancer is the one that forwards here; nil while the group is unused.
+// loadBalancer returns the load balancer that forwards here, or nil while the group is
+// unused.
 func (g *targetGroup) loadBalancer() *loadBalancer {
 	for _, l := range g.users {
-		return l.lb // all users are of one load balancer
+		return l.lb // all users belong to one load balancer
 	}
 	return nil
 }
@@ -185,7 +186,7 @@ func (g *targetGroup) sameSettings(in createTargetGroup, check healthCheck) bool
 		g.targetType == in.targetType && g.ipType == in.ipType && g.check == check
 }
 
-// findTargetGroup finds what the present call can see.
+// findTargetGroup returns a target group that is visible to the current call.
 func (s *state) findTargetGroup(arn string) (*targetGroup, *APIError) {
 	if !strings.HasPrefix(arn, "arn:") || !strings.Contains(arn, ":targetgroup/") {
 		return nil, invalid("'%.200s' is not a valid target group ARN", arn)

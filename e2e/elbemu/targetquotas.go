@@ -1,6 +1,6 @@
 package elbemu
 
-// roomForTargets checks the quotas that count targets, with fresh ones added.
+// roomForTargets checks the quotas on targets, including the fresh ones.
 func (s *state) roomForTargets(g *targetGroup, fresh map[targetKey]*target) *APIError {
 	quotas := s.cfg.Quotas
 	count := len(fresh)
@@ -23,8 +23,8 @@ func (s *state) roomForTargets(g *targetGroup, fresh map[targetKey]*target) *API
 	return s.roomOn(lb, tally)
 }
 
-// targetTally counts the targets of a load balancer; one in several groups
-// counts as often.
+// targetTally counts the targets of a load balancer. A target in several groups counts
+// once for each group.
 type targetTally struct {
 	total int
 	zones map[string]int

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// targetKey tells targets of one group apart: an address may be registered on
-// several ports.
+// targetKey identifies a target within a group. An address may be registered on several
+// ports.
 type targetKey struct {
 	id   string
 	port int
@@ -22,7 +22,7 @@ type target struct {
 	quicServerID   string
 	registeredAt   time.Time
 	deregisteredAt time.Time // zero while registered
-	inAt           time.Time // from when on the data plane has it; zero before the group was attached
+	routableAt     time.Time // when the data plane gets it; zero before the group was attached
 	health         health
 }
 
@@ -39,7 +39,7 @@ func (g *targetGroup) sortedTargets() []*target {
 	return list
 }
 
-// targetGiven is a target as a call names it.
+// targetGiven is a target as given by a call.
 type targetGiven struct {
 	id           string
 	port         *int
@@ -91,7 +91,7 @@ func decodeRegisterTargets(p fields) step {
 }
 
 func (s *state) register(g *targetGroup, list []targetGiven) *APIError {
-	s.settle(g)
+	s.removeDrained(g)
 	fresh := map[targetKey]*target{}
 	for _, given := range list {
 		zone, err := s.placeTarget(g, given)
@@ -116,7 +116,7 @@ func (s *state) register(g *targetGroup, list []targetGiven) *APIError {
 	}
 	if len(g.users) > 0 {
 		for _, t := range fresh {
-			t.inAt = s.now.Add(s.cfg.Delays.TargetIn)
+			t.routableAt = s.now.Add(s.cfg.Delays.TargetIn)
 		}
 	}
 	maps.Copy(g.targets, fresh)
@@ -124,7 +124,7 @@ func (s *state) register(g *targetGroup, list []targetGiven) *APIError {
 	return nil
 }
 
-// hasQUICServer looks at one group; AWS wants the id to be unique for the whole
+// hasQUICServer checks one group only. AWS requires an ID that is unique within the
 // listener.
 func (g *targetGroup) hasQUICServer(id string) bool {
 	for _, t := range g.targets {
@@ -145,7 +145,7 @@ var (
 	quicServerIDPattern = regexp.MustCompile(`^0x[0-9a-f]{16}$`)
 )
 
-// placeTarget checks a target's address and finds its zone. Subnets decide, not
+// placeTarget validates a target's address and returns its zone. The subnets count, not
 // the VPC's CIDR (aws-load-balancer-controller #3714).
 func (s *state) placeTarget(g *targetGroup, t targetGiven) (zone string, _ *APIError) {
 	if g.targetType == "instance" {
@@ -194,7 +194,7 @@ func decodeDeregisterTargets(p fields) step {
 		if err != nil {
 			return nil, err
 		}
-		s.settle(g)
+		s.removeDrained(g)
 		for _, given := range list {
 			s.deregister(g, given.key(g))
 		}
@@ -202,7 +202,7 @@ func decodeDeregisterTargets(p fields) step {
 	}
 }
 
-// deregister of an absent target succeeds, as documented.
+// deregister succeeds for an absent target, as documented.
 func (s *state) deregister(g *targetGroup, key targetKey) {
 	t, ok := g.targets[key]
 	if !ok || t.draining() {
@@ -214,12 +214,12 @@ func (s *state) deregister(g *targetGroup, key targetKey) {
 	if len(g.users) == 0 && !s.cfg.Switches.UnusedTargetsDrain {
 		delete(g.targets, key)
 	}
-	s.settle(g)
+	s.removeDrained(g)
 	s.changed()
 }
 
-// settle removes targets whose draining is over.
-func (s *state) settle(g *targetGroup) {
+// removeDrained removes targets that have finished draining.
+func (s *state) removeDrained(g *targetGroup) {
 	delay := time.Duration(g.attributes.seconds(attrDrainSeconds)) * time.Second
 	for key, t := range g.targets {
 		if !t.draining() || s.now.Before(t.deregisteredAt.Add(delay)) {

@@ -9,7 +9,7 @@ import (
 
 const namespace = "http://elasticloadbalancing.amazonaws.com/doc/" + apiVersion + "/"
 
-// members is a list on the wire. An empty one still has its element.
+// members is a list on the wire. An empty list still has its element.
 type members[T any] struct {
 	Members []T `xml:"member"`
 }
@@ -64,7 +64,7 @@ func errorXML(fail *APIError, requestID string) reply {
 		Error     detail
 		RequestID string `xml:"RequestId"`
 	}{Namespace: namespace, Error: detail{kind, fail.Code, fail.Message}, RequestID: requestID})
-	if err != nil { // strings only: cannot happen
+	if err != nil { // cannot happen, because all values are strings
 		return reply{status: http.StatusInternalServerError}
 	}
 	return reply{status: fail.Status, body: body, code: fail.Code}

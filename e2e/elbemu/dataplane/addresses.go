@@ -8,10 +8,9 @@ import (
 	"net/netip"
 )
 
-// Addresses gives loopback addresses out of 127.20.0.0/16, each once. Several
-// processes on one machine share that range: each reserves blocks of 254
-// addresses by binding a UDP socket on the block's last address, which is never
-// given out.
+// Addresses hands out loopback addresses in 127.20.0.0/16, each once. Several processes on
+// one machine share that range. Each reserves blocks of 254 addresses: it binds a UDP
+// socket to a block's last address, which is never handed out.
 type Addresses struct {
 	reservations []*net.UDPConn
 	block        byte
@@ -24,7 +23,7 @@ const (
 	blocks          = 256
 )
 
-// ReserveAddresses reserves a first block. The error says that no block is free.
+// ReserveAddresses reserves a first block. It fails if no block is free.
 func ReserveAddresses() (*Addresses, error) {
 	a := &Addresses{}
 	if err := a.reserve(); err != nil {
@@ -51,7 +50,7 @@ func (a *Addresses) reserve() error {
 	return fmt.Errorf("finding a free block in 127.20.0.0/16: %w", last)
 }
 
-// Next is an address that was not given before. It is not safe for concurrent
+// Next returns an address that was not handed out before. It is not safe for concurrent
 // use.
 func (a *Addresses) Next() (netip.Addr, error) {
 	if a.next > lastHost {

@@ -5,14 +5,14 @@ import (
 	"net/netip"
 )
 
-// Datagrams are those that clients sent to one listener, by what became of them.
-// What the kernel dropped before they were received is not among them.
+// Datagrams counts the datagrams that clients sent to one listener, by result. It excludes
+// those that the kernel dropped before the plane received them.
 type Datagrams struct {
 	Forwarded map[netip.AddrPort]int // by target
-	Dropped   int                    // for want of a target, or because its host refused
+	Dropped   int                    // there was no target, or its host refused
 }
 
-// Datagrams of each listener that was ever served, by its ID.
+// Datagrams returns the counts of every listener that was ever served, by ID.
 func (p *Plane) Datagrams() map[string]Datagrams {
 	p.mu.Lock()
 	defer p.mu.Unlock()

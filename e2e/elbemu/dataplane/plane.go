@@ -1,10 +1,9 @@
 // Package dataplane forwards TCP connections and UDP flows as a Network Load
 // Balancer would, on loopback addresses.
 //
-// It knows nothing of the API: its user says what should be listening and which
-// targets new flows may go to, and names flows that must end. A flow keeps its
-// target for life. Client addresses are not preserved: targets see a loopback
-// address of this machine.
+// It does not depend on the API. Its user names the listeners, the targets for new flows,
+// and the flows that must end. A flow never changes its target. Client addresses are not
+// preserved: targets see a loopback address of this machine.
 package dataplane
 
 import (
@@ -17,25 +16,25 @@ import (
 	"time"
 )
 
-// Listener is something that should be listening.
+// Listener describes a listener that should be served.
 type Listener struct {
 	ID           string // unique among listeners
 	LoadBalancer string
 	At           netip.AddrPort
 	TCP, UDP     bool
-	Targets      []Target // that new flows may go to
-	Unserved     string   // why no socket shall be opened; empty to open
+	Targets      []Target // for new flows
+	Unserved     string   // why the listener must not be served; empty if it must
 }
 
-// Target is where flows may go. Weight is relative to the other targets of the
-// listener; one of 0 gets no flows.
+// Target is a destination of flows. Weight is relative to the listener's other targets; a
+// target of weight 0 gets no flows.
 type Target struct {
 	Group  string
 	Addr   netip.AddrPort
 	Weight int
 }
 
-// Flow is a TCP connection or UDP flow that lives.
+// Flow is a live TCP connection or UDP flow.
 type Flow struct {
 	Listener     string
 	LoadBalancer string
@@ -52,19 +51,19 @@ type Plane struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
-	mu      sync.Mutex // guards all below
+	mu      sync.Mutex // guards the fields below
 	closed  bool
-	serving map[string]*serving // listener ID →
-	faults  map[string]string   // listener ID → why it is not served
+	serving map[string]*serving // by listener ID
+	faults  map[string]string   // listener ID to the reason why it is not served
 	flows   map[*flow]struct{}
-	// datagrams of each listener ID stay when the listener goes.
+	// datagrams keeps a listener's counts after the listener is gone.
 	datagrams map[string]*Datagrams
 }
 
 // serving is one listener with open sockets.
 type serving struct {
-	want    Listener // its Targets change; Plane.mu guards them
-	turn    int      // counts new flows; Plane.mu guards it
+	want    Listener // its Targets change; guarded by Plane.mu
+	turn    int      // counts new flows; guarded by Plane.mu
 	sockets []closer
 }
 
@@ -72,7 +71,7 @@ type closer interface{ Close() error }
 
 type flow struct {
 	Flow
-	cut func() // ends it; may be called twice and from anywhere
+	cut func() // ends the flow; may be called twice and concurrently
 }
 
 // New returns a plane without listeners.
@@ -85,10 +84,9 @@ func New(log *slog.Logger) *Plane {
 	}
 }
 
-// Sync opens and closes sockets so that exactly the wanted listeners listen.
-// Established TCP connections of a listener that goes live on; its UDP flows
-// end. A socket that cannot be bound is logged, named by Faults, and tried
-// again by the next Sync.
+// Sync opens and closes sockets so that exactly the wanted listeners are served. When a
+// listener goes, its established TCP connections stay and its UDP flows end. If a socket
+// cannot be bound, Sync logs that, Faults returns it, and the next Sync tries again.
 func (p *Plane) Sync(want []Listener) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,7 +122,7 @@ func (s *serving) servesStill(want []Listener) bool {
 	})
 }
 
-// ensure returns why the listener is not served; empty when it is.
+// ensure serves the listener, or returns why it cannot.
 func (p *Plane) ensure(l Listener) (fault string) {
 	if s, ok := p.serving[l.ID]; ok {
 		s.want.Targets = l.Targets
@@ -151,29 +149,29 @@ func (p *Plane) close(id string, s *serving) {
 	}
 }
 
-// discard closes what nobody needs any more; all that a failure could mean is
-// that it is closed already.
+// discard closes something that is no longer needed. An error can only mean that it is
+// closed already, so it is ignored.
 func (p *Plane) discard(c closer) {
 	if err := c.Close(); err != nil {
 		p.log.Debug("socket not closed", "err", err)
 	}
 }
 
-// Faults tells for each listener that is not served why.
+// Faults returns the reason for each listener that is not served.
 func (p *Plane) Faults() map[string]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.faults)
 }
 
-// Failing tells whether a wanted listener is not served.
+// Failing reports whether a wanted listener is not served.
 func (p *Plane) Failing() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.faults) > 0
 }
 
-// Flows are all that live, in no order.
+// Flows returns all live flows, in no particular order.
 func (p *Plane) Flows() []Flow {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -184,7 +182,7 @@ func (p *Plane) Flows() []Flow {
 	return all
 }
 
-// Cut ends all flows that match: TCP connections are reset.
+// Cut ends all flows that match. TCP connections are reset.
 func (p *Plane) Cut(match func(Flow) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -210,7 +208,7 @@ func (p *Plane) Close() {
 	p.running.Wait()
 }
 
-// choose picks the target of a new flow by weighted turns.
+// choose picks the target of a new flow by weighted round robin.
 func (p *Plane) choose(s *serving) (Target, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -232,7 +230,8 @@ func (p *Plane) choose(s *serving) (Target, bool) {
 	return Target{}, false
 }
 
-// begin registers a flow; false when the plane closes. The caller ends it.
+// begin registers a flow. It returns false if the plane is closing. The caller must end
+// the flow.
 func (p *Plane) begin(f *flow) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

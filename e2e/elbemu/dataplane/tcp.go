@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// connectTimeout bounds the wait for a target to accept.
+// connectTimeout bounds the time to connect to a target.
 const connectTimeout = 5 * time.Second
 
-// open binds the sockets of a listener and starts to serve them. Plane.mu is
-// held.
+// open binds the sockets of a listener and starts to serve them. The caller holds
+// Plane.mu.
 func (p *Plane) open(s *serving) error {
 	var stream *net.TCPListener
 	var err error
@@ -39,7 +39,7 @@ func (p *Plane) open(s *serving) error {
 	return nil
 }
 
-// accept ends when the socket is closed.
+// accept returns when the socket is closed.
 func (p *Plane) accept(s *serving, stream *net.TCPListener) {
 	for {
 		client, err := stream.AcceptTCP()
@@ -51,8 +51,8 @@ func (p *Plane) accept(s *serving, stream *net.TCPListener) {
 	}
 }
 
-// forward carries one connection until both sides are done, or it is cut. A
-// client without a target is reset.
+// forward proxies one connection until both sides are done or it is cut. If there is no
+// target, it resets the client.
 func (p *Plane) forward(s *serving, client *net.TCPConn) {
 	chosen, ok := p.choose(s)
 	if !ok {
@@ -96,8 +96,8 @@ func (p *Plane) forward(s *serving, client *net.TCPConn) {
 	p.discard(target)
 }
 
-// carry copies one direction and hands its end on, so that half-closed
-// connections work. A broken side breaks the other.
+// carry copies one direction and closes the other side for writing at the end, so that
+// half-closed connections work. An error on one side also ends the other.
 func (p *Plane) carry(to, from *net.TCPConn) {
 	if _, err := io.Copy(to, from); err != nil {
 		p.reset(to)
@@ -109,7 +109,7 @@ func (p *Plane) carry(to, from *net.TCPConn) {
 	}
 }
 
-// reset closes a connection with RST, as a Network Load Balancer ends flows.
+// reset closes a connection with RST, as a Network Load Balancer does.
 func (p *Plane) reset(conn *net.TCPConn) {
 	if err := conn.SetLinger(0); err != nil {
 		p.log.Debug("connection closed without reset", "err", err)

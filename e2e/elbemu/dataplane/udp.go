@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// udpIdle is when a UDP flow ends; fixed for Network Load Balancers.
+	// udpIdle is the idle timeout of UDP flows; it is fixed for Network Load Balancers.
 	udpIdle = 120 * time.Second
-	// datagramSize holds any UDP datagram.
+	// datagramSize is enough for any UDP datagram.
 	datagramSize = 64 << 10
 )
 
@@ -25,22 +25,22 @@ type udpSocket struct {
 	idle    time.Duration
 
 	mu    sync.Mutex
-	flows map[netip.AddrPort]*udpFlow // client →
+	flows map[netip.AddrPort]*udpFlow // by client
 }
 
-// udpFlow is what one client sends through one listener. It keeps its target
-// until it has been idle for too long or is cut.
+// udpFlow is the traffic of one client through one listener. It keeps its target until it
+// is idle for too long or cut.
 type udpFlow struct {
 	flow
 	target *net.UDPConn
-	last   atomic.Int64 // unix nanoseconds of the last datagram in any direction
+	last   atomic.Int64 // Unix nanoseconds of the last datagram in either direction
 }
 
 func newUDPSocket(p *Plane, s *serving, socket *net.UDPConn) *udpSocket {
 	return &udpSocket{plane: p, serving: s, socket: socket, idle: p.udpIdle, flows: map[netip.AddrPort]*udpFlow{}}
 }
 
-// receive ends when the socket is closed, and the socket's flows with it.
+// receive returns when the socket is closed, and then ends the socket's flows.
 func (u *udpSocket) receive() {
 	defer u.cutAll()
 	buffer := make([]byte, datagramSize)
@@ -54,7 +54,7 @@ func (u *udpSocket) receive() {
 			continue
 		}
 		f := u.flowOf(client)
-		if f == nil { // nowhere to go, as without a listener
+		if f == nil { // no target, so the datagram is dropped
 			u.plane.dropped(u.serving.want.ID)
 			continue
 		}
@@ -76,7 +76,7 @@ func (u *udpSocket) cutAll() {
 	}
 }
 
-// flowOf finds or begins the client's flow; nil when it has no target.
+// flowOf returns the client's flow, or begins one. It returns nil if there is no target.
 func (u *udpSocket) flowOf(client netip.AddrPort) *udpFlow {
 	u.mu.Lock()
 	f, ok := u.flows[client]
@@ -113,7 +113,7 @@ func (u *udpSocket) flowOf(client netip.AddrPort) *udpFlow {
 	return f
 }
 
-// reply carries what the target sends back until the flow is idle or cut.
+// reply forwards the target's datagrams to the client until the flow is idle or cut.
 func (u *udpSocket) reply(f *udpFlow) {
 	defer u.plane.end(&f.flow)
 	defer u.forget(f)
@@ -129,7 +129,7 @@ func (u *udpSocket) reply(f *udpFlow) {
 			return
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if time.Now().Before(time.Unix(0, f.last.Load()).Add(u.idle)) {
-				continue // the client has sent meanwhile
+				continue // the client sent something meanwhile
 			}
 			return
 		case err != nil:

@@ -9,14 +9,14 @@ import (
 // condition is one operator with one key and its values.
 type condition struct {
 	set      quantifier
-	test     string // one of tests, or Null
+	test     string // a key of tests, or Null
 	negated  bool
 	ifExists bool
 	key      string // lower case
 	values   []pattern
 }
 
-// quantifier says how a condition looks at a key with many values.
+// quantifier says how a condition treats a key with several values.
 type quantifier int
 
 const (
@@ -25,8 +25,8 @@ const (
 	forAny
 )
 
-// tests are the operators without their affixes: how values are written, and
-// whether the operator is the opposite of another.
+// tests are the operators without prefix and suffix: whether values may have wildcards,
+// and whether the operator is negated.
 var tests = map[string]struct{ wildcards, negated bool }{
 	"StringEquals":    {},
 	"StringNotEquals": {negated: true},
@@ -35,8 +35,8 @@ var tests = map[string]struct{ wildcards, negated bool }{
 	"Bool":            {},
 }
 
-// keys are the condition keys that a request here can have; those that end in a
-// slash are followed by the key of a tag. It is true for those with many values.
+// keys are the supported condition keys. Keys that end in a slash are followed by a tag
+// key. The value is true for keys with several values.
 var keys = map[string]bool{
 	"aws:principaltag/":                     false,
 	"aws:requesttag/":                       false,
@@ -94,7 +94,7 @@ func parseCondition(operator, name string, values []string) (condition, error) {
 	return c, nil
 }
 
-// holds is what the condition says of a request that has these keys.
+// holds evaluates the condition for a request with these keys.
 func (c condition) holds(keys Keys) answer {
 	given, present := keys[c.key]
 	present = present && len(given) > 0
@@ -112,7 +112,7 @@ func (c condition) holds(keys Keys) answer {
 	switch {
 	case !present && c.ifExists:
 		return yes
-	case c.set == forAll: // holds for no value at all
+	case c.set == forAll: // true if there are no values
 		return when(!slices.ContainsFunc(given, func(v string) bool { return !passes(v) }))
 	case c.set == forAny:
 		return when(slices.ContainsFunc(given, passes))

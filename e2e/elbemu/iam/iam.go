@@ -1,12 +1,11 @@
 // Package iam decides what an identity-based IAM policy allows.
 //
-// It is pure: a policy is read once and then answers requests, as the policy
-// evaluation of AWS does within one account without any other kind of policy. An
-// explicit Deny wins, then an Allow, and what neither speaks of is denied.
+// It implements AWS's policy evaluation within one account, for identity-based policies
+// only. An explicit Deny wins, then an Allow; everything else is denied. A parsed policy
+// never changes.
 //
-// What it does not know it refuses when the policy is read, by name: an element,
-// operator, condition key or variable that would be ignored here might decide on
-// AWS. The elbemu README says of every rule where it comes from.
+// Parse refuses unknown elements, operators, condition keys and variables by name. Ignored
+// here, they might still matter on AWS. The elbemu README names the source of every rule.
 package iam
 
 import (
@@ -27,41 +26,39 @@ type statement struct {
 
 // Request is one permission that a call needs.
 type Request struct {
-	// Action is of the form service:Name.
+	// Action has the form service:Name.
 	Action string
-	// Resource is an ARN, or "*" for an action that knows no resources: then only
-	// a statement about "*" matches.
+	// Resource is an ARN, or "*" for an action without resources. Only a statement on "*"
+	// matches the latter.
 	Resource string
 	Keys     Keys
 }
 
-// Keys are the condition keys of a request. One that the request does not have is
-// absent, which is not the same as empty.
+// Keys are the condition keys of a request. An absent key differs from an empty one.
 type Keys map[string][]string
 
-// Set gives a key its values. The names of keys, those of tags in them included,
-// know no upper and lower case.
+// Set sets the values of a key. Key names ignore case, including the tag keys in them.
 func (k Keys) Set(name string, values ...string) { k[strings.ToLower(name)] = values }
 
-// Verdict is how a request was decided.
+// Verdict is the decision on a request.
 type Verdict int
 
 // Verdicts.
 const (
-	// NotAllowed is what no statement speaks of.
+	// NotAllowed means that no statement matches.
 	NotAllowed Verdict = iota
 	Allowed
-	// Denied is denied by a statement.
+	// Denied means that a Deny statement matches.
 	Denied
 )
 
-// Use is an action of a statement that a decision rests on.
+// Use is an action of a statement that decided a request.
 type Use struct {
 	Sid    string
-	Action string // as the statement has it
+	Action string // as written in the statement
 }
 
-// Decide decides one request, and gives what allowed or denied it.
+// Decide evaluates one request and returns what allowed or denied it.
 func (p Policy) Decide(r Request) (Verdict, []Use) {
 	verdict := NotAllowed
 	var uses []Use
@@ -79,7 +76,7 @@ func (p Policy) Decide(r Request) (Verdict, []Use) {
 	return verdict, uses
 }
 
-// Uses are all actions of all statements, in their order.
+// Uses returns all actions of all statements, in order.
 func (p Policy) Uses() []Use {
 	var all []Use
 	for _, s := range p.statements {
@@ -90,8 +87,8 @@ func (p Policy) Uses() []Use {
 	return all
 }
 
-// applies gives the action of the statement that matches. A statement with a
-// variable that the request has no value for does not apply at all.
+// applies returns the action of the statement that matches. A statement does not apply at
+// all if the request lacks a value for one of its variables.
 func (s statement) applies(r Request) (action string, applies bool) {
 	i := slices.IndexFunc(s.actions, func(a pattern) bool { return a.matches(strings.ToLower(r.Action), nil) == yes })
 	if i < 0 {
@@ -108,8 +105,7 @@ func (s statement) applies(r Request) (action string, applies bool) {
 	return s.actions[i].text, true
 }
 
-// answer is yes or no, or that it cannot be told, because a variable has no
-// value.
+// answer is yes, no, or unknown because a variable has no value.
 type answer int
 
 const (

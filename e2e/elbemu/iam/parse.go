@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// version is the only version of the language in which variables are variables.
+// version is the only version of the policy language that supports variables.
 const version = "2012-10-17"
 
 type document struct {
@@ -27,7 +27,7 @@ type written struct {
 	Condition        map[string]map[string]list[scalar]
 }
 
-// list is one value, or several in brackets.
+// list is one value, or an array of values.
 type list[T any] []T
 
 func (l *list[T]) UnmarshalJSON(text []byte) error {
@@ -38,7 +38,7 @@ func (l *list[T]) UnmarshalJSON(text []byte) error {
 	return strict(text, &(*l)[0])
 }
 
-// scalar is a text, or true or false without quotation marks.
+// scalar is a string, or true or false without quotation marks.
 type scalar string
 
 func (s *scalar) UnmarshalJSON(text []byte) error {
@@ -57,7 +57,7 @@ func strict(text []byte, into any) error {
 
 var placeholder = regexp.MustCompile(`<[a-z][a-z-]*>`)
 
-// Parse reads a policy document whole or not at all.
+// Parse parses a whole policy document or returns an error.
 func Parse(text []byte) (Policy, error) {
 	var p Policy
 	if found := placeholder.Find(text); found != nil {
@@ -94,7 +94,7 @@ func Parse(text []byte) (Policy, error) {
 var (
 	sidPattern    = regexp.MustCompile(`^[A-Za-z0-9]*$`)
 	actionPattern = regexp.MustCompile(`^(\*|[a-z0-9-]+:[A-Za-z0-9*?]+)$`)
-	// resourcePattern is an ARN that is complete but for its wildcards.
+	// resourcePattern matches "*", or an ARN with all its parts; parts may have wildcards.
 	resourcePattern = regexp.MustCompile(`^(\*|arn:[a-z*?-]+:[a-z0-9*?-]+:[a-z0-9*?-]*:([0-9]{12}|\*?):.+)$`)
 )
 
@@ -145,8 +145,8 @@ func (w written) parse() (statement, error) {
 	return s, nil
 }
 
-// noNameTwice refuses an object with a name twice, of which package json would
-// silently take the last.
+// noNameTwice refuses an object with a duplicate name. Package json would silently take
+// the last one.
 func noNameTwice(d *json.Decoder) error {
 	if err := values(d); err != nil {
 		return fmt.Errorf("reading the policy: %w", err)
@@ -174,7 +174,7 @@ func values(d *json.Decoder) error {
 				return err
 			}
 			text, _ := name.(string)
-			same := strings.ToLower(text) // to package json these are the same
+			same := strings.ToLower(text) // package json treats these as equal
 			if names[same] {
 				return fmt.Errorf("%q is there twice", text)
 			}

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// pattern is a text with wildcards and variables.
+// pattern is a string with wildcards and variables.
 type pattern struct {
-	text  string // as it was written
+	text  string // as written
 	parts []part
 }
 
@@ -18,7 +18,7 @@ type part struct {
 	literal  rune
 	variable string // lower case
 	fallback string
-	falls    bool // there is a fallback
+	falls    bool // there is a fallback value
 }
 
 type partKind int
@@ -32,7 +32,7 @@ const (
 
 var variablePattern = regexp.MustCompile(`^\$\{([^{}']*?)(?:\s*,\s*'([^']*)')?\}`)
 
-// parsePattern reads a text in which * and ? are wildcards if they may be.
+// parsePattern parses a text. If wildcards are allowed, * and ? are wildcards.
 func parsePattern(text string, wildcards bool) (pattern, error) {
 	p := pattern{text: text}
 	for rest := text; rest != ""; {
@@ -59,14 +59,14 @@ func parsePattern(text string, wildcards bool) (pattern, error) {
 	return p, nil
 }
 
-// parseVariable reads what begins with "${" and says how long it is.
+// parseVariable parses a variable that begins with "${" and returns its length.
 func parseVariable(text string) (part, int, error) {
 	m := variablePattern.FindStringSubmatch(text)
 	if m == nil {
 		return part{}, 0, fmt.Errorf("%q is no variable: write ${key} or ${key, 'default'}", text)
 	}
 	switch m[1] {
-	case "*", "?", "$": // how to write these three themselves
+	case "*", "?", "$": // escapes for these three characters
 		return part{kind: literal, literal: rune(m[1][0])}, len(m[0]), nil
 	}
 	key, many, ok := knownKey(m[1])
@@ -76,7 +76,7 @@ func parseVariable(text string) (part, int, error) {
 	return part{kind: variable, variable: key, fallback: m[2], falls: strings.Contains(m[0], "'")}, len(m[0]), nil
 }
 
-// matches compares the whole text. What a variable stands for has no wildcards.
+// matches compares the whole text. The value of a variable contains no wildcards.
 func (p pattern) matches(text string, keys Keys) answer {
 	var parts []part
 	for _, one := range p.parts {
@@ -103,7 +103,7 @@ func (p part) value(keys Keys) (string, bool) {
 	return p.fallback, p.falls
 }
 
-// glob goes back to the last * only, which suffices for whole texts.
+// glob backtracks to the last * only, which is enough to match whole texts.
 func glob(parts []part, text []rune) bool {
 	i, t := 0, 0
 	star, resume := -1, 0

@@ -1,5 +1,5 @@
-// Command elbemu serves the Elastic Load Balancing v2 emulator as a process.
-// Any AWS SDK or command line reaches it by its endpoint alone.
+// Command elbemu serves the Elastic Load Balancing v2 emulator over HTTP. AWS SDKs and the
+// aws command line only need its endpoint.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 const (
 	exitFailure = 1
 	exitUsage   = 2
-	// stopPatience bounds the wait for calls under way when stopping.
+	// stopPatience bounds the wait for running calls on shutdown.
 	stopPatience = 5 * time.Second
 )
 
@@ -62,13 +62,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// serve answers until ctx ends, then lets calls under way finish.
+// serve answers calls until ctx ends, then waits for running calls.
 func serve(ctx context.Context, o options, emulator *elbemu.Emulator, stdout io.Writer, log *slog.Logger) error {
 	socket, err := net.Listen("tcp", o.listen)
 	if err != nil {
 		return errors.Join(fmt.Errorf("listening on -listen %s (choose a free address): %w", o.listen, err), emulator.Close())
 	}
-	greet(stdout, "http://"+socket.Addr().String(), o)
+	printUsage(stdout, "http://"+socket.Addr().String(), o)
 	server := &http.Server{Handler: logged(withPrincipals(emulator, emulator), log), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(socket) }()
@@ -80,13 +80,13 @@ func serve(ctx context.Context, o options, emulator *elbemu.Emulator, stdout io.
 	}
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
 	defer cancel()
-	closing := emulator.Close() // also lets hanging calls go
+	closing := emulator.Close() // also ends hanging calls
 	stopping := server.Shutdown(patience)
 	log.InfoContext(ctx, "elbemu stopped")
 	return errors.Join(closing, stopping)
 }
 
-// logged logs every call once it is over.
+// logged logs every call when it is done.
 func logged(next http.Handler, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
@@ -100,7 +100,7 @@ func logged(next http.Handler, log *slog.Logger) http.Handler {
 
 type statusWriter struct {
 	http.ResponseWriter
-	status int // zero when the connection was cut
+	status int // zero if the connection was cut
 }
 
 func (w *statusWriter) WriteHeader(status int) {

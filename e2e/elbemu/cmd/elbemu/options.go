@@ -27,8 +27,8 @@ AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2.
 Flags:
 `
 
-// parse reads the command line. Its errors are one line that names flag, value
-// and remedy; help is printed to out and answered with flag.ErrHelp.
+// parse parses the command line. Errors are one line with flag, value and remedy. For
+// help, it prints to out and returns flag.ErrHelp.
 func parse(args []string, out io.Writer) (options, error) {
 	o := options{cfg: elbemu.Config{Profile: elbemu.ProfileInstant, Region: "us-east-1", Account: "000000000000"}}
 	flags := flag.NewFlagSet("elbemu", flag.ContinueOnError)
@@ -96,8 +96,8 @@ func (o *options) setProfile(value string) error {
 	return fmt.Errorf("choose %s or %s", elbemu.ProfileInstant, elbemu.ProfileAWS)
 }
 
-// greet prints what a person needs to begin.
-func greet(out io.Writer, endpoint string, o options) {
+// printUsage prints how to use the emulator.
+func printUsage(out io.Writer, endpoint string, o options) {
 	vpcs, subnets := o.cfg.Network()
 	fmt.Fprintf(out, "elbemu answers at %s\n\n", endpoint)
 	for _, v := range vpcs {

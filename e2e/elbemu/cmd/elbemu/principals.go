@@ -13,14 +13,14 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// principalsPath is where principals are given while the emulator runs: a PUT of
-// what a -principal file has, to the path with the access key. AWS's own calls
-// are all to the root.
+// principalsPath is where clients set principals while the emulator runs. They PUT the
+// content of a -principal file to this path followed by the access key. It cannot collide
+// with AWS calls, which all go to the root.
 const principalsPath = "/principals/"
 
 const maxPrincipal = 1 << 20
 
-// principalFile is what a principal is written as.
+// principalFile is the JSON form of a principal.
 type principalFile struct {
 	ARN    string            `json:"arn"`
 	Tags   map[string]string `json:"tags"`
@@ -37,7 +37,7 @@ func readPrincipal(text []byte) (elbemu.Principal, error) {
 	return elbemu.Principal{ARN: file.ARN, Tags: file.Tags, Policy: file.Policy}, nil
 }
 
-// addPrincipal takes access key and file from a flag.
+// addPrincipal parses a flag with an access key and a file.
 func (o *options) addPrincipal(value string) error {
 	key, path, found := strings.Cut(value, "=")
 	if !found || key == "" || path == "" {
@@ -55,13 +55,13 @@ func (o *options) addPrincipal(value string) error {
 	return nil
 }
 
-// restriction is one access key with who it belongs to.
+// restriction is an access key and its principal.
 type restriction struct {
 	key string
 	who elbemu.Principal
 }
 
-// withPrincipals lets principals be given beside the calls of AWS.
+// withPrincipals also serves principalsPath.
 func withPrincipals(emulator *elbemu.Emulator, calls http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT "+principalsPath+"{key}", func(w http.ResponseWriter, r *http.Request) {
