@@ -14,7 +14,7 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// newEmulator closes with the test.
+// newEmulator returns an emulator that is closed at the end of the test.
 func newEmulator(t testing.TB, cfg elbemu.Config) *elbemu.Emulator {
 	t.Helper()
 	e, err := elbemu.New(cfg)
@@ -29,9 +29,9 @@ func newEmulator(t testing.TB, cfg elbemu.Config) *elbemu.Emulator {
 	return e
 }
 
-// clientOf calls the emulator in memory, once for each call: what the emulator
-// answers is what the test sees.
-func clientOf(e *elbemu.Emulator) *elb.Client {
+// newClient returns a client that calls the emulator in memory and never retries, so the
+// test sees every answer.
+func newClient(e *elbemu.Emulator) *elb.Client {
 	return elb.New(elb.Options{
 		Region:       "us-east-1",
 		BaseEndpoint: aws.String("http://elbemu.invalid"),
@@ -47,7 +47,7 @@ func staticKey(id string) aws.CredentialsProvider {
 	})
 }
 
-// codeOf is the API's error code; empty for success.
+// codeOf returns the API's error code, or an empty string for success.
 func codeOf(t testing.TB, err error) string {
 	t.Helper()
 	if err == nil {
@@ -67,7 +67,7 @@ func wantCode(t testing.TB, err error, code string) {
 	}
 }
 
-// world is an emulator, a client of it and the names of what the test made.
+// world is an emulator and a client of it.
 type world struct {
 	*elb.Client
 	t testing.TB
@@ -77,7 +77,7 @@ type world struct {
 func newWorld(t testing.TB, cfg elbemu.Config) world {
 	t.Helper()
 	e := newEmulator(t, cfg)
-	return world{clientOf(e), t, e}
+	return world{newClient(e), t, e}
 }
 
 func (w world) loadBalancer(name string) string {
@@ -152,7 +152,7 @@ func (w world) deleteListener(arn string) {
 	}
 }
 
-// health is "state reason" of each target, in order.
+// health returns "state reason" of each target, in order.
 func (w world) health(group string, asked ...types.TargetDescription) []string {
 	w.t.Helper()
 	out, err := w.DescribeTargetHealth(w.t.Context(), &elb.DescribeTargetHealthInput{TargetGroupArn: &group, Targets: asked})

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// clock stands still until it is moved.
+// clock stands still until the test advances it.
 type clock struct {
 	mu sync.Mutex
 	at time.Time

@@ -13,7 +13,7 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-func TestOneOfManyGetsThePort(t *testing.T) {
+func TestConcurrentCreatesOnOnePortMakeOneListener(t *testing.T) {
 	w := newWorld(t, elbemu.Config{})
 	lb := w.loadBalancer("nlb")
 	var won, refused atomic.Int32
@@ -38,9 +38,9 @@ func TestOneOfManyGetsThePort(t *testing.T) {
 	}
 }
 
-// TestDeleteRacesCreate: whichever of the two is applied first, a listener to a
-// target group that is gone never comes to be.
-func TestDeleteRacesCreate(t *testing.T) {
+// If DeleteTargetGroup and CreateListener race, exactly one succeeds. So no listener
+// forwards to a deleted target group.
+func TestConcurrentDeleteAndCreateLeaveNoListenerWithoutItsGroup(t *testing.T) {
 	w := newWorld(t, elbemu.Config{})
 	lb := w.loadBalancer("nlb")
 	for i := range 100 {
@@ -65,7 +65,7 @@ func TestDeleteRacesCreate(t *testing.T) {
 	}
 }
 
-// TestRandomCallsKeepTheStateConsistent lets several callers do what they like.
+// Several concurrent callers make random calls.
 func TestRandomCallsKeepTheStateConsistent(t *testing.T) {
 	w := newWorld(t, elbemu.Config{DataPlane: true})
 	lbs := []string{w.loadBalancer("nlb-1"), w.loadBalancer("nlb-2")}

@@ -8,7 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
-// addressRows are about Elastic IPs.
+// addressRows are the facts about Elastic IPs.
 func addressRows() []row {
 	const needsAddress = "needs Elastic IPs and an internet gateway"
 	create := func(s *stage, name *string, scheme types.LoadBalancerSchemeEnum, allocations ...string) (*elb.CreateLoadBalancerOutput, error) {
@@ -74,7 +74,7 @@ func addressRows() []row {
 			want: "InvalidConfigurationRequest",
 		},
 		{
-			fact: "an Elastic IP is of one zone of one load balancer, until that is deleted", grade: observed, only: needsAddress,
+			fact: "an Elastic IP belongs to one zone of one load balancer until the load balancer is deleted", grade: observed, only: needsAddress,
 			call: func(s *stage) string {
 				_, twice := create(s, s.name(), public, a, a)
 				made, err := create(s, s.name(), public, a)

@@ -1,5 +1,5 @@
-// The facts about target groups are one table, which the README prints in its order: that is
-// why this file is over 300 lines.
+// This file is over 300 lines because the facts about target groups are one table. The
+// README prints it in the same order.
 
 package elbemu_test
 
@@ -14,7 +14,7 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// twice creates a group, then again with a change; what the second answers, and
+// twice creates a group, then again with a change. It returns the second answer, and
 // whether it is the same group.
 func (s *stage) twice(text string, change func(*elb.CreateTargetGroupInput)) string {
 	in := s.groupInput(udp)
@@ -35,14 +35,14 @@ func (s *stage) twice(text string, change func(*elb.CreateTargetGroupInput)) str
 
 const differs = "exists, but with different settings"
 
-// with creates a group with a change.
+// with creates a group with a changed input.
 func (s *stage) with(change func(*elb.CreateTargetGroupInput)) (*types.TargetGroup, error) {
 	in := s.groupInput(tcp)
 	change(in)
 	return s.create(in)
 }
 
-// withEach are the distinct answers to creating a group with each change.
+// withEach creates a group with each change and returns the distinct answers.
 func (s *stage) withEach(changes ...func(*elb.CreateTargetGroupInput)) string {
 	var errs []error
 	for _, change := range changes {
@@ -113,7 +113,7 @@ func groupRows() []row {
 			want: "ValidationError",
 		},
 		{
-			fact: "a target group name has letters, digits and hyphens only", grade: observed,
+			fact: "a target group name contains only letters, digits and hyphens", grade: observed,
 			call: func(s *stage) string {
 				return answerSaying(second(s.with(named("a_b"))), "can only contain characters that are alphanumeric characters or hyphens(-)")
 			},
@@ -152,7 +152,7 @@ func groupRows() []row {
 			want: "ValidationError ok",
 		},
 		{
-			fact: "the IP address type of a target group is ipv4 unless said", grade: documented,
+			fact: "the IP address type of a target group is ipv4 by default", grade: documented,
 			call: func(s *stage) string {
 				g, err := s.with(func(*elb.CreateTargetGroupInput) {})
 				if err != nil {
@@ -207,7 +207,7 @@ func groupRows() []row {
 			want: "HTTP traffic-port / 200-399 every 30 timeout 6 healthy 5 unhealthy 2",
 		},
 		{
-			fact: "the timeout of HTTPS health checks is 10 seconds unless said", grade: documented,
+			fact: "the timeout of HTTPS health checks is 10 seconds by default", grade: documented,
 			call: func(s *stage) string {
 				g, err := s.with(checkedBy(types.ProtocolEnumHttps))
 				if err != nil {
@@ -285,7 +285,7 @@ func groupRows() []row {
 			want: "ok",
 		},
 		{
-			fact: "the switch for tags makes other tags a different setting", grade: unverified, only: "is a switch of the emulator",
+			fact: "the switch for tags makes a create with other tags fail", grade: unverified, only: "is a switch of the emulator",
 			cfg: elbemu.Config{Switches: elbemu.Switches{TagsCompared: true}},
 			call: func(s *stage) string {
 				return s.twice(differs, func(in *elb.CreateTargetGroupInput) { in.Tags = manyTags(1) })
@@ -311,7 +311,7 @@ func groupRows() []row {
 	}
 }
 
-// groupAttribute is one attribute of a group.
+// groupAttribute returns one attribute of a group.
 func (s *stage) groupAttribute(group, key string) string {
 	out, err := s.DescribeTargetGroupAttributes(s.t.Context(), &elb.DescribeTargetGroupAttributesInput{TargetGroupArn: &group})
 	if err != nil {
@@ -398,7 +398,7 @@ func attributeRows() []row {
 			want: "InvalidConfigurationRequest",
 		},
 		{
-			fact: "a draining interval for unhealthy targets needs their connections not to be ended", grade: documented,
+			fact: "a draining interval for unhealthy targets requires that their connections are not ended", grade: documented,
 			call: func(s *stage) string {
 				g := s.group(tcp)
 				return joined(answer(s.setGroup(g, drain, "60")), answer(s.setGroup(g, unhealthy, "false")), answer(s.setGroup(g, drain, "60")), answer(s.setGroup(g, drain, "360001")))
@@ -424,7 +424,7 @@ func attributeRows() []row {
 			want: "false ok true ok, ValidationError",
 		},
 		{
-			fact: "deletion protection keeps a load balancer", grade: documented, only: "would leave the load balancer behind if the test broke off",
+			fact: "a load balancer with deletion protection cannot be deleted", grade: documented, only: "an interrupted test would leave a load balancer that cannot be deleted",
 			call: func(s *stage) string {
 				set := s.setLB(s.lb, "deletion_protection.enabled", "true")
 				_, err := s.DeleteLoadBalancer(s.t.Context(), &elb.DeleteLoadBalancerInput{LoadBalancerArn: &s.lb})

@@ -1,5 +1,5 @@
-// The facts about listeners are one table, which the README prints in its order: that is
-// why this file is over 300 lines.
+// This file is over 300 lines because the facts about listeners are one table. The README
+// prints it in the same order.
 
 package elbemu_test
 
@@ -19,7 +19,7 @@ import (
 
 var listenerARN = regexp.MustCompile(`^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:listener/net/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}/[0-9a-f]{16}$`)
 
-// listenWith creates a listener on a new TCP group with a change.
+// listenWith creates a listener on a new TCP group, with a changed input.
 func (s *stage) listenWith(change func(*elb.CreateListenerInput)) error {
 	in := listenerInput(s.lb, s.group(tcp), tcp, 30000)
 	change(in)
@@ -115,7 +115,7 @@ func listenerRows() []row {
 	const missing = "0000000000000000"
 	return []row{
 		{
-			fact: "a port has one listener whatever the protocol: UDP beside TCP is refused", grade: documented,
+			fact: "a port has one listener, whatever the protocol: UDP in addition to TCP is refused", grade: documented,
 			call: func(s *stage) string {
 				s.listener(s.lb, s.group(tcp), tcp, 30000)
 				return answerSaying(second(s.listen(listenerInput(s.lb, s.group(udp), udp, 30000))), taken)
@@ -184,7 +184,7 @@ func listenerRows() []row {
 			want: "30001 true true ok",
 		},
 		{
-			fact: "HTTP is no listener protocol of a Network Load Balancer", grade: observed,
+			fact: "a Network Load Balancer has no HTTP listeners", grade: observed,
 			call: func(s *stage) string {
 				return answerSaying(s.listenWith(func(in *elb.CreateListenerInput) { in.Protocol = types.ProtocolEnumHttp }), "Listener protocol 'HTTP' must be one of")
 			},
@@ -241,7 +241,7 @@ func listenerRows() []row {
 			want: "TargetGroupNotFound",
 		},
 		{
-			fact: "a listener to a target group that was deleted before is TargetGroupNotFound", grade: unverified,
+			fact: "a listener to a deleted target group is TargetGroupNotFound", grade: unverified,
 			call: func(s *stage) string {
 				group := s.group(tcp)
 				return joined(answer(s.deleteGroup(group)), answer(second(s.listen(listenerInput(s.lb, group, tcp, 30000)))))
@@ -290,7 +290,7 @@ func listenerRows() []row {
 	}
 }
 
-// pairs are the target group protocols that listeners refuse to forward to.
+// refusedPairs returns the target group protocols that each listener protocol refuses.
 func (s *stage) refusedPairs(listeners, groups []types.ProtocolEnum) string {
 	var refused []string
 	for i, l := range listeners {
@@ -302,7 +302,7 @@ func (s *stage) refusedPairs(listeners, groups []types.ProtocolEnum) string {
 			arn, err := s.listen(in)
 			switch a := answerSaying(err, "have incompatible protocols"); a {
 			case "ok":
-				if err := s.removeListener(arn); err != nil { // QUIC wants to be alone
+				if err := s.removeListener(arn); err != nil { // a QUIC listener must be the only one
 					return answer(err)
 				}
 			case "IncompatibleProtocols":
@@ -356,7 +356,7 @@ func associationRows() []row {
 			want: "ok",
 		},
 		{
-			fact: "a load balancer has at most one QUIC listener, and none beside UDP", grade: documented, only: "not every Region has QUIC",
+			fact: "a load balancer has at most one QUIC listener, and none together with UDP", grade: documented, only: "not every Region has QUIC",
 			call: func(s *stage) string {
 				s.listener(s.lb, s.group(quic), quic, 1)
 				s.listener(s.lb2, s.group(udp), udp, 1)

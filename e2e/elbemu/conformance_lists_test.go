@@ -72,7 +72,7 @@ func tagRows() []row {
 			want: "ValidationError ok",
 		},
 		{
-			fact: "tags have letters, spaces, numbers and _.:/=+-@ only", grade: documented,
+			fact: "tags contain only letters, spaces, numbers and _.:/=+-@", grade: documented,
 			call: func(s *stage) string {
 				group := s.group(tcp)
 				return joined(answers(s.tag(group, "k*", "v"), s.tag(group, "k", "a,b"), s.tag(group, "k", "#")), answer(s.tag(group, "é _.:/=+-@1", "ß _.:/=+-@1")))
@@ -100,7 +100,7 @@ func tagRows() []row {
 			want: "ValidationError",
 		},
 		{
-			fact: "DescribeTags of a missing ARN is the NotFound of its kind, whatever the others", grade: documented,
+			fact: "DescribeTags of a missing ARN is the NotFound of its kind, even if other ARNs exist", grade: documented,
 			call: func(s *stage) string {
 				group, listener, err := s.serving(tcp)
 				ask := func(arn string) error { return second(s.tagsOf(group, arn[:len(arn)-16]+missing)) }
@@ -127,7 +127,7 @@ func pageRows() []row {
 			want: "ValidationError ok",
 		},
 		{
-			fact: "markers lead through all target groups of a load balancer and end", grade: documented,
+			fact: "markers page through all target groups of a load balancer, and the last page has none", grade: documented,
 			call: func(s *stage) string {
 				made := map[string]bool{}
 				for i := range 5 {
@@ -205,9 +205,9 @@ func pageRows() []row {
 	}
 }
 
-// hiddenFacts are those that no API call can show.
+// hiddenFacts are the facts that no API call can show.
 var hiddenFacts = []hidden{
-	{"the load balancer fails open: an empty or wholly unhealthy group still gets traffic", documented, "traffic, not an answer; TestFailsOpen shows the emulator's"},
+	{"the load balancer fails open: an empty or wholly unhealthy group still gets traffic", documented, "traffic, not an answer; TestLoadBalancerFailsOpen shows the emulator's"},
 	{"DeleteListener leaves TCP connections alive and refuses new ones", documented, "traffic; TestTrafficReachesThePod and TestTCPOutlivesItsListener show the emulator's"},
 	{"DeleteListener ends UDP flows", documented, "traffic; TestUDPKeepsItsTargetAndEndsWithItsListener shows the emulator's"},
 	{"a deregistered target gets no new flows and keeps its old ones, which end after draining only if connection termination is enabled", documented, "traffic; TestDeregisteredTargetKeepsItsFlows shows the emulator's"},
@@ -215,7 +215,7 @@ var hiddenFacts = []hidden{
 	{"traffic to a port without a listener goes nowhere", documented, "traffic; TestTrafficReachesThePod shows the emulator's, which refuses at once where AWS drops"},
 	{"UDP flows end after 120 idle seconds, fixed", documented, "traffic; TestIdleUDPFlowsEnd shows the emulator's with a shorter time"},
 	{"TCP connections end after the listener's idle timeout", documented, "traffic; the emulator keeps the setting and does not enforce it"},
-	{"a reused port may still meet a client's pinned UDP flow", inferred, "traffic on AWS; the emulator's flows end with their listener"},
+	{"a reused port may still receive a client's pinned UDP flow", inferred, "traffic on AWS; the emulator's flows end with their listener"},
 	{"with cross-zone off, a zone leaves DNS when one of its target groups has no healthy target in it", documented, "DNS; the emulator has none"},
 	{"a load balancer has at most 25 certificates", documented, "certificates beyond a listener's own are not emulated"},
 	{"a VPC has at most 1,200 interfaces of Network Load Balancers", documented, "interfaces are not emulated; the limit is only named"},
@@ -223,7 +223,7 @@ var hiddenFacts = []hidden{
 	{"target group names are unique across Application and Network Load Balancers", documented, "Application Load Balancers are not emulated"},
 	{"listener rules, QUIC data, weighted target groups and secondary addresses of 2025 and 2026", documented, "rules are not emulated; weights are, see TestWeightsShareNewFlows"},
 	{"calls that EC2, ECS, Auto Scaling or CloudFormation make take no tokens", documented, "no such callers here"},
-	{"AWS support can raise token buckets", documented, "an arrangement between people; Config.Buckets is the emulator's"},
+	{"AWS support can raise token buckets", documented, "not visible in the API; Config.Buckets sets the emulator's"},
 	{"callers should back off with jitter", documented, "advice to callers"},
 	{"the AWS Load Balancer Controller limits itself to 4 registrations, 3 changes and 50 descriptions a second", inSource, "another program"},
 	{"the sustained rate of a pod's whole life follows from the buckets", inferred, "arithmetic over the rows above"},
@@ -231,7 +231,7 @@ var hiddenFacts = []hidden{
 	{"security groups of a load balancer must open the listener's port", inferred, "traffic; the emulator has no security groups"},
 	{"HealthUnavailable is HTTP 500 and PriorRequestNotComplete HTTP 429", documented, "cannot be provoked; a fault can answer them"},
 	{"ResourceInUse of DeleteListener comes only with an Application Load Balancer as target", documented, "Application Load Balancers are not emulated"},
-	{"DeleteTargetGroup and CreateListener on one target group are serialized", unverified, "one call after the other is a row; two at once can be raced on AWS, never proved"},
+	{"DeleteTargetGroup and CreateListener on one target group are serialized", unverified, "sequential calls are a row; a race on AWS can never prove it"},
 	{"registration takes 10-180 s, a listener up to 30 s more, deregistration 30-180 s until traffic stops", observed, "traffic over time on AWS; Config.Delays are the emulator's"},
 	{"a target's Target.InvalidState, Target.IpUnusable, Elb.InternalError and Target.HealthCheckDisabled", documented, "cannot be provoked with IP targets"},
 }

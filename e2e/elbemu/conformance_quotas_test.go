@@ -1,5 +1,5 @@
-// The facts about quotas are one table, which the README prints in its order: that is
-// why this file is over 300 lines.
+// This file is over 300 lines because the facts about quotas are one table. The README
+// prints it in the same order.
 
 package elbemu_test
 
@@ -19,13 +19,13 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// rows are all facts that calls can show.
+// rows returns all facts that calls can show.
 func rows() []row {
 	return slices.Concat(quotaRows(), throttlingRows(), loadBalancerRows(), addressRows(), groupRows(), attributeRows(), listenerRows(), associationRows(), targetRows(), healthRows(), deletionRows(), tagRows(), pageRows())
 }
 
 const (
-	adjustable = "the quota is adjustable, so that an account may have another"
+	adjustable = "the quota is adjustable, so an account may have another"
 	needsClock = "needs a clock that can be moved"
 	throttles  = "would throttle everybody else in the account"
 )
@@ -39,7 +39,8 @@ const (
 	tcpQ   = types.ProtocolEnumTcpQuic
 )
 
-// until repeats a call until it fails: how often it succeeded, and the failure.
+// until repeats a call until it fails. It returns the number of successes and the error
+// code.
 func until(limit int, call func(i int) error) string {
 	for i := range limit {
 		if err := call(i); err != nil {
@@ -49,7 +50,7 @@ func until(limit int, call func(i int) error) string {
 	return fmt.Sprintf("all %d", limit)
 }
 
-// ports are n targets on one address, on ports from 1.
+// ports returns n targets on one address, on ports from 1.
 func (s *stage) ports(n int) []types.TargetDescription {
 	var list []types.TargetDescription
 	for i := range n {
@@ -58,7 +59,7 @@ func (s *stage) ports(n int) []types.TargetDescription {
 	return list
 }
 
-// registerMany registers n targets on one address, 200 with a call.
+// registerMany registers n targets on one address, 200 per call.
 func (s *stage) registerMany(group string, n int) error {
 	for chunk := range slices.Chunk(s.ports(n), 200) {
 		if err := s.register(group, chunk...); err != nil {
@@ -124,7 +125,7 @@ func quotaRows() []row {
 					return err
 				})
 			},
-			want: "48 then TooManyLoadBalancers", // two are there already
+			want: "48 then TooManyLoadBalancers", // the stage already has two
 		},
 		{
 			fact: "a Region has at most 3,000 target groups", grade: documented, only: adjustable,
@@ -145,7 +146,7 @@ func quotaRows() []row {
 			want: "ok, TooManyTargets",
 		},
 		{
-			fact: "a zone has at most 500 targets on a load balancer, and one in several groups counts as often", grade: documented, only: adjustable,
+			fact: "a zone has at most 500 targets on a load balancer; a target in several groups counts once for each", grade: documented, only: adjustable,
 			call: func(s *stage) string {
 				one, two := s.group(tcp), s.group(tcp)
 				return answers(s.registerMany(one, 400), s.registerMany(two, 101),
@@ -214,7 +215,7 @@ func manyTags(n int) []types.Tag {
 	return list
 }
 
-// burst is how many calls pass at once, and how many more after a wait.
+// burst returns how many calls succeed at once, and how many more after a wait.
 func (s *stage) burst(wait time.Duration, call func() error) string {
 	count := func() int {
 		n := 0
@@ -283,7 +284,7 @@ func throttlingRows() []row {
 			want: "Throttling",
 		},
 		{
-			fact: "tags in a create call cost no call of their own", grade: documented, only: throttles, cfg: published,
+			fact: "tags in a create call take no extra token", grade: documented, only: throttles, cfg: published,
 			call: func(s *stage) string {
 				return s.burst(0, func() error {
 					in := s.groupInput(tcp)
@@ -331,7 +332,7 @@ func throttlingRows() []row {
 	}
 }
 
-// newImpatientRetryer is the SDK's standard one without its waits.
+// newImpatientRetryer returns the SDK's standard retryer without its waits.
 func newImpatientRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxBackoff = time.Nanosecond })
 }

@@ -1,5 +1,5 @@
-// The facts about targets are one table, which the README prints in its order: that is
-// why this file is over 300 lines.
+// This file is over 300 lines because the facts about targets are one table. The README
+// prints it in the same order.
 
 package elbemu_test
 
@@ -65,7 +65,7 @@ func targetRows() []row {
 			want: "ValidationError",
 		},
 		{
-			fact: "what is no address is refused", grade: inferred,
+			fact: "a target that is not an IP address is refused", grade: inferred,
 			call: func(s *stage) string {
 				return answer(s.register(s.group(tcp), types.TargetDescription{Id: new("pod-1")}))
 			},
@@ -118,7 +118,7 @@ func targetRows() []row {
 			want: "ValidationError ok",
 		},
 		{
-			fact: "a QuicServerId is that of one target, and cannot be changed", grade: documented, only: "not every Region has QUIC",
+			fact: "a QuicServerId belongs to one target and cannot be changed", grade: documented, only: "not every Region has QUIC",
 			call: func(s *stage) string {
 				group := s.group(quic)
 				with := func(port int32, id string) error {
@@ -135,7 +135,7 @@ func targetRows() []row {
 			call: func(s *stage) string { return answer(s.deregister(s.group(tcp), s.target(7777))) }, want: "ok",
 		},
 		{
-			fact: "a target registered with a port of its own is not deregistered without it", grade: documented,
+			fact: "a target registered with its own port is not deregistered without that port", grade: documented,
 			call: func(s *stage) string {
 				group := s.group(tcp)
 				return joined(answers(s.register(group, s.target(1)), s.deregister(group, types.TargetDescription{Id: &s.ip})), s.states(group, s.target(1)))
@@ -143,7 +143,7 @@ func targetRows() []row {
 			want: "ok " + notInUseText,
 		},
 		{
-			fact: "registering, deregistering and asking for health in a missing group is TargetGroupNotFound", grade: documented,
+			fact: "registering, deregistering and reading health in a missing group is TargetGroupNotFound", grade: documented,
 			call: func(s *stage) string {
 				group := s.group(tcp)
 				missing := group[:len(group)-16] + "0000000000000000"
@@ -153,7 +153,7 @@ func targetRows() []row {
 			want: "TargetGroupNotFound",
 		},
 		{
-			fact: "what is no ARN is a ValidationError", grade: inferred,
+			fact: "an invalid ARN is a ValidationError", grade: inferred,
 			call: func(s *stage) string {
 				return answers(s.register("x", s.target(1)), s.deleteGroup("x"), s.removeListener("x"))
 			}, want: "ValidationError",
@@ -161,7 +161,7 @@ func targetRows() []row {
 	}
 }
 
-// serving is a group in use with one target.
+// serving creates a group with one target and a listener.
 func (s *stage) serving(protocol types.ProtocolEnum) (group, listener string, err error) {
 	group = s.group(protocol)
 	err = s.register(group, s.target(7777))
@@ -172,7 +172,7 @@ func healthRows() []row {
 	const needsTarget = "needs a target that answers, and time"
 	return []row{
 		{
-			fact: "asking by target for one that is not registered answers unused", grade: documented,
+			fact: "DescribeTargetHealth of a target that is not registered answers unused", grade: documented,
 			call: func(s *stage) string { return s.states(s.group(tcp), s.target(1)) }, want: notRegisteredText,
 		},
 		{
@@ -209,7 +209,7 @@ func healthRows() []row {
 			want: "ok; healthy; healthy; " + unhealthyText + "; " + unhealthyText + "; healthy",
 		},
 		{
-			fact: "an unhealthy target with a draining interval is unhealthy.draining for so long", grade: documented, only: needsTarget,
+			fact: "an unhealthy target is unhealthy.draining for its draining interval", grade: documented, only: needsTarget,
 			call: func(s *stage) string {
 				group, _, err := s.serving(tcp)
 				cuts := s.setGroup(group, "target_health_state.unhealthy.connection_termination.enabled", "false")
@@ -272,8 +272,8 @@ func healthRows() []row {
 	}
 }
 
-// deleteGroupPatiently repeats what AWS may refuse for a while after the
-// group's last listener went.
+// deleteGroupPatiently retries, because AWS may refuse for a while after the group's last
+// listener was deleted.
 func (s *stage) deleteGroupPatiently(arn string) error {
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
@@ -311,7 +311,7 @@ func deletionRows() []row {
 			want: "ok",
 		},
 		{
-			fact: "a target group may be in use for up to 20 seconds after its last listener went", grade: inSource, only: needsClock,
+			fact: "a target group may be in use for up to 20 seconds after its last listener was deleted", grade: inSource, only: needsClock,
 			cfg: elbemu.Config{Delays: &elbemu.Delays{InUse: 20 * time.Second}},
 			call: func(s *stage) string {
 				group, listener, err := s.serving(tcp)
@@ -340,7 +340,7 @@ func deletionRows() []row {
 			want: "ok ListenerNotFound ListenerNotFound ok",
 		},
 		{
-			fact: "a new target group may not be found by reads for a while, and can be used at once", grade: unverified, only: needsClock,
+			fact: "reads may not find a new target group for a while, but it can be used at once", grade: unverified, only: needsClock,
 			cfg: elbemu.Config{Delays: &elbemu.Delays{Visible: time.Second}},
 			call: func(s *stage) string {
 				group := s.group(tcp)

@@ -17,7 +17,7 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// grade says how a fact is known.
+// grade says how well a fact is known.
 type grade string
 
 const (
@@ -26,23 +26,23 @@ const (
 	inSource   grade = "S" // read in the source of a public project
 	ran        grade = "R" // run with the Go SDK
 	inferred   grade = "I" // follows from others
-	unverified grade = "U" // a guess; a switch of the emulator where it matters
+	unverified grade = "U" // a guess; a switch of the emulator if it matters
 )
 
-// row is one fact that calls can show.
+// row is one fact that API calls can show.
 type row struct {
 	fact  string
 	grade grade
-	// only says why the row runs against the emulator alone; empty when it runs
-	// against AWS too.
+	// only is the reason why the row cannot run on AWS. It is empty if the row runs on
+	// both.
 	only string
-	cfg  elbemu.Config         // of the emulator, for rows with only
-	call func(s *stage) string // makes the calls, returns what they answered
-	want string                // what they must answer
+	cfg  elbemu.Config         // of the emulator; only for emulator-only rows
+	call func(s *stage) string // makes the calls and returns their answers
+	want string                // the expected answers
 }
 
-// TestConformance runs every row against the emulator, or, with
-// PORTLEASE_CONFORMANCE=aws, those that can against a real account.
+// TestConformance runs every row against the emulator. With PORTLEASE_CONFORMANCE=aws, it
+// runs the rows for both against a real account.
 func TestConformance(t *testing.T) {
 	if os.Getenv("PORTLEASE_CONFORMANCE") == "aws" {
 		account := newAccount(t)
@@ -67,8 +67,8 @@ func (s *stage) play(t *testing.T, r row) {
 	s.made = here.made
 }
 
-// answer is ok, or the error code; with the HTTP status if that is not 400,
-// which it is for all errors of a client.
+// answer returns ok or the error code, with the HTTP status unless it is 400, which all
+// client errors have.
 func answer(err error) string {
 	var api smithy.APIError
 	switch {
@@ -82,7 +82,7 @@ func answer(err error) string {
 	return api.ErrorCode()
 }
 
-// answerSaying is answer, with a note when the message lacks the text.
+// answerSaying returns answer, with a note if the message lacks the text.
 func answerSaying(err error, text string) string {
 	var api smithy.APIError
 	if errors.As(err, &api) && !strings.Contains(api.ErrorMessage(), text) {
@@ -91,7 +91,7 @@ func answerSaying(err error, text string) string {
 	return answer(err)
 }
 
-// answers are the distinct answers to several calls, in order.
+// answers returns the distinct answers of several calls, in order.
 func answers(errs ...error) string {
 	var all []string
 	for _, err := range errs {
@@ -106,10 +106,10 @@ func answers(errs ...error) string {
 type hidden struct {
 	fact   string
 	grade  grade
-	reason string // why not, and what shows it instead if anything does
+	reason string // why not, and what shows it instead, if anything does
 }
 
-func TestHiddenFactsAreListed(t *testing.T) {
+func TestHiddenFactsHaveAReason(t *testing.T) {
 	shown := rows()
 	for _, h := range hiddenFacts {
 		t.Logf("no call shows: %s (%s): %s", h.fact, h.grade, h.reason)
@@ -122,7 +122,7 @@ func TestHiddenFactsAreListed(t *testing.T) {
 	}
 }
 
-func TestRowsAreDistinct(t *testing.T) {
+func TestRowsAreCompleteAndDistinct(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range rows() {
 		if seen[r.fact] || r.want == "" || r.fact == "" || r.grade == "" {
@@ -132,9 +132,8 @@ func TestRowsAreDistinct(t *testing.T) {
 	}
 }
 
-// TestRowsCanFail plays every row against a service that refuses everything: a
-// row that is content with that shows nothing.
-func TestRowsCanFail(t *testing.T) {
+// A row that passes against a service that refuses every call proves nothing.
+func TestRowsFailAgainstAServiceThatRefusesEveryCall(t *testing.T) {
 	const refusal = `<ErrorResponse><Error><Type>Sender</Type><Code>Broken</Code><Message>no</Message></Error><RequestId>r</RequestId></ErrorResponse>`
 	broken := roundTripper(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(refusal)), Request: r}, nil
@@ -142,7 +141,7 @@ func TestRowsCanFail(t *testing.T) {
 	for _, r := range rows() {
 		s := emulated(t, r.cfg)
 		s.Client = elb.New(s.Options(), func(o *elb.Options) { o.HTTPClient = &http.Client{Transport: broken} })
-		s.t = &judge{TB: t}
+		s.t = &lenient{TB: t}
 		ended := make(chan string, 1)
 		go func() {
 			got := "failed"
@@ -150,7 +149,7 @@ func TestRowsCanFail(t *testing.T) {
 			got = r.call(s)
 		}()
 		if got := <-ended; got == r.want {
-			t.Errorf("row %q is content with a broken service: %q", r.fact, got)
+			t.Errorf("row %q passes against a broken service: %q", r.fact, got)
 		}
 	}
 }
@@ -159,15 +158,14 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// judge lets a row fail without failing the test.
-type judge struct{ testing.TB }
+// lenient lets a row fail without failing the test.
+type lenient struct{ testing.TB }
 
-func (*judge) Error(...any) {}
-func (*judge) Fatal(...any) { runtime.Goexit() }
+func (*lenient) Error(...any) {}
+func (*lenient) Fatal(...any) { runtime.Goexit() }
 
-// TestReadmeHoldsTheFacts keeps the tables of the README in step with the rows;
-// with PORTLEASE_WRITE_README=1 it writes them.
-func TestReadmeHoldsTheFacts(t *testing.T) {
+// With PORTLEASE_WRITE_README=1 the test writes the tables instead of comparing them.
+func TestReadmeListsTheFacts(t *testing.T) {
 	const file, begin, end = "README.md", "<!-- facts begin -->\n", "<!-- facts end -->"
 	content, err := os.ReadFile(file)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// once lets the first call of the action meet the fault, and all others pass.
+// once applies the fault to the first call of the action; all other calls pass.
 func once(action string, fault elbemu.Fault) func(elbemu.Call) elbemu.Fault {
 	met := false
 	return func(c elbemu.Call) elbemu.Fault {
@@ -48,7 +48,7 @@ func TestFaults(t *testing.T) {
 		{"contradiction", elbemu.Fault{Apply: elbemu.ApplyNever}, "InternalFailure", 500, false},
 	}
 	transports := map[string]func(*testing.T, *elbemu.Emulator) *elb.Client{
-		"in memory":   func(_ *testing.T, e *elbemu.Emulator) *elb.Client { return clientOf(e) },
+		"in memory":   func(_ *testing.T, e *elbemu.Emulator) *elb.Client { return newClient(e) },
 		"over socket": overSocket,
 	}
 	for _, row := range rows {
@@ -81,7 +81,7 @@ func statusOf(err error) int {
 	return 0
 }
 
-// overSocket calls the emulator through a real server.
+// overSocket returns a client that calls the emulator through a real HTTP server.
 func overSocket(t *testing.T, e *elbemu.Emulator) *elb.Client {
 	server := httptest.NewServer(e)
 	t.Cleanup(server.Close)
@@ -119,7 +119,7 @@ func TestHeldCallIsAppliedLate(t *testing.T) {
 	}
 }
 
-func TestHangingCallEndsWithItsCaller(t *testing.T) {
+func TestHangingCallEndsWhenItsCallerGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, elbemu.Config{})
 		var held elbemu.Held
@@ -140,7 +140,7 @@ func TestHangingCallEndsWithItsCaller(t *testing.T) {
 	})
 }
 
-func TestHangingCallEndsWithTheEmulator(t *testing.T) {
+func TestCloseEndsHangingCalls(t *testing.T) {
 	e, err := elbemu.New(elbemu.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +151,7 @@ func TestHangingCallEndsWithTheEmulator(t *testing.T) {
 	})
 	ended := make(chan error)
 	go func() {
-		_, err := clientOf(e).DescribeLoadBalancers(t.Context(), &elb.DescribeLoadBalancersInput{})
+		_, err := newClient(e).DescribeLoadBalancers(t.Context(), &elb.DescribeLoadBalancersInput{})
 		ended <- err
 	}()
 	<-arrived
@@ -192,7 +192,7 @@ func TestHooksBlockBeforeAndAfterApplication(t *testing.T) {
 	}
 }
 
-func TestDelayPassesOnTheCallersTime(t *testing.T) {
+func TestDelayedCallIsNotAppliedIfItsCallerGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, elbemu.Config{})
 		w.e.SetFault(func(elbemu.Call) elbemu.Fault { return elbemu.Fault{Delay: 3 * time.Second} })

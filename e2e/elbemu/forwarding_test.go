@@ -128,7 +128,7 @@ func TestDeletingTheLoadBalancerEndsItsFlows(t *testing.T) {
 }
 
 // A load balancer sends traffic to healthy targets only, unless there is none.
-func TestFailsOpen(t *testing.T) {
+func TestLoadBalancerFailsOpen(t *testing.T) {
 	var down atomic.Value
 	down.Store("")
 	clock := newClock()

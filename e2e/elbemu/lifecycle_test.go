@@ -10,7 +10,7 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-func TestLifeOfABinding(t *testing.T) {
+func TestBindingLifecycle(t *testing.T) {
 	w := newWorld(t, elbemu.Config{})
 	lb := w.loadBalancer("nlb-1")
 	group := w.targetGroup("pod-1", types.ProtocolEnumUdp, 7777)

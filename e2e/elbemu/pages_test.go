@@ -14,7 +14,7 @@ import (
 
 func newSource(seed uint64) rand.Source { return rand.NewPCG(seed, seed) }
 
-// Deleting what a page has shown must not hide what the next would show.
+// If the resources of one page are deleted, the next page still shows all that follow.
 func TestMarkersSurviveDeletions(t *testing.T) {
 	w := newWorld(t, elbemu.Config{})
 	var made []string

@@ -31,7 +31,7 @@ func closeLater(t *testing.T, c io.Closer) {
 
 func closeNow(c io.Closer) { c.Close() }
 
-// echo says a name, then echoes; its client sees what goes wrong.
+// echo sends a name, then echoes. Its client sees any error.
 func echo(c io.ReadWriteCloser, name string) {
 	defer closeNow(c)
 	if _, err := io.WriteString(c, name); err != nil {
@@ -49,8 +49,8 @@ func send(t *testing.T, c net.Conn, text string) {
 	}
 }
 
-// pod is a target on a loopback address inside vpc-local, serving UDP and TCP
-// on one port: it answers with its name.
+// pod is a target on a loopback address inside vpc-local. It serves UDP and TCP on one
+// port and answers with its name.
 type pod struct {
 	ip   string
 	port int32
@@ -114,7 +114,7 @@ func receive(c net.Conn) (string, error) {
 	return string(buffer[:n]), err
 }
 
-// reached is the name of the pod that answers a new flow to listener port 30000.
+// reached returns the name of the pod that answers a new flow to listener port 30000.
 func reached(t *testing.T, network, host string) string {
 	t.Helper()
 	c := connect(t, network, host)
@@ -141,8 +141,8 @@ func nameOrCut(host string) string {
 	return name
 }
 
-// names are those of the pods that answer some new connections. One that is cut
-// because its target has just become unhealthy has the name "!".
+// names returns the names of the pods that answer some new connections. The name is "!"
+// for a connection that is cut because its target has just become unhealthy.
 func names(t *testing.T, host string) string {
 	t.Helper()
 	set := map[string]bool{}
@@ -152,7 +152,7 @@ func names(t *testing.T, host string) string {
 	return strings.Join(slices.Sorted(maps.Keys(set)), "")
 }
 
-// syncBuffer can be written and read at once.
+// syncBuffer is a buffer that is safe for concurrent use.
 type syncBuffer struct {
 	mu  sync.Mutex
 	all bytes.Buffer

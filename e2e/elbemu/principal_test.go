@@ -19,7 +19,7 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu/iam"
 )
 
-// restricted is a client whose access key has a policy of these statements.
+// restricted returns a client whose access key has a policy with these statements.
 func (w world) restricted(statements ...string) *elb.Client {
 	w.t.Helper()
 	err := w.e.Restrict("AKIDLESS", elbemu.Principal{
@@ -42,7 +42,7 @@ func allows(action, resource, condition string) string {
 	return fmt.Sprintf(`{"Effect":"Allow","Action":"elasticloadbalancing:%s","Resource":%q,"Condition":%s}`, action, resource, condition)
 }
 
-// refusal is how AWS words a call that no policy allows; on is empty for actions
+// refusal returns AWS's message for a call that no policy allows. on is empty for actions
 // without resources.
 func refusal(action, on string) string {
 	if on != "" {
@@ -60,7 +60,7 @@ func tagList(pairs ...string) []types.Tag {
 	return tags
 }
 
-// TestPermissions: what each call needs, and which condition keys it has.
+// TestPermissions checks the permissions and condition keys that each call needs.
 func TestPermissions(t *testing.T) {
 	const (
 		everywhere = "arn:aws:elasticloadbalancing:us-east-1:000000000000:"
@@ -104,7 +104,7 @@ func TestPermissions(t *testing.T) {
 		switches elbemu.Switches
 		policy   []string
 		call     func(*elb.Client, made) error
-		want     func(made) string // the refusal; empty if it is allowed
+		want     func(made) string // the refusal; empty if the call is allowed
 	}{
 		{"describe with *", elbemu.Switches{}, []string{allows("DescribeTags", "*", "")}, describe, nil},
 		{"describe of an ARN", elbemu.Switches{}, []string{allows("DescribeTags", everywhere+"*", "")}, describe, func(made) string { return refusal("DescribeTags", "") }},
@@ -162,7 +162,8 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// messageOf is the message of a refusal with status 403; empty for success.
+// messageOf returns the message of a refusal with status 403, or an empty string for
+// success.
 func messageOf(t *testing.T, err error) string {
 	t.Helper()
 	if err == nil {
@@ -176,9 +177,8 @@ func messageOf(t *testing.T, err error) string {
 	return message
 }
 
-// TestMissingThings: whether policies are asked about what does not exist is a
-// switch.
-func TestMissingThings(t *testing.T) {
+// Switches.MissingDenied decides whether policies are evaluated for missing resources.
+func TestMissingResourceIsNotFoundUnlessTheSwitchDeniesIt(t *testing.T) {
 	for denied, want := range map[bool]string{false: "ListenerNotFound", true: "AccessDenied"} {
 		w := newWorld(t, elbemu.Config{Switches: elbemu.Switches{MissingDenied: denied}})
 		lb := w.loadBalancer("nlb")
@@ -189,9 +189,8 @@ func TestMissingThings(t *testing.T) {
 	}
 }
 
-// TestOnlyWhoIsRestricted: other keys may do everything, and what was used is
-// counted.
-func TestOnlyWhoIsRestricted(t *testing.T) {
+// It also checks that Used counts the actions that allowed a call.
+func TestOnlyRestrictedKeysAreRefused(t *testing.T) {
 	w := newWorld(t, elbemu.Config{})
 	lb := w.loadBalancer("nlb")
 	c := w.restricted(`{"Sid":"See","Effect":"Allow","Action":["elasticloadbalancing:DescribeTags","elasticloadbalancing:DescribeListeners"],"Resource":"*"}`)
@@ -216,7 +215,7 @@ func TestOnlyWhoIsRestricted(t *testing.T) {
 	}
 }
 
-func TestBadPrincipals(t *testing.T) {
+func TestRestrictRefusesInvalidPrincipals(t *testing.T) {
 	e := newEmulator(t, elbemu.Config{})
 	for key, says := range map[string]string{"no key": "letters", "AKID": `"NotAction"`} {
 		err := e.Restrict(key, elbemu.Principal{Policy: []byte(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","NotAction":"*","Resource":"*"}}`)})
@@ -226,8 +225,7 @@ func TestBadPrincipals(t *testing.T) {
 	}
 }
 
-// TestSecureTransport: a policy may ask for TLS.
-func TestSecureTransport(t *testing.T) {
+func TestPolicyCanRequireTLS(t *testing.T) {
 	w := newWorld(t, elbemu.Config{})
 	lb := w.loadBalancer("nlb")
 	for _, server := range []*httptest.Server{httptest.NewServer(w.e), httptest.NewTLSServer(w.e)} {
@@ -243,9 +241,9 @@ func TestSecureTransport(t *testing.T) {
 	}
 }
 
-// TestEveryKeyThatCanBeRestrictedIs: one that were read otherwise from a signature
-// would call as nobody, who may do everything.
-func TestEveryKeyThatCanBeRestrictedIs(t *testing.T) {
+// If the emulator read a key differently from a signature, its calls would be
+// unrestricted.
+func TestEveryValidAccessKeyCanBeRestricted(t *testing.T) {
 	e := newEmulator(t, elbemu.Config{})
 	for _, key := range []string{"AKIDTEST", "a_b", "1428b062-c254-4c89-ab36-1d665b7eb10b"} {
 		if err := e.Restrict(key, elbemu.Principal{Policy: []byte(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}`)}); err != nil {

@@ -13,14 +13,14 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// lag has four delays, no two alike.
+// lag has four different delays.
 var lag = elbemu.Delays{
 	ListenerUp: 30 * time.Second, ListenerDown: 40 * time.Second,
 	TargetIn: 10 * time.Second, TargetOut: 80 * time.Second,
 }
 
-// lagging is an account whose data plane is behind, with one load balancer and
-// one target group.
+// lagging is an account whose data plane is behind, with one load balancer and one target
+// group.
 type lagging struct {
 	world
 	clock     *clock
@@ -33,7 +33,7 @@ func newLagging(t *testing.T, delays elbemu.Delays) lagging {
 	return lagging{w, clock, w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumUdp, 7777)}
 }
 
-// routed writes the routes down: each port with the last parts of its targets'
+// routed returns the routes as text: each port with the last parts of its targets'
 // addresses.
 func (w lagging) routed() string {
 	var all []string
@@ -47,7 +47,7 @@ func (w lagging) routed() string {
 	return strings.Join(all, " ")
 }
 
-// holds wants the routes now and until just before the time has passed.
+// holds expects the routes now and until just before the time has passed.
 func (w lagging) holds(d time.Duration, want string) {
 	w.t.Helper()
 	w.now(want)
@@ -67,7 +67,7 @@ func (w lagging) udp(group string) string {
 	return w.listener(w.lb, group, types.ProtocolEnumUdp, 30000)
 }
 
-func TestNewListenerIsUpLate(t *testing.T) {
+func TestNewListenerGetsTrafficOnlyAfterItsDelay(t *testing.T) {
 	w := newLagging(t, lag)
 	w.register(w.group, "127.30.0.1", 7777)
 	w.udp(w.group)
@@ -75,7 +75,7 @@ func TestNewListenerIsUpLate(t *testing.T) {
 	w.now("30000>1")
 }
 
-func TestDeletedListenerIsDownLate(t *testing.T) {
+func TestDeletedListenerGetsTrafficUntilItsDelayEnds(t *testing.T) {
 	w := newLagging(t, lag)
 	w.register(w.group, "127.30.0.1", 7777)
 	listener := w.udp(w.group)
@@ -92,7 +92,7 @@ func TestDeletedListenerIsDownLate(t *testing.T) {
 	w.now("")
 }
 
-func TestListenerDeletedBeforeItWasUpNeverIs(t *testing.T) {
+func TestListenerDeletedBeforeItIsUpNeverGetsTraffic(t *testing.T) {
 	w := newLagging(t, lag)
 	w.register(w.group, "127.30.0.1", 7777)
 	listener := w.udp(w.group)
@@ -101,7 +101,7 @@ func TestListenerDeletedBeforeItWasUpNeverIs(t *testing.T) {
 	w.holds(time.Minute, "")
 }
 
-func TestTargetIsInLate(t *testing.T) {
+func TestNewTargetGetsTrafficOnlyAfterItsDelay(t *testing.T) {
 	t.Run("registered with a group in use", func(t *testing.T) {
 		w := newLagging(t, lag)
 		w.udp(w.group)
@@ -135,7 +135,7 @@ func TestTargetIsInLate(t *testing.T) {
 	})
 }
 
-func TestTargetIsOutLate(t *testing.T) {
+func TestDeregisteredTargetGetsTrafficUntilItsDelayEnds(t *testing.T) {
 	settled := func(t *testing.T) lagging {
 		w := newLagging(t, lag)
 		w.register(w.group, "127.30.0.1", 7777)
@@ -169,9 +169,9 @@ func TestTargetIsOutLate(t *testing.T) {
 	})
 }
 
-// The data plane has one listener on a port: the old one until its time is
-// over or the new one is up.
-func TestRecreatedListener(t *testing.T) {
+// The data plane has one listener on a port: the old one until its delay is over or the
+// new one is up.
+func TestRecreatedListenerReplacesTheOldOne(t *testing.T) {
 	replaced := func(t *testing.T, delays elbemu.Delays) lagging {
 		w := newLagging(t, delays)
 		other := w.targetGroup("h", types.ProtocolEnumUdp, 7777)
@@ -230,7 +230,7 @@ func TestRecreatedListener(t *testing.T) {
 	})
 }
 
-func TestDeletedLoadBalancerTakesItsRoutesAlong(t *testing.T) {
+func TestDeletingALoadBalancerRemovesItsRoutes(t *testing.T) {
 	w := newLagging(t, lag)
 	w.register(w.group, "127.30.0.1", 7777)
 	w.udp(w.group)
@@ -242,7 +242,7 @@ func TestDeletedLoadBalancerTakesItsRoutesAlong(t *testing.T) {
 	w.now("")
 }
 
-func TestInstantRoutesFollowAtOnce(t *testing.T) {
+func TestRoutesChangeAtOnceWithoutDelays(t *testing.T) {
 	w := newLagging(t, elbemu.Delays{})
 	w.register(w.group, "127.30.0.1", 7777)
 	listener := w.udp(w.group)

@@ -25,7 +25,7 @@ type errorAnswer struct {
 	RequestID string `xml:"RequestId"`
 }
 
-func TestMistakesAreLoud(t *testing.T) {
+func TestInvalidRequestsAreRefused(t *testing.T) {
 	const v = "Version=2015-12-01&"
 	const describe = v + "Action=DescribeTags&"
 	rows := []struct{ name, body, code, says string }{
@@ -66,7 +66,7 @@ func TestMistakesAreLoud(t *testing.T) {
 	}
 }
 
-func TestVoidAnswersCarryTheirResult(t *testing.T) {
+func TestEmptyAnswersHaveAResultElement(t *testing.T) {
 	e := newEmulator(t, elbemu.Config{})
 	const arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/net/a/0000000000000000"
 	got := post(e, "Version=2015-12-01&Action=DeleteLoadBalancer&LoadBalancerArn="+arn).Body.String()
@@ -75,7 +75,7 @@ func TestVoidAnswersCarryTheirResult(t *testing.T) {
 	}
 }
 
-// FuzzQuery: whatever arrives, the answer is XML with a status the API has.
+// FuzzQuery checks that every request gets XML with a status that the API has.
 func FuzzQuery(f *testing.F) {
 	const v = "Version=2015-12-01&Action="
 	f.Add("")
@@ -91,12 +91,12 @@ func FuzzQuery(f *testing.F) {
 	f.Add(v + "DeleteLoadBalancer&LoadBalancerArn=$L")
 	f.Fuzz(func(t *testing.T, body string) {
 		e := newEmulator(t, elbemu.Config{})
-		w := world{clientOf(e), t, e}
+		w := world{newClient(e), t, e}
 		lb, group := w.loadBalancer("nlb"), w.targetGroup("fuzz", "TCP", 80)
 		w.register(group, "127.30.0.8", 80)
 		listener := w.listener(lb, group, "TCP", 80)
 		names := strings.NewReplacer("$L", lb, "$G", group, "$S", listener)
-		for range 2 { // again: idempotent, or refused, but never broken
+		for range 2 { // the repeated call is idempotent or refused
 			answer := post(e, names.Replace(body))
 			if answer.Code != http.StatusOK && answer.Code != http.StatusBadRequest {
 				t.Fatalf("HTTP %d %s", answer.Code, answer.Body)
@@ -110,7 +110,7 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// consistent checks what must hold whatever was called.
+// consistent checks the invariants of the state.
 func consistent(t testing.TB, s elbemu.Snapshot) {
 	t.Helper()
 	groups, ports := map[string]string{}, map[string]bool{}

@@ -19,24 +19,24 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// stage is where a row plays: an account with two load balancers.
+// stage is the account that a row runs in: it has two load balancers.
 type stage struct {
 	*elb.Client
 	t       testing.TB
-	prefix  string // of all names
+	prefix  string // of all resource names
 	vpc     string
 	subnets []string
 	ip      string // inside one of the subnets
 	lb, lb2 string // ARNs
 	made    int
 
-	// The emulator's, nil on AWS; rows that use them are emulator-only.
+	// Set for the emulator, nil on AWS; only emulator-only rows use them.
 	clock *clock
 	e     *elbemu.Emulator
-	up    *bool // what health checks find
+	up    *bool // the result of health checks
 }
 
-// emulated is a fresh emulator with a clock that the row moves.
+// emulated returns a new emulator with a clock that the row advances.
 func emulated(t *testing.T, cfg elbemu.Config) *stage {
 	up := true
 	clock := newClock()
@@ -46,13 +46,13 @@ func emulated(t *testing.T, cfg elbemu.Config) *stage {
 		t: t, prefix: "c", vpc: "vpc-local", subnets: []string{"subnet-local-a"}, ip: "127.30.0.5",
 		clock: clock, up: &up, e: newEmulator(t, cfg),
 	}
-	s.Client = clientOf(s.e)
+	s.Client = newClient(s.e)
 	s.lb, s.lb2 = s.createLB("one"), s.createLB("two")
-	clock.advance(time.Hour) // whatever the creation cost is paid back
+	clock.advance(time.Hour) // refills the tokens that the creation took
 	return s
 }
 
-// newAccount prepares a real account as the environment names it.
+// newAccount prepares the real account that the environment names.
 func newAccount(t *testing.T) *stage {
 	get := func(name string) string {
 		value := os.Getenv(name)
@@ -96,11 +96,11 @@ func (s *stage) createLB(name string) string {
 	return arn
 }
 
-// removeLater leaves nothing behind on AWS: it repeats a removal that meets
-// ResourceInUse, and says loudly what it could not remove.
+// removeLater removes a resource from AWS after the test. It retries on ResourceInUse and
+// fails the test if the resource remains.
 func (s *stage) removeLater(what string, remove func(context.Context) error) {
 	if s.e != nil {
-		return // the emulator goes with the test
+		return // the emulator ends with the test
 	}
 	t := s.t
 	t.Cleanup(func() {
@@ -136,7 +136,7 @@ func (s *stage) groupInput(protocol types.ProtocolEnum) *elb.CreateTargetGroupIn
 	}
 }
 
-// create is a CreateTargetGroup whose group goes with the test.
+// create calls CreateTargetGroup and removes the group after the test.
 func (s *stage) create(in *elb.CreateTargetGroupInput) (*types.TargetGroup, error) {
 	out, err := s.CreateTargetGroup(s.t.Context(), in)
 	if err != nil {
@@ -150,7 +150,7 @@ func (s *stage) create(in *elb.CreateTargetGroupInput) (*types.TargetGroup, erro
 	return &out.TargetGroups[0], nil
 }
 
-// group is the ARN of a new target group.
+// group creates a target group and returns its ARN.
 func (s *stage) group(protocol types.ProtocolEnum) string {
 	s.t.Helper()
 	g, err := s.create(s.groupInput(protocol))
@@ -160,7 +160,7 @@ func (s *stage) group(protocol types.ProtocolEnum) string {
 	return *g.TargetGroupArn
 }
 
-// listen is a CreateListener whose listener goes with the test.
+// listen calls CreateListener and removes the listener after the test.
 func (s *stage) listen(in *elb.CreateListenerInput) (string, error) {
 	out, err := s.CreateListener(s.t.Context(), in)
 	if err != nil {
@@ -174,7 +174,7 @@ func (s *stage) listen(in *elb.CreateListenerInput) (string, error) {
 	return arn, nil
 }
 
-// listener is the ARN of a new listener that forwards to a group.
+// listener creates a listener that forwards to a group and returns its ARN.
 func (s *stage) listener(lb, group string, protocol types.ProtocolEnum, port int32) string {
 	s.t.Helper()
 	arn, err := s.listen(listenerInput(lb, group, protocol, port))
@@ -208,7 +208,7 @@ func (s *stage) target(port int32) types.TargetDescription {
 	return types.TargetDescription{Id: &s.ip, Port: &port}
 }
 
-// states are "state reason description" of the targets.
+// states returns "state reason description" of the targets.
 func (s *stage) states(group string, asked ...types.TargetDescription) string {
 	out, err := s.DescribeTargetHealth(s.t.Context(), &elb.DescribeTargetHealthInput{TargetGroupArn: &group, Targets: asked})
 	if err != nil {

@@ -16,12 +16,12 @@ import (
 func TestNoGoroutineWithoutDataPlane(t *testing.T) {
 	before := runtime.NumGoroutine()
 	synctest.Test(t, func(t *testing.T) {
-		// The bubble itself fails when a goroutine of it is left behind; New and
-		// a call start none that could be.
+		// synctest fails the test if the bubble leaves a goroutine behind. New and a call
+		// must not start one.
 		w := newWorld(t, elbemu.Config{Profile: elbemu.ProfileAWS})
 		inside := runtime.NumGoroutine()
 		w.targetGroup("g", types.ProtocolEnumTcp, 80)
-		if n := runtime.NumGoroutine(); n > inside { // earlier tests may still lose some
+		if n := runtime.NumGoroutine(); n > inside { // goroutines of earlier tests may still end
 			t.Errorf("%d goroutines more after a call", n-inside)
 		}
 	})
@@ -53,7 +53,7 @@ func TestBuckets(t *testing.T) {
 		name     string
 		call     func(world) error
 		capacity int
-		wait     time.Duration // for so long, so many calls come back
+		wait     time.Duration // after this wait, so many calls pass again
 		refill   int
 	}{
 		{"account and non-mutating", describe, 40, 2 * time.Second, 20},
@@ -154,12 +154,12 @@ func TestHealthByThreshold(t *testing.T) {
 		wait time.Duration
 		want string
 	}{
-		{true, 0, healthy}, // the first pass suffices
+		{true, 0, healthy}, // one pass is enough
 		{false, 20 * time.Second, healthy},
 		{false, 10 * time.Second, unhealthy}, // three failures
 		{true, 10 * time.Second, unhealthy},  // one pass
 		{true, 10 * time.Second, healthy},    // two passes
-		{false, time.Hour, unhealthy},        // nobody looked meanwhile
+		{false, time.Hour, unhealthy},        // no calls meanwhile
 	}
 	for i, step := range steps {
 		up = step.up
@@ -185,7 +185,7 @@ func TestUnhealthyFromTheStart(t *testing.T) {
 	}
 }
 
-func TestSnapshotSharesNothing(t *testing.T) {
+func TestSnapshotSharesNoMemory(t *testing.T) {
 	w := newWorld(t, elbemu.Config{})
 	group := w.targetGroup("g", types.ProtocolEnumUdp, 7777)
 	w.register(group, "127.30.0.5", 7777)

@@ -11,7 +11,7 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-func TestTakenPortIsVisible(t *testing.T) {
+func TestTakenPortIsReportedInTheSnapshot(t *testing.T) {
 	var log syncBuffer
 	w := newWorld(t, elbemu.Config{DataPlane: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTcp, 1)
@@ -29,7 +29,7 @@ func TestTakenPortIsVisible(t *testing.T) {
 	eventually(t, "the listener is served", func() bool { return w.e.Snapshot().Listeners[0].Fault == "" })
 }
 
-func TestUnforwardedProtocolIsVisible(t *testing.T) {
+func TestUnforwardedProtocolIsReportedInTheSnapshot(t *testing.T) {
 	w := newWorld(t, elbemu.Config{DataPlane: true})
 	lb, group := w.loadBalancer("nlb"), w.targetGroup("g", types.ProtocolEnumTls, 1)
 	in := listenerInput(lb, group, types.ProtocolEnumTls, 443)

@@ -18,7 +18,7 @@ import (
 
 const patience = 5 * time.Second
 
-// noGoroutineLeft fails the test when it leaves goroutines behind.
+// noGoroutineLeft fails the test if it leaves goroutines behind.
 func noGoroutineLeft(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
@@ -81,7 +81,7 @@ func TestUDPKeepsItsTargetAndEndsWithItsListener(t *testing.T) {
 	old := dial(t, "udp", at)
 	say(t, old, "1", "a:1")
 	p.Sync(listener(b))
-	say(t, old, "2", "a:2") // an existing flow goes on
+	say(t, old, "2", "a:2") // an existing flow continues
 	say(t, dial(t, "udp", at), "3", "b:3")
 	p.Sync(nil)
 	eventually(t, "flows end", func() bool { return len(p.Flows()) == 0 })
@@ -91,7 +91,7 @@ func TestUDPKeepsItsTargetAndEndsWithItsListener(t *testing.T) {
 	}
 }
 
-func TestCutUDPFlowBeginsAnew(t *testing.T) {
+func TestClientOfACutUDPFlowGetsANewFlow(t *testing.T) {
 	noGoroutineLeft(t)
 	p, at := newPlane(t), address(t)
 	a, b := udpEcho(t, "a:"), udpEcho(t, "b:")
@@ -161,7 +161,7 @@ func TestWeightsShareNewFlows(t *testing.T) {
 	}
 }
 
-func TestNoTargetResets(t *testing.T) {
+func TestConnectionWithoutATargetIsReset(t *testing.T) {
 	noGoroutineLeft(t)
 	p, at := newPlane(t), address(t)
 	p.Sync([]dataplane.Listener{{ID: "l", At: at, TCP: true}})
@@ -175,7 +175,7 @@ func TestNoTargetResets(t *testing.T) {
 	}
 }
 
-func TestTakenPortIsLoudAndTriedAgain(t *testing.T) {
+func TestTakenPortIsReportedAndRetried(t *testing.T) {
 	noGoroutineLeft(t)
 	var log bytes.Buffer
 	p := dataplane.New(slog.New(slog.NewTextHandler(&log, nil)))
@@ -217,7 +217,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 }
 
-func TestAddressesAreGivenOnce(t *testing.T) {
+func TestAddressesAreHandedOutOnce(t *testing.T) {
 	one, two := reserve(t), reserve(t)
 	seen := map[netip.Addr]bool{}
 	for range 600 {

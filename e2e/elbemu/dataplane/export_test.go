@@ -2,5 +2,5 @@ package dataplane
 
 import "time"
 
-// SetUDPIdle shortens the idle time of UDP flows of listeners opened later.
+// SetUDPIdle changes the idle timeout of UDP flows for listeners that are opened later.
 func (p *Plane) SetUDPIdle(d time.Duration) { p.udpIdle = d }

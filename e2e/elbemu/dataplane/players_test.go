@@ -36,7 +36,7 @@ func reserve(t *testing.T) *dataplane.Addresses {
 	return addresses
 }
 
-// address is a loopback address of its own, and a port that was free.
+// address returns an unused loopback address with a port that was free.
 func address(t *testing.T) netip.AddrPort {
 	t.Helper()
 	ip, err := reserve(t).Next()
@@ -50,7 +50,7 @@ func closeLater(t *testing.T, c io.Closer) {
 	t.Cleanup(func() { c.Close() })
 }
 
-// echo serves one connection; its client sees what goes wrong.
+// echo serves one connection. Its client sees any error.
 func echo(c io.ReadWriteCloser, name string) {
 	defer closeNow(c)
 	if _, err := io.WriteString(c, name); err != nil {
@@ -63,7 +63,7 @@ func echo(c io.ReadWriteCloser, name string) {
 
 func closeNow(c io.Closer) { c.Close() }
 
-// tcpEcho says its name, then echoes.
+// tcpEcho serves a TCP echo that first sends its name.
 func tcpEcho(t *testing.T, name string) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -83,7 +83,7 @@ func tcpEcho(t *testing.T, name string) netip.AddrPort {
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// udpEcho answers each datagram with its name before it.
+// udpEcho answers each datagram with its name and the datagram.
 func udpEcho(t *testing.T, name string) netip.AddrPort {
 	t.Helper()
 	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
@@ -116,7 +116,7 @@ func dial(t *testing.T, network string, at netip.AddrPort) net.Conn {
 	return c
 }
 
-// read is the next bytes that arrive, or the error instead of them.
+// read returns the next bytes that arrive, or an error.
 func read(c net.Conn) (string, error) {
 	buffer := make([]byte, 1500)
 	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {

@@ -8,20 +8,20 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu/iam"
 )
 
-// policy wraps statements into a document.
+// policy wraps statements in a document.
 func policy(statements ...string) string {
 	return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
 }
 
-// allow is a statement that allows deleting target groups under a condition.
+// allow returns a statement that allows deleting target groups under a condition.
 func allow(condition string) string {
 	return `{"Effect":"Allow","Action":"elasticloadbalancing:DeleteTargetGroup","Resource":"*","Condition":` + condition + `}`
 }
 
 const group = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/pl-a/0123456789abcdef"
 
-// request deletes the group with keys of the form name=value, or name alone for
-// one that is empty; a name given again gets one more value.
+// request returns a request to delete the group. A key has the form name=value, or name
+// alone if its value is empty. A repeated name adds a value.
 func request(pairs ...string) iam.Request {
 	r := iam.Request{Action: "elasticloadbalancing:DeleteTargetGroup", Resource: group, Keys: iam.Keys{}}
 	given := map[string][]string{}
@@ -136,9 +136,8 @@ func TestStatements(t *testing.T) {
 	}
 }
 
-// TestResourceOfNone: an action without resources is matched by "*" alone, and a
-// variable may be in a resource.
-func TestResourceOfNone(t *testing.T) {
+// Only "*" matches an action without resources. A resource may contain a variable.
+func TestActionWithoutResourcesMatchesOnlyTheWildcard(t *testing.T) {
 	for resource, want := range map[string]iam.Verdict{"*": iam.Allowed, "arn:aws:elasticloadbalancing:*:*:*": iam.NotAllowed} {
 		p, err := iam.Parse([]byte(policy(`{"Effect":"Allow","Action":"elasticloadbalancing:Describe*","Resource":"` + resource + `"}`)))
 		if err != nil {
@@ -178,7 +177,7 @@ func TestUses(t *testing.T) {
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestParseRefusesInvalidPolicies(t *testing.T) {
 	const plain = `{"Effect":"Allow","Action":"*","Resource":"*"}`
 	rows := map[string][]string{
 		`nonsense`:                    {"reading the policy"},
@@ -229,7 +228,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// FuzzParse: whatever is given, it is read or refused, and never panics.
+// FuzzParse checks that every input is parsed or refused, without a panic.
 func FuzzParse(f *testing.F) {
 	f.Add(policy(allow(`{"ForAllValues:StringLike":{"aws:TagKeys":["a*","${aws:PrincipalTag/p, 'x'}"]}}`)))
 	f.Fuzz(func(t *testing.T, text string) {

@@ -21,7 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
-func TestBadFlags(t *testing.T) {
+func TestInvalidFlagsAreRefused(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	}
 }
 
-// written is the path of a file with this text.
+// written writes the text to a file and returns its path.
 func written(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "principal.json")
@@ -90,8 +90,9 @@ func written(t *testing.T, text string) string {
 	return path
 }
 
-// TestProcess starts the program, uses it as it says, and stops it.
-func TestProcess(t *testing.T) {
+// TestProcessServesUntilStopped starts the program, uses it as its output says, and stops
+// it.
+func TestProcessServesUntilStopped(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "elbemu")
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
