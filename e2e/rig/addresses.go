@@ -9,21 +9,22 @@ import (
 	"sync"
 )
 
-// lockPort is not privileged, so that nobody needs to be root.
+// lockPort is above 1024, so that tests run without root.
 const lockPort = "10255"
 
-// addresses are those of one rig's replicas and pods: as many /24 of
-// 127.30.0.0/16 as it needs, which no other process of this machine uses.
+// addresses gives one rig's replicas and pods their IPs. It reserves as many /24
+// blocks of 127.30.0.0/16 as it needs, and no other process on this machine uses
+// them.
 type addresses struct {
-	mu sync.Mutex // guards all below
-	// blocks are the /24, the newest last, and locks the sockets on their first
-	// addresses.
+	mu sync.Mutex // guards all fields below
+	// blocks has the /24 blocks, newest last. locks has a listening socket on the
+	// first address of each block, which keeps other processes out.
 	blocks []netip.Addr
 	locks  []net.Listener
-	last   byte // given of the newest block
+	last   byte // last byte given out in the newest block
 }
 
-// reserve takes the first /24 that is free.
+// reserve takes the first free /24 block.
 func (a *addresses) reserve() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -35,14 +36,14 @@ func (a *addresses) reserveLocked() error {
 		block := netip.AddrFrom4([4]byte{127, 30, byte(third), 0})
 		lock, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(block.Next().String(), lockPort))
 		if err == nil {
-			a.blocks, a.locks, a.last = append(a.blocks, block), append(a.locks, lock), 1 // .1 is the lock's
+			a.blocks, a.locks, a.last = append(a.blocks, block), append(a.locks, lock), 1 // .1 belongs to the lock
 			return nil
 		}
 	}
 	return errors.New("reserving addresses: all of 127.30.0.0/16 is in use, or its lock port is")
 }
 
-// next gives an address that nothing of the rig has had.
+// next gives an address that nothing in this rig has used before.
 func (a *addresses) next() (netip.Addr, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

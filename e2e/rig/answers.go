@@ -8,9 +8,9 @@ import (
 	"github.com/portlease/portlease/shared/api/contract"
 )
 
-// checked is a way to the allocators on which every answer is held against the
-// OpenAPI document, and every request that was granted. Check tells what is not
-// as it says. Only allocators serve TLS, and only they are looked at.
+// checked is the transport to the allocators. It checks every answer, and every
+// granted request, against the OpenAPI document; Rig.Check reports the violations.
+// Only allocators serve TLS, so it ignores plain HTTP.
 type checked struct {
 	rig  *Rig
 	next http.RoundTripper
@@ -40,7 +40,7 @@ func (c checked) RoundTrip(r *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(answer.Body)
 	closing := answer.Body.Close()
 	answer.Body = io.NopCloser(bytes.NewReader(body))
-	if err != nil { // it was cut off on the way: whoever reads it learns that
+	if err != nil { // the connection broke: pass the error on to the reader
 		answer.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), broken{err}))
 		return answer, nil
 	}
@@ -52,7 +52,7 @@ func (c checked) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, closing
 }
 
-// broken is what comes after the last byte of an answer that was cut off.
+// broken returns the read error at the end of a truncated answer.
 type broken struct{ err error }
 
 func (b broken) Read([]byte) (int, error) { return 0, b.err }

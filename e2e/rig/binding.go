@@ -8,12 +8,13 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// Binding is all that a pod has in the ledger and AWS, a line for each thing. How
-// healthy its targets are is not in it, so that it changes only when somebody
-// changes something.
+// Binding lists everything that a pod has in the ledger and AWS, one line for each
+// thing. It leaves out target health, so that it changes only when somebody changes
+// something.
 type Binding []string
 
-// BindingOf is what a pod has; an error if one of its ports is not bound.
+// BindingOf gives the pod's binding. It returns an error if one of the pod's ports is
+// not bound.
 func (r *Rig) BindingOf(ctx context.Context, p *Pod) (Binding, error) {
 	ports, err := p.PortsOf(ctx)
 	if err != nil {

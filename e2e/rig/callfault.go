@@ -11,21 +11,22 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// CallFault says what becomes of one call of an agent to the allocator or the API
-// server: whether it is applied, and what the agent learns. It is to them what
-// [elbemu.Fault] is to AWS, in the same words. The zero value lets the call pass.
+// CallFault decides whether one call of an agent to the allocator or the API server
+// is applied, and which answer the agent gets. It corresponds to [elbemu.Fault] for
+// AWS calls. The zero value lets the call pass.
 //
 // Before and After may block or kill the agent.
 type CallFault struct {
-	Before func() // the call has left the agent
+	Before func() // runs when the call has left the agent
 	Apply  elbemu.Application
-	After  func(status int) // it is applied, and the agent does not know yet
+	After  func(status int) // runs when the call is applied and the agent has no answer yet
 	Answer elbemu.Answer
 	Status int       // for AnswerError
 	Held   *HeldCall // for ApplyLater
 }
 
-// CallNotApplied closes the connection without an answer; nothing happened.
+// CallNotApplied closes the connection without an answer and without applying the
+// call.
 func CallNotApplied() CallFault {
 	return CallFault{Apply: elbemu.ApplyNever, Answer: elbemu.AnswerNone}
 }
@@ -33,24 +34,25 @@ func CallNotApplied() CallFault {
 // CallAnswerLost applies the call and closes the connection without an answer.
 func CallAnswerLost() CallFault { return CallFault{Answer: elbemu.AnswerNone} }
 
-// CallRefused answers a bare status, as a proxy between the two sides may; nothing
-// happened. Who asked too often may come again in a second.
+// CallRefused answers with only a status, as a proxy between the two sides may, and
+// does not apply the call. A status of 429 asks the agent to retry after a second.
 func CallRefused(status int) CallFault {
 	return CallFault{Apply: elbemu.ApplyNever, Answer: elbemu.AnswerError, Status: status}
 }
 
-// CallHangs lets the agent wait until it gives up; nothing happened.
+// CallHangs keeps the agent waiting until it gives up, and does not apply the call.
 func CallHangs() CallFault {
 	return CallFault{Apply: elbemu.ApplyNever, Answer: elbemu.AnswerHang}
 }
 
-// CallHeld closes the connection at once; the call is applied when h says so.
+// CallHeld closes the connection at once. The call is applied when the test calls
+// h.Apply.
 func CallHeld(h *HeldCall) CallFault {
 	return CallFault{Apply: elbemu.ApplyLater, Answer: elbemu.AnswerNone, Held: h}
 }
 
-// HeldCall is a call on its way: it has left its agent and has not reached the
-// service. The zero value is ready to be given to one [CallHeld].
+// HeldCall is a call in flight: it has left its agent and has not reached the
+// service. The zero value is ready for use in one [CallHeld].
 type HeldCall struct {
 	mu  sync.Mutex
 	run func(context.Context) (reply, error)
@@ -62,11 +64,11 @@ func (h *HeldCall) arrive(run func(context.Context) (reply, error)) {
 	h.run = run
 }
 
-// heldTimeout bounds a held call once it goes on.
+// heldTimeout limits a held call after Apply sends it on.
 const heldTimeout = 20 * time.Second
 
-// Apply lets the call reach the service and gives the status of the answer, which
-// nobody reads. It is false when no call has arrived.
+// Apply sends the call to the service and gives the status of the answer, which the
+// agent never sees. arrived is false if no call has arrived.
 func (h *HeldCall) Apply(ctx context.Context) (status int, arrived bool, err error) {
 	h.mu.Lock()
 	run := h.run
@@ -80,25 +82,25 @@ func (h *HeldCall) Apply(ctx context.Context) (status int, arrived bool, err err
 	return answer.status, true, err
 }
 
-// FaultAllocator decides what becomes of this agent's calls to the allocator; nil
-// lets them pass.
+// FaultAllocator sets the faults of this agent's calls to the allocator; nil lets all
+// calls pass.
 func (p *Pod) FaultAllocator(f func(*http.Request) CallFault) { p.allocator.setFault(f) }
 
-// FaultKube decides what becomes of this agent's calls to the API server; nil lets
-// them pass.
+// FaultKube sets the faults of this agent's calls to the API server; nil lets all
+// calls pass.
 func (p *Pod) FaultKube(f func(*http.Request) CallFault) { p.kube.setFault(f) }
 
-// Follow shows every remote call of this agent, by its name, and lets a test
-// decide what becomes of it: CreateListener, PUT claim, POST claim/bound,
-// PATCH pods, PATCH pods/status.
+// Follow passes the name of every remote call of this agent to the test, which
+// decides its fault. Names are, for example, CreateListener, PUT claim, POST
+// claim/bound, PATCH pods and PATCH pods/status.
 func (p *Pod) Follow(aws func(name string) elbemu.Fault, call func(name string) CallFault) {
 	p.Fault(func(c elbemu.Call) elbemu.Fault { return aws(c.Action) })
 	p.FaultAllocator(func(r *http.Request) CallFault {
 		return call(r.Method + " claim" + r.URL.Path[strings.Index(r.URL.Path, "/claim")+len("/claim"):])
 	})
 	p.FaultKube(func(r *http.Request) CallFault {
-		// The fourth part of the path is the namespace; after the kind comes a name, and
-		// perhaps a subresource.
+		// The fourth part of the path is the namespace. The kind follows, then a name
+		// and perhaps a subresource.
 		parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 		kind := strings.Join(slices.Concat(parts[min(len(parts), 4):min(len(parts), 5)], parts[min(len(parts), 6):]), "/")
 		return call(r.Method + " " + kind)

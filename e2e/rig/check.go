@@ -11,11 +11,11 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// Check checks S1, S2, S3, S6 and the bindings against the ledger and the emulator as
-// they are now. It must pass at any moment.
+// Check checks S1, S2, S3, S6 and the bindings against the present state of ledger
+// and emulator. It must pass at any moment.
 func (r *Rig) Check(ctx context.Context) error {
-	// AWS is read between two readings of the ledger, and only what did not
-	// change meanwhile is judged.
+	// Ledger and AWS cannot be read atomically. So AWS is read between two reads of
+	// the ledger, and only unchanged port leases are checked.
 	earlier, before, err := r.Leases(ctx)
 	if err != nil {
 		return err
@@ -38,8 +38,8 @@ func (r *Rig) Check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// checkBinding checks one port lease against AWS: nothing of an older generation
-// listens on it, and a bound one forwards to its holder's addresses alone.
+// checkBinding checks one port lease against AWS: no listener of an older generation
+// is on the port, and a bound port forwards only to its holder's addresses.
 func (r *Rig) checkBinding(p PortRecord, earlier, claims []ClaimRecord, s elbemu.Snapshot) error {
 	if p.Value.Holder == "" {
 		return nil
@@ -53,8 +53,8 @@ func (r *Rig) checkBinding(p PortRecord, earlier, claims []ClaimRecord, s elbemu
 	return errors.Join(err, invariants.Listening(p, s), invariants.Forwarding(p, addresses, s))
 }
 
-// addressesOf are the present and previous addresses of a port's holder, as long as
-// its claim is granted.
+// addressesOf gives the present and previous addresses of a port's holder while its
+// claim is granted.
 func addressesOf(p PortRecord, claims []ClaimRecord) (addresses []string) {
 	for _, c := range claims {
 		if c.Name == p.Value.Holder && c.Value.State == ledger.Granted {
@@ -64,8 +64,8 @@ func addressesOf(p PortRecord, claims []ClaimRecord) (addresses []string) {
 	return addresses
 }
 
-// CheckAtRest checks L1 when all is at rest: everything of this ledger in AWS is
-// accounted for by a held port.
+// CheckAtRest checks L1 while nothing is in progress: a held port accounts for
+// everything that this ledger has in AWS.
 func (r *Rig) CheckAtRest(ctx context.Context) error {
 	_, ports, err := r.Leases(ctx)
 	if err != nil {
@@ -83,7 +83,7 @@ func (r *Rig) CheckAtRestFor(ctx context.Context, p *Pod) error {
 	return r.leftOver(p, ports)
 }
 
-// CheckGone checks that a pod that has ended holds no port and has nothing in AWS.
+// CheckGone checks that an ended pod holds no port and has nothing in AWS.
 func (r *Rig) CheckGone(ctx context.Context, p *Pod) error {
 	ports, err := p.PortsOf(ctx)
 	if err != nil {
@@ -95,7 +95,7 @@ func (r *Rig) CheckGone(ctx context.Context, p *Pod) error {
 	return r.leftOver(p, nil)
 }
 
-// leftOver is L1 for one pod, which holds these ports.
+// leftOver checks L1 for one pod that holds these ports.
 func (r *Rig) leftOver(p *Pod, ports []PortRecord) error {
 	held := invariants.Held(ports)
 	return invariants.LeftOver(r.Emulator.Snapshot(), r.Ledger, func(arn string, tags map[string]string) bool {

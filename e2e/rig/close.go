@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// Close ends every pod, waits until nothing is left in AWS and the ledger, and
-// stops everything. Whatever is left over is an error.
+// Close ends every pod, waits until AWS and the ledger are empty, and stops
+// everything. It returns an error if something is left over.
 func (r *Rig) Close(ctx context.Context) error {
 	err := r.drain(ctx)
 	if err != nil {
@@ -16,12 +16,11 @@ func (r *Rig) Close(ctx context.Context) error {
 	return errors.Join(err, r.stop(ctx))
 }
 
-// Abandon stops everything as it is and checks nothing: for systems that were
-// broken on purpose.
+// Abandon stops everything without a check, for systems that a test broke on purpose.
 func (r *Rig) Abandon(ctx context.Context) error { return r.stop(ctx) }
 
-// drain crashes what still runs, starts every replica again, and waits for the
-// janitor.
+// drain crashes the pods, restarts every replica, and waits until the janitor has
+// reclaimed everything.
 func (r *Rig) drain(ctx context.Context) error {
 	for _, l := range r.allLinks() {
 		l.Heal()
@@ -42,7 +41,7 @@ func (r *Rig) drain(ctx context.Context) error {
 	})
 }
 
-// stop stops all parts without a word.
+// stop stops all parts.
 func (r *Rig) stop(ctx context.Context) error {
 	var errs []error
 	for _, p := range r.Pods() {

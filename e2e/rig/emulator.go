@@ -16,8 +16,8 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// startEmulator serves the emulator on loopback and makes the pool's load
-// balancers and what belongs to others.
+// startEmulator serves the emulator on loopback and creates the pool's load balancers
+// and the foreign resources.
 func (r *Rig) startEmulator(ctx context.Context) error {
 	c := elbemu.Config{
 		Region: region, Account: account, DataPlane: r.DataPlane,
@@ -44,7 +44,8 @@ func (r *Rig) startEmulator(ctx context.Context) error {
 	go r.emulator.Serve(listener) //nolint:errcheck // Close ends it
 	client := r.ELB()
 	for i := range r.LoadBalancers {
-		// The first has fixed addresses; AWS names none of the others'.
+		// The first load balancer has fixed addresses. AWS does not list the
+		// addresses of the others.
 		arn, err := makeLoadBalancer(ctx, client, fmt.Sprintf("games-%d", i+1), i == 0)
 		if err != nil {
 			return err
@@ -54,7 +55,7 @@ func (r *Rig) startEmulator(ctx context.Context) error {
 	return r.makeForeign(ctx)
 }
 
-// AWS is a configuration that reaches the emulator directly.
+// AWS gives an SDK configuration that reaches the emulator directly.
 func (r *Rig) AWS() aws.Config {
 	return aws.Config{
 		Region: region, Credentials: credentials.NewStaticCredentialsProvider("rig", "rig", ""),
@@ -62,8 +63,8 @@ func (r *Rig) AWS() aws.Config {
 	}
 }
 
-// ELB is the AWS SDK's own client of the emulator, for what the project itself
-// never does.
+// ELB gives the AWS SDK's client of the emulator, for calls that the project itself
+// never makes.
 func (r *Rig) ELB() *elbv2.Client { return elbv2.NewFromConfig(r.AWS()) }
 
 func makeLoadBalancer(ctx context.Context, client *elbv2.Client, name string, fixed bool) (string, error) {

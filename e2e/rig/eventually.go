@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Eventually asks until there is no error. It gives up after a generous time or
-// with ctx, and then tells the last error.
+// Eventually calls ask until it returns no error. It gives up after a generous time
+// or with ctx, and returns the last error.
 func Eventually(ctx context.Context, what string, ask func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

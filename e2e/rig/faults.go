@@ -7,14 +7,14 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// faults says what becomes of the AWS calls of each part, told apart by their
+// faults decides the fault of each part's AWS calls. It tells parts apart by their
 // access keys.
 type faults struct {
 	mu sync.Mutex
-	// license looks at every CreateListener before anything becomes of it; nil
-	// until the ledger is there.
+	// license sees every CreateListener before its fault is applied. It is nil until
+	// the ledger exists.
 	license func(elbemu.Call)
-	// by is access key → fault.
+	// by maps an access key to its faults.
 	by map[string]func(elbemu.Call) elbemu.Fault
 }
 
@@ -49,15 +49,15 @@ func (f *faults) clear() {
 	f.by = make(map[string]func(elbemu.Call) elbemu.Fault)
 }
 
-// Fault decides what becomes of this agent's AWS calls; nil lets them pass.
+// Fault sets the faults of this agent's AWS calls; nil lets all calls pass.
 func (p *Pod) Fault(fault func(elbemu.Call) elbemu.Fault) {
 	p.rig.faults.set(accessKey(p.UID), fault)
 }
 
-// Fault decides what becomes of this replica's AWS calls; nil lets them pass.
+// Fault sets the faults of this replica's AWS calls; nil lets all calls pass.
 func (a *Replica) Fault(fault func(elbemu.Call) elbemu.Fault) {
 	a.rig.faults.set(accessKey(a.name), fault)
 }
 
-// accessKey is of the form that AWS gives out: capital letters and digits.
+// accessKey looks like a key of AWS: capital letters and digits.
 func accessKey(part string) string { return strings.ToUpper(strings.ReplaceAll(part, "-", "")) }

@@ -11,10 +11,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// FollowLedger calls port and claim with what the ledger has and then with every
-// version that is written, one after the other, in the order of their writing. stop
-// ends that and returns when neither is called any more. A Lease that cannot be read
-// is a broken promise.
+// FollowLedger calls port and claim for every lease in the ledger and then for every
+// write, one at a time in the order of the writes. After stop returns, neither is
+// called again. An unreadable Lease is recorded as a violation.
 func (r *Rig) FollowLedger(port func(PortRecord), claim func(ClaimRecord)) (stop func(), err error) {
 	hear := func(o any) {
 		l, ok := o.(*coordinationv1.Lease)
@@ -40,8 +39,8 @@ func (r *Rig) FollowLedger(port func(PortRecord), claim func(ClaimRecord)) (stop
 	return r.follow("portlease.dev/kind in (port,claim)", cache.ResourceEventHandlerFuncs{AddFunc: hear, UpdateFunc: func(_, o any) { hear(o) }})
 }
 
-// follow tells of every change of the Leases with such labels, once it has told of
-// those that there are.
+// follow reports the existing Leases that match the labels, and then every change of
+// them.
 func (r *Rig) follow(labels string, tell cache.ResourceEventHandlerFuncs) (stop func(), err error) {
 	ctx, end := context.WithCancel(context.Background())
 	factory := informers.NewSharedInformerFactoryWithOptions(r.Admin, 0, informers.WithNamespace(r.Namespace),

@@ -14,12 +14,13 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// ForeignPort is the port of the foreign listener on the first load balancer, outside
-// the default range of the pool.
+// ForeignPort is the port of the foreign listener on the first load balancer. It is
+// outside the pool's default range.
 const ForeignPort = 443
 
-// makeForeign makes a foreign target group and listener on the first load balancer of
-// the pool, and a target group that is named like ours but has another ledger's tags.
+// makeForeign creates a foreign target group and listener on the pool's first load
+// balancer. It also creates a target group that is named like ours but carries
+// another ledger's tags.
 func (r *Rig) makeForeign(ctx context.Context) error {
 	if !r.Alone {
 		if err := r.ForeignListener(ctx, ForeignPort); err != nil {
@@ -37,15 +38,15 @@ func (r *Rig) makeForeign(ctx context.Context) error {
 	return nil
 }
 
-// ForeignListener makes a foreign listener on the first load balancer of the pool. From
-// then on it must stay as it is.
+// ForeignListener creates a foreign listener on the pool's first load balancer. From
+// then on Check expects the listener to stay unchanged.
 func (r *Rig) ForeignListener(ctx context.Context, port int) error {
 	_, err := r.ForeignListenerOn(ctx, 0, port)
 	return err
 }
 
-// ListenerOfAnotherLedger is ForeignListener by another installation, whose tags
-// differ from ours in nothing but the ledger's id.
+// ListenerOfAnotherLedger is ForeignListener for another installation, whose tags
+// differ from ours only in the ledger's id.
 func (r *Rig) ListenerOfAnotherLedger(ctx context.Context, port int) error {
 	var tags []types.Tag
 	for key, value := range (elb.Tags{
@@ -59,7 +60,7 @@ func (r *Rig) ListenerOfAnotherLedger(ctx context.Context, port int) error {
 }
 
 // ForeignListenerOn is ForeignListener on any load balancer of the pool. remove
-// takes it away again.
+// deletes the listener again.
 func (r *Rig) ForeignListenerOn(ctx context.Context, loadBalancer, port int, tags ...types.Tag) (remove func(context.Context) error, err error) {
 	client := r.ELB()
 	name := fmt.Sprintf("somebody-else-%d", port)
@@ -93,7 +94,7 @@ func (r *Rig) ForeignListenerOn(ctx context.Context, loadBalancer, port int, tag
 	}, nil
 }
 
-// RemoveForeignListener ends ForeignListener.
+// RemoveForeignListener deletes the listener that ForeignListener created.
 func (r *Rig) RemoveForeignListener(ctx context.Context, port int) error {
 	for _, l := range r.foreignNow().Listeners {
 		if l.LoadBalancerARN == r.LoadBalancerARNs[0] && l.Port == port {
@@ -106,16 +107,16 @@ func (r *Rig) RemoveForeignListener(ctx context.Context, port int) error {
 	return nil
 }
 
-// ForgetForeign makes the present foreign things those that must stay: a test has just
-// changed them.
+// ForgetForeign makes the present foreign resources the ones that must stay, after a
+// test has changed them.
 func (r *Rig) ForgetForeign() { r.foreign = r.foreignNow() }
 
-// foreignNow is what is foreign in the account now.
+// foreignNow gives the foreign resources that are in the account now.
 func (r *Rig) foreignNow() invariants.Foreign {
 	return invariants.ForeignIn(r.Emulator.Snapshot(), r.Ledger)
 }
 
-// checkForeign checks S3: foreign things are as they were.
+// checkForeign checks S3: the foreign resources are unchanged.
 func (r *Rig) checkForeign() error {
 	if now := r.foreignNow(); !reflect.DeepEqual(now, r.foreign) {
 		return invariants.Violated("S3", "foreign things have changed: they were %+v and are %+v", r.foreign, now)

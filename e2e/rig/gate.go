@@ -20,8 +20,8 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// gate is one agent's way to a service that speaks HTTP. It lets a test see each
-// call, cut it, and decide what becomes of it.
+// gate is the proxy between one agent and an HTTP service. It lets a test see each
+// call, cut the connection, and inject faults.
 type gate struct {
 	server *http.Server
 	// host gives the service's address for the next call.
@@ -33,7 +33,7 @@ type gate struct {
 	fault func(*http.Request) CallFault
 }
 
-// allocatorGate spreads calls over the replicas that run, as a Service does.
+// allocatorGate spreads calls over the running replicas, as a Service does.
 func (r *Rig) allocatorGate() (*gate, error) {
 	next := new(atomic.Uint64)
 	return r.newGate(
@@ -41,7 +41,7 @@ func (r *Rig) allocatorGate() (*gate, error) {
 		checked{r, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: false}})
 }
 
-// kubeGate leads to the API server, which knows the agent by its token.
+// kubeGate leads to the API server, which identifies the agent by its token.
 func (r *Rig) kubeGate(rights *rest.Config) (*gate, error) {
 	target, _, err := rest.DefaultServerUrlFor(rights)
 	if err != nil {
@@ -59,13 +59,13 @@ func (r *Rig) newGate(host func() string, next http.RoundTripper) (*gate, error)
 	g.server = &http.Server{
 		Handler: g, Addr: listener.Addr().String(), ReadHeaderTimeout: 10 * time.Second,
 		TLSConfig: r.identity.serving(),
-		ErrorLog:  log.New(io.Discard, "", 0), // an agent that was killed amid a handshake is no news
+		ErrorLog:  log.New(io.Discard, "", 0), // expected when a test kills an agent during a handshake
 	}
 	go g.server.ServeTLS(listener, "", "") //nolint:errcheck // close ends it
 	return g, nil
 }
 
-// replicaAddress picks the next replica that runs; if none does, any.
+// replicaAddress picks the next running replica, or any if none runs.
 func (r *Rig) replicaAddress(next *atomic.Uint64) string {
 	n := uint64(len(r.Replicas))
 	for range n {
@@ -77,7 +77,7 @@ func (r *Rig) replicaAddress(next *atomic.Uint64) string {
 	return r.Replicas[0].address
 }
 
-// ServeHTTP takes a call as far as its fault says.
+// ServeHTTP handles a call as its fault says.
 func (g *gate) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if g.cut.Load() {
 		panic(http.ErrAbortHandler)
@@ -95,7 +95,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch f.Apply {
 	case elbemu.ApplyNow:
 		if answer, err = send(req.Context()); err != nil {
-			panic(http.ErrAbortHandler) // what breaks behind the gate breaks before it
+			panic(http.ErrAbortHandler) // a broken connection to the service becomes one to the agent
 		}
 		if f.After != nil {
 			f.After(answer.status)
@@ -119,7 +119,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	answer.write(w)
 }
 
-// send takes a call to the service.
+// send sends a call to the service.
 func (g *gate) send(ctx context.Context, req *http.Request, body []byte) (reply, error) {
 	onward := req.Clone(ctx)
 	onward.URL.Scheme, onward.URL.Host = "https", g.host()
@@ -135,7 +135,7 @@ func (g *gate) send(ctx context.Context, req *http.Request, body []byte) (reply,
 	return reply{status: resp.StatusCode, header: resp.Header, body: text}, err
 }
 
-// reply is a service's answer as a whole.
+// reply is the complete answer of a service.
 type reply struct {
 	status int
 	header http.Header
@@ -145,7 +145,7 @@ type reply struct {
 func (a reply) write(w http.ResponseWriter) {
 	maps.Copy(w.Header(), a.header)
 	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body) // an agent that is gone needs no answer
+	_, _ = w.Write(a.body) // the agent may be gone, so the error does not matter
 }
 
 func (g *gate) faultOf(req *http.Request) CallFault {
