@@ -14,7 +14,7 @@ import (
 	"github.com/portlease/portlease/e2e/invariants"
 )
 
-// history follows every write of every port lease and remembers the violations.
+// history follows every write of every port lease and collects the violations.
 type history struct {
 	emulator *elbemu.Emulator
 	cooldown time.Duration
@@ -23,9 +23,8 @@ type history struct {
 	stop func()
 
 	mu sync.Mutex
-	// last is port lease → its newest version.
-	last map[string]PortRecord
-	// violations has all that were found.
+	// last maps a port lease to its newest version.
+	last       map[string]PortRecord
 	violations []error
 }
 
@@ -42,7 +41,7 @@ func (r *Rig) watch() (*history, error) {
 	return h, nil
 }
 
-// violate records a violation that was found elsewhere.
+// violate records a violation that another check found.
 func (h *history) violate(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -55,7 +54,7 @@ func (h *history) check() error {
 	return errors.Join(h.violations...)
 }
 
-// deleted handles an admin who deletes a lease: its history starts over.
+// deleted forgets a lease that an admin deleted: its history starts over.
 func (h *history) deleted(o any) {
 	if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
 		o = gone.Obj
@@ -81,7 +80,7 @@ func (h *history) see(o any) {
 	}
 	before, known := h.last[l.Name]
 	h.last[l.Name] = now
-	if !known || before.UID != now.UID { // a deleted lease begins anew
+	if !known || before.UID != now.UID { // a recreated lease starts a new history
 		return
 	}
 	if err := h.checkChange(l.Name, before.Value, now.Value); err != nil {
@@ -89,7 +88,8 @@ func (h *history) see(o any) {
 	}
 }
 
-// checkChange checks one write of a port lease, and in AWS what it says is gone.
+// checkChange checks one write of a port lease. If the write frees the port, it also
+// checks that AWS has nothing left.
 func (h *history) checkChange(name string, before, now ledger.Port) error {
 	c := invariants.PortChange{Name: name, Before: &before, Now: &now, CooledDown: now.UpdatedAt.Sub(before.UpdatedAt) >= h.cooldown}
 	err := c.Check()

@@ -13,9 +13,9 @@ import (
 	"github.com/portlease/portlease/e2e/kubeapi"
 )
 
-// identity is the one certificate that every allocator replica of a rig serves
-// with, and the authority that every agent trusts. It is for the replicas' addresses
-// and, for the gates before them, 127.0.0.1.
+// identity is a rig's certificate and the CA that signed it. Every replica and gate
+// serves with the certificate, and every agent trusts the CA. It covers the replicas'
+// addresses and 127.0.0.1, where the gates listen.
 type identity struct {
 	certFile, keyFile, authorityFile string
 	pair                             tls.Certificate
@@ -53,7 +53,7 @@ func newIdentity(dir string, replicas []netip.Addr) (*identity, error) {
 	return i, nil
 }
 
-// serving is how a server of the rig presents itself.
+// serving gives the TLS configuration of the rig's servers.
 func (i *identity) serving() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{i.pair}, MinVersion: tls.VersionTLS12}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
-// install makes the namespaces and applies what the chart says of rights, as it is
-// rendered in its golden file, with the rig's namespaces instead of those in it.
+// install creates the namespaces and applies the chart's access rules from its golden
+// file. It replaces the file's namespaces by the rig's.
 func (r *Rig) install(ctx context.Context) error {
 	var err error
 	if r.Namespace, err = r.Kube.Namespace(ctx, chart.Namespace); err != nil {
@@ -21,7 +21,7 @@ func (r *Rig) install(ctx context.Context) error {
 	if r.Games, err = r.Kube.Namespace(ctx, chart.Games); err != nil {
 		return err
 	}
-	// The pods' own, which is not the chart's.
+	// The pods have their own service account, which the chart does not create.
 	if _, err := r.Kube.ServiceAccount(ctx, r.Games, "game"); err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (r *Rig) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The policy names no namespace: rigs that share an API server share it.
+	// The policy names no namespace, so rigs that share an API server share it too.
 	for _, o := range objects {
 		if err := r.Kube.Apply(ctx, []byte(o.In(r.Namespace, r.Games).Text)); err != nil {
 			return err
@@ -38,7 +38,7 @@ func (r *Rig) install(ctx context.Context) error {
 	return r.SetPools(r.PoolText(r.LoadBalancerARNs, r.Pool))
 }
 
-// ChartObjects are those of the chart that a rig applies.
+// ChartObjects gives the objects of the chart that a rig applies.
 func ChartObjects() ([]chart.Object, error) {
 	text, err := os.ReadFile(filepath.Join(root(), "deploy", "tests", "chart", "testdata", "plain.golden.yaml"))
 	if err != nil {
@@ -48,8 +48,8 @@ func ChartObjects() ([]chart.Object, error) {
 	return slices.DeleteFunc(objects, func(o chart.Object) bool { return !o.Confining() }), err
 }
 
-// PoolText is the pool file that a Rig starts with; more is YAML that is added to
-// its one pool.
+// PoolText gives the pool file of a new Rig. more is YAML that is added to its one
+// pool.
 func (r *Rig) PoolText(loadBalancerARNs []string, more string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%spools:\n- name: default\n  loadBalancers:\n", r.Budget)
@@ -60,7 +60,7 @@ func (r *Rig) PoolText(loadBalancerARNs []string, more string) string {
 	return text.String()
 }
 
-// SetPools exchanges the pool file, as a changed ConfigMap does.
+// SetPools replaces the pool file, as a changed ConfigMap does.
 func (r *Rig) SetPools(text string) error {
 	next := r.poolFile() + ".next"
 	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {

@@ -15,15 +15,14 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// KubeDoor stands between one replica and the API server: whatever the replica
-// asks goes through the RoundTripper it gives, and next is the API server. It
-// lets a test show what would happen if the replica spoke to it in another way.
-// Requests come with the replica's own credentials. Replicas count from 0.
+// KubeDoor wraps the transport of one replica to the API server. A test uses it to
+// change how the replica talks to the API server. next is the transport to the API
+// server, and requests carry the replica's own credentials. Replicas count from 0.
 type KubeDoor func(replica int, next http.RoundTripper) http.RoundTripper
 
-// kubeProxy opens a KubeDoor and gives the configuration that leads through it.
-// It ends TLS with the rig's own certificate; the API server still knows the
-// replica by its token.
+// kubeProxy starts a proxy with the rig's KubeDoor and gives the configuration that
+// leads through it. The proxy ends TLS with the rig's certificate. The API server
+// still identifies the replica by its token.
 func (r *Rig) kubeProxy(number int, rights *rest.Config) (*rest.Config, error) {
 	next, err := rest.TransportFor(rest.AnonymousClientConfig(rights))
 	if err != nil {
@@ -45,12 +44,12 @@ func (r *Rig) kubeProxy(number int, rights *rest.Config) (*rest.Config, error) {
 		Handler: &httputil.ReverseProxy{
 			Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(target) },
 			Transport:     r.KubeDoor(number, next),
-			FlushInterval: -1, // a watch is of use only if every event leaves at once
-			// What breaks behind the door breaks before it.
+			FlushInterval: -1, // a watch needs every event at once
+			// A broken connection to the API server becomes one to the replica.
 			ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 		},
 		TLSConfig: r.identity.serving(), ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog: log.New(io.Discard, "", 0), // a replica that was killed amid a handshake is no news
+		ErrorLog: log.New(io.Discard, "", 0), // expected when a test kills a replica during a handshake
 	}
 	go server.ServeTLS(listener, "", "") //nolint:errcheck // stop ends it
 	r.mu.Lock()

@@ -13,7 +13,8 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// Ledger records as the rig reads them from the Leases, by its own decoding.
+// Ledger records as the rig decodes them from the Leases, without the ledger
+// package's decoder.
 type (
 	// ClaimRecord is a claim lease.
 	ClaimRecord = ledger.Record[ledger.Claim]
@@ -21,7 +22,7 @@ type (
 	PortRecord = ledger.Record[ledger.Port]
 )
 
-// Leases reads the whole ledger consistently.
+// Leases reads the whole ledger with one consistent list.
 func (r *Rig) Leases(ctx context.Context) ([]ClaimRecord, []PortRecord, error) {
 	return r.leases(ctx, "portlease.dev/kind")
 }
@@ -48,7 +49,7 @@ func (r *Rig) leases(ctx context.Context, selector string) ([]ClaimRecord, []Por
 				return nil, nil, err
 			}
 			ports = append(ports, p)
-		case "load-balancer", "budget": // they hold nobody's ports
+		case "load-balancer", "budget": // these kinds hold no ports
 		default:
 			return nil, nil, fmt.Errorf("lease %s is of unknown kind", l.Name)
 		}
@@ -78,8 +79,7 @@ func readPort(l *coordinationv1.Lease) (PortRecord, error) {
 	return p, nil
 }
 
-// PortOf is the port lease that a pod holds under its own fence; pods of one
-// port only.
+// PortOf gives the pod's only port lease, for pods with one port.
 func (p *Pod) PortOf(ctx context.Context) (PortRecord, error) {
 	ports, err := p.PortsOf(ctx)
 	switch {
@@ -91,7 +91,7 @@ func (p *Pod) PortOf(ctx context.Context) (PortRecord, error) {
 	return ports[0], nil
 }
 
-// PortsOf are the port leases that a pod holds, by name.
+// PortsOf gives the port leases that a pod holds, sorted by name.
 func (p *Pod) PortsOf(ctx context.Context) ([]PortRecord, error) {
 	_, ports, err := p.rig.leases(ctx, "portlease.dev/kind,portlease.dev/pod-uid="+p.UID)
 	if err != nil {
@@ -109,7 +109,7 @@ func (r *Rig) Port(ctx context.Context, name string) (PortRecord, error) {
 	return readPort(l)
 }
 
-// Claim is the pod's claim lease.
+// Claim gives the pod's claim lease.
 func (p *Pod) Claim(ctx context.Context) (ClaimRecord, error) {
 	claims, _, err := p.rig.Leases(ctx)
 	if err != nil {
@@ -122,7 +122,7 @@ func (p *Pod) Claim(ctx context.Context) (ClaimRecord, error) {
 	return claims[at], nil
 }
 
-// DeleteLease deletes one Lease, as a person might.
+// DeleteLease deletes one Lease, as an admin might.
 func (r *Rig) DeleteLease(ctx context.Context, name string) error {
 	if err := r.Admin.CoordinationV1().Leases(r.Namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 		return fmt.Errorf("deleting lease %s: %w", name, err)

@@ -10,10 +10,10 @@ import (
 	"sync/atomic"
 )
 
-// link is one part's way to another: a TCP proxy that can be cut.
+// link is the TCP proxy between two parts. A test can cut it.
 type link struct {
 	listener net.Listener
-	// target says where a new connection goes.
+	// target gives the address that a new connection goes to.
 	target func() (string, error)
 	cut    atomic.Bool
 	wait   sync.WaitGroup
@@ -37,7 +37,7 @@ func (r *Rig) newLink(target func() (string, error)) (*link, error) {
 	return l, nil
 }
 
-// Addr is where the part dials.
+// Addr gives the address that the part dials.
 func (l *link) Addr() string { return l.listener.Addr().String() }
 
 // Cut breaks all connections and refuses new ones until Heal.
@@ -46,7 +46,7 @@ func (l *link) Cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.conns {
-		_ = c.Close() // closing is all there is to do
+		_ = c.Close() // the other side sees the closed connection
 	}
 }
 
@@ -64,7 +64,7 @@ func (l *link) accept() {
 }
 
 func (l *link) serve(near net.Conn) {
-	defer near.Close() //nolint:errcheck // nobody can use the error
+	defer near.Close() //nolint:errcheck // the error does not matter
 	target, err := l.target()
 	if err != nil || l.cut.Load() {
 		return
@@ -73,7 +73,7 @@ func (l *link) serve(near net.Conn) {
 	if err != nil {
 		return
 	}
-	defer far.Close() //nolint:errcheck // nobody can use the error
+	defer far.Close() //nolint:errcheck // the error does not matter
 	if !l.remember(near, far) {
 		return
 	}
@@ -81,7 +81,7 @@ func (l *link) serve(near net.Conn) {
 	done := make(chan struct{}, 2)
 	for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
 		go func() {
-			_, _ = io.Copy(pair[0], pair[1]) // a broken connection is what links are for
+			_, _ = io.Copy(pair[0], pair[1]) // connections may break at any time
 			done <- struct{}{}
 		}()
 	}

@@ -24,7 +24,7 @@ func (r *Rig) DumpLogs() {
 	}
 }
 
-// KeepLogs copies the logs of all parts into a folder, a file each.
+// KeepLogs copies the logs of all parts into a folder, one file for each part.
 func (r *Rig) KeepLogs(folder string) error {
 	files, err := filepath.Glob(filepath.Join(r.dir, "*.log"))
 	if err != nil {
@@ -42,10 +42,10 @@ func (r *Rig) KeepLogs(folder string) error {
 	return nil
 }
 
-// Log is what the agent has logged.
+// Log gives the agent's log.
 func (p *Pod) Log() (string, error) { return readLog(p.log) }
 
-// Log is what the replica has logged.
+// Log gives the replica's log.
 func (a *Replica) Log() (string, error) { return readLog(a.log) }
 
 func readLog(path string) (string, error) {

@@ -5,9 +5,9 @@ import (
 	"errors"
 )
 
-// Move gives the pod another address, as when its sandbox is made anew: what runs
-// in it is killed, and the API server hears of the address. Nothing is started
-// again.
+// Move gives the pod another address, as the kubelet does when it recreates a pod's
+// sandbox. It kills the pod's processes and changes the address in the API server. It
+// starts nothing again.
 func (p *Pod) Move(ctx context.Context, ip string) error {
 	errs := []error{p.agent.kill(ctx)}
 	p.mu.Lock()
@@ -27,7 +27,7 @@ func (p *Pod) Move(ctx context.Context, ip string) error {
 	return err
 }
 
-// NewAddress gives an address that nothing of the rig has had.
+// NewAddress gives an address that nothing in this rig has used before.
 func (r *Rig) NewAddress() (string, error) {
 	address, err := r.addresses.next()
 	return address.String(), err

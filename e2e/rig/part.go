@@ -15,20 +15,21 @@ import (
 	"github.com/portlease/portlease/shared/daemon"
 )
 
-// part is one allocator or agent, as a process or in this one.
+// part is one allocator or agent. It runs as its own process or in this one.
 type part interface {
-	// start starts it unless it runs.
+	// start starts the part unless it runs.
 	start() error
 	running() bool
-	// signal does nothing to a part that has ended.
+	// signal sends a signal. It does nothing if the part has ended.
 	signal(os.Signal) error
-	// wait waits until it has ended and gives its exit code, -1 for a signal.
+	// wait waits until the part has ended. It gives the exit code, or -1 for a
+	// signal.
 	wait(context.Context) (int, error)
-	// kill ends it at once, as the kernel's OOM killer would.
+	// kill ends the part at once, as the kernel's OOM killer would.
 	kill(context.Context) error
-	// stop ends it gracefully.
+	// stop ends the part gracefully.
 	stop(context.Context) error
-	// end ends it as fast as it can be ended.
+	// end ends the part in the fastest way that it supports.
 	end(context.Context) error
 }
 
@@ -37,18 +38,18 @@ var (
 	_ part = &inProcess{}
 )
 
-// errInProcess is what cannot be done to a part that shares this process.
+// errInProcess is the error of a call that needs a process of its own.
 var errInProcess = errors.New("a part that runs in this process can neither be killed nor paused: set Config.InProcess to false")
 
-// inProcess is a part that runs in this process, so that the race detector and
-// a debugger see it. It can be stopped, and neither killed nor paused.
+// inProcess is a part that runs in this process, so that the race detector and a
+// debugger see it. It can be stopped, but neither killed nor paused.
 type inProcess struct {
 	log string
 	run func(context.Context, *slog.Logger) error
 
 	mu     sync.Mutex
 	cancel context.CancelFunc
-	// ended is closed when run has returned; err is then what it returned.
+	// ended is closed when run has returned; err then has its result.
 	ended chan struct{}
 	err   error
 }
@@ -141,7 +142,7 @@ func (p *inProcess) stop(ctx context.Context) error {
 	return err
 }
 
-// awsConfig is what awsEnvironment amounts to.
+// awsConfig is the SDK configuration that corresponds to awsEnvironment.
 func awsConfig(l *link, key string) *aws.Config {
 	return &aws.Config{
 		Region: region, Credentials: credentials.NewStaticCredentialsProvider(key, "rig", ""),
@@ -149,7 +150,7 @@ func awsConfig(l *link, key string) *aws.Config {
 	}
 }
 
-// pidOf is a part's process id, this process's for one that shares it.
+// pidOf gives a part's process id. A part in this process has this process's id.
 func pidOf(p part) int {
 	if one, ok := p.(*process); ok {
 		return one.pid()

@@ -22,26 +22,26 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// httpPort is where an agent serves probes and health checks on its pod IP. One
-// whose address another pod had before takes the next port, because that pod's
-// agent may still run; on nodes their networks keep them apart.
+// httpPort is where an agent serves probes and health checks on its pod IP. If
+// earlier pods had the same IP, the agent adds their number, because their agents may
+// still run here. On real nodes, network namespaces separate them.
 const httpPort = 9901
 
-// localPort is where it listens to its own pod, counted like httpPort. In a pod that is loopback; here
-// every pod has an address and they share the loopback's.
+// localPort is where the agent serves its own pod, counted like httpPort. In a real
+// pod that is loopback. Here each pod has its own loopback address.
 const localPort = 9801
 
-// Pod is one game-server pod: an object in the API server, a loopback address,
-// an agent process and perhaps a game process.
+// Pod is one game-server pod: an object in the API server, a loopback address, an
+// agent process and perhaps a game process.
 type Pod struct {
 	rig *Rig
-	// Name, UID and IP are the pod's; Ports what it asks for, as the agent takes
-	// it.
+	// Name, UID and IP are the pod's. Ports has the requested ports in the agent's
+	// syntax.
 	Name, UID, IP, Ports string
 
 	dir         string
 	http, local string
-	// allocator, kube and aws are the agent's ways.
+	// allocator, kube and aws are the agent's connections, which a test can cut.
 	allocator, kube *gate
 	aws             *link
 	agent           part
@@ -53,8 +53,8 @@ type Pod struct {
 	gone bool
 }
 
-// NewPod makes a running pod that asks for ports, such as "game=7777/UDP". Its
-// agent is not started.
+// NewPod creates a running pod that requests ports, such as "game=7777/UDP". It does
+// not start the agent.
 func (r *Rig) NewPod(ctx context.Context, name, ports string) (*Pod, error) {
 	address, err := r.addresses.next()
 	if err != nil {
@@ -63,7 +63,7 @@ func (r *Rig) NewPod(ctx context.Context, name, ports string) (*Pod, error) {
 	return r.NewPodAt(ctx, name, ports, address.String())
 }
 
-// NewPodAt is NewPod at a given address, which another pod may have had.
+// NewPodAt is NewPod with a given address, which an earlier pod may have had.
 func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error) {
 	made, err := r.Kube.CreatePod(ctx, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: r.Games, Name: name},
@@ -105,7 +105,7 @@ func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error
 	return p, nil
 }
 
-// dwell gives the pod an address.
+// dwell sets the pod's address and the agent's ports on it.
 func (p *Pod) dwell(ip string) {
 	before := p.rig.podsAt(ip)
 	p.IP = ip
@@ -113,7 +113,7 @@ func (p *Pod) dwell(ip string) {
 	p.local = net.JoinHostPort(ip, strconv.Itoa(localPort+before))
 }
 
-// podsAt is how many pods have had an address.
+// podsAt counts the pods that have had an address.
 func (r *Rig) podsAt(ip string) int {
 	n := 0
 	for _, p := range r.Pods() {
@@ -151,8 +151,8 @@ func lookup(environment []string) func(string) string {
 
 func logName(pod string) string { return pod[:min(len(pod), 60)] }
 
-// credentials writes what a kubelet would project: a token for the allocator and
-// one for the API server, both bound to the pod.
+// credentials writes the tokens that a kubelet would project, both bound to the pod:
+// one for the allocator and one for the API server.
 func (p *Pod) credentials(ctx context.Context) error {
 	r := p.rig
 	token, err := r.Token(ctx, p.Name)
@@ -173,7 +173,7 @@ func (p *Pod) credentials(ctx context.Context) error {
 	return err
 }
 
-// Token gives a pod's token for the allocator.
+// Token creates a pod's token for the allocator.
 func (r *Rig) Token(ctx context.Context, pod string) (string, error) {
 	return r.Kube.PodToken(ctx, r.Games, pod, api.Audience, time.Hour)
 }
@@ -182,7 +182,7 @@ func (p *Pod) tokenFile() string { return filepath.Join(p.dir, "token") }
 
 func (p *Pod) kubeTokenFile() string { return filepath.Join(p.dir, "kube-token") }
 
-// Shared is the folder that agent and game share.
+// Shared gives the folder that agent and game share.
 func (p *Pod) Shared() string { return filepath.Join(p.dir, "portlease") }
 
 func (p *Pod) environment() []string {
@@ -199,16 +199,16 @@ func (p *Pod) environment() []string {
 // Start starts the agent unless it runs.
 func (p *Pod) Start() error { return p.agent.start() }
 
-// Running tells whether the agent runs.
+// Running reports whether the agent runs.
 func (p *Pod) Running() bool { return p.agent.running() }
 
-// PID is the agent's process id.
+// PID gives the agent's process id.
 func (p *Pod) PID() int { return pidOf(p.agent) }
 
-// Kill ends the agent at once; the pod lives on, as when a container is killed.
+// Kill ends the agent at once. The pod stays, as when a container is killed.
 func (p *Pod) Kill(ctx context.Context) error { return p.agent.kill(ctx) }
 
-// Pause freezes the agent, Resume lets it go on where it was.
+// Pause freezes the agent until Resume.
 func (p *Pod) Pause() error { return p.agent.signal(syscall.SIGSTOP) }
 
 // Resume ends Pause.
@@ -223,8 +223,8 @@ func (p *Pod) Heal() { p.allocator.cut.Store(false); p.aws.Heal(); p.kube.cut.St
 // Signal sends SIGTERM to the agent and does not wait.
 func (p *Pod) Signal() error { return p.agent.signal(syscall.SIGTERM) }
 
-// Terminating deletes the pod object as a person does, with a grace period, and
-// sends SIGTERM as the kubelet does then. It does not wait.
+// Terminating deletes the pod object with a grace period and sends SIGTERM, as an
+// admin and the kubelet do. It does not wait.
 func (p *Pod) Terminating(ctx context.Context, grace time.Duration) error {
 	if err := p.rig.Kube.TerminatePod(ctx, p.rig.Games, p.Name, grace); err != nil {
 		return err
@@ -232,22 +232,23 @@ func (p *Pod) Terminating(ctx context.Context, grace time.Duration) error {
 	return p.Signal()
 }
 
-// Ended waits until the agent has ended and gives its exit code, -1 for a signal.
+// Ended waits until the agent has ended. It gives the exit code, or -1 for a signal.
 func (p *Pod) Ended(ctx context.Context) (code int, err error) { return p.agent.wait(ctx) }
 
-// WaitBound waits until the agent's startup probe passes: bound and announced.
+// WaitBound waits until the agent's startup probe passes: the ports are bound and
+// announced.
 func (p *Pod) WaitBound(ctx context.Context) error {
 	return Eventually(ctx, p.Name+" to be bound", func() error { return p.Started(ctx) })
 }
 
-// Started is nil while the agent's startup probe passes.
+// Started returns nil while the agent's startup probe passes.
 func (p *Pod) Started(ctx context.Context) error {
 	_, err := p.rig.Get(ctx, "http://"+p.http+"/startupz", "")
 	return err
 }
 
-// WaitReady waits until the agent's readiness probe passes: the load balancer finds
-// the pod healthy.
+// WaitReady waits until the agent's readiness probe passes: the load balancer reports
+// the pod as healthy.
 func (p *Pod) WaitReady(ctx context.Context) error {
 	return Eventually(ctx, p.Name+" to be ready", func() error {
 		_, err := p.rig.Get(ctx, "http://"+p.http+"/readyz", "")
@@ -255,7 +256,7 @@ func (p *Pod) WaitReady(ctx context.Context) error {
 	})
 }
 
-// Annotations are those of the pod object.
+// Annotations gives the annotations of the pod object.
 func (p *Pod) Annotations(ctx context.Context) (map[string]string, error) {
 	pod, err := p.rig.Admin.CoreV1().Pods(p.rig.Games).Get(ctx, p.Name, metav1.GetOptions{})
 	if err != nil {
@@ -264,13 +265,13 @@ func (p *Pod) Annotations(ctx context.Context) (map[string]string, error) {
 	return pod.Annotations, nil
 }
 
-// Call makes one call to an allocator replica as this pod and gives the status
-// and body.
+// Call makes one call to an allocator replica as this pod and gives the status and
+// body of the answer.
 func (p *Pod) Call(ctx context.Context, a *Replica, method, path, token, body string) (int, string, error) {
 	return p.CallBy(ctx, p.rig.HTTP(), a, method, path, token, body)
 }
 
-// CallBy is Call by a client of the caller's own, which may keep its connection.
+// CallBy is Call with the caller's own client, which may keep its connection.
 func (p *Pod) CallBy(ctx context.Context, client *http.Client, a *Replica, method, path, token, body string) (int, string, error) {
 	return call(ctx, client, method, a.URL()+api.ClaimPath(p.rig.Games, p.Name)+path, token, body)
 }

@@ -22,7 +22,8 @@ func (p *Pod) StartGame(program string, port int) error {
 	return game.start()
 }
 
-// Endpoint is what the game reads; an error until it is there.
+// Endpoint gives the content of the game's endpoint file. It returns an error until
+// the agent has written the file.
 func (p *Pod) Endpoint() (string, error) {
 	text, err := os.ReadFile(filepath.Join(p.Shared(), "endpoint"))
 	if err != nil {
@@ -31,7 +32,7 @@ func (p *Pod) Endpoint() (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// GameLog is what a game has logged.
+// GameLog gives the log of a game.
 func (p *Pod) GameLog(program string) (string, error) {
 	text, err := os.ReadFile(p.gameLog(program))
 	if err != nil {

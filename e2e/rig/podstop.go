@@ -11,11 +11,11 @@ import (
 	"github.com/portlease/portlease/agent/app"
 )
 
-// grace is the pods' grace period, Kubernetes' default.
+// grace is the pods' grace period, the default of Kubernetes.
 const grace = 30 * time.Second
 
-// Delete begins the pod's termination: it is marked as deleted, and its agent's
-// preStop hook is run. An agent that does not run has none.
+// Delete begins the pod's termination: it deletes the pod object with a grace period
+// and runs the preStop hook. The hook does not run if the agent does not run.
 func (p *Pod) Delete(ctx context.Context) error {
 	if err := p.rig.Kube.TerminatePod(ctx, p.rig.Games, p.Name, grace); err != nil {
 		return err
@@ -35,9 +35,9 @@ func (p *Pod) Say(ctx context.Context, path string) error {
 	return err
 }
 
-// Terminate ends the pod with a native sidecar as a kubelet does: deletion and
-// preStop hook, the games, and then SIGTERM to the agent, which must end with code
-// 0, before the pod is removed.
+// Terminate ends a pod that has a native sidecar, as a kubelet does. It deletes the
+// pod object, runs the preStop hook, ends the games, and sends SIGTERM to the agent.
+// The agent must end with code 0 before the pod object is removed.
 func (p *Pod) Terminate(ctx context.Context) error {
 	if err := p.Delete(ctx); err != nil {
 		return err
@@ -54,8 +54,8 @@ func (p *Pod) Terminate(ctx context.Context) error {
 	return p.Crash(ctx)
 }
 
-// Crash kills what runs in the pod and removes the pod object. An agent in this
-// process is stopped instead.
+// Crash kills the pod's processes and removes the pod object. It stops an agent that
+// runs in this process instead.
 func (p *Pod) Crash(ctx context.Context) error {
 	if err := p.stopProcesses(); err != nil {
 		return err
@@ -63,8 +63,8 @@ func (p *Pod) Crash(ctx context.Context) error {
 	return p.Remove(ctx)
 }
 
-// Remove removes the pod object and lets its processes live, as when a pod is
-// force-deleted from a node that is cut off.
+// Remove removes the pod object but leaves its processes running, as when an admin
+// force-deletes a pod on a partitioned node.
 func (p *Pod) Remove(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,7 +86,7 @@ func (p *Pod) stopProcesses() error {
 	return errors.Join(append(errs, p.allocator.close(), p.kube.close())...)
 }
 
-// EndGames kills the games of the pod.
+// EndGames kills the pod's games.
 func (p *Pod) EndGames(ctx context.Context) error {
 	p.mu.Lock()
 	games := p.games
@@ -98,7 +98,7 @@ func (p *Pod) EndGames(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// WaitEnded waits until the agent has ended by itself, with code 0.
+// WaitEnded waits until the agent has ended by itself with code 0.
 func (p *Pod) WaitEnded(ctx context.Context) error {
 	code, err := p.Ended(ctx)
 	if err == nil && code != 0 {
@@ -107,7 +107,7 @@ func (p *Pod) WaitEnded(ctx context.Context) error {
 	return err
 }
 
-// Withdrawn is nil once neither file nor annotation gives an endpoint.
+// Withdrawn returns nil once neither file nor annotation has an endpoint.
 func (p *Pod) Withdrawn(ctx context.Context) error {
 	if endpoint, err := p.Endpoint(); err == nil {
 		return fmt.Errorf("the file of %s says %s", p.Name, endpoint)
@@ -119,7 +119,7 @@ func (p *Pod) Withdrawn(ctx context.Context) error {
 	return err
 }
 
-// Logged is nil once the agent has logged a text.
+// Logged returns nil once the agent has logged a text.
 func (p *Pod) Logged(text string) error {
 	log, err := p.Log()
 	if err == nil && !strings.Contains(log, text) {

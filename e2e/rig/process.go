@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// process is one child with its log file. It dies with this process.
+// process is one child process with its log file. It ends with this process.
 type process struct {
 	path string
 	args []string
@@ -20,7 +20,7 @@ type process struct {
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
-	// ended is closed when cmd has ended; state is then how.
+	// ended is closed when cmd has ended; state is then its result.
 	ended chan struct{}
 	state *os.ProcessState
 }
@@ -36,7 +36,7 @@ func (p *process) start() error {
 	if err != nil {
 		return fmt.Errorf("opening a log: %w", err)
 	}
-	defer log.Close() //nolint:errcheck // the child has its own handle
+	defer log.Close() //nolint:errcheck // the child has its own file descriptor
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Env = p.env
 	cmd.Stdout, cmd.Stderr = log, log
@@ -47,7 +47,7 @@ func (p *process) start() error {
 	ended := make(chan struct{})
 	p.cmd, p.ended = cmd, ended
 	go func() {
-		_ = cmd.Wait() // how it ended is in ProcessState
+		_ = cmd.Wait() // ProcessState has the result
 		p.mu.Lock()
 		p.state = cmd.ProcessState
 		p.mu.Unlock()
@@ -74,7 +74,7 @@ func (p *process) running() bool {
 	return p.runningLocked()
 }
 
-// signal sends a signal; to a process that has ended it does nothing.
+// signal sends a signal. It does nothing if the process has ended.
 func (p *process) signal(s os.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,8 +87,7 @@ func (p *process) signal(s os.Signal) error {
 	return nil
 }
 
-// wait waits until the process has ended and gives its exit code, -1 for a
-// signal.
+// wait waits until the process has ended. It gives the exit code, or -1 for a signal.
 func (p *process) wait(ctx context.Context) (int, error) {
 	p.mu.Lock()
 	ended := p.ended
@@ -117,7 +116,7 @@ func (p *process) kill(ctx context.Context) error {
 
 func (p *process) end(ctx context.Context) error { return p.kill(ctx) }
 
-// stop ends the process gracefully, and by force when it takes too long.
+// stop ends the process gracefully, and kills it if that takes too long.
 func (p *process) stop(ctx context.Context) error {
 	if err := p.signal(syscall.SIGCONT); err != nil {
 		return err
@@ -135,7 +134,7 @@ func (p *process) stop(ctx context.Context) error {
 
 const stopPatience = 40 * time.Second
 
-// pid is the process's; 0 if it has not been started.
+// pid gives the process id, or 0 before the first start.
 func (p *process) pid() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -2,8 +2,8 @@ package rig
 
 import "syscall"
 
-// childAttributes put the child into a process group of its own, so that Ctrl-C
-// reaches only this process, and let the kernel kill it with this process.
+// childAttributes put the child into its own process group, so that Ctrl-C reaches
+// only this process. The kernel kills the child when this process ends.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

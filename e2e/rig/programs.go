@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// programs are the paths of what the rig runs as processes.
+// programs has the paths of the programs that the rig runs.
 type programs struct{ allocator, agent, udpEcho, tcpEcho string }
 
 var built struct {
@@ -20,14 +20,14 @@ var built struct {
 	programs
 }
 
-// root is the folder of the module.
+// root gives the module's folder.
 func root() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// buildPrograms builds the programs from the source beside this package, once in
-// a process. Go's build cache makes that a second when nothing has changed.
+// buildPrograms builds the programs from this module's source, once for each process.
+// Go's build cache makes that fast if nothing has changed.
 func buildPrograms(ctx context.Context, progress io.Writer) (programs, error) {
 	built.Lock()
 	defer built.Unlock()
@@ -41,8 +41,8 @@ func buildPrograms(ctx context.Context, progress io.Writer) (programs, error) {
 	if err := os.MkdirAll(filepath.Join(cache, "portlease"), 0o750); err != nil {
 		return programs{}, fmt.Errorf("making the cache folder: %w", err)
 	}
-	// A folder of its own for each process: another test run may be of another
-	// state of the source.
+	// Each process has its own folder, because a concurrent test run may have built
+	// another version of the source.
 	dir, err := os.MkdirTemp(filepath.Join(cache, "portlease"), "programs-")
 	if err != nil {
 		return programs{}, fmt.Errorf("making a folder for programs: %w", err)
@@ -64,7 +64,8 @@ func buildPrograms(ctx context.Context, progress io.Writer) (programs, error) {
 	return p, nil
 }
 
-// RemovePrograms removes what this process built; for TestMain and main.
+// RemovePrograms removes the programs that this process built. TestMain and main call
+// it.
 func RemovePrograms() error {
 	built.Lock()
 	defer built.Unlock()

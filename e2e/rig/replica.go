@@ -30,11 +30,11 @@ type Replica struct {
 	log     string // path of its log
 	kube    *link
 	aws     *link
-	flags   []string // that it always has
+	flags   []string // flags that it always has
 	process part
 }
 
-// replicaPort is the same for all: each replica has an address of its own.
+// replicaPort is the same for all replicas, because each has its own address.
 const replicaPort = 8443
 
 // newReplica prepares a replica that runs with exactly the rights that the chart
@@ -71,7 +71,7 @@ func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*
 	return a, a.Configure()
 }
 
-// Configure sets which further flags it has from its next start on. It must not be
+// Configure sets the additional flags for the next start. The replica must not be
 // running.
 func (a *Replica) Configure(flags ...string) (err error) {
 	a.process, err = a.newProcess(slices.Concat(a.flags, flags))
@@ -92,8 +92,8 @@ func (a *Replica) newProcess(args []string) (part, error) {
 	}}, nil
 }
 
-// kubeLink writes a kubeconfig that reaches the API server through a link of its
-// own.
+// kubeLink writes a kubeconfig that reaches the API server through the replica's own
+// link.
 func (r *Rig) kubeLink(path string, rights *rest.Config) (*link, error) {
 	target := strings.TrimPrefix(rights.Host, "https://")
 	l, err := r.newLink(func() (string, error) { return target, nil })
@@ -108,7 +108,7 @@ func (r *Rig) kubeLink(path string, rights *rest.Config) (*link, error) {
 	return l, nil
 }
 
-// awsEnvironment is all that points the AWS SDK at the emulator.
+// awsEnvironment gives the variables that point the AWS SDK at the emulator.
 func awsEnvironment(l *link, key string) []string {
 	return []string{
 		"AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + key, "AWS_SECRET_ACCESS_KEY=rig", "AWS_EC2_METADATA_DISABLED=true",
@@ -116,37 +116,37 @@ func awsEnvironment(l *link, key string) []string {
 	}
 }
 
-// Name of the replica.
+// Name gives the replica's name.
 func (a *Replica) Name() string { return a.name }
 
-// PID is its process id.
+// PID gives the replica's process id.
 func (a *Replica) PID() int { return pidOf(a.process) }
 
 // Start starts the process unless it runs.
 func (a *Replica) Start(context.Context) error { return a.process.start() }
 
-// Stop ends it gracefully.
+// Stop ends the replica gracefully.
 func (a *Replica) Stop(ctx context.Context) error { return a.process.stop(ctx) }
 
-// Kill ends it at once.
+// Kill ends the replica at once.
 func (a *Replica) Kill(ctx context.Context) error { return a.process.kill(ctx) }
 
-// Pause freezes it, Resume lets it go on where it was.
+// Pause freezes the replica until Resume.
 func (a *Replica) Pause() error { return a.process.signal(syscall.SIGSTOP) }
 
 // Resume ends Pause.
 func (a *Replica) Resume() error { return a.process.signal(syscall.SIGCONT) }
 
-// CutKubernetes cuts it off from the API server until Heal.
+// CutKubernetes cuts the replica off from the API server until Heal.
 func (a *Replica) CutKubernetes() { a.kube.Cut() }
 
-// CutAWS cuts it off from AWS until Heal.
+// CutAWS cuts the replica off from AWS until Heal.
 func (a *Replica) CutAWS() { a.aws.Cut() }
 
 // Heal ends both cuts.
 func (a *Replica) Heal() { a.kube.Heal(); a.aws.Heal() }
 
-// Revive makes it serve again, whatever was done to it.
+// Revive makes the replica serve again, in whatever state a test left it.
 func (a *Replica) Revive(ctx context.Context) error {
 	a.Heal()
 	if err := a.Resume(); err != nil {
@@ -158,7 +158,7 @@ func (a *Replica) Revive(ctx context.Context) error {
 	return a.WaitReady(ctx)
 }
 
-// WaitReady waits until its readiness probe passes.
+// WaitReady waits until the replica's readiness probe passes.
 func (a *Replica) WaitReady(ctx context.Context) error {
 	return Eventually(ctx, a.name+" to be ready", func() error {
 		_, err := a.get(ctx, "/readyz")
@@ -166,22 +166,21 @@ func (a *Replica) WaitReady(ctx context.Context) error {
 	})
 }
 
-// Metrics is its metrics page.
+// Metrics gives the replica's metrics page.
 func (a *Replica) Metrics(ctx context.Context) (string, error) { return a.get(ctx, "/metrics") }
 
 func (a *Replica) get(ctx context.Context, path string) (string, error) {
 	return a.rig.Get(ctx, "https://"+a.address+path, "")
 }
 
-// URL is where the replica serves, without any link between.
+// URL gives the replica's address without a link in between.
 func (a *Replica) URL() string { return "https://" + a.address }
 
-// HTTP is a client that trusts the allocator's certificate and holds its answers
+// HTTP gives a client that trusts the allocator's certificate and checks answers
 // against the OpenAPI document.
 func (r *Rig) HTTP() *http.Client { return r.client(true) }
 
-// KeepingHTTP is HTTP with a connection that is kept between calls, as an agent
-// keeps its own.
+// KeepingHTTP is HTTP with keep-alive connections, as agents use them.
 func (r *Rig) KeepingHTTP() *http.Client { return r.client(false) }
 
 func (r *Rig) client(once bool) *http.Client {
@@ -193,14 +192,13 @@ func (r *Rig) client(once bool) *http.Client {
 	}
 }
 
-// Call makes one call to this replica and gives status and body, whatever they
-// are.
+// Call makes one call to this replica and gives the status and body of any answer.
 func (a *Replica) Call(ctx context.Context, method, path, token, body string) (int, string, error) {
 	return call(ctx, a.rig.HTTP(), method, a.URL()+path, token, body)
 }
 
-// Get asks for a URL, with a bearer token if there is one, and gives the body of
-// a 200; anything else is an error.
+// Get requests a URL, with the bearer token if it is not empty. It gives the body of
+// a 200; any other status is an error.
 func (r *Rig) Get(ctx context.Context, url, token string) (string, error) {
 	status, body, err := call(ctx, r.HTTP(), http.MethodGet, url, token, "")
 	if err == nil && status != http.StatusOK {
@@ -249,7 +247,7 @@ func (r *Rig) WaitPool(ctx context.Context) error {
 	return nil
 }
 
-// AdminToken is a person's token that may see the ledger.
+// AdminToken gives an admin's token that may list the ledger.
 func (r *Rig) AdminToken(ctx context.Context) (string, error) {
 	rights, err := r.Kube.ServiceAccount(ctx, r.Namespace, "portlease-allocator")
 	if err != nil {

@@ -1,11 +1,10 @@
-// Package rig is the whole system as one value for tests and the demo: the
-// emulated load balancers, a real API server, allocator replicas and agents as
-// processes, and game-server pods that exist in the API server and have a
-// loopback address each.
+// Package rig runs the whole system for tests and the demo: the emulated load
+// balancers, a real API server, and allocator replicas and agents as processes. Its
+// game-server pods exist in the API server, and each has a loopback address.
 //
-// Parts reach each other through links, which a test can cut. Check checks the
-// guarantees (e2e/invariants) against the ledger and the emulator, and every answer of
-// an allocator against its OpenAPI document.
+// The parts reach each other through links, which a test can cut. Check checks the
+// guarantees of e2e/invariants against the ledger and the emulator. It also checks
+// every answer of an allocator against its OpenAPI document.
 package rig
 
 import (
@@ -30,52 +29,53 @@ import (
 	"github.com/portlease/portlease/shared/api/contract"
 )
 
-// Config says what a Rig is made of. Kube is required; every other zero value
-// has a default made for tests: short times, no data plane.
+// Config configures a Rig. Kube is required. The default of every other field is made
+// for tests: short times and no data plane.
 type Config struct {
 	Kube *kubeapi.API
-	// Replicas of the allocator; default 1.
+	// Replicas is the number of allocator replicas; default 1.
 	Replicas int
-	// LoadBalancers in the pool "default"; default 1.
+	// LoadBalancers is the number of load balancers in the pool "default"; default 1.
 	LoadBalancers int
-	// ListenerPorts of each; default 30000-30009.
+	// ListenerPorts is the port range of each load balancer; default 30000-30009.
 	ListenerPorts string
 
 	ClaimDuration, RenewEvery, Cooldown, Sticky, AgentGrace, SweepEvery, AuditEvery time.Duration
 
-	// Budget is the section of that name in the pool file, YAML; default is so much
-	// that nobody waits, and that it is full again at once.
+	// Budget is the pool file's section of that name, in YAML. The default is so
+	// large, and refills so fast, that no call waits.
 	Budget string
 
-	// LogLevel of all parts; default debug.
+	// LogLevel is that of all parts; default debug.
 	LogLevel string
 
-	// AgentSettings are more of the agents' environment, each a NAME=value.
+	// AgentSettings are additional environment variables of the agents, each
+	// NAME=value.
 	AgentSettings []string
 
-	// AgentPolicy is the file in deploy/iam under which agents call AWS, and replicas
-	// under the janitor's; empty lets everybody call everything.
+	// AgentPolicy is the file in deploy/iam that limits the agents' AWS calls. The
+	// janitor's file then limits the replicas. If it is empty, all parts may make all
+	// calls.
 	AgentPolicy string
 
 	// Pool is YAML that is added to the pool "default".
 	Pool string
 
-	// Alone leaves out what belongs to others on the load balancers, for tests that
-	// need every listener.
+	// Alone omits the foreign listeners, for tests that need every listener.
 	Alone bool
 
-	// InProcess runs allocators and agents in this process. They can then be
-	// stopped and cut off, and neither killed nor paused.
+	// InProcess runs allocators and agents in this process. Tests can then stop them
+	// and cut them off, but neither kill nor pause them.
 	InProcess bool
-	// DataPlane makes the load balancers listen for real.
+	// DataPlane makes the load balancers listen and forward.
 	DataPlane bool
 	// Emulator changes the emulator's configuration.
 	Emulator func(*elbemu.Config)
-	// KubeDoor stands between the replicas and the API server; nil leaves nothing
-	// between.
+	// KubeDoor wraps the replicas' transport to the API server; nil leaves it as it
+	// is.
 	KubeDoor KubeDoor
-	// Output takes the logs of all parts when Check or Close fails, and Progress
-	// lines for people. Both may be nil.
+	// Output receives the logs of all parts when Check or Close fails. Progress
+	// receives progress lines. Both may be nil.
 	Output, Progress io.Writer
 }
 
@@ -113,7 +113,7 @@ func (c *Config) defaults() {
 type Rig struct {
 	Config
 	Emulator *elbemu.Emulator
-	// Admin may do everything in the API server.
+	// Admin has all rights in the API server.
 	Admin kubernetes.Interface
 	// Namespace is the allocator's, Games the game servers'.
 	Namespace, Games string
@@ -132,21 +132,21 @@ type Rig struct {
 	addresses addresses
 	history   *history
 	contract  *contract.Contract
-	// foreign must look the same at the end as it did at the beginning.
+	// foreign has the foreign resources at the start, which must not change.
 	foreign invariants.Foreign
 	faults  faults
 
 	mu sync.Mutex
-	// pods has every pod ever made, in order.
+	// pods has every pod ever created, in order.
 	pods []*Pod
 	// links has every link, for Close.
 	links []*link
-	// proxies are the open KubeDoors.
+	// proxies are the running servers of KubeDoor.
 	proxies []*http.Server
 }
 
-// New starts everything and returns once the allocator serves. The caller closes
-// it.
+// New starts everything and returns once the allocator serves. The caller must call
+// Close.
 func New(ctx context.Context, c Config) (_ *Rig, err error) {
 	c.defaults()
 	r := &Rig{Config: c}
@@ -217,7 +217,7 @@ func New(ctx context.Context, c Config) (_ *Rig, err error) {
 	return r, r.WaitPool(ctx)
 }
 
-// Pods gives every pod that was ever made, in order.
+// Pods gives every pod ever created, in order.
 func (r *Rig) Pods() []*Pod {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,8 +16,7 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// admit tags the pool's load balancers for this installation, as the policies
-// want them.
+// admit gives the pool's load balancers the tags that the IAM policies require.
 func (r *Rig) admit(ctx context.Context) error {
 	if r.AgentPolicy == "" {
 		return nil
@@ -31,7 +30,7 @@ func (r *Rig) admit(ctx context.Context) error {
 	return nil
 }
 
-// restrict has a part call AWS under a policy of deploy/iam.
+// restrict limits a part's AWS calls to a policy of deploy/iam.
 func (r *Rig) restrict(key, file string, tags map[string]string) error {
 	if r.AgentPolicy == "" {
 		return nil
@@ -43,7 +42,7 @@ func (r *Rig) restrict(key, file string, tags map[string]string) error {
 	return r.Emulator.Restrict(key, elbemu.Principal{Policy: policy, Tags: tags})
 }
 
-// restrictAgent gives a pod's agent the session that EKS would.
+// restrictAgent gives a pod's agent the same session tags as EKS Pod Identity.
 func (p *Pod) restrictAgent() error {
 	var tags map[string]string
 	if p.rig.AgentPolicy == policies.AgentPodIdentity {
@@ -52,14 +51,14 @@ func (p *Pod) restrictAgent() error {
 	return p.rig.restrict(accessKey(p.UID), p.rig.AgentPolicy, tags)
 }
 
-// AccessKey is what the agent calls AWS with.
+// AccessKey gives the agent's AWS access key.
 func (p *Pod) AccessKey() string { return accessKey(p.UID) }
 
-// AccessKey is what the replica calls AWS with.
+// AccessKey gives the replica's AWS access key.
 func (a *Replica) AccessKey() string { return accessKey(a.name) }
 
-// Check runs the program's own check with the replica's settings, more flags, and the
-// replica's rights. It gives its table and exit code.
+// Check runs the allocator's check command with the replica's settings, additional
+// flags, and the replica's rights. It gives the printed table and the exit code.
 func (a *Replica) Check(ctx context.Context, flags ...string) (table string, code int, err error) {
 	cmd := exec.CommandContext(ctx, a.rig.programs.allocator, slices.Concat([]string{"check"}, a.flags, flags)...)
 	cmd.Env = awsEnvironment(a.aws, a.AccessKey())
