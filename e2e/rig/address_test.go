@@ -15,9 +15,9 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestAddressChanges makes a pod's sandbox anew: players find it at the same
-// endpoint, and nobody at the address it had.
-func TestAddressChanges(t *testing.T) {
+// TestEndpointStaysWhenThePodIPChanges recreates a pod's sandbox: players find the
+// pod at the same endpoint, and the previous IP is no target any more.
+func TestEndpointStaysWhenThePodIPChanges(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{})
 	ctx := t.Context()
@@ -42,8 +42,8 @@ func TestAddressChanges(t *testing.T) {
 	}
 }
 
-// targetsOnly wants a pod's present address to be its only target, and no other
-// to be recorded.
+// targetsOnly checks that the pod's present IP is its only target, and that the claim
+// records no other.
 func targetsOnly(t *testing.T, r *rig.Rig, p *rig.Pod) {
 	t.Helper()
 	group := bindingOf(t, r, p).TargetGroups[0]
@@ -56,9 +56,10 @@ func targetsOnly(t *testing.T, r *rig.Rig, p *rig.Pod) {
 	}
 }
 
-// TestPreviousAddressCanBeReusedAtOnce gives the address of a pod whose sandbox was made
-// anew to a new pod before the first has deregistered it, and kills that one's
-// agent at every step of doing so. The new pod becomes a target only after that.
+// TestPreviousAddressCanBeReusedAtOnce recreates a pod's sandbox and gives its
+// previous IP to a new pod before the first pod has deregistered it. It kills the
+// first pod's agent at every step of deregistering. The new pod becomes a target only
+// after that.
 func TestPreviousAddressCanBeReusedAtOnce(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 2})
@@ -151,7 +152,8 @@ func hasTarget(r *rig.Rig, p *rig.Pod, ip string) bool {
 	return false
 }
 
-// TestPodsThatExchangeAddresses have nobody to wait for but each other.
+// TestPodsThatExchangeAddresses checks that two pods whose previous IPs are each
+// other's do not wait forever.
 func TestPodsThatExchangeAddresses(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 2})

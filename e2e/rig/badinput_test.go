@@ -18,9 +18,9 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestBadInput sends what must be refused: each gets a problem document with its
+// TestBadInputIsRefused sends invalid requests: each gets a problem document with its
 // status, and nothing changes in the ledger or AWS.
-func TestBadInput(t *testing.T) {
+func TestBadInputIsRefused(t *testing.T) {
 	r := start(t, rig.Config{ClaimDuration: 30 * time.Second})
 	ctx := t.Context()
 	p, err := r.NewPod(ctx, "game-0", "game=7777/UDP")
@@ -96,8 +96,8 @@ func TestBadInput(t *testing.T) {
 			for _, a := range r.Replicas {
 				answer, err := send(ctx, r, a, c.method, api.ClaimPath(r.Games, c.pod.Name)+c.path, c.token, c.body)
 				must(t, err)
-				// The API server itself may know already that the pod is gone, and then
-				// its token is no good either.
+				// The API server may already know that the pod is gone, and then
+				// rejects its token.
 				early := c.pod == gone && answer.status == http.StatusUnauthorized && answer.problem.Code == api.Unauthenticated
 				if !early && (answer.status != c.status || answer.problem.Code != c.code || answer.problem.Status != c.status) {
 					t.Errorf("it was answered %d %s, not %d %s", answer.status, answer.body, c.status, c.code)
@@ -118,7 +118,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// everything is what must not change.
+// systemState is the state that a refused request must not change.
 type all struct {
 	Claims  []rig.ClaimRecord
 	Ports   []rig.PortRecord

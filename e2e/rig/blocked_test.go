@@ -15,9 +15,9 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestForeignListenerBlocksItsPort has somebody else listen on a port of the
-// pool: the ledger says so on every replica, nobody is granted it, and it is
-// handed out again when the listener is gone.
+// TestForeignListenerBlocksItsPort creates a foreign listener on a port of the pool:
+// every replica shows the port as blocked and grants it to no pod. When the listener
+// is gone, the port is granted again.
 func TestForeignListenerBlocksItsPort(t *testing.T) {
 	t.Parallel()
 	t.Run("untagged", func(t *testing.T) { foreignListenerBlocks(t, (*rig.Rig).ForeignListener) })
@@ -61,9 +61,9 @@ func foreignListenerBlocks(t *testing.T, listen func(*rig.Rig, context.Context, 
 	check(t, r)
 }
 
-// TestCollisionIsKnownToEveryReplica has one replica find a foreign listener on a
-// port that was just granted: no other hands that port out, although none of them
-// has listed the load balancer since.
+// TestCollisionIsKnownToEveryReplica makes one replica find a foreign listener on a
+// port that was just granted. No other replica grants that port, although none has
+// listed the load balancer since.
 func TestCollisionIsKnownToEveryReplica(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 3, ListenerPorts: "30000", AuditEvery: time.Hour})
@@ -91,8 +91,8 @@ func TestCollisionIsKnownToEveryReplica(t *testing.T) {
 	check(t, r)
 }
 
-// TestAdminsBlockAPort closes a free port and a held one: nobody gets them, the
-// holder keeps his until he goes, and opening them gives them back.
+// TestAdminsBlockAPort blocks a free port and a held one: no pod gets either, and the
+// holder keeps its port until it ends. Unblocking makes both available again.
 func TestAdminsBlockAPort(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{ListenerPorts: "30000-30001"})

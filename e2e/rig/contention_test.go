@@ -13,7 +13,7 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// put makes one PUT as a pod and gives the claim, or the problem's code.
+// put makes one PUT as a pod and gives the claim, or the problem document.
 func put(t *testing.T, p *rig.Pod, a *rig.Replica, token, body string) (api.Claim, api.Problem, int) {
 	t.Helper()
 	status, text, err := p.Call(t.Context(), a, http.MethodPut, "", token, body)
@@ -40,9 +40,9 @@ func request(p *rig.Pod, ports string) string {
 
 const onePort = `[{"name":"game","targetPort":7777,"protocol":"UDP"}]`
 
-// TestFortyPodsTwentyPorts is the race of the operator that portlease replaces:
-// 40 pods claim 20 ports at once through two replicas. Exactly 20 are granted,
-// all distinct, and 20 are told that the pool is exhausted.
+// TestFortyPodsTwentyPorts repeats the race of the operator that portlease replaces:
+// 40 pods claim 20 ports at once through two replicas. Exactly 20 pods get distinct
+// ports, and 20 are told that the pool is exhausted.
 func TestFortyPodsTwentyPorts(t *testing.T) {
 	const pods, ports = 40, 20
 	r := start(t, rig.Config{Replicas: 2, LoadBalancers: 2, ListenerPorts: "30000-30009"})
@@ -65,7 +65,7 @@ func TestFortyPodsTwentyPorts(t *testing.T) {
 			for {
 				claim, problem, status := put(t, p, r.Replicas[n%2], tokens[p], request(p, onePort))
 				if problem.Code == api.Pending || problem.Code == api.Unavailable {
-					<-time.After(50 * time.Millisecond) // told to ask again
+					<-time.After(50 * time.Millisecond) // the allocator asked the pod to retry
 					continue
 				}
 				mu.Lock()
@@ -93,8 +93,8 @@ func TestFortyPodsTwentyPorts(t *testing.T) {
 	check(t, r)
 }
 
-// TestRepeatedClaims sends the same PUT many times at once to all replicas: one
-// claim, one port.
+// TestRepeatedClaims sends the same PUT many times at once to all replicas and gets
+// one claim with one port.
 func TestRepeatedClaims(t *testing.T) {
 	r := start(t, rig.Config{Replicas: 3, InProcess: true})
 	ctx := t.Context()
@@ -110,7 +110,7 @@ func TestRepeatedClaims(t *testing.T) {
 			for {
 				claim, problem, _ := put(t, p, r.Replicas[n%3], token, request(p, onePort))
 				if problem.Code == api.Pending || problem.Code == api.Unavailable {
-					<-time.After(50 * time.Millisecond) // told to ask again
+					<-time.After(50 * time.Millisecond) // the allocator asked the pod to retry
 					continue
 				}
 				mu.Lock()
@@ -142,8 +142,8 @@ func TestRepeatedClaims(t *testing.T) {
 	}
 }
 
-// TestAllPortsOnOneLoadBalancer claims several ports: all on one load balancer,
-// or none.
+// TestAllPortsOnOneLoadBalancer claims several ports: a pod gets all of them on one
+// load balancer, or none.
 func TestAllPortsOnOneLoadBalancer(t *testing.T) {
 	r := start(t, rig.Config{LoadBalancers: 2, ListenerPorts: "30000-30002"})
 	ctx := t.Context()
@@ -157,8 +157,8 @@ func TestAllPortsOnOneLoadBalancer(t *testing.T) {
 			t.Errorf("%s has listeners %+v", p.Name, b.Listeners)
 		}
 	}
-	// Two ports are left, one on each load balancer: three cannot fit, and nor can
-	// two.
+	// Two ports are left, one on each load balancer. Neither two nor three ports fit
+	// on one.
 	p, err := r.NewPod(ctx, "greedy", "a=1/TCP,b=2/TCP")
 	must(t, err)
 	token, err := r.Token(ctx, p.Name)

@@ -13,20 +13,20 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// call is one remote call of an agent's life, by name and how often it was made
+// call is one remote call of an agent: its name, and how many calls of that name came
 // before.
 type call struct {
 	name   string
 	before int
 }
 
-// calls follows the remote calls of one agent and does something at one of them.
+// calls records the remote calls of one agent and interrupts one of them.
 type calls struct {
 	pod *rig.Pod
 
 	mu   sync.Mutex
 	made []call
-	// at and do are the call to strike, and how.
+	// at is the call to interrupt; when and do say when and how.
 	at   call
 	do   func()
 	when moment
@@ -71,14 +71,15 @@ func follow(p *rig.Pod) *calls {
 	return c
 }
 
-// strike makes something happen at one call.
+// strike runs do at one call.
 func (c *calls) strike(at call, when moment, do func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at, c.when, c.do = at, when, do
 }
 
-// next notes a call and tells what to do at it.
+// next records a call. If the call is to be interrupted, it gives the function to
+// run.
 func (c *calls) next(name string) (strike func(), when moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,16 +104,15 @@ func (c *calls) all() []call {
 }
 
 // TestAgentKilledAtEveryCall kills an agent before and after each of its remote
-// calls. Started again, it must end bound with nothing left over; with
-// its pod gone, everything must be taken back. Ports are few, so that what is
-// taken back is soon another's, and nothing that was promised may break on the
-// way.
+// calls. A restarted agent must become bound with nothing left over. If the pod is
+// gone instead, the janitor must reclaim everything. Ports are few, so that a
+// reclaimed port soon has another holder. The invariants must hold throughout.
 func TestAgentKilledAtEveryCall(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{ListenerPorts: "30000-30009", AgentGrace: time.Second, Replicas: 2})
 	ctx := t.Context()
 
-	// One undisturbed life shows which calls there are.
+	// An undisturbed life shows which calls an agent makes.
 	p, err := r.NewPod(ctx, "undisturbed", "game=7777/UDP")
 	must(t, err)
 	life := follow(p)
@@ -132,7 +132,7 @@ func TestAgentKilledAtEveryCall(t *testing.T) {
 		}
 	}
 
-	// Few cases run at once, so that many agents do not starve each other.
+	// Only four cases run at once, so that the agents get enough CPU time.
 	gate := make(chan struct{}, 4)
 	for n, c := range append(slices.Clone(binding), releasing...) {
 		for _, when := range []moment{before, after} {
@@ -155,8 +155,8 @@ func TestAgentKilledAtEveryCall(t *testing.T) {
 	}
 }
 
-// untimed tells calls apart that come whenever their time has come: an event
-// follows the announcement, and nobody waits for it.
+// untimed reports whether a call comes at no fixed point of an agent's life. Renewals
+// come on a timer, and no part waits for events.
 func untimed(c call) bool { return c.name == "POST claim/renew" || c.name == "POST events" }
 
 // killAt starts a pod and kills its agent at one call.
@@ -186,7 +186,7 @@ func killAt(t *testing.T, r *rig.Rig, at call, when moment, stopping bool, name 
 	return p
 }
 
-// comesBack starts a killed agent again: it ends bound, and nothing is left over.
+// comesBack restarts a killed agent: it becomes bound, and nothing is left over.
 func comesBack(t *testing.T, r *rig.Rig, p *rig.Pod) {
 	t.Helper()
 	ctx := t.Context()

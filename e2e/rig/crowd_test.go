@@ -21,20 +21,20 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// crowd is more pods than there are ports. All claim at once.
+// crowd has more pods than there are ports. All pods claim at once.
 type crowd struct {
 	*testing.T
 	rig    *rig.Rig
 	pods   []*rig.Pod
 	tokens []string
 	admin  string
-	// client keeps its connections: handshakes would be most of the work.
+	// client keeps its connections, because handshakes would be most of the work.
 	client *http.Client
 }
 
-// TestTwoHundredPodsHundredPorts lets 200 pods claim 100 ports at once through
-// three replicas, twenty times: exactly 100 are granted, all distinct, and 100 are
-// told that the pool is exhausted.
+// TestTwoHundredPodsHundredPorts lets 200 pods claim 100 ports at once through three
+// replicas, twenty times. Exactly 100 pods get distinct ports, and 100 are told that
+// the pool is exhausted.
 func TestTwoHundredPodsHundredPorts(t *testing.T) {
 	t.Parallel()
 	const pods, ports, times = 200, 100, 20
@@ -61,7 +61,7 @@ func (c *crowd) gather(n int) {
 	c.client = c.rig.HTTP()
 	if transport, ok := c.client.Transport.(*http.Transport); ok {
 		transport.DisableKeepAlives, transport.MaxIdleConnsPerHost = false, n
-		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{} // a connection for each call
+		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{} // HTTP/2 would send all calls over one connection
 	}
 	c.pods, c.tokens = make([]*rig.Pod, n), make([]string, n)
 	group, ctx := errgroup.WithContext(c.Context())
@@ -79,7 +79,7 @@ func (c *crowd) gather(n int) {
 	must(c.T, group.Wait())
 }
 
-// each does something as every pod at once.
+// each calls do for all pods at once.
 func (c *crowd) each(do func(i int) error) {
 	c.Helper()
 	var wait sync.WaitGroup
@@ -96,8 +96,8 @@ func (c *crowd) each(do func(i int) error) {
 	}
 }
 
-// claim lets every pod claim until it is granted a port or told that there is
-// none, and gives the claims by port.
+// claim makes every pod claim until it gets a port or is told that the pool is
+// exhausted. It gives the claims by port.
 func (c *crowd) claim() (granted map[string]api.Claim, exhausted int) {
 	c.Helper()
 	granted = make(map[string]api.Claim)
@@ -126,8 +126,8 @@ func (c *crowd) claim() (granted map[string]api.Claim, exhausted int) {
 	return granted, exhausted
 }
 
-// ask makes one call as a pod. A pod that is put off comes again when it was told
-// to.
+// ask makes one call as a pod. A pod that is asked to retry waits as long as the
+// answer says.
 func (c *crowd) ask(i int, method, call, body string, into any) (api.Code, error) {
 	url := c.rig.Replicas[i%len(c.rig.Replicas)].URL() + api.ClaimPath(c.rig.Games, c.pods[i].Name) + call
 	for {
@@ -167,11 +167,11 @@ func (c *crowd) ask(i int, method, call, body string, into any) (api.Code, error
 	}
 }
 
-// release gives all ports back and lets nobody wait any more, so that the next
-// round begins with nothing claimed and every replica knowing that.
+// release gives all ports back and deletes the waiting claims. It returns when every
+// replica knows that, so the next round starts with nothing claimed.
 func (c *crowd) release(granted map[string]api.Claim) {
 	c.Helper()
-	claims := make(map[string]string) // pod → claim UID
+	claims := make(map[string]string) // pod name to claim UID
 	for _, claim := range granted {
 		claims[claim.Pod] = claim.UID
 	}
@@ -186,7 +186,7 @@ func (c *crowd) release(granted map[string]api.Claim) {
 		}
 		return err
 	})
-	// A pod that waits was never told its claim's UID, so it cannot release it.
+	// A waiting pod never got its claim's UID, so it cannot release the claim.
 	must(c.T, c.rig.Admin.CoordinationV1().Leases(c.rig.Namespace).DeleteCollection(c.Context(),
 		metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "portlease.dev/kind=claim,portlease.dev/state=waiting"}))
 	must(c.T, rig.Eventually(c.Context(), "all ports to be free", c.free))
@@ -208,8 +208,8 @@ func (c *crowd) free() error {
 	return err
 }
 
-// knows is an error until a replica's view shows no port held and nobody waiting:
-// it would tell exhausted on what it has heard.
+// knows returns an error until the replica's cache shows no held port and no waiting
+// claim. A stale replica would still answer exhausted.
 func (c *crowd) knows(a *rig.Replica) error {
 	body, err := c.rig.Get(c.Context(), a.URL()+"/v1/pools", c.admin)
 	if err == nil && !strings.Contains(body, `"ports":{"available":100,"total":100},"waiting":0`) {

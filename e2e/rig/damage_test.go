@@ -17,8 +17,8 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestDamagedBindingIsRepaired: what a person breaks of a live pod's binding is made
-// again, on the same port and in the same generation.
+// TestDamagedBindingIsRepaired breaks a live pod's binding, as an admin might: the
+// agent repairs it on the same port and in the same generation.
 func TestDamagedBindingIsRepaired(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{AuditEvery: 300 * time.Millisecond, ListenerPorts: "30000-30019"})
@@ -102,7 +102,7 @@ func TestDamagedBindingIsRepaired(t *testing.T) {
 	r.ForgetForeign()
 }
 
-// redirect has a listener forward to another target group.
+// redirect changes a listener to forward to another target group.
 func redirect(ctx context.Context, r *rig.Rig, listener, group string) error {
 	_, err := r.ELB().ModifyListener(ctx, &elbv2.ModifyListenerInput{
 		ListenerArn: aws.String(listener), DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: aws.String(group)}},
@@ -110,9 +110,9 @@ func redirect(ctx context.Context, r *rig.Rig, listener, group string) error {
 	return err
 }
 
-// TestDamageOutlivesTheAgent: an agent that is killed before it hears of the damage
-// leaves it to the next one, or, when its pod is gone, to the janitor, which deletes
-// the listener wherever it forwards to by now.
+// TestDamageOutlivesTheAgent kills an agent before it hears of the damage: the next
+// agent repairs the binding. If the pod is gone, the janitor deletes the listener,
+// wherever it forwards to by then.
 func TestDamageOutlivesTheAgent(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{AuditEvery: 300 * time.Millisecond})
@@ -159,8 +159,8 @@ func TestDamageOutlivesTheAgent(t *testing.T) {
 	r.ForgetForeign()
 }
 
-// whole is nil if a port's listener forwards to its target group alone, and that to
-// the address alone.
+// whole returns nil if the port's listener forwards only to its target group, and the
+// target group only to the IP.
 func whole(r *rig.Rig, p ledger.Port, ip string) error {
 	s := r.Emulator.Snapshot()
 	listens := func(l elbemu.Listener) bool {

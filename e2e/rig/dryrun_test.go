@@ -9,9 +9,10 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestDryRun: an allocator in a dry run says that it would reclaim a crashed pod's
-// port and keeps it; without it, the port is taken back.
-func TestDryRun(t *testing.T) {
+// TestDryRunReclaimsNothing starts an allocator with -dry-run: it reports that it
+// would reclaim a crashed pod's port, and keeps the port. Without the flag it
+// reclaims the port.
+func TestDryRunReclaimsNothing(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{})
 	ctx := t.Context()

@@ -17,10 +17,10 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestEmptyListDeletesNothing has an allocator start on an API server that lists no
-// Lease and tells of no change, although all are there when they are read by name. It
-// audits on; nothing of who lives is deleted, and each pod keeps what it has. Renewals
-// are rare here, because they tell the allocator what the list left out.
+// TestEmptyListDeletesNothing starts an allocator on an API server that lists no
+// Leases and reports no changes, although a GET finds each Lease. Audits go on,
+// nothing of a live pod is deleted, and each pod keeps its ports. Renewals are rare
+// here, because a renewal makes the allocator read what the list omitted.
 func TestEmptyListDeletesNothing(t *testing.T) {
 	var lies atomic.Bool
 	r := start(t, rig.Config{ClaimDuration: 15 * time.Second, RenewEvery: 5 * time.Second, AuditEvery: 200 * time.Millisecond, KubeDoor: func(_ int, next http.RoundTripper) http.RoundTripper { return omitting{next, &lies} }})
@@ -61,8 +61,8 @@ func TestEmptyListDeletesNothing(t *testing.T) {
 	must(t, r.Replicas[0].Stop(ctx), r.Replicas[0].Revive(ctx))
 }
 
-// asksForTags tells whether an allocator has asked for the tags of an ARN since it was
-// called.
+// asksForTags returns a function that reports whether an allocator has requested the
+// tags of an ARN since.
 func asksForTags(r *rig.Rig, arn string) (asked func() bool) {
 	var mu sync.Mutex
 	seen := false
@@ -83,8 +83,8 @@ func asksForTags(r *rig.Rig, arn string) (asked func() bool) {
 	}
 }
 
-// omitting answers lists of the ledger's Leases without any, and watches without any
-// change, while it lies.
+// omitting removes all Leases from lists, and all changes from watches, while lies is
+// set.
 type omitting struct {
 	next http.RoundTripper
 	lies *atomic.Bool
@@ -123,7 +123,7 @@ func (o omitting) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// bookmarks passes on, of a stream of events, only those that say how far it is.
+// bookmarks passes on only the bookmark events of a watch.
 func bookmarks(events io.ReadCloser) io.ReadCloser {
 	reader, writer := io.Pipe()
 	go func() {
@@ -138,7 +138,7 @@ func bookmarks(events io.ReadCloser) io.ReadCloser {
 				err = out.Encode(event)
 			}
 			if err != nil {
-				_ = writer.CloseWithError(err) // it never fails
+				_ = writer.CloseWithError(err) // CloseWithError never fails
 				return
 			}
 		}
@@ -146,7 +146,7 @@ func bookmarks(events io.ReadCloser) io.ReadCloser {
 	return stream{reader, events}
 }
 
-// stream is the reading end of a pipe that also ends what feeds it.
+// stream is the reading end of a pipe. Closing it also closes the source.
 type stream struct {
 	*io.PipeReader
 	source io.Closer

@@ -10,9 +10,9 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestFreedPortIsFreeOnEveryReplica frees a pool's only port. Every replica grants
-// it at once, also one that stands by and lists AWS so rarely that the last time it
-// did the port was in use.
+// TestFreedPortIsFreeOnEveryReplica frees a pool's only port. Every replica grants it
+// at once, even a standby replica whose last listing of AWS still showed the port in
+// use.
 func TestFreedPortIsFreeOnEveryReplica(t *testing.T) {
 	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000", AuditEvery: time.Minute})
 	ctx := t.Context()
@@ -20,7 +20,7 @@ func TestFreedPortIsFreeOnEveryReplica(t *testing.T) {
 	must(t, p.WaitBound(ctx))
 	port, err := p.PortOf(ctx)
 	must(t, err)
-	for _, a := range r.Replicas { // each lists AWS when it starts
+	for _, a := range r.Replicas { // each replica lists AWS when it starts
 		must(t, a.Kill(ctx), a.Revive(ctx))
 	}
 	must(t, r.WaitPool(ctx))

@@ -12,9 +12,9 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestOneDocumentIsHandedOver: what the game reads in the file is what a
-// matchmaker reads on the pod, with everything that AWS and the ledger know.
-func TestOneDocumentIsHandedOver(t *testing.T) {
+// TestGameAndMatchmakerReadTheSameDocument checks that the game's file and the pod's
+// annotations hold the same document, which agrees with AWS and the ledger.
+func TestGameAndMatchmakerReadTheSameDocument(t *testing.T) {
 	r := start(t, rig.Config{})
 	p := newPod(t, r, "handed", "game=7777/UDP,chat=8080/TCP")
 	must(t, p.WaitBound(t.Context()))

@@ -11,8 +11,8 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestHeldLeaseExistsWhilePortsAreHeld, because the chart's policies go by it; also
-// after somebody else has become leader.
+// TestHeldLeaseExistsWhilePortsAreHeld checks the Lease portlease-held, on which the
+// chart's policies depend. It must also exist after a change of leader.
 func TestHeldLeaseExistsWhilePortsAreHeld(t *testing.T) {
 	r := start(t, rig.Config{Replicas: 2})
 	ctx := t.Context()

@@ -7,7 +7,8 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestLife is the main job: a pod gets its port, says so, and gives it back.
+// TestLife checks the main function: a pod gets its port, announces it, and gives it
+// back.
 func TestLife(t *testing.T) {
 	t.Run("processes", func(t *testing.T) { life(t, rig.Config{}) })
 	t.Run("in process", func(t *testing.T) { life(t, rig.Config{InProcess: true, Replicas: 2}) })

@@ -16,10 +16,10 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestLeasesDeleted deletes every Lease under 20 running pods, and those of one
-// kind:
-// every pod is taken up again with the port it had, and its binding stays.
-func TestLeasesDeleted(t *testing.T) {
+// TestPodsKeepPortsWhenLeasesAreDeleted deletes all Leases under 20 running pods, and
+// then only those of one kind. The allocator adopts every pod with the port that it
+// had, and the bindings stay.
+func TestPodsKeepPortsWhenLeasesAreDeleted(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 3, LoadBalancers: 2, ListenerPorts: "30000-30014"})
 	ctx := t.Context()
@@ -61,9 +61,10 @@ func TestLeasesDeleted(t *testing.T) {
 	}
 }
 
-// TestUnfitLoadBalancer changes load balancers behind the allocator's back: one
-// that cannot serve is left out by name, and the others go on.
-func TestUnfitLoadBalancer(t *testing.T) {
+// TestUnusableLoadBalancerIsLeftOut changes load balancers behind the allocator's
+// back. The allocator leaves out an unusable one, names it, and goes on with the
+// others.
+func TestUnusableLoadBalancerIsLeftOut(t *testing.T) {
 	r := start(t, rig.Config{LoadBalancers: 3, ListenerPorts: "30000"})
 	ctx := t.Context()
 	client := r.ELB()
@@ -74,7 +75,7 @@ func TestUnfitLoadBalancer(t *testing.T) {
 	must(t, err)
 	_, err = client.DeleteLoadBalancer(ctx, &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: &r.LoadBalancerARNs[2]})
 	must(t, err)
-	// A new process describes them at once.
+	// A new process describes the load balancers at once.
 	must(t, r.Replicas[0].Stop(ctx), r.Replicas[0].Revive(ctx))
 	admin, err := r.AdminToken(ctx)
 	must(t, err)
@@ -108,8 +109,8 @@ func TestUnfitLoadBalancer(t *testing.T) {
 	check(t, r)
 }
 
-// TestGracefulStop gives back a port within the grace that Kubernetes allows: the
-// agent itself deletes listener and target group, and the janitor only confirms.
+// TestGracefulStop stops a pod: within the grace period of Kubernetes the agent
+// itself deletes listener and target group. The janitor only confirms that.
 func TestGracefulStop(t *testing.T) {
 	r := start(t, rig.Config{AgentGrace: time.Minute, AuditEvery: time.Hour})
 	ctx := t.Context()
@@ -136,8 +137,9 @@ func TestGracefulStop(t *testing.T) {
 	check(t, r)
 }
 
-// TestClaimLeaseDeletedWhileTheAgentRestarts leaves nobody who could present the
-// claim: the ports still name their holder, and the pod keeps its address.
+// TestClaimLeaseDeletedWhileTheAgentRestarts deletes a claim lease while no agent can
+// present the claim. The port leases still name their holder, and the pod keeps its
+// endpoint.
 func TestClaimLeaseDeletedWhileTheAgentRestarts(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{LoadBalancers: 2, ClaimDuration: 20 * time.Second})

@@ -16,13 +16,13 @@ var kube *kubeapi.API
 func TestMain(m *testing.M) {
 	os.Exit(kubeapi.Main(kubeapi.Config{Audit: true}, func(k *kubeapi.API) int {
 		kube = k
-		defer rig.RemovePrograms() //nolint:errcheck // only a cache
+		defer rig.RemovePrograms() //nolint:errcheck // the programs are only a cache
 		return m.Run()
 	}))
 }
 
-// start starts a system that is checked to be empty and is gone at the end of
-// the test.
+// start starts a system. When the test ends, start checks that nothing is left over
+// and stops the system.
 func start(t *testing.T, c rig.Config) *rig.Rig {
 	t.Helper()
 	c.Kube, c.Output = kube, t.Output()
@@ -53,7 +53,7 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// newPod makes a pod whose agent runs.
+// newPod creates a pod and starts its agent.
 func newPod(t *testing.T, r *rig.Rig, name, ports string) *rig.Pod {
 	t.Helper()
 	p, err := r.NewPod(t.Context(), name, ports)
@@ -62,7 +62,7 @@ func newPod(t *testing.T, r *rig.Rig, name, ports string) *rig.Pod {
 	return p
 }
 
-// check holds the promises, and prints every log when one is broken.
+// check checks the invariants, and prints all logs when one is violated.
 func check(t *testing.T, r *rig.Rig) {
 	t.Helper()
 	must(t, r.Check(t.Context()))

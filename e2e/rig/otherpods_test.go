@@ -13,9 +13,8 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestPodsCannotHarmOthers lets a pod with a good token of its own speak of what
-// is another's, or of what is not true: nothing changes, and the allocator
-// believes only what it sees itself.
+// TestPodsCannotHarmOthers gives false or another pod's data to the allocator, with a
+// pod's own valid token. Nothing changes: the allocator relies only on its own reads.
 func TestPodsCannotHarmOthers(t *testing.T) {
 	r := start(t, rig.Config{RenewEvery: 15 * time.Second, ClaimDuration: 45 * time.Second})
 	ctx := t.Context()
@@ -57,7 +56,7 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 		{"another's claim to renew", api.CallRenew, api.RenewRequest{ClaimUID: victimClaim.UID, PodIP: attacker.IP, Pool: "default"}, 410, api.Lost},
 		{"another's claim to release", api.CallRelease, api.ReleaseRequest{ClaimUID: victimClaim.UID}, 410, api.Lost},
 		{"another's fence in conflict", api.CallCollision, api.CollisionRequest{ClaimUID: ownClaim.UID, Fence: fence(theirs)}, 410, api.Lost},
-		// There is no foreign listener, so nothing moves.
+		// There is no foreign listener, so nothing changes.
 		{"a conflict that is not true", api.CallCollision, api.CollisionRequest{ClaimUID: ownClaim.UID, Fence: fence(own)}, 200, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -77,7 +76,8 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 		})
 	}
 
-	// With its leases gone, a attacker cannot have another's binding adopted.
+	// With its leases deleted, an attacker cannot make the allocator adopt the
+	// binding of another pod.
 	must(t, attacker.Kill(ctx))
 	must(t, r.DeleteLease(ctx, ledger.ClaimName(attacker.UID)), r.DeleteLease(ctx, own.Name))
 	forged := api.ClaimedPort{Port: api.Port{Name: "game", TargetPort: 7777, Protocol: api.UDP}, ListenerPort: theirs.Value.ListenerPort,
@@ -93,8 +93,8 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 		t.Errorf("the victim has %+v %v", port, err)
 	}
 	check(t, r)
-	// It comes back with another port, and what it had is an orphan although its
-	// pod lives.
+	// The attacker gets another port. Its previous binding is an orphan, although its
+	// pod is alive.
 	must(t, attacker.Start(), attacker.WaitBound(ctx))
 	must(t, rig.Eventually(ctx, "its former binding to be taken away", func() error { return r.CheckAtRest(ctx) }), told(r, attacker, "OrphanDeleted"))
 	check(t, r)

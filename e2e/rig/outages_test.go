@@ -14,9 +14,9 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestHoldersKeepTheirPorts disables everything that a running game might depend on, one
-// part after the other: no port is lost and no binding changes.
-func TestHoldersKeepTheirPorts(t *testing.T) {
+// TestHoldersKeepTheirPortsDuringOutages disables each part that a running game might
+// depend on, one after the other. No port is lost and no binding changes.
+func TestHoldersKeepTheirPortsDuringOutages(t *testing.T) {
 	r := start(t, rig.Config{Replicas: 2})
 	ctx := t.Context()
 	var pods []*rig.Pod
@@ -68,7 +68,8 @@ func TestHoldersKeepTheirPorts(t *testing.T) {
 		}},
 	} {
 		outage.begin()
-		// Longer than any claim: whoever would take a port away has had the time.
+		// The outage is longer than any claim, so a part that would reclaim a port
+		// has had the time.
 		lasts := time.NewTimer(r.ClaimDuration + 2*time.Second)
 		select {
 		case <-ctx.Done():
@@ -77,7 +78,7 @@ func TestHoldersKeepTheirPorts(t *testing.T) {
 		outage.end()
 		for _, p := range pods {
 			before := holding[p].Value
-			// A renewal after the outage shows that both sides go on.
+			// A renewal after the outage shows that both sides work again.
 			ended := time.Now()
 			if err := rig.Eventually(ctx, p.Name+" to renew after "+outage.name, func() error {
 				claim, err := p.Claim(ctx)
@@ -101,9 +102,10 @@ func TestHoldersKeepTheirPorts(t *testing.T) {
 	}
 }
 
-// TestZombie pauses an agent, force-deletes its pod, and gives port and address
-// to another pod: the one that comes back touches nothing of the new holder.
-func TestZombie(t *testing.T) {
+// TestResumedAgentLeavesTheNewHolderAlone pauses an agent, force-deletes its pod, and
+// gives port and IP to another pod. The resumed agent changes nothing of the new
+// holder's.
+func TestResumedAgentLeavesTheNewHolderAlone(t *testing.T) {
 	r := start(t, rig.Config{ListenerPorts: "30000"})
 	ctx := t.Context()
 	zombie := newPod(t, r, "zombie", "game=7777/UDP")
@@ -131,9 +133,8 @@ func TestZombie(t *testing.T) {
 	}
 }
 
-// TestGracefulStopFinishesCallsInProgress ends a replica with SIGTERM while it
-// works on a claim that the API server holds up: the claim is granted, by that
-// very replica, and only then does it end.
+// TestGracefulStopFinishesCallsInProgress sends SIGTERM to a replica while the API
+// server delays a claim. That replica grants the claim and only then ends.
 func TestGracefulStopFinishesCallsInProgress(t *testing.T) {
 	r := start(t, rig.Config{})
 	ctx := t.Context()
@@ -150,8 +151,8 @@ func TestGracefulStopFinishesCallsInProgress(t *testing.T) {
 		_, _, status := put(t, p, a, token, request(p, onePort))
 		answered <- status
 	}()
-	// By the time the replica has noticed that the API server does not answer, it
-	// has long begun with the claim.
+	// When the replica has noticed that the API server does not answer, it has
+	// already started on the claim.
 	must(t, rig.Eventually(ctx, "the replica to be unready", func() error {
 		if status, _, err := a.Call(ctx, http.MethodGet, "/readyz", "", ""); err != nil || status == http.StatusOK {
 			return fmt.Errorf("it answers %d, %w", status, err)

@@ -20,22 +20,23 @@ import (
 const (
 	packetsASecond = 100
 	packets        = 60 * packetsASecond
-	// newPlayerEvery is after how many packets the next comes from a new player,
-	// whom the load balancer has to find a target for.
+	// newPlayerEvery is the number of packets after which a new player sends. The
+	// load balancer must choose a target for each new player.
 	newPlayerEvery = 10
 )
 
-// TestNoPacketIsLost sends packets to a game for a minute while its agent is
-// killed again and again and all allocators are away for a while. The load
-// balancer forwards every one to the same target, because nobody touches the
-// binding meanwhile. What the emulator did is what counts: a busy machine's
-// kernel may lose packets before it or behind it, which is nobody's fault here.
-// That the game answers shows that the traffic is real.
+// TestNoPacketIsLost sends packets to a game for a minute. Meanwhile it kills the
+// game's agent repeatedly and stops all allocators for a while. The load balancer
+// must forward every packet to the same target, because the binding does not change.
+//
+// The test counts what the emulator forwarded, because the kernel of a busy machine
+// may drop packets before or after it. The game's answers show that the traffic is
+// real.
 func TestNoPacketIsLost(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{
 		Replicas: 2, DataPlane: true,
-		// Whatever is made anew is missed for a second.
+		// Recreating anything takes a second, so that players would notice it.
 		Emulator: func(c *elbemu.Config) {
 			c.Delays = &elbemu.Delays{ListenerUp: time.Second, TargetIn: time.Second}
 		},
@@ -97,7 +98,7 @@ func TestNoPacketIsLost(t *testing.T) {
 	check(t, r)
 }
 
-// players send numbered packets to one endpoint, most of them from one address.
+// players sends numbered packets to one endpoint, most of them from one address.
 type players struct {
 	endpoint, pod string
 	answered      atomic.Int64
@@ -114,7 +115,7 @@ func (p *players) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // it was read
+	defer conn.Close() //nolint:errcheck // the answer has been read
 	if _, err := fmt.Fprint(conn, 0); err != nil {
 		return err
 	}
@@ -124,15 +125,14 @@ func (p *players) once(ctx context.Context) error {
 	return p.hear(conn)
 }
 
-// play sends all packets. A port where nothing listens refuses them, which is an
-// error.
+// play sends all packets. A port without a listener refuses them, which is an error.
 func (p *players) play(ctx context.Context) error {
 	var listening sync.WaitGroup
 	defer listening.Wait()
 	var conns []net.Conn
 	defer func() {
 		for _, c := range conns {
-			_ = c.Close() // ends its listen
+			_ = c.Close() // ends listen for this connection
 		}
 	}()
 	join := func() (net.Conn, error) {
@@ -171,7 +171,7 @@ func (p *players) play(ctx context.Context) error {
 	return p.refused
 }
 
-// listen hears answers until the connection closes.
+// listen receives answers until the connection closes.
 func (p *players) listen(conn net.Conn) {
 	for {
 		err := p.hear(conn)
@@ -202,7 +202,7 @@ func (p *players) hear(conn net.Conn) error {
 	return nil
 }
 
-// goOn waits until so many packets more were answered.
+// goOn waits until the game has answered that many more packets.
 func (p *players) goOn(t *testing.T, more int64) {
 	t.Helper()
 	from := p.answered.Load()

@@ -20,9 +20,9 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestPolicies lives whole lives under the very files of deploy/iam, and under
-// every way in which AWS might ask them that nobody has verified: nothing is
-// refused, and nothing that they allow is unused.
+// TestPolicies runs whole lives under the policy files of deploy/iam, for every
+// variant of how AWS might evaluate them that is not verified. AWS denies nothing,
+// and no permission is unused.
 func TestPolicies(t *testing.T) {
 	t.Parallel()
 	for _, agents := range []string{policies.AgentPodIdentity, policies.AgentIRSA} {
@@ -110,9 +110,9 @@ func livesUnderPolicies(t *testing.T, agents string, switches elbemu.Switches, u
 	}
 }
 
-// TestCheck: the program itself says by its exit code whether it could run where it
-// runs, and no more than where it could.
-func TestCheck(t *testing.T) {
+// TestCheckExitCodeSaysWhetherItCouldRun runs the check command where the allocator
+// could run, and where it could not.
+func TestCheckExitCodeSaysWhetherItCouldRun(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{AgentPolicy: policies.AgentPodIdentity})
 	table, code, err := r.Replicas[0].Check(t.Context())

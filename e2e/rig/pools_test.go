@@ -18,7 +18,7 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// poolOf is what a replica shows of its one pool.
+// poolOf gives a replica's view of its only pool.
 func poolOf(ctx context.Context, r *rig.Rig, a *rig.Replica) (api.PoolView, error) {
 	admin, err := r.AdminToken(ctx)
 	if err != nil {
@@ -35,7 +35,7 @@ func poolOf(ctx context.Context, r *rig.Rig, a *rig.Replica) (api.PoolView, erro
 	return list.Pools[0], nil
 }
 
-// eachReplica waits until every replica shows the pool as it should be.
+// eachReplica waits until every replica shows the pool as good requires.
 func eachReplica(t *testing.T, r *rig.Rig, what string, good func(api.PoolView) bool) {
 	t.Helper()
 	for _, a := range r.Replicas {
@@ -49,7 +49,7 @@ func eachReplica(t *testing.T, r *rig.Rig, what string, good func(api.PoolView) 
 	}
 }
 
-// operate makes a person's call and gives status and body.
+// operate makes an admin call and gives status and body.
 func operate(t *testing.T, r *rig.Rig, path, reason string) (int, string) {
 	t.Helper()
 	admin, err := r.AdminToken(t.Context())
@@ -72,7 +72,7 @@ func find(v api.PoolView, arn string) (api.LoadBalancerView, bool) {
 }
 
 // churn starts and ends pods, one after another for each worker, until stop is
-// called. It gives the names of the ports that were handed out since.
+// called. ports gives the names of the ports that were granted since its last call.
 func churn(t *testing.T, r *rig.Rig, workers int) (stop func(), ports func() []string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
@@ -115,9 +115,9 @@ func churn(t *testing.T, r *rig.Rig, workers int) (stop func(), ports func() []s
 	}
 }
 
-// TestPoolFileChangesUnderLoad changes the pools in every way that an operator
-// may while pods come and go: nobody loses a port, no replica stops, and each
-// change is in force for whoever comes next.
+// TestPoolFileChangesUnderLoad changes the pool file in every way that an admin may,
+// while pods come and go. No pod loses a port, no replica stops, and later claims
+// follow each change.
 func TestPoolFileChangesUnderLoad(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 3, LoadBalancers: 3, ListenerPorts: "30000-30007"})
@@ -146,8 +146,8 @@ func TestPoolFileChangesUnderLoad(t *testing.T) {
 		t.Fatalf("the pods are not spread over both load balancers: %+v", held)
 	}
 	stop, ports := churn(t, r, 3)
-	// fresh waits until pods were bound that began after it was called, and gives
-	// their ports.
+	// fresh waits until pods are bound that started after the call, and gives their
+	// ports.
 	fresh := func() []string {
 		t.Helper()
 		var names []string
@@ -155,7 +155,7 @@ func TestPoolFileChangesUnderLoad(t *testing.T) {
 		begun := 0
 		must(t, rig.Eventually(ctx, "pods to come and go", func() error {
 			some := ports()
-			// The first of each worker may have begun before.
+			// The first pod of each worker may have started before the call.
 			if begun += len(some); begun > 2*3 {
 				names = append(names, some...)
 			}
@@ -272,7 +272,7 @@ func TestPoolFileChangesUnderLoad(t *testing.T) {
 	eachReplica(t, r, "nothing of the one that left", func(v api.PoolView) bool { _, there := find(v, arns[1]); return !there })
 }
 
-// contains is an error unless a replica's metrics have a line.
+// contains returns an error unless the replica's metrics have the line.
 func contains(ctx context.Context, a *rig.Replica, line string) error {
 	text, err := a.Metrics(ctx)
 	if err == nil && !slices.Contains(strings.Split(text, "\n"), line) {

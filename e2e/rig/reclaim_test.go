@@ -18,9 +18,9 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestHeldCreateListener is the fence: a CreateListener that was under way when
-// its holder died, and arrives when the port has another holder, fails, and the
-// new holder is untouched.
+// TestHeldCreateListener checks the fence. A CreateListener is in flight when its
+// holder dies, and arrives when the port has another holder. It fails, and nothing of
+// the new holder's changes.
 func TestHeldCreateListener(t *testing.T) {
 	r := start(t, rig.Config{ListenerPorts: "30000"})
 	ctx := t.Context()
@@ -42,9 +42,9 @@ func TestHeldCreateListener(t *testing.T) {
 	}
 }
 
-// TestHeldCreateListenerDuringSweep lets the held CreateListener through in the
-// moment before its target group is deleted: the deletion must be refused, and
-// the listener be found and deleted, before the port has another holder.
+// TestHeldCreateListenerDuringSweep lets the held CreateListener through just before
+// its target group is deleted. AWS must refuse the deletion. The janitor must find
+// and delete the listener before the port has another holder.
 func TestHeldCreateListenerDuringSweep(t *testing.T) {
 	r := start(t, rig.Config{ListenerPorts: "30000"})
 	held := new(elbemu.Held)
@@ -79,8 +79,7 @@ func TestHeldCreateListenerDuringSweep(t *testing.T) {
 	}
 }
 
-// holdCreateListener brings a pod to its CreateListener, holds that, and crashes
-// the pod.
+// holdCreateListener starts a pod, holds its CreateListener, and crashes the pod.
 func holdCreateListener(t *testing.T, r *rig.Rig, name string, held *elbemu.Held) {
 	t.Helper()
 	ctx := t.Context()
@@ -102,7 +101,7 @@ func holdCreateListener(t *testing.T, r *rig.Rig, name string, held *elbemu.Held
 	must(t, p.Crash(ctx))
 }
 
-// binding is what a pod has in AWS.
+// binding is a pod's binding in AWS.
 type binding struct {
 	Listeners    []elbemu.Listener
 	TargetGroups []elbemu.TargetGroup
@@ -121,7 +120,7 @@ func bindingOf(t *testing.T, r *rig.Rig, p *rig.Pod) binding {
 	return b
 }
 
-// told waits for the allocator's event on a pod, whether that is still there or not.
+// told waits for the allocator's event on a pod, which may be gone already.
 func told(r *rig.Rig, p *rig.Pod, reason string) error {
 	ctx := context.Background()
 	return rig.Eventually(ctx, "event "+reason+" on pod "+p.Name, func() error {
@@ -133,17 +132,17 @@ func told(r *rig.Rig, p *rig.Pod, reason string) error {
 	})
 }
 
-// TestTwoKeys is S4: a crashed agent's port stays as long as its pod exists,
-// however long the claim has expired, and a deleted pod's as long as its claim
-// has not expired.
-func TestTwoKeys(t *testing.T) {
+// TestPortIsReclaimedOnlyWhenItsPodIsGoneAndItsClaimExpired checks S4. A crashed
+// agent's port stays while its pod exists, however long its claim has been expired. A
+// deleted pod's port stays until its claim expires.
+func TestPortIsReclaimedOnlyWhenItsPodIsGoneAndItsClaimExpired(t *testing.T) {
 	r := start(t, rig.Config{ClaimDuration: 4 * time.Second})
 	ctx := t.Context()
 	silent := newPod(t, r, "silent", "game=7777/UDP")
 	must(t, silent.WaitBound(ctx))
 	must(t, silent.Pause())
 
-	// The first key alone: the claim expires and the pod lives.
+	// The first condition alone: the claim expires and the pod lives.
 	must(t, told(r, silent, "PortClaimNotRenewed"))
 	port, err := silent.PortOf(ctx)
 	must(t, err)
@@ -153,7 +152,8 @@ func TestTwoKeys(t *testing.T) {
 	check(t, r)
 	must(t, silent.Resume())
 
-	// The second key alone: the pod is gone, and the claim is renewed a moment ago.
+	// The second condition alone: the pod is gone, and the claim was renewed a moment
+	// ago.
 	port, err = silent.PortOf(ctx)
 	must(t, err)
 	must(t, rig.Eventually(ctx, "a renewal after the pause", func() error {
@@ -172,17 +172,17 @@ func TestTwoKeys(t *testing.T) {
 		}
 		return err
 	}))
-	// It was renewed at most a renewal interval before the crash.
+	// The last renewal was at most a renewal interval before the crash.
 	if waited := time.Since(crashed); waited < r.ClaimDuration-2*time.Second {
 		t.Errorf("the port was taken back %v after the crash, with a claim of %v", waited, r.ClaimDuration)
 	}
 	check(t, r)
 }
 
-// TestPodIPReused is S6: a new pod with the address of a crashed one is the
-// second key, so that the crashed one's port is released without waiting for its
-// claim to expire.
-func TestPodIPReused(t *testing.T) {
+// TestReusedPodIPReleasesTheCrashedPodsPort checks S6. A new pod has the IP of a
+// crashed one, which proves that the crashed pod is gone. So its port is released
+// without waiting for its claim to expire.
+func TestReusedPodIPReleasesTheCrashedPodsPort(t *testing.T) {
 	r := start(t, rig.Config{ClaimDuration: 30 * time.Second, RenewEvery: time.Second})
 	ctx := t.Context()
 	crashed := newPod(t, r, "crashed", "game=7777/UDP")
@@ -200,9 +200,10 @@ func TestPodIPReused(t *testing.T) {
 	check(t, r)
 }
 
-// TestLongNames keeps the old operator's truncated target-group names away: two
-// pods whose names share their first 40 characters get two target groups.
-func TestLongNames(t *testing.T) {
+// TestLongPodNamesGetDistinctTargetGroups guards against the truncated target-group
+// names of the old operator. Two pods whose names share their first 40 characters get
+// two target groups.
+func TestLongPodNamesGetDistinctTargetGroups(t *testing.T) {
 	r := start(t, rig.Config{})
 	ctx := t.Context()
 	const shared = "a-game-server-with-a-name-of-forty-chars"
@@ -225,10 +226,10 @@ func TestLongNames(t *testing.T) {
 	check(t, r)
 }
 
-// TestForeignListener lets somebody else take a listener port behind the
-// allocator's back: that port blocks, and everybody else's listener is left
-// alone.
-func TestForeignListener(t *testing.T) {
+// TestForeignListenerIsLeftAlone creates a foreign listener behind the allocator's
+// back. The agents find it: three pods are bound on the other ports and the fourth
+// waits. The foreign listener stays.
+func TestForeignListenerIsLeftAlone(t *testing.T) {
 	r := start(t, rig.Config{ListenerPorts: "30000-30001", LoadBalancers: 2, AuditEvery: time.Hour})
 	ctx := t.Context()
 	must(t, r.ForeignListener(ctx, 30001))

@@ -21,10 +21,10 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// TestRights reads the API server's audit log after a life in which everything
-// happens: each part used exactly the rights that the chart grants it. A
-// missing verb is a refusal, a superfluous one is never used.
-func TestRights(t *testing.T) {
+// TestEachPartUsesExactlyItsRights makes the system do everything and then reads the
+// API server's audit log. Each part used exactly the rights that the chart grants. A
+// missing verb shows as a refused request, a superfluous one as never used.
+func TestEachPartUsesExactlyItsRights(t *testing.T) {
 	r := start(t, rig.Config{Replicas: 2})
 	ctx := t.Context()
 	silent := newPod(t, r, "silent", "game=7777/UDP")
@@ -63,8 +63,9 @@ func TestRights(t *testing.T) {
 	}))
 }
 
-// replicaOfItsOwn lets a replica make its certificates itself, in the Secret that the
-// chart grants it, and put them right after somebody has spoilt them.
+// replicaOfItsOwn makes a replica create its certificates itself, in the Secret that
+// the chart lets it write. The replica must repair the Secret after the test has
+// damaged it.
 func replicaOfItsOwn(t *testing.T, r *rig.Rig) {
 	t.Helper()
 	ctx, secrets := t.Context(), r.Admin.CoreV1().Secrets(r.Namespace)
@@ -87,7 +88,8 @@ func replicaOfItsOwn(t *testing.T, r *rig.Rig) {
 	must(t, own.Stop(ctx), own.Configure(), own.Start(ctx), own.WaitReady(ctx))
 }
 
-// bundlesArePutRight spoils what agents trust, in both namespaces.
+// bundlesArePutRight damages the CA bundles that agents trust, in both namespaces;
+// the replica must repair them.
 func bundlesArePutRight(t *testing.T, r *rig.Rig) {
 	t.Helper()
 	ctx := t.Context()
@@ -109,11 +111,12 @@ func bundlesArePutRight(t *testing.T, r *rig.Rig) {
 	}
 }
 
-// roles says which part has which of the chart's roles.
+// roles maps the chart's roles to the parts that have them.
 var roles = map[string]string{"portlease-allocator": "allocator", "portlease-trust": "allocator", "portlease-agent": "agent"}
 
-// usedRights gives "verb resource in namespace" for what the parts of this rig did,
-// without the namespace where they may do so in all; a refused request is an error.
+// usedRights gives what the parts of this rig did, as "verb resource in namespace".
+// It omits the namespace of rights that are granted in all namespaces. A refused
+// request is an error.
 func usedRights(r *rig.Rig) (map[string]map[string]bool, error) {
 	users := map[string]string{
 		"system:serviceaccount:" + r.Namespace + ":portlease-allocator": "allocator",
@@ -148,7 +151,7 @@ func usedRights(r *rig.Rig) (map[string]map[string]bool, error) {
 // limited are the resources that are granted in some namespaces only.
 var limited = []string{"leases", "configmaps", "secrets"}
 
-// grantedRights gives the same for every rule of the chart.
+// grantedRights gives every rule of the chart in the same form.
 func grantedRights(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	objects, err := rig.ChartObjects()
@@ -180,8 +183,9 @@ func grantedRights(t *testing.T) map[string]map[string]bool {
 	return granted
 }
 
-// TestAgentsAreConfined shows that the systems of these tests run under the chart's
-// policy portlease-agent: what RBAC grants an agent and the policy does not is refused.
+// TestAgentsAreConfined shows that these tests run under the chart's policy
+// portlease-agent. It refuses requests that RBAC allows an agent and the policy does
+// not.
 func TestAgentsAreConfined(t *testing.T) {
 	r := start(t, rig.Config{})
 	p := newPod(t, r, "confined", "game=7777/UDP")

@@ -20,12 +20,11 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestThreeThousandPorts starts an allocator on a ledger of 300 held ports and on
-// one of 3,000, and has a pod claim the only free one. What that takes in
-// requests to the API server, which is what takes the time, is the same: the
-// ledger is read once, and deciding is done in memory. The times are logged and
-// not judged.
-func TestThreeThousandPorts(t *testing.T) {
+// TestRequestsDoNotGrowWithTheLedger starts an allocator on a ledger of 300 held
+// ports and on one of 3,000, and a pod claims the only free port. Both need the same
+// number of API requests, which take most of the time. The allocator reads the ledger
+// once and decides in memory. Times are logged but not checked.
+func TestRequestsDoNotGrowWithTheLedger(t *testing.T) {
 	small, large := scale(t, 6), scale(t, 60)
 	if !maps.Equal(small.start, large.start) {
 		t.Errorf("starting on 300 ports took %v, on 3,000 %v", small.start, large.start)
@@ -38,7 +37,7 @@ func TestThreeThousandPorts(t *testing.T) {
 }
 
 type cost struct {
-	// start and claim count requests: "verb resource" → how many.
+	// start and claim map "verb resource" to the number of requests.
 	start, claim   map[string]int
 	ready, granted time.Duration
 }
@@ -51,7 +50,7 @@ func scale(t *testing.T, loadBalancers int) (c cost) {
 	})
 	ctx := t.Context()
 	must(t, r.Replicas[0].Stop(ctx))
-	t.Cleanup(func() { // or the ledger would be full of claims that nobody gives back
+	t.Cleanup(func() { // no agent would release these claims
 		if err := r.Admin.CoordinationV1().Leases(r.Namespace).DeleteCollection(context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
 			t.Error(err)
 		}
@@ -68,7 +67,7 @@ func scale(t *testing.T, loadBalancers int) (c cost) {
 	for n, arn := range r.LoadBalancerARNs {
 		for i := range perLoadBalancer {
 			if n == 0 && i == 0 {
-				continue // the free one
+				continue // this port stays free
 			}
 			group.Go(func() error { return hold(fillCtx, leases, arn, 30000+i) })
 		}
@@ -101,7 +100,7 @@ func scale(t *testing.T, loadBalancers int) (c cost) {
 	return c
 }
 
-// hold writes a claim and its one port into the ledger.
+// hold writes a claim and its only port into the ledger.
 func hold(ctx context.Context, leases *kubelease.Leases, arn string, port int) error {
 	lease := ledger.PortName(ledger.LoadBalancerID(arn), port)
 	uid := "held-" + lease
@@ -122,9 +121,9 @@ func hold(ctx context.Context, leases *kubelease.Leases, arn string, port int) e
 	return nil
 }
 
-// requests counts what the allocator of this rig has asked of the API server,
-// without what goes on by the clock: its election, its readiness, its budget, the
-// mark that ports are held and the certificates to trust.
+// requests counts the allocator's requests to the API server. It leaves out periodic
+// ones: leader election, readiness, AWS budget, the Lease portlease-held, and
+// certificates.
 func requests(t *testing.T, r *rig.Rig) map[string]int {
 	t.Helper()
 	entries, err := kube.AuditEntries()
@@ -139,8 +138,8 @@ func requests(t *testing.T, r *rig.Rig) map[string]int {
 	return n
 }
 
-// since waits until the audit log has what a test waits for, and gives what came
-// since then.
+// since waits until the audit log has the request until, and gives the requests since
+// before.
 func since(t *testing.T, r *rig.Rig, before map[string]int, until string) map[string]int {
 	t.Helper()
 	var more map[string]int

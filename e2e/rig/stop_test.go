@@ -9,7 +9,7 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// playing starts a pod with a game that listens, bound.
+// playing starts a pod with a listening game and waits until it is bound.
 func playing(t *testing.T, r *rig.Rig, name string) *rig.Pod {
 	t.Helper()
 	p := newPod(t, r, name, "game=7777/UDP")
@@ -24,8 +24,8 @@ func playing(t *testing.T, r *rig.Rig, name string) *rig.Pod {
 	return p
 }
 
-// stillBound checks that a pod's port is bound and, for good, that it was neither
-// let go nor bound anew.
+// stillBound checks that the pod's port is bound and has had the same listener
+// throughout.
 func stillBound(t *testing.T, p *rig.Pod, before rig.PortRecord) {
 	t.Helper()
 	port, err := p.PortOf(t.Context())
@@ -47,7 +47,7 @@ func TestPodsStop(t *testing.T) {
 		must(t, err)
 		must(t, p.Delete(ctx))
 		must(t, rig.Eventually(ctx, "the announcement to be withdrawn", func() error { return p.Withdrawn(ctx) }))
-		stillBound(t, p, before) // players are on
+		stillBound(t, p, before) // players are still connected
 		must(t, p.EndGames(ctx), p.Signal(), p.WaitEnded(ctx), p.Crash(ctx))
 		must(t, rig.Eventually(ctx, "nothing to be left", func() error { return r.CheckGone(ctx, p) }))
 	})

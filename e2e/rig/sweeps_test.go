@@ -14,9 +14,9 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestSweepsGoOnWhileAnAuditHangs: what needs no look at AWS is not held up by
-// one that takes long: a port is taken back while one and the same call hangs.
-// The call gives up after 15 s, so a slow machine gets several tries.
+// TestSweepsGoOnWhileAnAuditHangs checks that sweeps need no audit: the janitor
+// reclaims a port while one AWS call of an audit hangs. That call times out after 15
+// s, so the test gets several tries on a slow machine.
 func TestSweepsGoOnWhileAnAuditHangs(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{AuditEvery: 100 * time.Millisecond})
@@ -61,7 +61,7 @@ func takenBackInOneAudit(t *testing.T, r *rig.Rig, name string) bool {
 	return auditsEnded(t, r) == before
 }
 
-// auditsEnded counts the audits whose call has given up.
+// auditsEnded counts the audits whose call has timed out.
 func auditsEnded(t *testing.T, r *rig.Rig) int {
 	t.Helper()
 	text, err := r.Replicas[0].Log()

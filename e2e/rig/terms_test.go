@@ -16,9 +16,9 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// TestTermsOfPools claims from pools that differ: each grants under its own terms
-// alone, and names the remedy where it does not.
-func TestTermsOfPools(t *testing.T) {
+// TestPoolsGrantUnderTheirOwnTerms claims from pools that differ. Each pool grants
+// under its own terms only. A refusal names the remedy.
+func TestPoolsGrantUnderTheirOwnTerms(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{LoadBalancers: 3, ListenerPorts: "30000-30009"})
 	ctx := t.Context()
@@ -90,7 +90,7 @@ func TestTermsOfPools(t *testing.T) {
 	if port.ListenerPort < 32000 || port.ListenerPort > 32009 || port.HealthCheck != want || port.Attributes["deregistration_delay.timeout_seconds"] != "17" {
 		t.Errorf("pool tcp granted %+v", port)
 	}
-	for n := range 3 { // packed: all where the first is
+	for n := range 3 { // placement "pack": all ports on the load balancer of the first
 		p, err := r.NewPod(ctx, fmt.Sprintf("packed-%d", n), "game=7777/TCP")
 		must(t, err)
 		token, err := r.Token(ctx, p.Name)
@@ -120,8 +120,8 @@ func TestTermsOfPools(t *testing.T) {
 
 func tag(key, value string) types.Tag { return types.Tag{Key: &key, Value: &value} }
 
-// TestOldestWaitingClaimIsGrantedFirst has three pods wait for one port: whoever asks
-// when it comes free, it is the oldest's.
+// TestOldestWaitingClaimIsGrantedFirst has three pods wait for one port. The oldest
+// claim gets the freed port, no matter which pod asks first.
 func TestOldestWaitingClaimIsGrantedFirst(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000"})
@@ -147,7 +147,7 @@ func TestOldestWaitingClaimIsGrantedFirst(t *testing.T) {
 			t.Fatalf("%s got %+v, %+v", p.Name, c, problem)
 		}
 		line = append(line, w)
-		// The API server tells the age of Leases in whole seconds.
+		// Creation times of Leases have a resolution of one second.
 		begun := time.Now().Unix()
 		must(t, rig.Eventually(ctx, "the next second", func() error {
 			if time.Now().Unix() <= begun+1 {
@@ -181,9 +181,9 @@ func TestOldestWaitingClaimIsGrantedFirst(t *testing.T) {
 	check(t, r)
 }
 
-// TestRecreatedPodGetsItsPortBack is a StatefulSet's: the new pod of the same name
-// gets the port of the one before, at once and without cooldown, while a pod of
-// another name is given a different one.
+// TestRecreatedPodGetsItsPortBack recreates a pod under the same name, as a
+// StatefulSet does. The new pod gets the same port at once and without cooldown. A
+// pod of another name gets another port.
 func TestRecreatedPodGetsItsPortBack(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 2, ListenerPorts: "30000-30029", Cooldown: time.Minute})
@@ -206,9 +206,9 @@ func TestRecreatedPodGetsItsPortBack(t *testing.T) {
 	check(t, r)
 }
 
-// TestPodMovesOffUnusableLoadBalancer fills a load balancer, or deletes
-// it, behind the allocator's back: the pod that was granted a port of it finds
-// out, the allocator looks for itself, and the pod gets one elsewhere.
+// TestPodMovesOffUnusableLoadBalancer fills or deletes a load balancer behind the
+// allocator's back. The agent reports that its port cannot be bound, the allocator
+// confirms that by its own reads, and the pod gets a port on another load balancer.
 func TestPodMovesOffUnusableLoadBalancer(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(r *rig.Rig) error{
@@ -227,7 +227,8 @@ func TestPodMovesOffUnusableLoadBalancer(t *testing.T) {
 				Emulator: func(c *elbemu.Config) { c.Quotas.Listeners = 3 },
 			})
 			ctx := t.Context()
-			// Packed, the pod goes where somebody else's listener is already.
+			// With placement "pack", the pod goes to the load balancer that has the
+			// foreign listener.
 			must(t, r.SetPools(r.PoolText(r.LoadBalancerARNs, "  placement: pack\n")))
 			eachReplica(t, r, "it packed", func(v api.PoolView) bool { return v.Placement == "pack" && v.LoadBalancers[0].LeftOut == "" })
 			p, err := r.NewPod(ctx, "game-0", "game=7777/UDP,chat=8080/TCP")

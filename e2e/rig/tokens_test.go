@@ -18,8 +18,8 @@ import (
 	"github.com/portlease/portlease/shared/daemon"
 )
 
-// target is what a caller tries its token on: a pod and what it holds, so that
-// nothing but the token can be what a call is refused for.
+// target is a pod and its claim. Every call on it is valid, so that only the token
+// can be the reason of a refusal.
 type target struct {
 	pod   *rig.Pod
 	claim api.Claim
@@ -68,7 +68,7 @@ var tokenCalls = []struct {
 
 const (
 	podCalls, viewCalls, changeCalls = 7, 4, 4
-	// granted is any answer of somebody who got through to the call itself.
+	// granted stands for any answer from behind authentication and authorization.
 	granted = 200
 )
 
@@ -90,24 +90,24 @@ func text(v any) string {
 	return string(b)
 }
 
-// each is the row of one who gets the same status for all calls of pods, for
-// looking, and for changing.
+// each gives a row's statuses: one for all pod calls, one for all views and one for
+// all changes.
 func each(pods, views, changes int) []int {
 	return slices.Concat(slices.Repeat([]int{pods}, podCalls), slices.Repeat([]int{views}, viewCalls), slices.Repeat([]int{changes}, changeCalls))
 }
 
-// tokenRow is one who calls.
+// tokenRow is one kind of token.
 type tokenRow struct {
 	name, token string
 	on          target
 	want        []int
-	// early is a row whose token the API server itself may refuse by now.
+	// early marks a token that the API server itself may already refuse.
 	early bool
 }
 
-// TestTokens is who may do what, on the real API server: every kind of token
-// there is, tried on every call. What is refused changes nothing.
-func TestTokens(t *testing.T) {
+// TestEachTokenMayMakeOnlyItsCalls tries every kind of token on every call, on the
+// real API server. A refused call changes nothing.
+func TestEachTokenMayMakeOnlyItsCalls(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{})
 	ctx := t.Context()
@@ -139,8 +139,8 @@ func TestTokens(t *testing.T) {
 	for _, row := range rows {
 		s.tryInVain(row)
 	}
-	// Reviews of these are still believed when their pods go. Nothing is granted
-	// all the same; and giving back what is not there is no harm.
+	// The allocator still has cached reviews of these tokens when their pods go. It
+	// grants nothing all the same. Releasing a missing claim does no harm.
 	believed := []int{403, 403, 503, 403, 410, 410, 204, 401, 401, 401, 401, 401, 401, 401, 401}
 	for _, back := range []bool{false, true} {
 		name := map[bool]string{false: "its pod's, deleted a moment ago", true: "its namesake's, deleted a moment ago"}[back]
@@ -158,7 +158,7 @@ func TestTokens(t *testing.T) {
 	s.print()
 }
 
-// tokenScene makes callers and tries them.
+// tokenScene creates the tokens and tries them.
 type tokenScene struct {
 	*testing.T
 	*rig.Rig
@@ -167,8 +167,7 @@ type tokenScene struct {
 	waited    int
 }
 
-// tryInVain is try, after which the ledger is as it was: no lease has another
-// version.
+// tryInVain is try, and checks that no Lease of the ledger has changed.
 func (s *tokenScene) tryInVain(row tokenRow) {
 	s.Helper()
 	claims, ports, err := s.Leases(s.Context())
@@ -181,8 +180,8 @@ func (s *tokenScene) tryInVain(row tokenRow) {
 	}
 }
 
-// try makes every call of the table with one token. An answer that asks to wait
-// is obeyed: the table is more failures at once than one address may have.
+// try makes every call of the table with one token. It waits when an answer asks for
+// that, because the table exceeds the failures that one IP may cause at once.
 func (s *tokenScene) try(row tokenRow) {
 	s.Helper()
 	cells := []string{row.name}

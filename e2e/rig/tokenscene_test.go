@@ -18,8 +18,8 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// bound makes a pod with a bound port whose agent is killed: nobody but the
-// test calls for it.
+// bound creates a pod with a bound port and kills its agent, so that only the test
+// makes calls for the pod.
 func (s *tokenScene) bound(name string) target {
 	s.Helper()
 	p := newPod(s.T, s.Rig, name, "game=7777/UDP")
@@ -45,14 +45,14 @@ func (s *tokenScene) bound(name string) target {
 	return g
 }
 
-// was is a token and what is at its path now.
+// was is the token of an earlier pod and the present target at its path.
 type was struct {
 	target
 	token string
 }
 
-// removed makes a pod and removes it, and waits until the API server refuses its
-// token. What it names in its calls is its own; it never held anything.
+// removed creates a pod, removes it, and waits until the API server refuses its
+// token. The pod never held a port, and the calls name its own resources.
 func (s *tokenScene) removed(name string) was {
 	s.Helper()
 	p, err := s.NewPod(s.Context(), name, "game=7777/UDP")
@@ -64,7 +64,7 @@ func (s *tokenScene) removed(name string) was {
 	return was{target{p, unheld}, token}
 }
 
-// unheld is a claim that nobody has.
+// unheld is a claim that no pod has.
 var unheld = api.Claim{
 	UID: "none", LoadBalancer: api.LoadBalancer{ARN: "arn/none"},
 	Ports: []api.ClaimedPort{{
@@ -73,16 +73,17 @@ var unheld = api.Claim{
 	}},
 }
 
-// recreated makes a pod and removes it, and another with the same name that
-// holds a port: the token is the first one's.
+// recreated creates a pod, removes it, and creates another with the same name that
+// holds a port. The token is the first pod's.
 func (s *tokenScene) recreated(name string) was {
 	s.Helper()
 	first := s.removed(name)
 	return was{s.bound(name), first.token}
 }
 
-// justRemoved makes a pod, has its token reviewed by the allocator, and removes
-// it; back: another takes its name at once. It names what somebody else holds.
+// justRemoved creates a pod, makes the allocator review its token, and removes it.
+// With back set, another pod takes its name at once. The calls name the claim of
+// other.
 func (s *tokenScene) justRemoved(name string, other target, back bool) (target, string) {
 	s.Helper()
 	p, err := s.NewPod(s.Context(), name, "game=7777/UDP")
@@ -102,8 +103,8 @@ func (s *tokenScene) justRemoved(name string, other target, back bool) (target, 
 	return target{p, other.claim}, token
 }
 
-// refused waits until the API server itself refuses a token: it learns that a
-// pod is gone a little late.
+// refused waits until the API server refuses a token, which it does some time after
+// the pod is gone.
 func (s *tokenScene) refused(token string) {
 	s.Helper()
 	must(s.T, rig.Eventually(s.Context(), "the token to be refused", func() error {
@@ -162,7 +163,7 @@ func (s *tokenScene) account(audience string, bound *authenticationv1.BoundObjec
 	return request.Status.Token
 }
 
-// viewer is a person who may see leases and not change them.
+// viewer gives a token that may list Leases but not change them.
 func (s *tokenScene) viewer() string {
 	s.Helper()
 	must(s.T, s.Kube.Apply(s.Context(), fmt.Appendf(nil, `
@@ -191,13 +192,14 @@ subjects:
 	return rights.BearerToken
 }
 
-// forged has other bytes for a signature.
+// forged changes the signature of a token.
 func forged(token string) string {
 	at := strings.LastIndexByte(token, '.') + 10
 	return token[:at] + strings.Repeat("A", len(token)-at)
 }
 
-// unsigned says that it needs no signature (RFC 7519, 6).
+// unsigned changes a token to the algorithm "none", which needs no signature (RFC
+// 7519, section 6).
 func unsigned(token string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"JWT"}`)) + "." + strings.Split(token, ".")[1] + "."
 }

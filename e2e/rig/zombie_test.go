@@ -15,26 +15,26 @@ import (
 	"github.com/portlease/portlease/e2e/rig"
 )
 
-// pausing is an agent that freezes at one of its calls: when the call has left and
-// is still on its way, or when it was answered and the agent does not know yet.
+// pausing freezes an agent at one of its calls: while the call is in flight, or after
+// it was applied and before the agent gets the answer.
 type pausing struct {
 	pod  *rig.Pod
 	at   string
 	when moment
-	// paused is closed once it is frozen. A call on its way goes on once arrive is
-	// closed, and arrived is closed once it has been applied.
+	// paused is closed once the agent is frozen. Closing arrive sends a call in
+	// flight on its way, and arrived is closed once it is applied.
 	paused, arrive, arrived chan struct{}
 
 	mu sync.Mutex
-	// armed is set when at is to be struck, once.
+	// armed is set while the next call named at freezes the agent, once.
 	armed bool
 	names []string
-	// refused is how often an allocator refused a call.
+	// refused counts the calls that an allocator refused.
 	refused int
 }
 
 // pauseAt freezes a pod's agent at the first call of that name after arm. With an
-// empty name it only watches.
+// empty name it only records the calls.
 func pauseAt(t *testing.T, p *rig.Pod, at string, when moment) *pausing {
 	z := &pausing{pod: p, at: at, when: when, paused: make(chan struct{}), arrive: make(chan struct{}), arrived: make(chan struct{})}
 	freeze := func() {
@@ -92,14 +92,15 @@ func (z *pausing) note(name string, status int) {
 	}
 }
 
-// calls are the names of all calls so far, each once.
+// calls gives the sorted names of all calls so far, each once.
 func (z *pausing) calls() []string {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	return slices.Compact(slices.Sorted(slices.Values(z.names)))
 }
 
-// gaveUp is nil once the agent was told that it is not wanted, or has ended.
+// gaveUp returns nil once an allocator has refused a call of the agent, or the agent
+// has ended.
 func (z *pausing) gaveUp() error {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -109,14 +110,14 @@ func (z *pausing) gaveUp() error {
 	return nil
 }
 
-// TestZombieOfEveryPhase freezes agents at each of their calls, force-deletes their
-// pods, and gives what they had to others: the port, to a pod of the same name, or
-// the address. When the call that was on its way arrives, and then the agent goes
-// on, nothing of the heir changes, and the agent gives up and leaves nothing.
+// TestZombieOfEveryPhase freezes agents at each of their calls and force-deletes
+// their pods. Then an heir gets what the zombie had: a pod of the same name its port,
+// or another pod its IP. The call in flight arrives, and then the agent resumes.
+// Nothing of the heir's changes, and the zombie gives up and leaves nothing behind.
 func TestZombieOfEveryPhase(t *testing.T) {
 	t.Parallel()
-	// The cooldown outlasts the replicas' listings of AWS, so that who comes next to a
-	// name gets that name's port.
+	// The cooldown outlasts the interval of the replicas' AWS listings, so that the
+	// next pod of a name gets that name's port.
 	r := start(t, rig.Config{LoadBalancers: 2, ListenerPorts: "30000-30039", Cooldown: 3 * time.Second, AgentGrace: time.Second, Replicas: 2})
 	ctx := t.Context()
 	p, err := r.NewPod(ctx, "undisturbed", "game=7777/UDP")
@@ -132,7 +133,8 @@ func TestZombieOfEveryPhase(t *testing.T) {
 	living := life.calls()
 	must(t, p.Terminate(ctx))
 
-	// They mostly wait: for claims to expire and cooldowns to end.
+	// The cases mostly wait for expiring claims and cooldowns, so many can run at
+	// once.
 	gate := make(chan struct{}, 8)
 	for _, phase := range []struct {
 		name  string
@@ -160,7 +162,7 @@ func TestZombieOfEveryPhase(t *testing.T) {
 	}
 }
 
-// freeze brings a zombie to where it is paused, and force-deletes its pod.
+// freeze runs the zombie until it is paused, and force-deletes its pod.
 func freeze(t *testing.T, z *pausing, leaving bool) {
 	t.Helper()
 	ctx := t.Context()
@@ -181,7 +183,7 @@ func freeze(t *testing.T, z *pausing, leaving bool) {
 	must(t, z.pod.Remove(ctx))
 }
 
-// haunt gives what a zombie had to an heir, and then lets the zombie go on.
+// haunt starts an heir, lets the zombie's call arrive, and resumes the zombie.
 func haunt(t *testing.T, r *rig.Rig, z *pausing, address bool) {
 	t.Helper()
 	ctx := t.Context()
@@ -224,8 +226,8 @@ func haunt(t *testing.T, r *rig.Rig, z *pausing, address bool) {
 	must(t, heir.Terminate(ctx))
 }
 
-// heirOf starts the pod that gets a zombie's address while the zombie may still
-// have its port, or its name and so its port once that is free.
+// heirOf starts the heir. It gets the zombie's IP while the zombie may still hold its
+// port, or the zombie's name and thus its port once that is free.
 func heirOf(t *testing.T, r *rig.Rig, zombie *rig.Pod, port string, address bool) *rig.Pod {
 	t.Helper()
 	ctx := t.Context()
@@ -248,7 +250,7 @@ func heirOf(t *testing.T, r *rig.Rig, zombie *rig.Pod, port string, address bool
 	}
 	must(t, err)
 	must(t, heir.Start(), heir.WaitBound(ctx))
-	// Annotations are written before the startup probe passes, if they can be.
+	// The agent writes annotations before its startup probe passes, if it can.
 	must(t, rig.Eventually(ctx, "the heir to be annotated", func() error {
 		said, err := heir.Annotations(ctx)
 		if err == nil && said["portlease.dev/endpoint"] == "" {
