@@ -63,7 +63,7 @@ func targetsOnly(t *testing.T, r *rig.Rig, p *rig.Pod) {
 func TestPreviousAddressCanBeReusedAtOnce(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{Replicas: 2})
-	for n, strike := range []struct {
+	for n, interrupt := range []struct {
 		at   call
 		when moment
 	}{
@@ -73,12 +73,12 @@ func TestPreviousAddressCanBeReusedAtOnce(t *testing.T) {
 		{call{"PUT claim", 1}, before}, {call{"PUT claim", 1}, after},
 		{call{"RegisterTargets", 0}, before}, {call{"RegisterTargets", 0}, after},
 	} {
-		name := fmt.Sprintf("killed %s %s %d", strike.when, strings.ReplaceAll(strike.at.name, "/", " "), strike.at.before)
-		if strike.at.name == "" {
+		name := fmt.Sprintf("killed %s %s %d", interrupt.when, strings.ReplaceAll(interrupt.at.name, "/", " "), interrupt.at.before)
+		if interrupt.at.name == "" {
 			name = "undisturbed"
 		}
 		t.Run(name, func(t *testing.T) {
-			formerAddressIsGivenAtOnce(t, r, n, strike.at, strike.when)
+			formerAddressIsGivenAtOnce(t, r, n, interrupt.at, interrupt.when)
 		})
 	}
 }
@@ -103,7 +103,7 @@ func formerAddressIsGivenAtOnce(t *testing.T, r *rig.Rig, n int, at call, when m
 		return elbemu.Fault{}
 	})
 	must(t, heir.Start())
-	waits := func() {
+	waitForRetry := func() {
 		t.Helper()
 		seen := asked.Load()
 		must(t, rig.Eventually(ctx, "the heir to ask again", func() error {
@@ -113,19 +113,19 @@ func formerAddressIsGivenAtOnce(t *testing.T, r *rig.Rig, n int, at call, when m
 			return nil
 		}))
 	}
-	waits()
+	waitForRetry()
 
 	ended := make(chan struct{})
 	if at.name == "" {
 		close(ended)
 	} else {
-		follow(mover).strike(at, when, func() {
+		follow(mover).interrupt(at, when, func() {
 			defer close(ended)
 			if err := mover.Kill(ctx); err != nil {
 				t.Error(err)
 			}
 			if when == before {
-				waits()
+				waitForRetry()
 			}
 		})
 	}

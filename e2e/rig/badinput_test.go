@@ -87,10 +87,10 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"another pod's release", p, "POST", api.CallRelease, `{"claimUID":"u"}`, others, 403, api.Forbidden},
 		{"a call that does not exist", p, "POST", "/steal", `{}`, own, 404, api.NotFound},
 		{"a method that does not exist", p, "PATCH", "", `{}`, own, 405, api.MethodNotAllowed},
-		{"a person's call with a pod's token", p, "GET", "", "", own, 401, api.Unauthenticated},
-		{"a person's call without the right", p, "GET", "", "", node.BearerToken, 403, api.Forbidden},
+		{"an admin call with a pod's token", p, "GET", "", "", own, 401, api.Unauthenticated},
+		{"an admin call without the right", p, "GET", "", "", node.BearerToken, 403, api.Forbidden},
 	}
-	before := everything(t, r)
+	before := stateOf(t, r)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			for _, a := range r.Replicas {
@@ -106,7 +106,7 @@ func TestBadInputIsRefused(t *testing.T) {
 					t.Errorf("it is no problem document: %s %s", answer.contentType, answer.body)
 				}
 			}
-			if after := everything(t, r); !reflect.DeepEqual(before, after) {
+			if after := stateOf(t, r); !reflect.DeepEqual(before, after) {
 				t.Errorf("it changed something: %+v to %+v", before, after)
 			}
 		})
@@ -119,19 +119,19 @@ func TestBadInputIsRefused(t *testing.T) {
 }
 
 // systemState is the state that a refused request must not change.
-type all struct {
+type systemState struct {
 	Claims  []rig.ClaimRecord
 	Ports   []rig.PortRecord
 	Listen  []elbemu.Listener
 	Targets []elbemu.TargetGroup
 }
 
-func everything(t *testing.T, r *rig.Rig) all {
+func stateOf(t *testing.T, r *rig.Rig) systemState {
 	t.Helper()
 	claims, ports, err := r.Leases(t.Context())
 	must(t, err)
 	s := r.Emulator.Snapshot()
-	return all{claims, ports, s.Listeners, s.TargetGroups}
+	return systemState{claims, ports, s.Listeners, s.TargetGroups}
 }
 
 type answer struct {

@@ -104,7 +104,7 @@ func TestAdminsBlockAPort(t *testing.T) {
 	must(t, err)
 	free := 30000 + 30001 - held.Value.ListenerPort
 	for _, port := range []int{30000, 30001} {
-		if status, text := operate(t, r, api.PortPath(id, port)+api.CallBlock, "flood"); status != http.StatusOK || !strings.Contains(text, "flood") {
+		if status, text := adminCall(t, r, api.PortPath(id, port)+api.CallBlock, "flood"); status != http.StatusOK || !strings.Contains(text, "flood") {
 			t.Fatalf("block %d: %d %s", port, status, text)
 		}
 	}
@@ -120,7 +120,7 @@ func TestAdminsBlockAPort(t *testing.T) {
 	}
 	state(free, ledger.Blocked, true)
 	state(held.Value.ListenerPort, ledger.Bound, true)
-	if status, text := operate(t, r, api.PortPath(id, 29999)+api.CallBlock, "nonsense"); status != http.StatusNotFound {
+	if status, text := adminCall(t, r, api.PortPath(id, 29999)+api.CallBlock, "nonsense"); status != http.StatusNotFound {
 		t.Errorf("a port of no pool: %d %s", status, text)
 	}
 	must(t, holder.Terminate(ctx))
@@ -133,14 +133,14 @@ func TestAdminsBlockAPort(t *testing.T) {
 		}
 		return err
 	}))
-	if status, text := operate(t, r, api.PortPath(id, free)+api.CallUnblock, ""); status != http.StatusOK {
+	if status, text := adminCall(t, r, api.PortPath(id, free)+api.CallUnblock, ""); status != http.StatusOK {
 		t.Fatalf("unblock: %d %s", status, text)
 	}
 	must(t, waiting.WaitBound(ctx))
 	if port, err := waiting.PortOf(ctx); err != nil || port.Value.ListenerPort != free {
 		t.Errorf("it got %+v, %v", port, err)
 	}
-	operate(t, r, api.PortPath(id, held.Value.ListenerPort)+api.CallUnblock, "")
+	adminCall(t, r, api.PortPath(id, held.Value.ListenerPort)+api.CallUnblock, "")
 	state(held.Value.ListenerPort, ledger.Free, false)
 	check(t, r)
 }

@@ -43,36 +43,36 @@ const (
 func follow(p *rig.Pod) *calls {
 	c := &calls{pod: p}
 	p.Follow(func(name string) elbemu.Fault {
-		strike, when := c.next(name)
+		interrupt, when := c.next(name)
 		switch {
-		case strike == nil:
+		case interrupt == nil:
 			return elbemu.Fault{}
 		case when == before:
-			strike()
+			interrupt()
 			return elbemu.NotApplied()
 		}
 		fault := elbemu.AnswerLost()
-		fault.After = func(elbemu.Outcome) { strike() }
+		fault.After = func(elbemu.Outcome) { interrupt() }
 		return fault
 	}, func(name string) rig.CallFault {
-		strike, when := c.next(name)
+		interrupt, when := c.next(name)
 		switch {
-		case strike == nil:
+		case interrupt == nil:
 			return rig.CallFault{}
 		case when == before:
 			fault := rig.CallNotApplied()
-			fault.Before = strike
+			fault.Before = interrupt
 			return fault
 		}
 		fault := rig.CallAnswerLost()
-		fault.After = func(int) { strike() }
+		fault.After = func(int) { interrupt() }
 		return fault
 	})
 	return c
 }
 
-// strike runs do at one call.
-func (c *calls) strike(at call, when moment, do func()) {
+// interrupt runs do at one call.
+func (c *calls) interrupt(at call, when moment, do func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at, c.when, c.do = at, when, do
@@ -80,7 +80,7 @@ func (c *calls) strike(at call, when moment, do func()) {
 
 // next records a call. If the call is to be interrupted, it gives the function to
 // run.
-func (c *calls) next(name string) (strike func(), when moment) {
+func (c *calls) next(name string) (interrupt func(), when moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	this := call{name: name}
@@ -166,7 +166,7 @@ func killAt(t *testing.T, r *rig.Rig, at call, when moment, stopping bool, name 
 	p, err := r.NewPod(ctx, name, "game=7777/UDP")
 	must(t, err)
 	killed := make(chan struct{})
-	follow(p).strike(at, when, func() {
+	follow(p).interrupt(at, when, func() {
 		defer close(killed)
 		if err := p.Kill(ctx); err != nil {
 			t.Error(err)

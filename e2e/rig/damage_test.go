@@ -79,7 +79,7 @@ func TestDamagedBindingIsRepaired(t *testing.T) {
 			must(t, err)
 			before := bound.Value
 			must(t, damage(ctx, before.ListenerARN, before.TargetGroupARN, p.IP))
-			must(t, rig.Eventually(ctx, "the binding to be made again", func() error {
+			must(t, rig.Eventually(ctx, "the binding to be repaired", func() error {
 				record, err := p.PortOf(ctx)
 				if err != nil {
 					return err
@@ -94,7 +94,7 @@ func TestDamagedBindingIsRepaired(t *testing.T) {
 				return whole(r, now, p.IP)
 			}))
 			check(t, r)
-			must(t, told(r, p, "BindingDamaged"), p.Terminate(ctx))
+			must(t, waitForEvent(r, p, "BindingDamaged"), p.Terminate(ctx))
 		})
 	}
 	_, err = r.ELB().DeleteTargetGroup(ctx, &elbv2.DeleteTargetGroupInput{TargetGroupArn: aws.String(theirs)})
@@ -142,7 +142,7 @@ func TestDamageOutlivesTheAgent(t *testing.T) {
 
 	p, before := damaged("restarted")
 	must(t, p.Start())
-	must(t, rig.Eventually(ctx, "the next agent to make the binding again", func() error {
+	must(t, rig.Eventually(ctx, "the next agent to repair the binding", func() error {
 		now, err := p.PortOf(ctx)
 		if err != nil || now.Value.State != ledger.Bound || now.Value.Generation != before.Value.Generation {
 			return fmt.Errorf("port %s is %s: %w", now.Name, now.Value.State, err)

@@ -40,5 +40,5 @@ func TestDryRunReclaimsNothing(t *testing.T) {
 	must(t, a.Stop(ctx))
 	must(t, a.Configure())
 	must(t, a.Start(ctx))
-	must(t, rig.Eventually(ctx, "the port to be taken back", func() error { return r.CheckGone(ctx, p) }), told(r, p, "PortsReclaimed"))
+	must(t, rig.Eventually(ctx, "the janitor to reclaim the port", func() error { return r.CheckGone(ctx, p) }), waitForEvent(r, p, "PortsReclaimed"))
 }

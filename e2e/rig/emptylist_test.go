@@ -50,7 +50,7 @@ func TestEmptyListDeletesNothing(t *testing.T) {
 		return nil
 	}))
 	if !asked() {
-		t.Error("nobody asked whose a live pod's target group is: the list was not believed, or was not empty")
+		t.Error("the janitor never asked for the tags of a live pod's target group: it ignored the list, or the list was not empty")
 	}
 	for n, p := range pods {
 		if after, err := r.BindingOf(ctx, p); err != nil || !reflect.DeepEqual(after, before[n]) {

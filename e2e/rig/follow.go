@@ -41,12 +41,12 @@ func (r *Rig) FollowLedger(port func(PortRecord), claim func(ClaimRecord)) (stop
 
 // follow reports the existing Leases that match the labels, and then every change of
 // them.
-func (r *Rig) follow(labels string, tell cache.ResourceEventHandlerFuncs) (stop func(), err error) {
+func (r *Rig) follow(labels string, handler cache.ResourceEventHandlerFuncs) (stop func(), err error) {
 	ctx, end := context.WithCancel(context.Background())
 	factory := informers.NewSharedInformerFactoryWithOptions(r.Admin, 0, informers.WithNamespace(r.Namespace),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = labels }))
 	stop = func() { end(); factory.Shutdown() }
-	registration, err := factory.Coordination().V1().Leases().Informer().AddEventHandler(tell)
+	registration, err := factory.Coordination().V1().Leases().Informer().AddEventHandler(handler)
 	if err != nil {
 		end()
 		return nil, fmt.Errorf("following the ledger: %w", err)

@@ -72,22 +72,22 @@ func (r *Rig) ForeignListenerOn(ctx context.Context, loadBalancer, port int, tag
 		VpcId: aws.String("vpc-rig"), TargetType: types.TargetTypeEnumIp, Tags: tags,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making somebody else's target group: %w", err)
+		return nil, fmt.Errorf("creating the foreign target group: %w", err)
 	}
 	listener, err := client.CreateListener(ctx, &elbv2.CreateListenerInput{
 		LoadBalancerArn: &r.LoadBalancerARNs[loadBalancer], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp, Tags: tags,
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: group.TargetGroups[0].TargetGroupArn}},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making somebody else's listener: %w", err)
+		return nil, fmt.Errorf("creating the foreign listener: %w", err)
 	}
 	r.foreign = r.foreignNow()
 	return func(ctx context.Context) error {
 		if _, err := client.DeleteListener(ctx, &elbv2.DeleteListenerInput{ListenerArn: listener.Listeners[0].ListenerArn}); err != nil {
-			return fmt.Errorf("removing somebody else's listener: %w", err)
+			return fmt.Errorf("removing the foreign listener: %w", err)
 		}
 		if _, err := client.DeleteTargetGroup(ctx, &elbv2.DeleteTargetGroupInput{TargetGroupArn: group.TargetGroups[0].TargetGroupArn}); err != nil {
-			return fmt.Errorf("removing somebody else's target group: %w", err)
+			return fmt.Errorf("removing the foreign target group: %w", err)
 		}
 		r.foreign = r.foreignNow()
 		return nil
@@ -99,7 +99,7 @@ func (r *Rig) RemoveForeignListener(ctx context.Context, port int) error {
 	for _, l := range r.foreignNow().Listeners {
 		if l.LoadBalancerARN == r.LoadBalancerARNs[0] && l.Port == port {
 			if _, err := r.ELB().DeleteListener(ctx, &elbv2.DeleteListenerInput{ListenerArn: &l.ARN}); err != nil {
-				return fmt.Errorf("deleting somebody else's listener: %w", err)
+				return fmt.Errorf("deleting the foreign listener: %w", err)
 			}
 		}
 	}

@@ -27,12 +27,12 @@ func TestHeldLeaseExistsWhilePortsAreHeld(t *testing.T) {
 		}
 		return nil
 	}
-	must(t, rig.Eventually(ctx, "no mark while nobody holds a port", gone))
+	must(t, rig.Eventually(ctx, "no Lease portlease-held while no pod holds a port", gone))
 	p := newPod(t, r, "held", "game=7777/UDP")
-	must(t, p.WaitBound(ctx), rig.Eventually(ctx, "the mark", there))
+	must(t, p.WaitBound(ctx), rig.Eventually(ctx, "Lease portlease-held", there))
 	must(t, leases.Delete(ctx, kubelease.HeldLease, metav1.DeleteOptions{}), r.Replicas[0].Stop(ctx), r.Replicas[1].Stop(ctx))
 	must(t, r.Replicas[0].Start(ctx), r.Replicas[1].Start(ctx), r.Replicas[0].WaitReady(ctx), r.Replicas[1].WaitReady(ctx))
-	must(t, rig.Eventually(ctx, "the mark by a new leader", there))
-	must(t, p.Terminate(ctx), rig.Eventually(ctx, "no mark after the port was given back", gone))
+	must(t, rig.Eventually(ctx, "Lease portlease-held from the new leader", there))
+	must(t, p.Terminate(ctx), rig.Eventually(ctx, "no Lease portlease-held after the port was released", gone))
 	check(t, r)
 }

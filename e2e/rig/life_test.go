@@ -39,6 +39,6 @@ func life(t *testing.T, c rig.Config) {
 	if endpoint, err := p.Endpoint(); err == nil {
 		t.Errorf("endpoint %s is still announced", endpoint)
 	}
-	must(t, rig.Eventually(t.Context(), "everything to be given back", func() error { return r.CheckEmpty(t.Context()) }))
+	must(t, rig.Eventually(t.Context(), "every port to be released", func() error { return r.CheckEmpty(t.Context()) }))
 	check(t, r)
 }

@@ -21,7 +21,7 @@ func (p *Pod) Move(ctx context.Context, ip string) error {
 	if err := p.rig.Kube.MovePod(ctx, p.rig.Games, p.Name, ip); err != nil {
 		return err
 	}
-	p.dwell(ip)
+	p.setIP(ip)
 	var err error
 	p.agent, err = p.newAgent()
 	return err

@@ -55,12 +55,12 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 		{"a listener that is none", api.CallBound, api.BoundRequest{ClaimUID: ownClaim.UID, Fence: fence(own), ListenerARN: "arn:aws:s3:::bucket"}, 422, api.Invalid},
 		{"another's claim to renew", api.CallRenew, api.RenewRequest{ClaimUID: victimClaim.UID, PodIP: attacker.IP, Pool: "default"}, 410, api.Lost},
 		{"another's claim to release", api.CallRelease, api.ReleaseRequest{ClaimUID: victimClaim.UID}, 410, api.Lost},
-		{"another's fence in conflict", api.CallCollision, api.CollisionRequest{ClaimUID: ownClaim.UID, Fence: fence(theirs)}, 410, api.Lost},
+		{"another's fence in a collision", api.CallCollision, api.CollisionRequest{ClaimUID: ownClaim.UID, Fence: fence(theirs)}, 410, api.Lost},
 		// There is no foreign listener, so nothing changes.
-		{"a conflict that is not true", api.CallCollision, api.CollisionRequest{ClaimUID: ownClaim.UID, Fence: fence(own)}, 200, ""},
+		{"a false collision", api.CallCollision, api.CollisionRequest{ClaimUID: ownClaim.UID, Fence: fence(own)}, 200, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			before := everything(t, r)
+			before := stateOf(t, r)
 			body, err := json.Marshal(c.body)
 			must(t, err)
 			status, text, err := attacker.Call(ctx, r.Replicas[0], http.MethodPost, c.path, token, string(body))
@@ -70,7 +70,7 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 			if status != c.status || problem.Code != c.code {
 				t.Errorf("it was answered %d %s, not %d %s", status, text, c.status, c.code)
 			}
-			if after := everything(t, r); !reflect.DeepEqual(before, after) {
+			if after := stateOf(t, r); !reflect.DeepEqual(before, after) {
 				t.Errorf("it changed something: %+v to %+v", before, after)
 			}
 		})
@@ -96,6 +96,6 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 	// The attacker gets another port. Its previous binding is an orphan, although its
 	// pod is alive.
 	must(t, attacker.Start(), attacker.WaitBound(ctx))
-	must(t, rig.Eventually(ctx, "its former binding to be taken away", func() error { return r.CheckAtRest(ctx) }), told(r, attacker, "OrphanDeleted"))
+	must(t, rig.Eventually(ctx, "its previous binding to be deleted", func() error { return r.CheckAtRest(ctx) }), waitForEvent(r, attacker, "OrphanDeleted"))
 	check(t, r)
 }

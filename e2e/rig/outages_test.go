@@ -119,7 +119,7 @@ func TestResumedAgentLeavesTheNewHolderAlone(t *testing.T) {
 	before := bindingOf(t, r, heir)
 
 	must(t, zombie.Resume())
-	must(t, rig.Eventually(ctx, "the zombie to hear that it is not wanted", func() error {
+	must(t, rig.Eventually(ctx, "the allocator to refuse the zombie", func() error {
 		log, err := zombie.Log()
 		if err == nil && !strings.Contains(log, "failed to renew the claim") && !strings.Contains(log, "claim lost") {
 			err = errors.New("it has not tried to renew yet")

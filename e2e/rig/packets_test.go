@@ -58,11 +58,11 @@ func TestNoPacketIsLost(t *testing.T) {
 	go func() { ended <- all.play(ctx) }()
 	killed := func(meanwhile func()) {
 		must(t, p.Kill(ctx))
-		all.goOn(t, 200)
+		all.waitForMore(t, 200)
 		must(t, p.Start())
 		meanwhile()
 		must(t, p.WaitBound(ctx))
-		all.goOn(t, 200)
+		all.waitForMore(t, 200)
 	}
 	for range 3 {
 		killed(func() {})
@@ -70,9 +70,9 @@ func TestNoPacketIsLost(t *testing.T) {
 	for _, a := range r.Replicas {
 		must(t, a.Stop(ctx))
 	}
-	all.goOn(t, 200)
+	all.waitForMore(t, 200)
 	killed(func() {
-		all.goOn(t, 500)
+		all.waitForMore(t, 500)
 		for _, a := range r.Replicas {
 			must(t, a.Revive(ctx))
 		}
@@ -202,8 +202,8 @@ func (p *players) hear(conn net.Conn) error {
 	return nil
 }
 
-// goOn waits until the game has answered that many more packets.
-func (p *players) goOn(t *testing.T, more int64) {
+// waitForMore waits until the game has answered that many more packets.
+func (p *players) waitForMore(t *testing.T, more int64) {
 	t.Helper()
 	from := p.answered.Load()
 	must(t, rig.Eventually(t.Context(), "the game to go on", func() error {

@@ -76,7 +76,7 @@ func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error
 		return nil, err
 	}
 	p := &Pod{rig: r, Name: name, UID: string(made.UID), Ports: ports}
-	p.dwell(ip)
+	p.setIP(ip)
 	if p.dir, err = os.MkdirTemp(r.dir, "pod-"); err != nil {
 		return nil, fmt.Errorf("making the pod's folder: %w", err)
 	}
@@ -105,8 +105,8 @@ func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error
 	return p, nil
 }
 
-// dwell sets the pod's address and the agent's ports on it.
-func (p *Pod) dwell(ip string) {
+// setIP sets the pod's address and the agent's ports on it.
+func (p *Pod) setIP(ip string) {
 	before := p.rig.podsAt(ip)
 	p.IP = ip
 	p.http = net.JoinHostPort(ip, strconv.Itoa(httpPort+before))

@@ -43,7 +43,7 @@ func TestPolicies(t *testing.T) {
 				must(t, err)
 				for _, one := range p.Uses() {
 					if !uses[one] {
-						t.Errorf("%s allows %s in %s, and nobody needs it", file, one.Action, one.Sid)
+						t.Errorf("%s allows %s in %s, and no part needs it", file, one.Action, one.Sid)
 					}
 				}
 			}
@@ -92,7 +92,7 @@ func livesUnderPolicies(t *testing.T, agents string, switches elbemu.Switches, u
 	crashed := newPod(t, r, "crashed", "game=7777/UDP")
 	must(t, crashed.WaitBound(ctx))
 	must(t, crashed.Crash(ctx), p.Terminate(ctx))
-	must(t, rig.Eventually(ctx, "everything to be given back", func() error { return r.CheckEmpty(ctx) }))
+	must(t, rig.Eventually(ctx, "every port to be released", func() error { return r.CheckEmpty(ctx) }))
 	check(t, r)
 
 	keep := func(file, key string) {

@@ -49,8 +49,8 @@ func eachReplica(t *testing.T, r *rig.Rig, what string, good func(api.PoolView) 
 	}
 }
 
-// operate makes an admin call and gives status and body.
-func operate(t *testing.T, r *rig.Rig, path, reason string) (int, string) {
+// adminCall makes an admin call and gives status and body.
+func adminCall(t *testing.T, r *rig.Rig, path, reason string) (int, string) {
 	t.Helper()
 	admin, err := r.AdminToken(t.Context())
 	must(t, err)
@@ -200,7 +200,7 @@ func TestPoolFileChangesUnderLoad(t *testing.T) {
 	keep()
 
 	t.Log("a load balancer is cordoned, and emptied")
-	if status, text := operate(t, r, api.LoadBalancerPath(ledger.LoadBalancerID(arns[0]))+api.CallCordon, "to be replaced"); status != http.StatusOK {
+	if status, text := adminCall(t, r, api.LoadBalancerPath(ledger.LoadBalancerID(arns[0]))+api.CallCordon, "to be replaced"); status != http.StatusOK {
 		t.Fatalf("cordon: %d %s", status, text)
 	}
 	eachReplica(t, r, "it cordoned", func(v api.PoolView) bool {

@@ -120,8 +120,8 @@ func bindingOf(t *testing.T, r *rig.Rig, p *rig.Pod) binding {
 	return b
 }
 
-// told waits for the allocator's event on a pod, which may be gone already.
-func told(r *rig.Rig, p *rig.Pod, reason string) error {
+// waitForEvent waits for the allocator's event on a pod, which may be gone already.
+func waitForEvent(r *rig.Rig, p *rig.Pod, reason string) error {
 	ctx := context.Background()
 	return rig.Eventually(ctx, "event "+reason+" on pod "+p.Name, func() error {
 		events, err := r.Admin.CoreV1().Events(r.Games).List(ctx, metav1.ListOptions{FieldSelector: "reason=" + reason + ",involvedObject.uid=" + p.UID})
@@ -143,7 +143,7 @@ func TestPortIsReclaimedOnlyWhenItsPodIsGoneAndItsClaimExpired(t *testing.T) {
 	must(t, silent.Pause())
 
 	// The first condition alone: the claim expires and the pod lives.
-	must(t, told(r, silent, "PortClaimNotRenewed"))
+	must(t, waitForEvent(r, silent, "PortClaimNotRenewed"))
 	port, err := silent.PortOf(ctx)
 	must(t, err)
 	if port.Value.State != ledger.Bound {
@@ -165,7 +165,7 @@ func TestPortIsReclaimedOnlyWhenItsPodIsGoneAndItsClaimExpired(t *testing.T) {
 	}))
 	must(t, silent.Crash(ctx))
 	crashed := time.Now()
-	must(t, rig.Eventually(ctx, "the port to be let go", func() error {
+	must(t, rig.Eventually(ctx, "the port to be released", func() error {
 		now, err := r.Port(ctx, port.Name)
 		if err == nil && now.Value.State == ledger.Bound {
 			err = fmt.Errorf("it is still bound")
@@ -174,7 +174,7 @@ func TestPortIsReclaimedOnlyWhenItsPodIsGoneAndItsClaimExpired(t *testing.T) {
 	}))
 	// The last renewal was at most a renewal interval before the crash.
 	if waited := time.Since(crashed); waited < r.ClaimDuration-2*time.Second {
-		t.Errorf("the port was taken back %v after the crash, with a claim of %v", waited, r.ClaimDuration)
+		t.Errorf("the port was reclaimed %v after the crash, with a claim of %v", waited, r.ClaimDuration)
 	}
 	check(t, r)
 }
@@ -195,7 +195,7 @@ func TestReusedPodIPReleasesTheCrashedPodsPort(t *testing.T) {
 	check(t, r)
 	must(t, rig.Eventually(ctx, "the crashed pod's binding to be gone", func() error { return r.CheckGone(ctx, crashed) }))
 	if took := time.Since(began); took > r.ClaimDuration-5*time.Second {
-		t.Errorf("it took %v, as long as if the address had not told", took)
+		t.Errorf("it took %v, as long as if the address had not been observed", took)
 	}
 	check(t, r)
 }
@@ -255,7 +255,7 @@ func TestForeignListenerIsLeftAlone(t *testing.T) {
 	for _, p := range pods {
 		if endpoint, err := p.Endpoint(); err == nil {
 			if port, err := p.PortOf(ctx); err != nil || port.Value.ListenerPort == 30001 && port.Value.LoadBalancerARN == r.LoadBalancerARNs[0] {
-				t.Errorf("%s is announced on somebody else's port: %v %v", endpoint, port, err)
+				t.Errorf("%s is announced on the foreign port: %v %v", endpoint, port, err)
 			}
 		}
 	}

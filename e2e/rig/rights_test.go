@@ -39,7 +39,7 @@ func TestEachPartUsesExactlyItsRights(t *testing.T) {
 	}))
 	must(t, silent.Resume())
 	must(t, silent.Terminate(ctx))
-	must(t, rig.Eventually(ctx, "everything to be given back", func() error { return r.CheckEmpty(ctx) }))
+	must(t, rig.Eventually(ctx, "every port to be released", func() error { return r.CheckEmpty(ctx) }))
 	admin, err := r.AdminToken(ctx)
 	must(t, err)
 	_, err = r.Get(ctx, r.Replicas[0].URL()+"/v1/ports", admin)
@@ -78,7 +78,7 @@ func replicaOfItsOwn(t *testing.T, r *rig.Rig) {
 	spoil := []byte(`{"data":{"tls.crt":"bm9uc2Vuc2U="}}`)
 	spoilt, err := secrets.Patch(ctx, "portlease-tls", types.MergePatchType, spoil, metav1.PatchOptions{})
 	must(t, err)
-	must(t, rig.Eventually(ctx, "the secret to be put right", func() error {
+	must(t, rig.Eventually(ctx, "the secret to be repaired", func() error {
 		now, err := secrets.Get(ctx, "portlease-tls", metav1.GetOptions{})
 		if err == nil && bytes.Equal(now.Data["tls.crt"], spoilt.Data["tls.crt"]) {
 			err = errors.New("it is as it was spoilt")
@@ -101,7 +101,7 @@ func bundlesArePutRight(t *testing.T, r *rig.Rig) {
 		}))
 		_, err := bundles.Patch(ctx, "portlease-ca", types.MergePatchType, []byte(`{"data":{"ca.crt":"nonsense"}}`), metav1.PatchOptions{})
 		must(t, err)
-		must(t, rig.Eventually(ctx, "certificates in "+namespace+" to be put right", func() error {
+		must(t, rig.Eventually(ctx, "certificates in "+namespace+" to be repaired", func() error {
 			now, err := bundles.Get(ctx, "portlease-ca", metav1.GetOptions{})
 			if err == nil && !strings.Contains(now.Data["ca.crt"], "BEGIN CERTIFICATE") {
 				err = errors.New(now.Data["ca.crt"])

@@ -51,7 +51,7 @@ func takenBackInOneAudit(t *testing.T, r *rig.Rig, name string) bool {
 	}))
 	before := auditsEnded(t, r)
 	must(t, p.Crash(ctx))
-	must(t, rig.Eventually(ctx, "the sweep to take the port back", func() error {
+	must(t, rig.Eventually(ctx, "the sweep to reclaim the port", func() error {
 		port, err := r.Port(ctx, lease)
 		if err == nil && port.Value.State != ledger.Releasing {
 			err = fmt.Errorf("it is %s", port.Value.State)

@@ -132,7 +132,7 @@ func TestOldestWaitingClaimIsGrantedFirst(t *testing.T) {
 		*rig.Pod
 		token string
 	}
-	var line []waiter
+	var queue []waiter
 	ask := func(w waiter, n int) (api.Claim, api.Problem) {
 		c, problem, _ := put(t, w.Pod, r.Replicas[n%2], w.token, request(w.Pod, onePort))
 		return c, problem
@@ -146,7 +146,7 @@ func TestOldestWaitingClaimIsGrantedFirst(t *testing.T) {
 		if c, problem := ask(w, n); problem.Code != api.Exhausted || problem.Detail == "" {
 			t.Fatalf("%s got %+v, %+v", p.Name, c, problem)
 		}
-		line = append(line, w)
+		queue = append(queue, w)
 		// Creation times of Leases have a resolution of one second.
 		begun := time.Now().Unix()
 		must(t, rig.Eventually(ctx, "the next second", func() error {
@@ -157,10 +157,10 @@ func TestOldestWaitingClaimIsGrantedFirst(t *testing.T) {
 		}))
 	}
 	must(t, holder.Terminate(ctx))
-	for len(line) > 0 {
+	for len(queue) > 0 {
 		granted := -1
 		must(t, rig.Eventually(ctx, "the port to be granted", func() error {
-			for i, w := range slices.Backward(line) { // the youngest asks first
+			for i, w := range slices.Backward(queue) { // the youngest asks first
 				c, problem := ask(w, i)
 				switch {
 				case len(c.Ports) == 1:
@@ -173,10 +173,10 @@ func TestOldestWaitingClaimIsGrantedFirst(t *testing.T) {
 			return errors.New("everybody waits")
 		}))
 		if granted != 0 {
-			t.Fatalf("%s got it before %s", line[granted].Name, line[0].Name)
+			t.Fatalf("%s got it before %s", queue[granted].Name, queue[0].Name)
 		}
-		must(t, line[0].Crash(ctx))
-		line = line[1:]
+		must(t, queue[0].Crash(ctx))
+		queue = queue[1:]
 	}
 	check(t, r)
 }
@@ -211,7 +211,7 @@ func TestRecreatedPodGetsItsPortBack(t *testing.T) {
 // confirms that by its own reads, and the pod gets a port on another load balancer.
 func TestPodMovesOffUnusableLoadBalancer(t *testing.T) {
 	t.Parallel()
-	for name, spoil := range map[string]func(r *rig.Rig) error{
+	for name, breakLoadBalancer := range map[string]func(r *rig.Rig) error{
 		"full": func(r *rig.Rig) error {
 			return errors.Join(r.ForeignListener(t.Context(), 1000), r.ForeignListener(t.Context(), 1001))
 		},
@@ -239,7 +239,7 @@ func TestPodMovesOffUnusableLoadBalancer(t *testing.T) {
 			if c.LoadBalancer.ARN != r.LoadBalancerARNs[0] {
 				t.Fatalf("it was granted %+v, %+v", c, problem)
 			}
-			must(t, spoil(r))
+			must(t, breakLoadBalancer(r))
 			must(t, p.Start())
 			must(t, p.WaitBound(ctx))
 			claim, err := p.Claim(ctx)

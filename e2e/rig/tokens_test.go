@@ -38,7 +38,7 @@ var tokenCalls = []struct {
 	{"bound", func(r *rig.Rig, g target) (string, string, string) {
 		return "POST", g.path(r) + api.CallBound, text(api.BoundRequest{ClaimUID: g.claim.UID, Fence: g.port().Fence, ListenerARN: g.port().ListenerARN})
 	}},
-	{"conflict", func(r *rig.Rig, g target) (string, string, string) {
+	{"collision", func(r *rig.Rig, g target) (string, string, string) {
 		return "POST", g.path(r) + api.CallCollision, text(api.CollisionRequest{ClaimUID: g.claim.UID, Fence: g.port().Fence})
 	}},
 	{"renew", func(r *rig.Rig, g target) (string, string, string) {
@@ -121,7 +121,7 @@ func TestEachTokenMayMakeOnlyItsCalls(t *testing.T) {
 		{"none", "", victim, each(401, 401, 401), false},
 		{"garbage", "nonsense", victim, each(401, 401, 401), false},
 		{"own, forged signature", forged(own), victim, each(401, 401, 401), false},
-		{"own, signed by nobody", unsigned(own), victim, each(401, 401, 401), false},
+		{"own, unsigned", unsigned(own), victim, each(401, 401, 401), false},
 		{"own, expired", s.at(own, 2*time.Hour), victim, each(401, 401, 401), false},
 		{"own, not valid yet", s.at(own, -2*time.Hour), victim, each(401, 401, 401), false},
 		{"own, another audience", s.token(r.Games, victim.pod.Name, "somebody-else"), victim, each(401, 401, 401), false},
@@ -134,22 +134,22 @@ func TestEachTokenMayMakeOnlyItsCalls(t *testing.T) {
 		{"a service account's, the API server's", s.account("", nil), victim, each(401, 403, 403), false},
 		{"a node's", s.account(api.Audience, s.node()), victim, each(403, 401, 401), false},
 		{"a node's, the API server's", s.account("", s.node()), victim, each(401, 403, 403), false},
-		{"a person's who may look", s.viewer(), victim, each(401, granted, 403), false},
+		{"an admin's with the right to list", s.viewer(), victim, each(401, granted, 403), false},
 	}
 	for _, row := range rows {
-		s.tryInVain(row)
+		s.tryWithoutEffect(row)
 	}
 	// The allocator still has cached reviews of these tokens when their pods go. It
 	// grants nothing all the same. Releasing a missing claim does no harm.
-	believed := []int{403, 403, 503, 403, 410, 410, 204, 401, 401, 401, 401, 401, 401, 401, 401}
+	cachedReviews := []int{403, 403, 503, 403, 410, 410, 204, 401, 401, 401, 401, 401, 401, 401, 401}
 	for _, back := range []bool{false, true} {
 		name := map[bool]string{false: "its pod's, deleted a moment ago", true: "its namesake's, deleted a moment ago"}[back]
 		g, token := s.justRemoved(fmt.Sprintf("late-%v", back), victim, back)
-		s.tryInVain(tokenRow{name, token, g, believed, true})
+		s.tryWithoutEffect(tokenRow{name, token, g, cachedReviews, true})
 	}
 	admin, err := r.AdminToken(ctx)
 	must(t, err)
-	s.try(tokenRow{"a person's who may change", admin, victim, each(401, granted, granted), false})
+	s.try(tokenRow{"an admin's with all rights", admin, victim, each(401, granted, granted), false})
 	for _, g := range []target{victim, again.target} {
 		token, err := r.Token(ctx, g.pod.Name)
 		must(t, err)
@@ -167,8 +167,8 @@ type tokenScene struct {
 	waited    int
 }
 
-// tryInVain is try, and checks that no Lease of the ledger has changed.
-func (s *tokenScene) tryInVain(row tokenRow) {
+// tryWithoutEffect is try, and checks that no Lease of the ledger has changed.
+func (s *tokenScene) tryWithoutEffect(row tokenRow) {
 	s.Helper()
 	claims, ports, err := s.Leases(s.Context())
 	must(s.T, err)

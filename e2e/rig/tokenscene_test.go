@@ -45,15 +45,15 @@ func (s *tokenScene) bound(name string) target {
 	return g
 }
 
-// was is the token of an earlier pod and the present target at its path.
-type was struct {
+// staleToken is the token of an earlier pod and the present target at its path.
+type staleToken struct {
 	target
 	token string
 }
 
 // removed creates a pod, removes it, and waits until the API server refuses its
 // token. The pod never held a port, and the calls name its own resources.
-func (s *tokenScene) removed(name string) was {
+func (s *tokenScene) removed(name string) staleToken {
 	s.Helper()
 	p, err := s.NewPod(s.Context(), name, "game=7777/UDP")
 	must(s.T, err)
@@ -61,7 +61,7 @@ func (s *tokenScene) removed(name string) was {
 	must(s.T, err)
 	must(s.T, p.Remove(s.Context()))
 	s.refused(token)
-	return was{target{p, unheld}, token}
+	return staleToken{target{p, unheld}, token}
 }
 
 // unheld is a claim that no pod has.
@@ -75,10 +75,10 @@ var unheld = api.Claim{
 
 // recreated creates a pod, removes it, and creates another with the same name that
 // holds a port. The token is the first pod's.
-func (s *tokenScene) recreated(name string) was {
+func (s *tokenScene) recreated(name string) staleToken {
 	s.Helper()
 	first := s.removed(name)
-	return was{s.bound(name), first.token}
+	return staleToken{s.bound(name), first.token}
 }
 
 // justRemoved creates a pod, makes the allocator review its token, and removes it.

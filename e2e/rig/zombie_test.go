@@ -48,7 +48,7 @@ func pauseAt(t *testing.T, p *rig.Pod, at string, when moment) *pausing {
 	}
 	p.Follow(func(name string) elbemu.Fault {
 		switch {
-		case !z.struck(name):
+		case !z.shouldFreeze(name):
 			return elbemu.Fault{}
 		case when == before:
 			return elbemu.Fault{Before: func(context.Context) { freeze() }, After: func(elbemu.Outcome) { close(z.arrived) }}
@@ -57,7 +57,7 @@ func pauseAt(t *testing.T, p *rig.Pod, at string, when moment) *pausing {
 	}, func(name string) rig.CallFault {
 		note := func(status int) { z.note(name, status) }
 		switch {
-		case !z.struck(name):
+		case !z.shouldFreeze(name):
 			return rig.CallFault{After: note}
 		case when == before:
 			return rig.CallFault{Before: freeze, After: func(status int) { note(status); close(z.arrived) }}
@@ -73,7 +73,7 @@ func (z *pausing) arm() {
 	z.armed = true
 }
 
-func (z *pausing) struck(name string) bool {
+func (z *pausing) shouldFreeze(name string) bool {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.names = append(z.names, name)
@@ -105,7 +105,7 @@ func (z *pausing) gaveUp() error {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	if z.refused == 0 && z.pod.Running() {
-		return errors.New("nobody has refused anything to it")
+		return errors.New("the allocator has refused none of its calls")
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func TestZombieOfEveryPhase(t *testing.T) {
 						must(t, err)
 						z := pauseAt(t, p, name, when)
 						freeze(t, z, phase.name == "leaving")
-						haunt(t, r, z, inherits == "address")
+						resumeAfterHandover(t, r, z, inherits == "address")
 					})
 				}
 			}
@@ -183,8 +183,9 @@ func freeze(t *testing.T, z *pausing, leaving bool) {
 	must(t, z.pod.Remove(ctx))
 }
 
-// haunt starts an heir, lets the zombie's call arrive, and resumes the zombie.
-func haunt(t *testing.T, r *rig.Rig, z *pausing, address bool) {
+// resumeAfterHandover starts an heir, lets the call in flight arrive, and then resumes
+// the zombie.
+func resumeAfterHandover(t *testing.T, r *rig.Rig, z *pausing, address bool) {
 	t.Helper()
 	ctx := t.Context()
 	port, err := z.pod.PortOf(ctx)
@@ -216,7 +217,7 @@ func haunt(t *testing.T, r *rig.Rig, z *pausing, address bool) {
 	<-z.arrived
 	unchanged("a late call has arrived")
 	must(t, z.pod.Resume())
-	must(t, rig.Eventually(ctx, "the zombie to hear that it is not wanted", z.gaveUp))
+	must(t, rig.Eventually(ctx, "the allocator to refuse the zombie", z.gaveUp))
 	unchanged("the zombie goes on")
 	must(t, z.pod.Signal())
 	_, err = z.pod.Ended(ctx)
