@@ -18,17 +18,19 @@ import (
 
 const controlGroupRoot = "/sys/fs/cgroup"
 
-// unified tells whether the machine has control groups of version 2 alone.
+// unified reports whether the machine has only control groups of version 2.
 func unified() bool {
 	_, err := os.Stat(filepath.Join(controlGroupRoot, "cgroup.controllers"))
 	return err == nil
 }
 
-// controlGroups are the folders of a group of the node's own: one in version 2, one
-// for each hierarchy in version 1. All of the node's processes stay below them.
+// controlGroups are the folders of the node's own control group: one folder in
+// version 2, and one for each hierarchy in version 1. All of the node's processes
+// stay below it.
 type controlGroups []string
 
-// controlGroupName is different for each run: one that was killed may have left its.
+// controlGroupName includes the process id, because a killed run may have left its
+// groups.
 func controlGroupName() string { return "portlease-node-" + strconv.Itoa(os.Getpid()) }
 
 func makeControlGroups() (controlGroups, error) {
@@ -42,7 +44,7 @@ func makeControlGroups() (controlGroups, error) {
 		}
 		prepare := copyProcessors
 		if unified() {
-			prepare = handDown
+			prepare = delegateToNode
 		}
 		if err := prepare(folder); err != nil {
 			return nil, errors.Join(err, folders.remove())
@@ -51,9 +53,9 @@ func makeControlGroups() (controlGroups, error) {
 	return folders, nil
 }
 
-// controlGroupFolders gives where a group of that name goes: in version 1 below this
-// process's own group, in version 2 at the top, because a group with processes may
-// not hand controllers on.
+// controlGroupFolders gives the folders for a group of that name. In version 1 it is
+// below this process's own group. In version 2 it is at the top, because a group that
+// has processes cannot delegate controllers.
 func controlGroupFolders(name string) (controlGroups, error) {
 	if unified() {
 		return controlGroups{filepath.Join(controlGroupRoot, name)}, nil
@@ -66,7 +68,7 @@ func controlGroupFolders(name string) (controlGroups, error) {
 	for line := range strings.Lines(string(text)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) != 3 || parts[1] == "" {
-			continue // version 2 beside version 1, without controllers
+			continue // a version 2 hierarchy beside version 1, without controllers
 		}
 		hierarchy := strings.TrimPrefix(parts[1], "name=")
 		folders = append(folders, filepath.Join(controlGroupRoot, hierarchy, parts[2], name))
@@ -74,26 +76,27 @@ func controlGroupFolders(name string) (controlGroups, error) {
 	return folders, nil
 }
 
-// kubeletControllers are those of version 2 that a kubelet limits pods with.
+// kubeletControllers are the version 2 controllers that a kubelet uses to limit pods.
 var kubeletControllers = []string{"cpu", "cpuset", "memory", "pids"}
 
-// handDown lets the groups below one at the top have what a kubelet needs. systemd
-// hands on at the top what its own units need, which is less, and at each log-in may
-// take back what they do not, but not what a group hands on further: so this one does
-// that at once.
-func handDown(folder string) error {
-	if err := handOn(controlGroupRoot); err != nil {
+// delegateToNode delegates the kubelet's controllers to the groups below a group at
+// the top. systemd delegates only the controllers that its own units need, and may
+// withdraw others at each log-in. It does not withdraw controllers that a group
+// delegates further, so delegateToNode delegates them at once.
+func delegateToNode(folder string) error {
+	if err := delegate(controlGroupRoot); err != nil {
 		return err
 	}
-	return handOn(folder)
+	return delegate(folder)
 }
 
-// copyProcessors makes a version 1 group of cpuset usable: a new one has none.
+// copyProcessors sets the processors and memory nodes of a new version 1 cpuset
+// group, which is unusable without them.
 func copyProcessors(folder string) error {
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 		text, err := os.ReadFile(filepath.Join(filepath.Dir(folder), file))
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // another hierarchy
+			return nil // not the cpuset hierarchy
 		}
 		if err != nil {
 			return fmt.Errorf("reading the processors of the control group: %w", err)
@@ -105,11 +108,11 @@ func copyProcessors(folder string) error {
 	return os.WriteFile(filepath.Join(folder, "cgroup.clone_children"), []byte("1"), 0o600)
 }
 
-// remove removes the groups and all below, whose processes are gone.
+// remove removes the groups and all groups below. Their processes must have ended.
 func (g controlGroups) remove() error {
 	var errs []error
 	for _, folder := range g {
-		// The kernel needs a moment after the last process.
+		// The kernel needs a moment after the last process has ended.
 		var err error
 		for range 50 {
 			if err = removeBelow(folder); err == nil {
@@ -143,7 +146,7 @@ func removeBelow(folder string) error {
 	return nil
 }
 
-// forBoot makes groups below these, for the node as it is started this time.
+// forBoot creates groups below these for one boot of the node.
 func (g controlGroups) forBoot(n int) (controlGroups, error) {
 	var boot controlGroups
 	for _, folder := range g {
@@ -156,8 +159,8 @@ func (g controlGroups) forBoot(n int) (controlGroups, error) {
 	return boot, nil
 }
 
-// handOn lets the groups below one of version 2 have what a kubelet needs.
-func handOn(folder string) error {
+// delegate delegates the kubelet's controllers to the groups below a version 2 group.
+func delegate(folder string) error {
 	text, err := os.ReadFile(filepath.Join(folder, "cgroup.controllers"))
 	if err != nil {
 		return fmt.Errorf("reading the controllers: %w", err)
@@ -173,9 +176,9 @@ func handOn(folder string) error {
 	return nil
 }
 
-// enter makes this process a member, from where its groups are seen as the top. Only
-// the calling thread sees them so, and the processes that it starts: it must be
-// locked. What it returns mounts them, over whatever /sys is then.
+// enter moves this process into the groups and makes them the root of its view. Only
+// the calling thread and the processes it starts have that view, so the thread must
+// be locked. The returned function mounts the groups over /sys.
 func (g controlGroups) enter() (mount func() error, _ error) {
 	for _, folder := range g {
 		if err := os.WriteFile(filepath.Join(folder, "cgroup.procs"), []byte("0"), 0o600); err != nil {
@@ -211,8 +214,8 @@ func (g controlGroups) mountHierarchies() error {
 	return nil
 }
 
-// mountUnified moves the node's first process into a group of its own, because the
-// top must hold none to hand all controllers on.
+// mountUnified moves the node's first process into a leaf group, because a group that
+// delegates controllers must not have processes.
 func mountUnified() error {
 	if err := unix.Mount("cgroup2", controlGroupRoot, "cgroup2", 0, ""); err != nil {
 		return fmt.Errorf("mounting control groups: %w", err)
@@ -224,5 +227,5 @@ func mountUnified() error {
 	if err := os.WriteFile(filepath.Join(first, "cgroup.procs"), []byte("0"), 0o600); err != nil {
 		return fmt.Errorf("entering a control group: %w", err)
 	}
-	return handOn(controlGroupRoot)
+	return delegate(controlGroupRoot)
 }

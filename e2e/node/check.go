@@ -14,11 +14,11 @@ import (
 // finding is a row of the table that allocator check prints.
 type finding struct{ state, say string }
 
-// columns are two blanks apart at least.
+// columns matches the gap between columns, which is at least two spaces.
 var columns = regexp.MustCompile(`\s{2,}`)
 
-// check runs allocator check in the allocator's pod, as docs/install.md says, and
-// gives the rows by what they are about. The error is how it ended.
+// check runs allocator check in the allocator's pod, as docs/install.md says. It
+// gives the rows by their subject, the whole output, and the exit error.
 func (c *cluster) check(ctx context.Context) (map[string]finding, string, error) {
 	table, err := c.kubectl(ctx, "exec", "--namespace", chart.Namespace, "deploy/portlease-allocator", "--", "/allocator", "check")
 	found := make(map[string]finding)
@@ -30,40 +30,41 @@ func (c *cluster) check(ctx context.Context) (map[string]finding, string, error)
 	return found, table, err
 }
 
-// checked has the installation checked from where it runs: as it is, with a load
-// balancer that an operator spoilt, and repaired as the table says.
+// checked checks the installation three times: as it is, with a load balancer that
+// the test has broken, and after the repair that the table names.
 func checked(ctx context.Context, c *cluster) error {
-	if err := c.nothingToRepair(ctx); err != nil {
+	if err := c.checkFindsNoProblem(ctx); err != nil {
 		return err
 	}
-	spoilt, other := c.loadBalancers[0], c.loadBalancers[1]
-	if err := setCrossZone(ctx, c.operator, spoilt, false); err != nil {
+	broken, other := c.loadBalancers[0], c.loadBalancers[1]
+	if err := setCrossZone(ctx, c.operator, broken, false); err != nil {
 		return err
 	}
 	found, table, err := c.check(ctx)
-	if repaired := setCrossZone(ctx, c.operator, spoilt, true); repaired != nil {
+	if repaired := setCrossZone(ctx, c.operator, broken, true); repaired != nil {
 		return repaired
 	}
 	if err == nil || !strings.Contains(err.Error(), "command terminated with exit code 1\n") {
 		return fmt.Errorf("with cross-zone off it ends with %v, and this table:\n%s", err, table) //nolint:errorlint // nil, too
 	}
-	if row := found[balancerRow(spoilt)]; row.state != "error" || !strings.Contains(row.say, "set load_balancing.cross_zone.enabled=true") {
+	if row := found[loadBalancerRow(broken)]; row.state != "error" || !strings.Contains(row.say, "set load_balancing.cross_zone.enabled=true") {
 		return fmt.Errorf("with cross-zone off it says of that load balancer %q:\n%s", row, table)
 	}
-	if row := found[balancerRow(other)]; row.state != "ok" {
+	if row := found[loadBalancerRow(other)]; row.state != "ok" {
 		return fmt.Errorf("with cross-zone off of one it says of the other load balancer %q:\n%s", row, table)
 	}
-	return c.nothingToRepair(ctx)
+	return c.checkFindsNoProblem(ctx)
 }
 
-// balancerRow is what the table has of a load balancer.
-func balancerRow(arn string) string {
+// loadBalancerRow gives the subject of a load balancer's row.
+func loadBalancerRow(arn string) string {
 	_, name, _ := strings.Cut(arn, ":loadbalancer/net/")
 	return "load balancer " + name + " in pool default"
 }
 
-// nothingToRepair wants a row of everything that an allocator depends on, and all well.
-func (c *cluster) nothingToRepair(ctx context.Context) error {
+// checkFindsNoProblem requires a row for everything that the allocator depends on,
+// and no problem in any of them.
+func (c *cluster) checkFindsNoProblem(ctx context.Context) error {
 	found, table, err := c.check(ctx)
 	if err != nil {
 		return fmt.Errorf("it finds something:\n%s%w", table, err)
@@ -76,7 +77,7 @@ func (c *cluster) nothingToRepair(ctx context.Context) error {
 		"ports of pool default", "target groups for all ports",
 	}
 	for _, arn := range c.loadBalancers {
-		wanted = append(wanted, balancerRow(arn))
+		wanted = append(wanted, loadBalancerRow(arn))
 	}
 	for _, what := range wanted {
 		if found[what].state != "ok" {

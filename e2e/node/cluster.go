@@ -30,24 +30,24 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// Times that make stories short. In production a claim lasts two minutes.
+// Short times make the stories fast. In production a claim lasts two minutes.
 const (
 	claimDuration = 20 * time.Second
 	renewEvery    = 5 * time.Second
 )
 
-// cluster is what the stories live in: the machine with the project installed.
+// cluster is the machine with the project installed. The stories use it.
 type cluster struct {
 	*machine
 	kube          kubernetes.Interface
 	helm          *chart.Helm
 	aws           *elbemu.Emulator
-	operator      *elbv2.Client // whose load balancers they are
+	operator      *elbv2.Client // the load balancers are the operator's
 	sessions      sessions
 	loadBalancers []string
 }
 
-// kubectl runs it as the cluster's administrator.
+// kubectl runs kubectl as the cluster's administrator.
 func (m *machine) kubectl(ctx context.Context, args ...string) (string, error) {
 	return output(ctx, "/", filepath.Join(m.Programs, "kubectl"), append([]string{"--kubeconfig", m.kubeconfig("admin")}, args...)...)
 }
@@ -57,7 +57,7 @@ func (m *machine) startDNS() error {
 	return err
 }
 
-// install starts the emulated load balancers and installs the chart, as an operator
+// install starts the emulated load balancers, installs the chart as an operator
 // would, and waits until the allocator serves.
 func (m *machine) install(ctx context.Context) (*cluster, error) {
 	c := &cluster{machine: m}
@@ -150,7 +150,7 @@ func (c *cluster) startEmulator(ctx context.Context) error {
 	return nil
 }
 
-// makeLoadBalancer makes one for the pool of a ledger.
+// makeLoadBalancer creates a load balancer for the pool of a ledger.
 func makeLoadBalancer(ctx context.Context, client *elbv2.Client, name, ledger string) (string, error) {
 	made, err := client.CreateLoadBalancer(ctx, &elbv2.CreateLoadBalancerInput{
 		Name: &name, Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-a", "subnet-b"},
@@ -173,24 +173,24 @@ func setCrossZone(ctx context.Context, client *elbv2.Client, loadBalancer string
 	return nil
 }
 
-// errStories is that not all went well; which did not was said.
+// errStories says that a story failed. play has already printed which one.
 var errStories = errors.New("stories failed")
 
-// play installs the project and tells the stories.
+// play installs the project and runs the stories.
 func (m *machine) play(ctx context.Context) error {
 	fmt.Println("e2e-node: the node is ready; installing the chart …")
 	c, err := m.install(ctx)
 	if err != nil {
 		return err
 	}
-	told, failed := 0, 0
+	ran, failed := 0, 0
 	for _, s := range stories {
 		if !strings.Contains(s.name, m.Only) && !s.always || s.ends && m.Hold {
 			continue
 		}
-		told++
+		ran++
 		begun := time.Now()
-		err := s.tell(ctx, c)
+		err := s.run(ctx, c)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -204,9 +204,10 @@ func (m *machine) play(ctx context.Context) error {
 			fmt.Printf("        %s\n", strings.ReplaceAll(err.Error(), "\n", "\n        "))
 		}
 	}
-	fmt.Printf("e2e-node: %d stories, %d failed\n", told, failed)
+	fmt.Printf("e2e-node: %d stories, %d failed\n", ran, failed)
 	if m.Hold {
-		// Here this process is the first one, by number; outside it has another.
+		// In its own namespace this process has id 1, so the hint searches for it by
+		// name.
 		fmt.Printf("e2e-node: staying up; from another shell:\n  nsenter --net=/proc/$(pgrep -f %s)/ns/net %s --kubeconfig %s get pods -A\n", m.file(stageMachine+".json"), filepath.Join(m.Programs, "kubectl"), m.kubeconfig("admin"))
 		<-ctx.Done()
 	}

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// configure writes the configuration of the node's programs.
+// configure writes the configuration files of the node's programs.
 func (p plan) configure() error {
 	runc, err := exec.LookPath("runc")
 	if err != nil {
@@ -33,8 +33,8 @@ func (p plan) configure() error {
 	return nil
 }
 
-// The out-of-memory scores stay as they are, because a machine in a container may
-// not be allowed to change them.
+// The out-of-memory scores stay unchanged, because a machine in a container may not
+// be allowed to change them.
 const containerdConfig = `version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -91,9 +91,8 @@ nodePortAddresses: [${NODE_IP}/24]
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 `
 
-// Packets from pod to pod are routed: on a bridge, answers to what a Service has
-// translated are translated back only if the kernel has br_netfilter, a module that
-// few machines have loaded.
+// Packets between pods are routed. On a bridge, the kernel translates answers from a
+// Service back only with the module br_netfilter, which few machines have loaded.
 const networkConfig = `{"cniVersion": "0.4.0", "name": "pods", "plugins": [{
   "type": "ptp", "ipMasq": false,
   "ipam": {"type": "host-local", "ranges": [[{"subnet": "${PODS}"}]], "routes": [{"dst": "0.0.0.0/0"}]}

@@ -17,7 +17,7 @@ import (
 	"github.com/portlease/portlease/e2e/kubeapi"
 )
 
-// kubeconfigs are those of the cluster, by user and group.
+// kubeconfigs are the kubeconfigs of the cluster, each with its user and group.
 var kubeconfigs = map[string][2]string{
 	"admin":      {"admin", "system:masters"},
 	"controller": {"system:kube-controller-manager", ""},
@@ -29,7 +29,7 @@ var kubeconfigs = map[string][2]string{
 
 func (m *machine) kubeconfig(who string) string { return m.file("pki", who+".kubeconfig") }
 
-// issue makes all certificates and kubeconfigs.
+// issue creates all certificates and kubeconfigs.
 func (m *machine) issue() error {
 	if err := os.MkdirAll(m.file("pki"), 0o700); err != nil {
 		return fmt.Errorf("making the folder of certificates: %w", err)
@@ -79,7 +79,8 @@ users: [{name: it, user: {client-certificate-data: %s, client-key-data: %s}}]
 	return nil
 }
 
-// startControlPlane starts what a managed cluster has outside of its nodes.
+// startControlPlane starts the programs that a managed cluster runs outside its
+// nodes.
 func (m *machine) startControlPlane(ctx context.Context) error {
 	if err := m.issue(); err != nil {
 		return err
@@ -89,7 +90,7 @@ func (m *machine) startControlPlane(ctx context.Context) error {
 	if err := errors.Join(
 		m.program("etcd", "--name=default", "--data-dir="+m.file("etcd"), "--listen-client-urls="+socket, "--advertise-client-urls="+socket,
 			"--listen-peer-urls="+peers, "--initial-advertise-peer-urls="+peers, "--initial-cluster=default="+peers,
-			"--log-level=warn", "--unsafe-no-fsync"), // nothing here outlives the machine
+			"--log-level=warn", "--unsafe-no-fsync"), // no data outlives the machine
 		m.program("kube-apiserver", "--etcd-servers="+socket, "--bind-address=0.0.0.0", "--advertise-address="+nodeIP, "--secure-port="+apiPort,
 			"--cert-dir="+m.file("pki"), "--tls-cert-file="+at("server.crt"), "--tls-private-key-file="+at("server.key"), "--client-ca-file="+at("ca.crt"),
 			"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+at("tokens.key"), "--service-account-signing-key-file="+at("tokens.key"),

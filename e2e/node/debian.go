@@ -16,21 +16,21 @@ import (
 	"strings"
 )
 
-// wanted are the programs that a node needs and that are not built from Go modules,
-// with the Debian package that has each. ptp is a CNI plugin.
+// wanted maps the programs that a node needs, and that are not built from Go modules,
+// to their Debian packages. ptp is a CNI plugin.
 var wanted = map[string]string{
 	"containerd": "containerd", "runc": "runc", "ptp": "containernetworking-plugins", "nft": "nftables", "buildah": "buildah",
 }
 
-// tools are where a node's programs lie.
+// tools says where a node's programs are.
 type tools struct {
 	Path      string // folders, as in the variable PATH
-	Libraries string // folders, as in LD_LIBRARY_PATH; empty: the machine's own suffice
+	Libraries string // folders, as in LD_LIBRARY_PATH; empty if the machine's own suffice
 	Plugins   string // folder of the CNI plugins
 }
 
-// findTools takes the machine's own programs if it has all of them. Otherwise it
-// unpacks Debian's packages into the cache folder, and installs nothing.
+// findTools uses the machine's own programs if it has all of them. Otherwise it
+// unpacks Debian's packages into the cache folder; it installs nothing.
 func findTools(ctx context.Context, cache string, progress io.Writer) (tools, error) {
 	own := tools{Path: os.Getenv("PATH")}
 	for _, folder := range []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"} {
@@ -69,7 +69,7 @@ func findTools(ctx context.Context, cache string, progress io.Writer) (tools, er
 	}, nil
 }
 
-// use makes this process and its children find the tools.
+// use changes the environment so that this process and its children find the tools.
 func (t tools) use() error {
 	if err := os.Setenv("PATH", t.Path); err != nil {
 		return fmt.Errorf("setting PATH: %w", err)
@@ -83,11 +83,11 @@ func (t tools) use() error {
 	return nil
 }
 
-// uri is a line of apt-get --print-uris.
+// uri matches a line of apt-get --print-uris.
 var uri = regexp.MustCompile(`(?m)^'\S+' (\S+?)_\S+\.deb `)
 
-// unpack fetches the wanted packages, and those they need that are not installed, and
-// unpacks them into a folder, which appears whole or not at all.
+// unpack downloads the wanted packages and their missing dependencies. It unpacks
+// them into a folder, which appears complete or not at all.
 func unpack(ctx context.Context, root string) (err error) {
 	building, err := os.MkdirTemp(filepath.Dir(root), "debian.building-*")
 	if err != nil {
@@ -125,8 +125,8 @@ func unpack(ctx context.Context, root string) (err error) {
 	return nil
 }
 
-// output runs a program and gives what it prints, also if it fails. Its error has what
-// it complained.
+// output runs a program and gives its output, even if it fails. The error contains
+// the program's error output.
 func output(ctx context.Context, folder, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = folder

@@ -17,15 +17,15 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
-// Access keys. The operator, who makes load balancers, may do everything.
+// Access keys of AWS. The operator creates load balancers and may make all calls.
 const (
 	allocatorKey = "allocator"
 	operatorKey  = "operator"
 )
 
-// credentialsOf are the variables by which a container calls AWS. Without a key its
-// pod's UID is the key: by that it gets the session that EKS Pod Identity would give
-// the pod.
+// credentialsOf gives the variables with a container's AWS credentials. If key is
+// empty, the pod's UID is its access key, and identifies the session that EKS Pod
+// Identity would give the pod.
 func credentialsOf(key string) string {
 	source := "valueFrom: {fieldRef: {fieldPath: metadata.uid}}"
 	if key != "" {
@@ -37,14 +37,14 @@ func credentialsOf(key string) string {
   - {name: AWS_SECRET_ACCESS_KEY, value: anything}`
 }
 
-// sessions are the pods' in AWS.
+// sessions are the pods' sessions in AWS.
 type sessions struct {
 	mu     sync.Mutex
-	agents []byte // their policy
+	agents []byte // the policy of agents
 	known  []string
 }
 
-// grant puts the allocator and all agents to come under the policies of deploy/iam.
+// grant limits the allocator and all agents to the policies of deploy/iam.
 func (c *cluster) grant(ledger string) error {
 	read := func(file string) ([]byte, error) {
 		return policies.Read(file, policies.Values{Partition: "aws", Region: awsRegion, Account: account, Ledger: ledger, Namespace: gamesNamespace})
@@ -59,12 +59,12 @@ func (c *cluster) grant(ledger string) error {
 	return c.aws.Restrict(allocatorKey, elbemu.Principal{Policy: janitor})
 }
 
-// signer is the access key in a signature (AWS, "Signature Version 4").
+// signer matches the access key in a signature (AWS, "Signature Version 4").
 var signer = regexp.MustCompile(`Credential=([^/]+)/`)
 
-// identified gives a pod its session with its first call: the tags that EKS Pod
-// Identity sets, which nobody in the pod can change. A pod that is no more, or may
-// not, is refused.
+// identified gives a pod its session at its first call, with the tags that EKS Pod
+// Identity sets and a pod cannot change. It refuses calls with the UID of a pod that
+// does not exist.
 func (c *cluster) identified(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if key := signer.FindStringSubmatch(r.Header.Get("Authorization")); key != nil && key[1] != allocatorKey && key[1] != operatorKey {

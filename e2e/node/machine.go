@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Addresses, all inside the machine's own network namespace.
+// Addresses inside the machine's own network namespace.
 const (
 	nodeIP    = "10.200.0.1"
 	nodeName  = "node-1"
@@ -33,8 +33,8 @@ const (
 	account   = "123456789012"
 )
 
-// runMachine is the first process of the machine: it has a network of its own, in
-// which everything runs, and plays the stories.
+// runMachine is the first process of the machine. It has its own network, starts
+// everything in it, and runs the stories.
 func runMachine(ctx context.Context, p plan) (err error) {
 	signal.Reset(syscall.SIGTERM)
 	if err := errors.Join(
@@ -73,12 +73,12 @@ func runMachine(ctx context.Context, p plan) (err error) {
 	return m.play(ctx)
 }
 
-// machine is what runs in the machine's namespaces.
+// machine is everything that runs in the machine's namespaces.
 type machine struct {
 	plan
 	mu    sync.Mutex
 	parts []*part
-	node  *part // the present one; nil while it is off
+	node  *part // the running node; nil while it is off
 	boots int
 }
 
@@ -90,7 +90,7 @@ type part struct {
 	done chan struct{} // closed when it has ended
 }
 
-// start starts a program, whose output goes to a log of that name.
+// start starts a program whose output goes to a log of that name.
 func (m *machine) start(name string, cmd *exec.Cmd) (*part, error) {
 	p := &part{name: name, log: m.file("log", name+".log"), cmd: cmd, done: make(chan struct{})}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -103,7 +103,7 @@ func (m *machine) start(name string, cmd *exec.Cmd) (*part, error) {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	go func() {
-		_ = cmd.Wait() // how it ended stands in its log, and whoever needs it finds out
+		_ = cmd.Wait() // its log says how it ended, and its users notice
 		close(p.done)
 	}()
 	m.mu.Lock()
@@ -118,7 +118,7 @@ func (m *machine) program(name string, args ...string) error {
 	return err
 }
 
-// kill ends a part at once and returns when it has ended.
+// kill ends a part at once and waits until it has ended.
 func (p *part) kill() error {
 	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("killing %s: %w", p.name, err)
@@ -127,7 +127,7 @@ func (p *part) kill() error {
 	return nil
 }
 
-// ended tells whether a part has ended by itself, with the end of its log.
+// ended returns an error with the end of the log if the part has ended by itself.
 func (p *part) ended() error {
 	select {
 	case <-p.done:
@@ -146,8 +146,8 @@ func lastLines(file string) string {
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
 
-// stop ends all parts, the last one first. What they leave is in namespaces that end
-// with this process.
+// stop ends all parts, the last one first. The kernel ends their remaining processes
+// when this process ends.
 func (m *machine) stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -156,8 +156,8 @@ func (m *machine) stop() {
 	}
 }
 
-// eventually asks until an answer is no error, for at most that long. A part that has
-// ended is the answer.
+// eventually calls ask until it returns no error, for at most patience. It fails at
+// once if a part has ended.
 func (m *machine) eventually(ctx context.Context, patience time.Duration, what string, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

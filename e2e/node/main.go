@@ -1,10 +1,10 @@
 //go:build linux
 
-// Command node plays the stories of an installation on a real cluster of one node:
+// Command node runs the stories of an installation on a real cluster of one node:
 // etcd, kube-apiserver, controllers, scheduler, kubelet, containerd and kube-proxy on
-// this machine, with the project's images and chart, against the emulated load
-// balancers. It needs root, and no registry. All that it starts lives in namespaces
-// of its own and is gone when it ends.
+// this machine. It uses the project's images and chart, and the emulated load
+// balancers. It needs root and no registry. Everything that it starts lives in its
+// own namespaces and ends with it.
 package main
 
 import (
@@ -20,14 +20,14 @@ import (
 	"syscall"
 )
 
-// Stages of the program, by its first argument: it starts itself twice again, each
-// time as the first process of namespaces of its own.
+// Stages of the program, given by its first argument. It starts itself twice more,
+// each time as the first process of new namespaces.
 const (
 	stageMachine = "machine" // control plane, load balancers, players
 	stageNode    = "node"    // containerd, kubelet, kube-proxy
 )
 
-// plan is what a stage needs to know. It is handed on as a file.
+// plan has the settings of a stage. Stages pass it on as a file.
 type plan struct {
 	Dir      string // all files of this run
 	Programs string // folder of Kubernetes' programs
@@ -36,8 +36,8 @@ type plan struct {
 	Tools    tools
 	Images   []string // archives
 	Groups   controlGroups
-	Boot     controlGroups // the node's own, this time
-	Only     string        // part of the names of the stories to play
+	Boot     controlGroups // the node's own groups in this boot
+	Only     string        // runs only stories whose names contain this
 	Hold     bool          // stay up after the stories
 }
 
@@ -116,8 +116,8 @@ func run(ctx context.Context, args []string) (err error) {
 	return nil
 }
 
-// restart prepares this very program as a stage, the first process of new
-// namespaces. When it ends the kernel ends all that it started.
+// restart prepares this program as a stage, the first process of new namespaces. When
+// it ends, the kernel ends everything that it started.
 func restart(ctx context.Context, stage string, p plan, namespaces uintptr) (*exec.Cmd, error) {
 	text, err := json.Marshal(p)
 	if err != nil {

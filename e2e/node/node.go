@@ -16,17 +16,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sysctls are what a kubelet insists on. Files that show these values are laid over
-// the machine's, which stay as they are.
+// sysctls are the settings that a kubelet requires. The node mounts files with these
+// values over the machine's files, so the machine's settings stay unchanged.
 var sysctls = map[string]string{
 	"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
 	"kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
 }
 
-// runNode is the first process of the node. It ends when it is killed, and with it
-// all containers, as a node's end when its power goes.
+// runNode is the first process of the node. When it is killed, all containers end
+// with it, as in a power failure.
 func runNode(p plan) error {
-	runtime.LockOSThread() // this thread's view of control groups is handed on
+	runtime.LockOSThread() // children inherit this thread's view of control groups
 	mountGroups, err := p.Boot.enter()
 	if err != nil {
 		return err
@@ -68,7 +68,8 @@ func runNode(p plan) error {
 	return reap()
 }
 
-// reap waits for whatever ends: the first process of a node gets all orphans.
+// reap waits for every process that ends, because a node's first process inherits all
+// orphans.
 func reap() error {
 	for {
 		var status unix.WaitStatus
@@ -78,8 +79,8 @@ func reap() error {
 	}
 }
 
-// spawn starts a program of the node, whose output goes to a log of its name. Nobody
-// waits for it but reap.
+// spawn starts a program of the node whose output goes to a log of its name. Only
+// reap waits for it.
 func (p plan) spawn(program string, args ...string) error {
 	path, err := exec.LookPath(program)
 	if err != nil {
@@ -96,8 +97,8 @@ func (p plan) spawn(program string, args ...string) error {
 	return nil
 }
 
-// mount gives the node folders of its own over the machine's. What a disk would keep
-// over a restart is kept.
+// mount mounts the node's own folders over the machine's. Folders that a disk would
+// keep survive a restart of the node.
 func (p plan) mount() error {
 	if err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("proc", "/proc", "proc", 0, ""), unix.Mount("sysfs", "/sys", "sysfs", 0, "")); err != nil {
 		return fmt.Errorf("mounting the node's own folders: %w", err)
@@ -114,7 +115,7 @@ func (p plan) mount() error {
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
 		return fmt.Errorf("mounting /run: %w", err)
 	}
-	// Nothing is written to the machine's own /var.
+	// The overlay keeps the machine's own /var unchanged.
 	upper, work := p.file("var", "upper"), p.file("var", "work")
 	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
 		return fmt.Errorf("making the node's /var: %w", err)
@@ -122,7 +123,7 @@ func (p plan) mount() error {
 	if err := unix.Mount("overlay", "/var", "overlay", 0, "lowerdir=/var,upperdir="+upper+",workdir="+work); err != nil {
 		return fmt.Errorf("mounting the node's /var: %w", err)
 	}
-	// Containers have overlays of their own, which cannot lie on one.
+	// Containers have their own overlays, which cannot be on top of another overlay.
 	for _, folder := range []string{"/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni", "/var/log/pods", "/var/log/containers"} {
 		own := p.file("disk", folder)
 		if err := errors.Join(os.MkdirAll(folder, 0o755), os.MkdirAll(own, 0o755)); err != nil {

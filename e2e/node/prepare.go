@@ -16,7 +16,7 @@ import (
 	"github.com/portlease/portlease/e2e/node/images"
 )
 
-// The images' names are those that chart and examples have.
+// The names of the images are those in the chart and the examples.
 const (
 	imagePrefix = "ghcr.io/portlease"
 	imageTag    = "0.1.0"
@@ -32,8 +32,8 @@ var coreDNS = kubeapi.Program{
 }
 
 // prepare builds or finds all programs and images, outside of any namespace. Images
-// lie in the run's own folder: a node that is restarted reads them again, and what
-// another run builds meanwhile is not what this one is about.
+// are in the run's own folder. A restarted node reads them again, and a concurrent
+// build must not change them.
 func (p *plan) prepare(ctx context.Context, progress io.Writer) error {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -57,7 +57,7 @@ func (p *plan) prepare(ctx context.Context, progress io.Writer) error {
 	if p.Helm, err = chart.Program(ctx, progress); err != nil {
 		return err
 	}
-	// The builder of images is among the tools.
+	// The image builder is among the tools.
 	if err := p.Tools.use(); err != nil {
 		return err
 	}

@@ -19,8 +19,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// processes gives the ids of this machine's processes of which a file in /proc has a
-// text.
+// processes gives the ids of this machine's processes whose given /proc file contains
+// the text.
 func processes(file, text string) ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -33,7 +33,7 @@ func processes(file, text string) ([]int, error) {
 			continue
 		}
 		content, err := os.ReadFile(filepath.Join("/proc", e.Name(), file))
-		if err == nil && bytes.Contains(content, []byte(text)) { // else it has ended
+		if err == nil && bytes.Contains(content, []byte(text)) { // otherwise the process has ended
 			found = append(found, id)
 		}
 	}
@@ -43,7 +43,7 @@ func processes(file, text string) ([]int, error) {
 	return found, nil
 }
 
-// pauseProcess stops a program until it is resumed.
+// pauseProcess stops a program until resume is called.
 func pauseProcess(name string) (resume func() error, _ error) {
 	ids, err := processes("comm", name+"\n")
 	if err != nil {
@@ -74,25 +74,25 @@ func killProcessesOf(uid string) error {
 	return errors.Join(errs...)
 }
 
-// powerCut ends all of the node at once. The network of its pods goes with them.
+// powerCut ends the whole node at once. Its pods' network ends too.
 func (m *machine) powerCut(ctx context.Context) error {
 	if err := m.node.kill(); err != nil {
 		return err
 	}
 	m.mu.Lock()
-	m.parts = slices.DeleteFunc(m.parts, func(p *part) bool { return p == m.node }) // it is meant to be gone
+	m.parts = slices.DeleteFunc(m.parts, func(p *part) bool { return p == m.node }) // the story ended the node itself
 	m.mu.Unlock()
 	_, err := output(ctx, "/", "nft", "flush", "ruleset")
 	return err
 }
 
-// followed is a container's log, line by line, as long as it lasts.
+// followed is a container's log, read until the container ends.
 type followed struct {
 	file string
 	what string
 }
 
-// follow follows a log, which is gone with its pod, into a file.
+// follow copies a log to a file, because the log is deleted with its pod.
 func (c *cluster) follow(pod corev1.Pod, container string) (*followed, error) {
 	f := &followed{file: c.file("log", string(pod.UID)+"-"+container+".log"), what: container + " of " + pod.Name}
 	to, err := os.Create(f.file)
@@ -110,7 +110,7 @@ func (c *cluster) follow(pod corev1.Pod, container string) (*followed, error) {
 	return f, nil
 }
 
-// when gives the time of the first line with a text.
+// when gives the time of the first line that contains the text.
 func (f *followed) when(text string) (time.Time, error) {
 	content, err := os.ReadFile(f.file)
 	if err != nil {

@@ -18,16 +18,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// promptPods are as many as a median needs to be steady.
+// promptPods is large enough for a stable median.
 const promptPods = 11
 
 const promptName = "agent start to endpoint, less AWS and its budget"
 
-// prompt starts pods one after another, so that the AWS budget is there, and says
-// what the agent's own part is of the time from its start to the endpoint's file:
-// what is neither inside a call to AWS nor waiting for the budget. Both by the
-// agent's own log, at debug. How much that is fails no story, because it depends on
-// the machine.
+// prompt starts pods one after another, so that none waits long for the AWS budget.
+// It prints the agent's own part of the time until the endpoint file exists: without
+// AWS calls and waiting for the budget. Both come from the agent's debug log. The
+// time depends on the machine, so it never fails the story.
 func prompt(ctx context.Context, c *cluster) error {
 	var own []time.Duration
 	for n := range promptPods {
@@ -45,7 +44,7 @@ func prompt(ctx context.Context, c *cluster) error {
 	return nil
 }
 
-// timed starts a pod and gives its agent's own part of the time.
+// timed starts a pod and gives its agent's own part of the startup time.
 func (c *cluster) timed(ctx context.Context, name string) (time.Duration, error) {
 	if err := c.apply(ctx, "udp-echo/pod.yaml", func(object map[string]any) {
 		object["metadata"].(map[string]any)["name"] = name
@@ -71,7 +70,7 @@ func (c *cluster) timed(ctx context.Context, name string) (time.Duration, error)
 	if err != nil {
 		return 0, fmt.Errorf("looking at the endpoint's file: %w", err)
 	}
-	first, err := firstWord(ctx, id)
+	first, err := startDuration(ctx, id)
 	if err != nil {
 		return 0, err
 	}
@@ -79,17 +78,17 @@ func (c *cluster) timed(ctx context.Context, name string) (time.Duration, error)
 	if err != nil {
 		return 0, err
 	}
-	began, others, err := othersPart(log, file.ModTime())
+	began, others, err := awsTime(log, file.ModTime())
 	if err != nil {
 		return 0, fmt.Errorf("reading the log of %s's agent: %w\n%s", name, err, log)
 	}
 	return first + file.ModTime().Sub(began) - others, nil
 }
 
-// firstWord is how long the agent's program takes from its start until it says
-// something. Of a container's first process one cannot see when its program began,
-// because until then it was the runtime's.
-func firstWord(ctx context.Context, id int) (time.Duration, error) {
+// startDuration measures how long the agent's program takes from its start to its
+// first output. It runs the program separately, because a container's first process
+// has the start time of the runtime.
+func startDuration(ctx context.Context, id int) (time.Duration, error) {
 	var took []time.Duration
 	for range 5 {
 		begun := time.Now()
@@ -102,10 +101,10 @@ func firstWord(ctx context.Context, id int) (time.Duration, error) {
 	return took[len(took)/2], nil
 }
 
-// othersPart reads in an agent's log when it began, and for how long until a moment it
-// was inside at least one call to AWS or waited for the budget.
-func othersPart(log string, until time.Time) (began time.Time, others time.Duration, _ error) {
-	var inAWS time.Time // until when it was, so far
+// awsTime reads from an agent's log when the agent began. others is the time until
+// then spent in at least one AWS call or waiting for the budget.
+func awsTime(log string, until time.Time) (began time.Time, others time.Duration, _ error) {
+	var inAWS time.Time // end of the AWS time counted so far
 	calls := 0
 	for line := range strings.Lines(log) {
 		var said struct {
@@ -126,7 +125,7 @@ func othersPart(log string, until time.Time) (began time.Time, others time.Durat
 			if said.Time.After(until) {
 				continue
 			}
-			// They are told in the order of their ends, and overlap at most two at a time.
+			// The log lists calls in the order of their ends. At most two overlap.
 			calls++
 			others += min(said.Took, said.Time.Sub(inAWS))
 			inAWS = said.Time
@@ -138,7 +137,7 @@ func othersPart(log string, until time.Time) (began time.Time, others time.Durat
 	return began, others, nil
 }
 
-// agentOf finds the agent's process of a pod.
+// agentOf finds the agent process of a pod.
 func agentOf(uid string) (int, error) {
 	agents, err := processes("comm", "agent\n")
 	if err != nil {

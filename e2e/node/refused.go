@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// refused makes pods that may have no port, each in a way of its own, and wants
-// people to find the reason where they look first.
+// refused creates pods that cannot get a port, each for another reason. It requires
+// that the reason is where an operator looks first.
 func refused(ctx context.Context, c *cluster) error {
 	for _, step := range []struct {
 		what string
@@ -26,8 +26,8 @@ func refused(ctx context.Context, c *cluster) error {
 	return nil
 }
 
-// described waits until what kubectl describe says of a thing has a text, and deletes
-// the thing.
+// described waits until kubectl describe of an object contains the text, and then
+// deletes the object.
 func (c *cluster) described(ctx context.Context, namespace, thing, text string) error {
 	if err := c.eventually(ctx, patience, fmt.Sprintf("%s to be described with %q", thing, text), func(ctx context.Context) error {
 		said, err := c.kubectl(ctx, "describe", "--namespace", namespace, thing)
@@ -53,15 +53,15 @@ func named(name, namespace string, more func(pod map[string]any)) func(map[strin
 }
 
 func otherNamespace(ctx context.Context, c *cluster) error {
-	for _, args := range [][]string{{"create", "namespace", "strangers"}, {"create", "serviceaccount", "game", "--namespace", "strangers"}} {
+	for _, args := range [][]string{{"create", "namespace", "elsewhere"}, {"create", "serviceaccount", "game", "--namespace", "elsewhere"}} {
 		if _, err := c.kubectl(ctx, args...); err != nil {
 			return err
 		}
 	}
-	if err := c.apply(ctx, "udp-echo/pod.yaml", named("stranger", "strangers", nil)); err != nil {
+	if err := c.apply(ctx, "udp-echo/pod.yaml", named("other", "elsewhere", nil)); err != nil {
 		return err
 	}
-	return c.described(ctx, "strangers", "pod/stranger", `configmap "portlease-ca" not found`)
+	return c.described(ctx, "elsewhere", "pod/other", `configmap "portlease-ca" not found`)
 }
 
 func hostNetworkByHand(ctx context.Context, c *cluster) error {
@@ -93,7 +93,7 @@ func noToken(ctx context.Context, c *cluster) error {
 		for _, v := range pod["volumes"].([]any) {
 			volume := v.(map[string]any)
 			if projected, ok := volume["projected"].(map[string]any); ok {
-				projected["sources"] = projected["sources"].([]any)[1:] // all but the token for the allocator
+				projected["sources"] = projected["sources"].([]any)[1:] // all but the allocator token
 			}
 		}
 	})); err != nil {

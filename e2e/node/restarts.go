@@ -33,7 +33,7 @@ func recreated(ctx context.Context, c *cluster) error {
 	return nil
 }
 
-// undisturbed wants no packet lost to or from pods while something is done.
+// undisturbed requires that no packet to or from the pods is lost while do runs.
 func (c *cluster) undisturbed(ctx context.Context, prefix string, do func() error) error {
 	pods, err := c.pods(ctx, prefix)
 	if err != nil {

@@ -17,22 +17,22 @@ import (
 	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
-// stories are told in this order. The games of the first live on through all.
+// stories run in this order. The games of the first one run through all of them.
 var stories = []story{
-	{name: "six games of three kinds, by hand and by label, are bound and answer", always: true, tell: sixGames},
-	{name: "the first line that a game logs shows its endpoint, from the environment and from the file", tell: firstLine},
-	{name: "a pod that is deleted is withdrawn at once, outlived by its agent, and leaves nothing in AWS", tell: deleted},
-	{name: "a pod that is deleted by force is reclaimed by the janitor, and not before its claim has expired", tell: deletedByForce},
-	{name: "a pod of a StatefulSet that is made again has its port again", tell: recreated},
-	{name: "a pod that may have no port is refused with a reason that kubectl describe shows", tell: refused},
-	{name: "the allocator is restarted, and no packet is lost", tell: allocatorRestarted},
-	{name: "games are rolled out anew, and no packet of the others is lost", tell: gamesRestarted},
-	{name: "the node is restarted, its pods get other addresses, and every game is reachable again", tell: nodeRestarted},
-	{name: promptName + ", is told of pods that come one after another", tell: prompt},
-	{name: "allocator check, run in the allocator's pod, finds nothing to mend, and then what was spoilt, with its remedy", tell: checked},
-	{name: "while games hold ports the chart is not uninstalled, people are told how, and nothing of the release is missing", tell: uninstallRefused},
-	{name: "once the games are gone the chart is uninstalled, and nothing is left of it but what docs/install.md says", ends: true, tell: uninstalled},
-	{name: "all of this went under the policies of deploy/iam, each pod by its own identity, and AWS refused nothing", tell: nothingRefused},
+	{name: "six games of three kinds, by hand and by label, are bound and answer", always: true, run: sixGames},
+	{name: "the first line that a game logs shows its endpoint, from the environment and from the file", run: firstLine},
+	{name: "a pod that is deleted is withdrawn at once, outlived by its agent, and leaves nothing in AWS", run: deleted},
+	{name: "a pod that is deleted by force is reclaimed by the janitor, and not before its claim has expired", run: deletedByForce},
+	{name: "a recreated pod of a StatefulSet gets its port again", run: recreated},
+	{name: "a pod that cannot get a port is refused, and kubectl describe shows the reason", run: refused},
+	{name: "the allocator is restarted, and no packet is lost", run: allocatorRestarted},
+	{name: "a rollout replaces some games, and no packet of the others is lost", run: gamesRestarted},
+	{name: "the node is restarted, its pods get other addresses, and every game is reachable again", run: nodeRestarted},
+	{name: promptName + ", is measured for pods that start one after another", run: prompt},
+	{name: "allocator check, run in the allocator's pod, finds no problem, and then the load balancer that was broken, with its remedy", run: checked},
+	{name: "while games hold ports Helm refuses to uninstall the chart and says how to proceed, and the release stays complete", run: uninstallRefused},
+	{name: "once the games are gone the chart is uninstalled, and only the objects that docs/install.md names are left", ends: true, run: uninstalled},
+	{name: "the policies of deploy/iam, with an identity for each pod, allowed every AWS call of these stories", run: nothingRefused},
 }
 
 func sixGames(ctx context.Context, c *cluster) error {
@@ -63,8 +63,8 @@ func firstLine(ctx context.Context, c *cluster) error {
 	return nil
 }
 
-// lingering makes a bare pod whose game is not stopped for some seconds, as one that
-// finishes its match.
+// lingering makes a bare pod whose game takes some seconds to stop, as a game that
+// finishes its match does.
 func lingering(seconds int) func(map[string]any) {
 	return func(object map[string]any) {
 		game := podOf(object)["containers"].([]any)[0].(map[string]any)
@@ -74,7 +74,7 @@ func lingering(seconds int) func(map[string]any) {
 
 const barePod = "udp-echo"
 
-// startBarePod starts the example pod and gives it once it answers.
+// startBarePod starts the example pod and returns it once the game answers.
 func (c *cluster) startBarePod(ctx context.Context, change func(map[string]any)) (corev1.Pod, error) {
 	if err := c.apply(ctx, "udp-echo/pod.yaml", change); err != nil {
 		return corev1.Pod{}, err
@@ -157,7 +157,7 @@ func deletedByForce(ctx context.Context, c *cluster) (err error) {
 	if err != nil {
 		return err
 	}
-	// The kubelet must not stop the agent gracefully, nor start it again.
+	// The kubelet must neither stop the agent gracefully nor restart it.
 	resume, err := pauseProcess("kubelet")
 	if err != nil {
 		return err

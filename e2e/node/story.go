@@ -23,22 +23,22 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// Patience of the stories: with what a whole node does at once on a small machine,
-// and with what the agents' settings say.
+// Time limits of the stories. They allow for a small machine that runs a whole node,
+// and for the agents' settings.
 const (
 	patience       = 2 * time.Minute
 	gamesNamespace = "games"
 )
 
-// story is something that must hold.
+// story is one behavior to check.
 type story struct {
 	name   string
-	always bool // others begin where it ends
-	ends   bool // the installation; not told if the machine is to stay up
-	tell   func(context.Context, *cluster) error
+	always bool // always runs, because other stories need its result
+	ends   bool // uninstalls the chart; skipped if the machine stays up
+	run    func(context.Context, *cluster) error
 }
 
-// example gives a manifest of the examples, changed, whose agents reach the emulator.
+// example gives a changed manifest of the examples whose agents reach the emulator.
 func example(name string, change func(object map[string]any)) ([]byte, error) {
 	text, err := os.ReadFile(filepath.Join(chart.Folder(), "../../examples", name))
 	if err != nil {
@@ -63,7 +63,7 @@ func example(name string, change func(object map[string]any)) ([]byte, error) {
 	return json.Marshal(object)
 }
 
-// podOf is the pod's specification in a Pod or in what makes pods.
+// podOf gives the pod specification of a Pod or of a workload's template.
 func podOf(object map[string]any) map[string]any {
 	spec := object["spec"].(map[string]any)
 	if template, ok := spec["template"].(map[string]any); ok {
@@ -72,7 +72,7 @@ func podOf(object map[string]any) map[string]any {
 	return spec
 }
 
-// apply applies an example.
+// apply applies an example's changed manifest.
 func (c *cluster) apply(ctx context.Context, name string, change func(object map[string]any)) error {
 	text, err := example(name, change)
 	if err != nil {
@@ -86,7 +86,7 @@ func (c *cluster) apply(ctx context.Context, name string, change func(object map
 	return err
 }
 
-// pods gives those of the games' namespace whose names begin so and that are not
+// pods gives the pods in the games' namespace with that name prefix that are not
 // being deleted.
 func (c *cluster) pods(ctx context.Context, prefix string) ([]corev1.Pod, error) {
 	list, err := c.kube.CoreV1().Pods(gamesNamespace).List(ctx, metav1.ListOptions{})
@@ -102,10 +102,10 @@ func (c *cluster) pods(ctx context.Context, prefix string) ([]corev1.Pod, error)
 	return found, nil
 }
 
-// endpointOf is where a matchmaker finds a pod.
+// endpointOf gives the endpoint that a matchmaker reads.
 func endpointOf(p corev1.Pod) string { return p.Annotations["portlease.dev/endpoint"] }
 
-// networkOf is what an example's game speaks.
+// networkOf gives the protocol of an example's game.
 func networkOf(p corev1.Pod) string {
 	if strings.HasPrefix(p.Name, "tcp") {
 		return "tcp"
@@ -113,8 +113,8 @@ func networkOf(p corev1.Pod) string {
 	return "udp"
 }
 
-// answering wants that many ready pods, each of which answers at an endpoint of its
-// own with its own name.
+// answering requires n ready pods. Each must have its own endpoint and answer there
+// with its own name.
 func (c *cluster) answering(ctx context.Context, prefix string, n int) (found []corev1.Pod, err error) {
 	err = c.eventually(ctx, patience, fmt.Sprintf("%d pods %s* that answer", n, prefix), func(ctx context.Context) error {
 		if found, err = c.pods(ctx, prefix); err != nil {
@@ -152,7 +152,7 @@ func (c *cluster) answers(ctx context.Context, p corev1.Pod) error {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}
 	if want := p.Name + " at " + endpointOf(p); !strings.HasPrefix(said, want) {
-		return fmt.Errorf("at the endpoint of %s somebody says %q, want %q", p.Name, said, want)
+		return fmt.Errorf("the endpoint of %s answers %q, want %q", p.Name, said, want)
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func say(ctx context.Context, network, endpoint, line string) (answer string, er
 	return answer, nil
 }
 
-// player sends packets to a game over UDP and counts what comes back.
+// player sends packets to a game over UDP and counts the answers.
 type player struct {
 	conn           net.Conn
 	cancel         context.CancelFunc
@@ -186,7 +186,7 @@ type player struct {
 	err            error
 }
 
-// interval of a player's packets.
+// interval is the time between a player's packets.
 const interval = 20 * time.Millisecond
 
 func newPlayer(ctx context.Context, endpoint string) (*player, error) {
@@ -201,7 +201,7 @@ func newPlayer(ctx context.Context, endpoint string) (*player, error) {
 		for {
 			if _, err := conn.Read(packet); errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 				return
-			} else if err == nil { // what was refused is missing in the count
+			} else if err == nil { // a refused packet is not counted
 				p.answered++
 			}
 		}
@@ -212,19 +212,19 @@ func newPlayer(ctx context.Context, endpoint string) (*player, error) {
 			case <-tick.C:
 			case <-ctx.Done():
 				tick.Stop()
-				p.err = conn.SetReadDeadline(time.Now().Add(2 * time.Second)) // for what is under way
+				p.err = conn.SetReadDeadline(time.Now().Add(2 * time.Second)) // for packets in flight
 				return
 			}
 			p.sent++
 			if _, err := fmt.Fprintf(conn, "%d\n", p.sent); err != nil {
-				p.sent-- // an earlier one was refused, which is what this error says
+				p.sent-- // the error says that an earlier packet was refused
 			}
 		}
 	})
 	return p, nil
 }
 
-// stop wants every packet answered.
+// stop requires that every packet was answered.
 func (p *player) stop() error {
 	p.cancel()
 	p.running.Wait()
@@ -237,7 +237,7 @@ func (p *player) stop() error {
 	return nil
 }
 
-// inAWS tells whether anything is left in AWS of a pod.
+// inAWS reports whether AWS still has anything of a pod.
 func (c *cluster) inAWS(uid string) bool {
 	s := c.aws.Snapshot()
 	for _, l := range s.Listeners {

@@ -20,8 +20,8 @@ func (c *cluster) uninstall(ctx context.Context) error {
 	return err
 }
 
-// released lists the objects that Helm says the release has, as they are in the
-// cluster. An error is also that one is missing.
+// released lists the objects of the Helm release as they are in the cluster. A
+// missing object is an error.
 func (c *cluster) released(ctx context.Context) (string, error) {
 	manifest, err := c.helm.Run(ctx, "get", "manifest", chart.Release, "--namespace", chart.Namespace)
 	if err != nil {
@@ -34,7 +34,7 @@ func (c *cluster) released(ctx context.Context) (string, error) {
 	return c.kubectl(ctx, "get", "-f", file, "--no-headers", "-o", "custom-columns=:.kind,:.metadata.name,:.metadata.uid,:.metadata.deletionTimestamp")
 }
 
-// uninstallRefused tries to uninstall the release under the games.
+// uninstallRefused tries to uninstall the release while games run.
 func uninstallRefused(ctx context.Context, c *cluster) error {
 	before, err := c.released(ctx)
 	if err != nil {
@@ -60,7 +60,7 @@ func uninstallRefused(ctx context.Context, c *cluster) error {
 	if allocator.Status.ReadyReplicas != 2 {
 		return fmt.Errorf("%d replicas of the allocator are ready", allocator.Status.ReadyReplicas)
 	}
-	if err := c.leftAreNamed(ctx); err != nil {
+	if err := c.holdersAreListed(ctx); err != nil {
 		return err
 	}
 	if _, err := c.startBarePod(ctx, nil); err != nil {
@@ -70,7 +70,7 @@ func uninstallRefused(ctx context.Context, c *cluster) error {
 	return err
 }
 
-// uninstallIsRefused wants Helm to say why, and what to do.
+// uninstallIsRefused requires that Helm refuses and names the cause and the remedy.
 func (c *cluster) uninstallIsRefused(ctx context.Context) error {
 	err := c.uninstall(ctx)
 	if err == nil {
@@ -87,9 +87,9 @@ func (c *cluster) uninstallIsRefused(ctx context.Context) error {
 	return nil
 }
 
-// leftAreNamed wants the games to answer, and each to be found by the command that
-// people are told.
-func (c *cluster) leftAreNamed(ctx context.Context) error {
+// holdersAreListed requires that the games still answer, and that the documented
+// command lists each of them.
+func (c *cluster) holdersAreListed(ctx context.Context) error {
 	games, err := c.answering(ctx, "", 6)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (c *cluster) leftAreNamed(ctx context.Context) error {
 	return nil
 }
 
-// uninstalled does what docs/install.md has people do to be rid of everything.
+// uninstalled follows the steps of docs/install.md for removing everything.
 func uninstalled(ctx context.Context, c *cluster) error {
 	if before, err := c.held(ctx); err != nil || before < 6 {
 		return errors.Join(fmt.Errorf("with games on there are %d leases of what is held", before), err)
@@ -123,7 +123,7 @@ func uninstalled(ctx context.Context, c *cluster) error {
 	if err := c.uninstall(ctx); err != nil {
 		return err
 	}
-	// Nobody is left who would take anything back.
+	// No part is left that could reclaim anything.
 	if s := c.aws.Snapshot(); len(s.Listeners) > 0 || len(s.TargetGroups) > 0 {
 		return fmt.Errorf("in AWS there are left %v and %v", s.Listeners, s.TargetGroups)
 	}
@@ -142,7 +142,7 @@ func uninstalled(ctx context.Context, c *cluster) error {
 	return c.left(ctx)
 }
 
-// held counts the leases of ports and claims that somebody has.
+// held counts the leases of held ports and of claims.
 func (c *cluster) held(ctx context.Context) (int, error) {
 	leases, err := c.kube.CoordinationV1().Leases(chart.Namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: "portlease.dev/state in (claimed, bound, waiting, granted, releasing, held)",
@@ -153,10 +153,10 @@ func (c *cluster) held(ctx context.Context) (int, error) {
 	return len(leases.Items), nil
 }
 
-// left wants nothing in the cluster to have the project's name but these, each as
-// kind, namespace and name, and in the order of the alphabet. Leases in the
-// allocator's namespace are not counted, nor events, which Kubernetes keeps for a
-// while.
+// left requires that only the wanted objects in the cluster have the project's name,
+// each as kind, namespace and name, in alphabetical order. It does not count Leases
+// in the allocator's namespace. It does not count events either, which Kubernetes
+// keeps for a while.
 func (c *cluster) left(ctx context.Context, wanted ...string) error {
 	listed, err := c.kubectl(ctx, "api-resources", "--verbs=list", "-o", "name")
 	if err != nil {
@@ -167,7 +167,7 @@ func (c *cluster) left(ctx context.Context, wanted ...string) error {
 	return c.eventually(ctx, patience, fmt.Sprintf("%q to be all that is left", wanted), func(ctx context.Context) error {
 		all, err := c.kubectl(ctx, "get", strings.Join(resources, ","), "--all-namespaces", "--no-headers", "-o", "custom-columns=:.kind,:.metadata.namespace,:.metadata.name")
 		if err != nil {
-			return fmt.Errorf("there were %q: %w", found, err) // the last look may be cut short
+			return fmt.Errorf("there were %q: %w", found, err) // the last list may be incomplete
 		}
 		found = nil
 		for line := range strings.Lines(all) {
