@@ -36,8 +36,8 @@ func leaves(at string, value any, found map[string]bool) {
 	}
 }
 
-// TestInstallPageListsEveryValue: the table lists each value, or a parent of it, and
-// nothing else.
+// TestInstallPageListsEveryValue checks that the table lists each value, or a parent
+// of it, and nothing else.
 func TestInstallPageListsEveryValue(t *testing.T) {
 	there := make(map[string]bool)
 	leaves("", values(t, filepath.Join(chart.Folder(), "values.yaml")), there)

@@ -115,8 +115,8 @@ func objectsOf(t *testing.T, path string) []chart.Object {
 	return objects
 }
 
-// TestAllocatorPodIsRestricted: the pod meets the strictest of the Pod Security
-// Standards.
+// TestAllocatorPodIsRestricted checks that the pod meets the strictest of the Pod
+// Security Standards.
 func TestAllocatorPodIsRestricted(t *testing.T) {
 	r := &release{T: t}
 	r.admin = r.as("")

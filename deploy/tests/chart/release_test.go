@@ -272,7 +272,8 @@ func TestUninstallIsRefusedWhilePortsAreHeld(t *testing.T) {
 	}
 }
 
-// TestNamespaceIsProtectedWhileInstalled, unlike those of games.
+// TestNamespaceIsProtectedWhileInstalled checks that the policy protects the
+// allocator's namespace, and leaves the namespaces of games alone.
 func TestNamespaceIsProtectedWhileInstalled(t *testing.T) {
 	r := newRelease(t)
 	remove := func(namespace string) error {

@@ -83,9 +83,9 @@ func values(t *testing.T, path string) map[string]any {
 	return m
 }
 
-// TestSchemaAndAllocatorAcceptDocumentedPoolFile: the example on docs/pool-file.md has
-// every key there is. The schema accepts it, and so does the allocator as the chart
-// renders it.
+// TestSchemaAndAllocatorAcceptDocumentedPoolFile checks the example on
+// docs/pool-file.md, which has every key. The schema accepts it, and so does the
+// allocator as the chart renders it.
 func TestSchemaAndAllocatorAcceptDocumentedPoolFile(t *testing.T) {
 	_, after, found := strings.Cut(page(t, "pool-file.md"), "```yaml\nbudget:")
 	file, _, ended := strings.Cut(after, "```")

@@ -40,8 +40,9 @@ func listedSettings(t *testing.T) map[string]string {
 	return variables
 }
 
-// TestEverySettingIsInTheSchema: the chart sets each of the allocator's settings, or has
-// it in allocator.settings with the variable that the allocator reads.
+// TestEverySettingIsInTheSchema checks each of the allocator's settings. The chart
+// sets it, or has it in allocator.settings with the variable that the allocator
+// reads.
 func TestEverySettingIsInTheSchema(t *testing.T) {
 	schema := values(t, filepath.Join(chart.Folder(), "values.schema.json"))
 	settings := schema["properties"]
@@ -114,8 +115,8 @@ func TestAllocatorParsesRenderedSettings(t *testing.T) {
 	}
 }
 
-// TestEnvReplacesVariablesOfTheChart: allocator.env wins, and no variable is listed
-// twice, which server-side apply refuses.
+// TestEnvReplacesVariablesOfTheChart checks that allocator.env takes precedence. No
+// variable may be listed twice, because server-side apply refuses that.
 func TestEnvReplacesVariablesOfTheChart(t *testing.T) {
 	own := map[string]string{
 		"PORTLEASE_NAMESPACE": "other", "PORTLEASE_IDENTITY": "it", "PORTLEASE_LOG_LEVEL": "warn", "AWS_REGION": "us-east-2", "GOMEMLIMIT": "100MiB", "PORTLEASE_TLS_NAMES": "a",

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// owned is what a controller writes on the pods that it makes.
+// owned sets the metadata that a controller writes on its pods.
 func owned(pod *corev1.Pod, apiVersion, kind string, labels map[string]string) {
 	pod.OwnerReferences = []metav1.OwnerReference{{
 		APIVersion: apiVersion, Kind: kind, Name: "shooter", UID: "00000000-0000-0000-0000-000000000001", Controller: new(true), BlockOwnerDeletion: new(true),
@@ -22,9 +22,9 @@ func owned(pod *corev1.Pod, apiVersion, kind string, labels map[string]string) {
 	maps.Copy(pod.Labels, labels)
 }
 
-// fleet is the pod of the Fleet in docs/sidecar.md as Agones 1.57 makes it
-// (pkg/apis/agones/v1/gameserver.go and pkg/gameservers/controller.go there), with
-// its SDK server as a sidecar or, as older ones do, as the first container.
+// fleet gives the pod of the Fleet in docs/sidecar.md as Agones 1.57 creates it
+// (pkg/apis/agones/v1/gameserver.go and pkg/gameservers/controller.go there). The SDK
+// server is a sidecar or, as in older versions, the first container.
 func fleet(t *testing.T, sidecar bool) *corev1.Pod {
 	t.Helper()
 	var written struct {
@@ -41,7 +41,7 @@ func fleet(t *testing.T, sidecar bool) *corev1.Pod {
 	pod.Name, pod.Spec.Hostname = "shooter-x7k2p-q9w4z", "shooter-x7k2p-q9w4z"
 	owned(&pod, "agones.dev/v1", "GameServer", map[string]string{"agones.dev/role": "gameserver", "agones.dev/gameserver": pod.Name})
 	pod.Annotations["agones.dev/container"], pod.Annotations["agones.dev/sdk-version"] = "shooter", "1.57.0"
-	// Without a service account of its own, the game gets no token.
+	// Agones gives the game no token unless the pod has its own service account.
 	pod.Spec.ServiceAccountName = "agones-sdk"
 	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "empty", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 	game := &pod.Spec.Containers[0]
@@ -66,8 +66,8 @@ func fleet(t *testing.T, sidecar bool) *corev1.Pod {
 	return &pod
 }
 
-// gameServerSet is the pod of the GameServerSet in docs/sidecar.md as OpenKruise
-// makes it (pkg/util/gameserver.go of kruise-game, and its Advanced StatefulSet).
+// gameServerSet gives the pod of the GameServerSet in docs/sidecar.md as OpenKruise
+// creates it (pkg/util/gameserver.go of kruise-game, and its Advanced StatefulSet).
 func gameServerSet(t *testing.T) *corev1.Pod {
 	t.Helper()
 	var written struct {
@@ -83,7 +83,7 @@ func gameServerSet(t *testing.T) *corev1.Pod {
 	return &pod
 }
 
-// onPage reads the one example of a kind on the page.
+// onPage reads the only example of a kind on the page.
 func onPage(t *testing.T, kind string, into any) {
 	t.Helper()
 	page, err := os.ReadFile(filepath.Join(root, "docs/sidecar.md"))
@@ -97,8 +97,9 @@ func onPage(t *testing.T, kind string, into any) {
 	t.Fatalf("the page has no %s", kind)
 }
 
-// TestPodsOfControllers creates pods as controllers make them from their templates.
-func TestPodsOfControllers(t *testing.T) {
+// TestPodsOfControllersGetTheAgent creates pods as controllers make them from their
+// templates.
+func TestPodsOfControllersGetTheAgent(t *testing.T) {
 	deployment := byLabel(template(t, "udp-echo/deployment.yaml"))
 	deployment.GenerateName = "udp-echo-5d4f8c7b9-"
 	owned(deployment, "apps/v1", "ReplicaSet", map[string]string{"pod-template-hash": "5d4f8c7b9"})

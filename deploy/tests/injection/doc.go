@@ -1,4 +1,4 @@
-// Package injection holds what the chart's admission policies make of pods against
-// a real API server: the same agent as by hand, or a refusal that says why. It has
-// tests only.
+// Package injection tests the chart's admission policies on a real API server. A
+// labeled pod gets the same agent as one written by hand, or the API server refuses
+// it with the reason. The package has only tests.
 package injection

@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// names are those of variables, in their order. One that is ours comes from the
-// file that the agent writes.
+// names gives the names of a container's variables in order. Variables of portlease
+// must come from the file that the agent writes.
 func names(t *testing.T, c corev1.Container) (all []string) {
 	t.Helper()
 	for _, v := range c.Env {
@@ -38,14 +38,14 @@ func mountOf(c corev1.Container, path string) string {
 	return "none"
 }
 
-// TestTheGameIsTold makes pods of many shapes: one container is handed the endpoint,
-// and what there was stays.
-func TestTheGameIsTold(t *testing.T) {
+// TestGameContainerGetsTheEndpoint creates pods of many shapes: one container gets
+// the endpoint's variables and mount, and everything else stays.
+func TestGameContainerGetsTheEndpoint(t *testing.T) {
 	plain := []string{"PORTLEASE_HOST", "PORTLEASE_PORT", "PORTLEASE_ENDPOINT", "PORTLEASE_PORT_GAME"}
 	for name, test := range map[string]struct {
 		shape func(*corev1.Pod)
-		// game is the container that is told; which variables it has then, and what is
-		// mounted at /portlease.
+		// game is the index of the container that gets the endpoint. env has its
+		// variables afterwards, and mount the volume at /portlease.
 		game  int
 		env   []string
 		mount string
@@ -133,13 +133,13 @@ func TestTheGameIsTold(t *testing.T) {
 	}
 }
 
-// withoutDefaults leaves of a container what the test wrote.
+// withoutDefaults keeps only the fields of a container that the test sets.
 func withoutDefaults(c corev1.Container) corev1.Container {
 	return corev1.Container{Name: c.Name, Image: c.Image, Env: c.Env, VolumeMounts: withoutKubernetesOwn(c).VolumeMounts}
 }
 
-// TestLeftAlone makes pods that the policies do not concern.
-func TestLeftAlone(t *testing.T) {
+// TestOtherPodsAreUnchanged creates pods that the policies do not match.
+func TestOtherPodsAreUnchanged(t *testing.T) {
 	for name, shape := range map[string]func(*corev1.Pod){
 		"no label":                     func(p *corev1.Pod) { p.Labels = nil },
 		"another value of the label":   func(p *corev1.Pod) { p.Labels[labeled] = "false" },
@@ -165,8 +165,9 @@ func TestLeftAlone(t *testing.T) {
 	}
 }
 
-// TestAPodThatIsLabelledLaterStaysAsItIs: containers of a pod cannot be added.
-func TestAPodThatIsLabelledLaterStaysAsItIs(t *testing.T) {
+// TestLabelAddedLaterChangesNothing labels a running pod, to which no container can
+// be added.
+func TestLabelAddedLaterChangesNothing(t *testing.T) {
 	space, pod := namespace(t), game("game")
 	pod.Labels, pod.Annotations = nil, nil
 	create(t, space, pod)

@@ -12,7 +12,8 @@ import (
 
 const agentName = "portlease"
 
-// byLabel takes from a pod all that a person writes for the agent, and labels it.
+// byLabel removes everything from a pod that a person writes for the agent, and
+// labels the pod.
 func byLabel(pod *corev1.Pod) *corev1.Pod {
 	pod = pod.DeepCopy()
 	if pod.Labels == nil {
@@ -23,7 +24,7 @@ func byLabel(pod *corev1.Pod) *corev1.Pod {
 	return pod
 }
 
-// same compares field by field and names each that differs.
+// same compares two values and names each field that differs.
 func same[T any](t *testing.T, what string, got, want T) {
 	t.Helper()
 	g, w := reflect.ValueOf(got), reflect.ValueOf(want)
@@ -41,9 +42,9 @@ func text(t *testing.T, value any) string {
 	return string(out)
 }
 
-// TestByLabelIsAsByHand makes the pods of the examples twice, by hand and by label,
-// with and without what Kubernetes mounts by itself.
-func TestByLabelIsAsByHand(t *testing.T) {
+// TestPodsByLabelAndByHandAreTheSame creates the pods of the examples by hand and by
+// label. It does so with and without the volume that Kubernetes mounts by itself.
+func TestPodsByLabelAndByHandAreTheSame(t *testing.T) {
 	for _, path := range []string{"udp-echo/pod.yaml", "tcp-echo/pod.yaml", "udp-echo/deployment.yaml", "tcp-echo/statefulset.yaml"} {
 		for _, automount := range []bool{false, true} {
 			t.Run(path+map[bool]string{true: " with a token of Kubernetes' own"}[automount], func(t *testing.T) {
@@ -68,7 +69,7 @@ func compare(t *testing.T, hand, label *corev1.Pod) {
 	if got, want := len(label.Spec.InitContainers[0].VolumeMounts), len(hand.Spec.InitContainers[0].VolumeMounts); got != want {
 		t.Errorf("the agent has %d mounts, want %d", got, want)
 	}
-	// Of the game's variables those by hand are the last.
+	// The variables of the game that were written by hand come last.
 	game, want := label.Spec.Containers[0], hand.Spec.Containers[0]
 	if n := len(game.Env) - len(want.Env); n < 3 || !strings.HasPrefix(game.Env[0].Name, "PORTLEASE_") {
 		t.Errorf("the game's variables are\n%s", text(t, game.Env))
@@ -92,8 +93,8 @@ func compare(t *testing.T, hand, label *corev1.Pod) {
 	same(t, "the pod", a, b)
 }
 
-// withoutKubernetesOwn leaves out the mount that the API server itself adds, whose
-// name is another in each pod and whose place among the mounts says nothing.
+// withoutKubernetesOwn removes the mount that the API server adds. Its name differs
+// in each pod, and its position does not matter.
 func withoutKubernetesOwn(c corev1.Container) corev1.Container {
 	var mounts []corev1.VolumeMount
 	for _, m := range c.VolumeMounts {
@@ -114,8 +115,9 @@ func volume(pod *corev1.Pod, name string) int {
 	return -1
 }
 
-// TestTheExampleByLabelIsAsByHand: the two Deployments of udp-echo are one.
-func TestTheExampleByLabelIsAsByHand(t *testing.T) {
+// TestExampleDeploymentsAreTheSame checks that the two Deployments of udp-echo, by
+// hand and by label, give the same pod.
+func TestExampleDeploymentsAreTheSame(t *testing.T) {
 	space := namespace(t)
 	hand, label := template(t, "udp-echo/deployment.yaml"), template(t, "udp-echo/labeled.yaml")
 	hand.Name, label.Name = "by-hand", "by-label"

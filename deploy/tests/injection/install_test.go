@@ -18,9 +18,9 @@ import (
 
 var digest = "sha256:" + strings.Repeat("0123456789abcdef", 4)
 
-// TestAnOldClusterThenANewOne installs the chart where policies cannot change pods,
-// and then with values of its own where they can.
-func TestAnOldClusterThenANewOne(t *testing.T) {
+// TestInstallOnOldAndNewClusters installs the chart where policies cannot change
+// pods, and then with other values where they can.
+func TestInstallOnOldAndNewClusters(t *testing.T) {
 	other, err := kubeapi.Start(t.Context(), kubeapi.Config{Progress: os.Stderr})
 	must(t, err)
 	defer func() { must(t, other.Close()) }()
@@ -63,9 +63,9 @@ func TestAnOldClusterThenANewOne(t *testing.T) {
 	}
 }
 
-// TestAutoAsksTheCluster renders with Helm as it installs, which looks at what the API
-// server has.
-func TestAutoAsksTheCluster(t *testing.T) {
+// TestAutoDependsOnTheAPIServer renders as helm install does, which reads the
+// capabilities of the API server.
+func TestAutoDependsOnTheAPIServer(t *testing.T) {
 	folder := t.TempDir()
 	kubeconfig := filepath.Join(folder, "kubeconfig")
 	must(t, cluster.Kubeconfig(kubeconfig, cluster.AdminConfig()))
@@ -78,7 +78,7 @@ func TestAutoAsksTheCluster(t *testing.T) {
 	}
 }
 
-func TestSwitchedOff(t *testing.T) {
+func TestInjectionCanBeDisabled(t *testing.T) {
 	helm, err := chart.Build(t.Context(), os.Stderr, t.TempDir(), "")
 	must(t, err)
 	out, err := helm.Render(t.Context(), filepath.Join(root, "deploy/tests/chart/testdata/plain.values.yaml"), "--api-versions", policies, "--set", "injection.enabled=false")
@@ -87,9 +87,9 @@ func TestSwitchedOff(t *testing.T) {
 	}
 }
 
-// TestTheRestrictedLevelHolds makes pods where Pod Security enforces its strictest
-// level, by label and by hand.
-func TestTheRestrictedLevelHolds(t *testing.T) {
+// TestPodsMeetTheRestrictedLevel creates pods by label and by hand in a namespace
+// where Pod Security enforces its strictest level.
+func TestPodsMeetTheRestrictedLevel(t *testing.T) {
 	space := namespace(t)
 	_, err := admin.CoreV1().Namespaces().Patch(t.Context(), space, types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`), metav1.PatchOptions{})
@@ -103,14 +103,14 @@ func TestTheRestrictedLevelHolds(t *testing.T) {
 			t.Errorf("%s has no agent", path)
 		}
 	}
-	// The agent needs nothing that the pod says for all its containers.
+	// The agent does not depend on the pod's security context.
 	alone := game("alone")
 	alone.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{
 		RunAsNonRoot: new(true), AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
 	create(t, space, alone)
-	// The level is on.
+	// The namespace enforces the level.
 	if _, err := admin.CoreV1().Pods(space).Create(t.Context(), game("bare"), metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), `violates PodSecurity "restricted:latest"`) {
 		t.Errorf("a game that says nothing: %v", err)
 	}

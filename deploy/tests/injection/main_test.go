@@ -22,7 +22,7 @@ import (
 
 const (
 	root = "../../.."
-	// policies is what the cluster is asked for by injection.enabled auto.
+	// policies is the API that injection.enabled=auto looks for in the cluster.
 	policies = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 	labeled  = "portlease.dev/inject"
 	ports    = "portlease.dev/ports"
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// prepare installs the policies for all tests but those that need others.
+// prepare installs the policies that all but a few tests share.
 func prepare(k *kubeapi.API) (err error) {
 	ctx := context.Background()
 	cluster = k
@@ -61,7 +61,7 @@ func prepare(k *kubeapi.API) (err error) {
 	return added(ctx, k)
 }
 
-// install applies the policies of the chart as it is rendered with these flags.
+// install applies the chart's policies, rendered with these flags.
 func install(ctx context.Context, k *kubeapi.API, home string, flags ...string) error {
 	helm, err := chart.Build(ctx, os.Stderr, home, "")
 	if err != nil {
@@ -75,7 +75,7 @@ func install(ctx context.Context, k *kubeapi.API, home string, flags ...string) 
 	return k.Apply(ctx, []byte(manifests))
 }
 
-// added waits until the policies hold: that takes a moment.
+// added waits until the API server applies the policies.
 func added(ctx context.Context, k *kubeapi.API) error {
 	return eventually(ctx, k, func(made *corev1.Pod, err error) error {
 		if err == nil && len(made.Spec.InitContainers) == 0 {
@@ -85,7 +85,7 @@ func added(ctx context.Context, k *kubeapi.API) error {
 	})
 }
 
-// eventually tries to create a labeled pod until what comes of it is right.
+// eventually creates a labeled pod repeatedly until right accepts the result.
 func eventually(ctx context.Context, k *kubeapi.API, right func(*corev1.Pod, error) error) error {
 	client, err := kubernetes.NewForConfig(k.AdminConfig())
 	if err != nil {
@@ -106,7 +106,7 @@ func eventually(ctx context.Context, k *kubeapi.API, right func(*corev1.Pod, err
 	}
 }
 
-// game is a labeled pod with one container and nothing else.
+// game gives a labeled pod with one container.
 func game(name string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{labeled: "true"}, Annotations: map[string]string{ports: "game=7777/UDP"}},
@@ -123,7 +123,7 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// namespace is a new one with the service accounts that the tests' pods name.
+// namespace creates a namespace with the service accounts that the tests' pods name.
 func namespace(t *testing.T) string {
 	t.Helper()
 	name, err := cluster.Namespace(t.Context(), "injection")
@@ -135,7 +135,7 @@ func namespace(t *testing.T) string {
 	return name
 }
 
-// create makes a pod and gives it as the API server keeps it.
+// create creates a pod and gives it as the API server stores it.
 func create(t *testing.T, namespace string, pod *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	made, err := admin.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{})
@@ -143,7 +143,7 @@ func create(t *testing.T, namespace string, pod *corev1.Pod) *corev1.Pod {
 	return made
 }
 
-// refused tries to make a pod in vain, and gives the words.
+// refused requires that the API server refuses a pod, and gives the message.
 func refused(t *testing.T, namespace string, pod *corev1.Pod) string {
 	t.Helper()
 	_, err := admin.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
@@ -156,7 +156,7 @@ func refused(t *testing.T, namespace string, pod *corev1.Pod) string {
 	return err.Error()
 }
 
-// template is the pod of an example in examples/.
+// template gives the pod of an example in examples/.
 func template(t *testing.T, path string) *corev1.Pod {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "examples", path))

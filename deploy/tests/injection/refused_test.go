@@ -47,9 +47,9 @@ func many(n int) string {
 	return strings.Join(all, ",")
 }
 
-// TestPortsAreReadAsTheAgentReadsThem: what the policy lets in, the agent takes, and
-// what the agent takes, the policy lets in.
-func TestPortsAreReadAsTheAgentReadsThem(t *testing.T) {
+// TestPolicyAndAgentAcceptTheSamePorts checks that the policy accepts exactly those
+// ports that the agent accepts.
+func TestPolicyAndAgentAcceptTheSamePorts(t *testing.T) {
 	space := namespace(t)
 	long := strings.Repeat("a", 63)
 	for _, text := range []string{

@@ -12,22 +12,23 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// attempt is what somebody tries.
+// attempt is one AWS call that a test tries.
 type attempt struct {
 	name string
 	call func(w town, key string) error
-	// refused is action and resource of the refusal by role; a role that is missing
-	// is allowed to. What is named in braces is the ARN of that name.
+	// refused maps a role to the action and resource that its refusal names; AWS
+	// allows the call to all other roles. A name in braces stands for the ARN of that
+	// name.
 	refused map[string]string
 }
 
-// everybody is refused alike.
+// everybody gives all roles the same refusal.
 func everybody(refusal string) map[string]string {
 	return map[string]string{"POD": refusal, "IRSA": refusal, "JANITOR": refusal}
 }
 
-// making is the attempt to make a target group with tags that are not this
-// pod's. IRSA does not know which pod calls.
+// making tries to create a target group with tags that are not this pod's. With IRSA,
+// AWS does not know which pod calls.
 func making(name string, changed map[string]string, irsa bool) attempt {
 	a := attempt{
 		name: "create a target group " + name, refused: everybody("CreateTargetGroup " + prefix + "targetgroup/pl-new/*"),
@@ -42,14 +43,14 @@ func making(name string, changed map[string]string, irsa bool) attempt {
 	return a
 }
 
-// listening is making for a listener.
+// listening tries to create a listener with such tags.
 func listening(name string, changed map[string]string, irsa bool) attempt {
 	a := attempt{
 		name: "create a listener " + name, refused: everybody("CreateListener {lb}"),
 		call: func(w town, key string) error {
 			_, err := createListener(w, key, "lb", w.arn["spare group"], 30100, types.ProtocolEnumUdp, mine(changed))
 			if answer, ok := errors.AsType[smithy.APIError](err); ok && answer.ErrorCode() == "IncompatibleProtocols" {
-				return nil // it was allowed to
+				return nil // AWS allowed the call
 			}
 			return err
 		},
@@ -60,7 +61,7 @@ func listening(name string, changed map[string]string, irsa bool) attempt {
 	return a
 }
 
-// changing is every change of something that somebody has.
+// changing tries every change of another party's resources.
 func changing(whose string, irsa bool) []attempt {
 	refused := func(action, what string, janitor bool) map[string]string {
 		r := everybody(action + " {" + whose + " " + what + "}")
@@ -96,7 +97,7 @@ func changing(whose string, irsa bool) []attempt {
 		{"delete " + whose + " target group", func(w town, key string) error {
 			_, err := w.client(key).DeleteTargetGroup(w.t.Context(), &elbv2.DeleteTargetGroupInput{TargetGroupArn: aws.String(w.arn[whose+" group"])})
 			if answer, ok := errors.AsType[smithy.APIError](err); ok && answer.ErrorCode() == "ResourceInUse" {
-				return nil // it was allowed to
+				return nil // AWS allowed the call
 			}
 			return err
 		}, refused("DeleteTargetGroup", "group", ours || whose == "untagged")},
@@ -144,7 +145,7 @@ func attempts() []attempt {
 		attempt{"create a listener of another protocol", func(w town, key string) error {
 			_, err := createListener(w, key, "lb", w.arn["spare group"], 30100, types.ProtocolEnumTls, mine(nil))
 			if answer, ok := errors.AsType[smithy.APIError](err); ok && answer.ErrorCode() == "IncompatibleProtocols" {
-				return nil // it was allowed to
+				return nil // AWS allowed the call
 			}
 			return err
 		}, everybody("CreateListener {lb}")},
@@ -182,7 +183,7 @@ func attempts() []attempt {
 			_, err := c.DescribeLoadBalancers(w.t.Context(), &elbv2.DescribeLoadBalancersInput{})
 			return err
 		}, map[string]string{"POD": "DescribeLoadBalancers", "IRSA": "DescribeLoadBalancers"}),
-		// What IAM cannot keep an agent from: see docs/iam.md.
+		// IAM cannot deny an agent these calls: see docs/iam.md.
 		attempt{"forward its own listener to the victim's target group, on any port", func(w town, key string) error {
 			_, err := createListener(w, key, "lb", w.arn["victim's group"], 30199, types.ProtocolEnumTcp, mine(nil))
 			return err

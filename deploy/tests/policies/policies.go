@@ -1,5 +1,5 @@
-// Package policies reads the IAM policies of deploy/iam as a person would fill
-// them in, so that tests run under the very files.
+// Package policies reads the IAM policies of deploy/iam and fills in their
+// placeholders, so that tests use the released files.
 package policies
 
 import (
@@ -9,23 +9,23 @@ import (
 	"strings"
 )
 
-// The policies, by file name.
+// File names of the policies.
 const (
 	AgentPodIdentity = "agent-pod-identity.json"
 	AgentIRSA        = "agent-irsa.json"
 	Janitor          = "janitor.json"
 )
 
-// Values are what the placeholders stand for.
+// Values replace the placeholders.
 type Values struct {
 	Partition, Region, Account string
 	// Ledger is the id of the installation.
 	Ledger string
-	// Namespace is that of the game servers; only agent-irsa.json has it.
+	// Namespace is the game servers' namespace. Only agent-irsa.json uses it.
 	Namespace string
 }
 
-// Read gives a policy with its placeholders filled in.
+// Read gives a policy with its placeholders replaced.
 func Read(file string, v Values) ([]byte, error) {
 	folder, err := deployed()
 	if err != nil {
@@ -41,8 +41,8 @@ func Read(file string, v Values) ([]byte, error) {
 	return []byte(filled), nil
 }
 
-// deployed finds deploy/iam above the working folder, so that a test in a copy of
-// the tree reads the copy.
+// deployed finds deploy/iam above the working folder, so that a test in a copy of the
+// repository reads the copy.
 func deployed() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
@@ -59,9 +59,8 @@ func deployed() (string, error) {
 	}
 }
 
-// SessionTags are what EKS Pod Identity tags a pod's session with, as far as
-// policies ask for it (EKS user guide, "Grant Pods access to AWS resources based
-// on tags").
+// SessionTags gives those session tags of EKS Pod Identity that the policies use (EKS
+// user guide, "Grant Pods access to AWS resources based on tags").
 func SessionTags(namespace, pod, podUID string) map[string]string {
 	return map[string]string{"kubernetes-namespace": namespace, "kubernetes-pod-name": pod, "kubernetes-pod-uid": podUID}
 }

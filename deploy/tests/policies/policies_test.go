@@ -16,7 +16,7 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu/iam"
 )
 
-// words is the whole message of a refusal.
+// words gives the complete message of a refusal.
 func (w town) words(role, refusal string) string {
 	action, on, found := strings.Cut(refusal, " ")
 	if found {
@@ -28,8 +28,8 @@ func (w town) words(role, refusal string) string {
 	return fmt.Sprintf("User: arn:aws:sts::%s:assumed-role/%s is not authorized to perform: elasticloadbalancing:%s%s because no identity-based policy allows the elasticloadbalancing:%[3]s action", account, role, action, on)
 }
 
-// TestRefusals: what the policies let nobody do, and in which words, however AWS
-// asks them.
+// TestRefusals checks which calls the policies refuse, and with which message, for
+// each way in which AWS may evaluate them.
 func TestRefusals(t *testing.T) {
 	for name, switches := range map[string]elbemu.Switches{
 		"as documented": {}, "on the listener, too": {CreateListenerOnListener: true},
@@ -64,8 +64,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestEveryConditionIsNeeded drops each condition and each restriction to ARNs in
-// turn: something that was refused is then allowed.
+// TestEveryConditionIsNeeded removes each condition and each restriction to ARNs in
+// turn. Some refused call must then be allowed.
 func TestEveryConditionIsNeeded(t *testing.T) {
 	for role, file := range roles {
 		text, err := policies.Read(file, values)
@@ -92,7 +92,7 @@ func TestEveryConditionIsNeeded(t *testing.T) {
 	}
 }
 
-// weakened gives the policy without each of its conditions, by their names.
+// weakened gives the policy without each of its conditions, by the condition's name.
 func weakened(t *testing.T, text []byte) map[string][]byte {
 	t.Helper()
 	read := func() map[string]any {
@@ -127,10 +127,10 @@ func weakened(t *testing.T, text []byte) map[string][]byte {
 	return all
 }
 
-// TestPoliciesFit: an inline policy of a role has at most 10,240 characters
-// without white space, a managed one 6,144 (IAM user guide, "IAM and AWS STS
-// quotas").
-func TestPoliciesFit(t *testing.T) {
+// TestPoliciesFitTheSizeLimits checks the size limits: a role's inline policy has at most 10,240
+// characters without white space, a managed policy 6,144 (IAM user guide, "IAM and
+// AWS STS quotas").
+func TestPoliciesFitTheSizeLimits(t *testing.T) {
 	for _, file := range roles {
 		text, err := policies.Read(file, policies.Values{Partition: "aws-us-gov", Region: "ap-southeast-4", Account: account, Ledger: strings.Repeat("x", 100), Namespace: strings.Repeat("n", 63)})
 		if err != nil {
@@ -142,9 +142,9 @@ func TestPoliciesFit(t *testing.T) {
 	}
 }
 
-// TestWithoutSessionTags: where they are disabled, agents can change nothing, and
-// not everything.
-func TestWithoutSessionTags(t *testing.T) {
+// TestAgentsNeedSessionTags checks that agents can make changes with the session tags
+// of EKS, and none without them.
+func TestAgentsNeedSessionTags(t *testing.T) {
 	policy, err := policies.Read(policies.AgentPodIdentity, values)
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ const (
 
 var values = policies.Values{Partition: "aws", Region: region, Account: account, Ledger: ledger, Namespace: "games"}
 
-// mine are the tags of the pod that calls; changed has others of them.
+// mine gives the tags of the calling pod, with some of them changed.
 func mine(changed map[string]string) map[string]string {
 	tags := elb.Tags{Ledger: ledger, Namespace: "games", Pod: "mine", PodUID: "uid-mine", Lease: "l-1", Epoch: "e", Generation: 1}.Map()
 	for key, value := range changed {
@@ -42,8 +42,8 @@ func victims(namespace, ledger string) map[string]string {
 	return elb.Tags{Ledger: ledger, Namespace: namespace, Pod: "victim", PodUID: "uid-victim", Lease: "l-2", Epoch: "e", Generation: 1}.Map()
 }
 
-// town is an account in which several pods and installations live, with the
-// ARNs of what they have by name.
+// town is an AWS account with several pods and installations. arn maps the names of
+// their resources to ARNs.
 type town struct {
 	t        *testing.T
 	emulator *elbemu.Emulator
@@ -139,10 +139,10 @@ func createListener(w town, key, lb, group string, port int, protocol types.Prot
 	return *out.Listeners[0].ListenerArn, nil
 }
 
-// roles are the access keys that the rows are played with.
+// roles maps each role, which is also its access key, to its policy file.
 var roles = map[string]string{"POD": policies.AgentPodIdentity, "IRSA": policies.AgentIRSA, "JANITOR": policies.Janitor}
 
-// assume gives a role its policy, perhaps one that was changed.
+// assume gives a role a policy, which may be a changed one.
 func (w town) assume(role string, policy []byte) {
 	w.t.Helper()
 	who := elbemu.Principal{ARN: "arn:aws:sts::" + account + ":assumed-role/" + role, Policy: policy}

@@ -1,5 +1,5 @@
-// Package setup tries deploy/iam/setup.sh on a stand-in for the aws command line.
-// It has tests only.
+// Package setup tests deploy/iam/setup.sh with a stand-in for the aws command. It has
+// only tests.
 package setup_test
 
 import (
@@ -30,10 +30,10 @@ const (
 	balancer = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/net/games-1/0123456789abcdef"
 )
 
-// desk is where somebody runs the script.
+// desk is the environment in which a test runs the script.
 type desk struct {
 	t    *testing.T
-	path string // of the stand-in's state
+	path string // file of the stand-in's state
 	bin  string
 }
 
@@ -53,7 +53,7 @@ func newDesk(t *testing.T) desk {
 	return d
 }
 
-// run runs the script, and gives what it said and with which code it ended.
+// run runs the script and gives its output and exit code.
 func (d desk) run(args ...string) (says string, code int) {
 	d.t.Helper()
 	cmd := exec.CommandContext(d.t.Context(), "bash", append([]string{"../../../deploy/iam/setup.sh"}, args...)...)
@@ -69,7 +69,7 @@ func (d desk) run(args ...string) (says string, code int) {
 	return out.String(), 0
 }
 
-// must is run for what has to succeed.
+// must is run for arguments that must succeed.
 func (d desk) must(args ...string) (says string, after account) {
 	d.t.Helper()
 	says, code := d.run(args...)
@@ -79,7 +79,7 @@ func (d desk) must(args ...string) (says string, after account) {
 	return says, readAccount(d.path)
 }
 
-// changes are the commands among calls that change something.
+// changes gives those of the commands that change something.
 func changes(calls []string) (all []string) {
 	for _, call := range calls {
 		if !regexp.MustCompile(`^(kubectl|aws (sts|eks|iam) (get|list|describe)-)`).MatchString(call) {
@@ -89,7 +89,7 @@ func changes(calls []string) (all []string) {
 	return all
 }
 
-// same compares what there is, not who asked.
+// same compares two states without the commands that led to them.
 func same(a, b account) bool {
 	a.Calls, b.Calls = nil, nil
 	return reflect.DeepEqual(a, b)
@@ -100,9 +100,9 @@ var kinds = map[string][]string{
 	"irsa":         {"--cluster", "one", "--load-balancer", balancer, "--games", "games:game", "--games", "lobby:game-1.x", "--identity", "irsa"},
 }
 
-// TestLife: a dry run changes nothing and prints what a real one does; that done
-// again leaves everything as it is; and undone, nothing is left.
-func TestLife(t *testing.T) {
+// TestApplyAndUndo checks that a dry run changes nothing and prints the commands of a
+// real run. A second real run changes nothing, and an undo leaves nothing behind.
+func TestApplyAndUndo(t *testing.T) {
 	for kind, args := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			d := newDesk(t)
@@ -140,7 +140,7 @@ func TestLife(t *testing.T) {
 				t.Error("undoing without --apply changed something")
 			}
 			_, undone = d.must(append(slices.Clone(applied), "--undo")...)
-			undone.Providers = map[string]bool{} // others may use it
+			undone.Providers = map[string]bool{} // others may use the provider
 			if !same(undone, empty) {
 				t.Errorf("left are %+v", undone)
 			}
@@ -151,7 +151,7 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// holds looks at what was made.
+// holds checks the roles, policies and associations that the script created.
 func holds(t *testing.T, kind string, a account) {
 	t.Helper()
 	if got := a.Tags[balancer]; got != "Key=portlease.dev/ledger,Value="+ledger {
@@ -193,9 +193,9 @@ func holds(t *testing.T, kind string, a account) {
 	}
 }
 
-// TestWhatDiffersIsPutRight: a trust policy, a policy and an association that
-// somebody changed.
-func TestWhatDiffersIsPutRight(t *testing.T) {
+// TestChangesByOthersAreRepaired changes a trust policy, a policy and an association,
+// which the script must repair.
+func TestChangesByOthersAreRepaired(t *testing.T) {
 	d := newDesk(t)
 	args := append(slices.Clone(kinds["pod-identity"]), "--apply")
 	_, made := d.must(args...)
@@ -218,9 +218,10 @@ func TestWhatDiffersIsPutRight(t *testing.T) {
 	}
 }
 
-// TestRefused: what cannot be right is refused before anything is asked, and a
-// command that fails ends the script before anything more is changed.
-func TestRefused(t *testing.T) {
+// TestInvalidArgumentsAndFailedCommands checks that the script refuses invalid
+// arguments before it calls AWS. When a command fails, the script stops before it
+// changes anything else.
+func TestInvalidArgumentsAndFailedCommands(t *testing.T) {
 	for name, args := range map[string][]string{
 		"no cluster":    {},
 		"unknown flag":  {"--cluster", "one", "--force"},
@@ -257,7 +258,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func TestHelp(t *testing.T) {
+func TestHelpListsEveryFlag(t *testing.T) {
 	says, _ := newDesk(t).must("--help")
 	text, err := os.ReadFile("../../../deploy/iam/setup.sh")
 	if err != nil {

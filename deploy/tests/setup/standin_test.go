@@ -9,19 +9,18 @@ import (
 	"strings"
 )
 
-// account is what the stand-in for the aws command line answers from and changes.
-// There is no AWS here: this is the one stand-in of the project. It knows the
-// commands of setup.sh with the flags that the real command line demands, and
-// fails at all others.
+// account is the state of the stand-in for the aws command. It is the project's only
+// stand-in for that command. It knows the commands of setup.sh with the flags that
+// the real command requires, and fails all others.
 type account struct {
 	Roles        map[string]role
-	Associations map[string]association // id →
+	Associations map[string]association // by id
 	Providers    map[string]bool        // OIDC providers by ARN
 	Addon        bool
-	Tags         map[string]string // load balancer → ledger
-	// Broken is a command that is refused, such as "iam get-role".
+	Tags         map[string]string // load balancer to ledger
+	// Broken is a command that fails, such as "iam get-role".
 	Broken string
-	// Calls has every command in order, "kubectl" among them.
+	// Calls has every command in order, including those of kubectl.
 	Calls []string
 }
 
@@ -55,8 +54,7 @@ func (a account) write(path string) {
 	}
 }
 
-// standIn is the main function of the test's binary when it is called aws or
-// kubectl.
+// standIn is the main function of the test binary when it runs as aws or kubectl.
 func standIn(program string, args []string) (code int) {
 	path := os.Getenv(stateVariable)
 	a := readAccount(path)
@@ -75,7 +73,7 @@ func standIn(program string, args []string) (code int) {
 	return 0
 }
 
-// flagsOf reads --flag value…; every value of one flag is in its list.
+// flagsOf reads --flag value…; a flag's list has all its values.
 func flagsOf(args []string) map[string][]string {
 	flags := map[string][]string{}
 	name := ""
@@ -90,7 +88,7 @@ func flagsOf(args []string) map[string][]string {
 	return flags
 }
 
-// commands are what is known, with the flags of each.
+// commands maps the known commands to their flags.
 var commands = map[string][]string{
 	"sts get-caller-identity":               {"query", "output"},
 	"eks describe-cluster":                  {"name", "query", "output"},
@@ -202,5 +200,5 @@ func (a *account) answer(args []string) (string, error) {
 	return "", nil
 }
 
-// standInName is as what this binary was called.
+// standInName gives the name under which the binary was started.
 func standInName() string { return filepath.Base(os.Args[0]) }

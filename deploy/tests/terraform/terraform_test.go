@@ -1,5 +1,5 @@
-// Package terraform reads deploy/terraform without Terraform. It is a module of
-// its own, so that nobody else needs a parser of HCL. It has tests only.
+// Package terraform checks deploy/terraform without Terraform. It is a separate
+// module, because only it needs a parser of HCL. It has only tests.
 package terraform
 
 import (
@@ -20,7 +20,7 @@ import (
 
 const folder = "../../../deploy/terraform"
 
-// bodies are the module's files.
+// bodies gives the module's files.
 func bodies(t *testing.T) map[string]*hclsyntax.Body {
 	t.Helper()
 	files, err := filepath.Glob(folder + "/*.tf")
@@ -48,7 +48,8 @@ func bodies(t *testing.T) map[string]*hclsyntax.Body {
 	return all
 }
 
-// TestEveryVariableIsUsed, and every one that is used is there; so are resources.
+// TestEveryVariableIsUsed checks that every declared variable is used, and that every
+// used variable and resource is declared.
 func TestEveryVariableIsUsed(t *testing.T) {
 	declared, used := map[string]bool{}, map[string]bool{}
 	for _, body := range bodies(t) {
@@ -95,8 +96,8 @@ func TestEveryVariableIsUsed(t *testing.T) {
 	}
 }
 
-// TestEveryPlaceholderIsFilled: what the policies leave open is what the module
-// fills in.
+// TestEveryPlaceholderIsFilled checks that the module fills in exactly the
+// placeholders of the policies.
 func TestEveryPlaceholderIsFilled(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(folder, "iam.tf"))
 	if err != nil {
