@@ -227,14 +227,14 @@ func (c *Config) resolveNetwork() error {
 	ids := map[string]bool{}
 	for _, v := range c.VPCs {
 		if v.ID == "" || !v.CIDR.IsValid() || ids[v.ID] {
-			return fmt.Errorf("vpc %q with CIDR %v needs an id of its own and a valid CIDR", v.ID, v.CIDR)
+			return fmt.Errorf("vpc %q with CIDR %v needs a unique ID and a valid CIDR", v.ID, v.CIDR)
 		}
 		ids[v.ID] = true
 	}
 	subnets := make([]Subnet, 0, len(c.Subnets))
 	for _, s := range c.Subnets {
 		if s.ID == "" || s.Zone == "" || !s.CIDR.IsValid() || ids[s.ID] {
-			return fmt.Errorf("subnet %q with CIDR %v in zone %q needs an id of its own, a valid CIDR and a zone", s.ID, s.CIDR, s.Zone)
+			return fmt.Errorf("subnet %q with CIDR %v in zone %q needs a unique ID, a valid CIDR and a zone", s.ID, s.CIDR, s.Zone)
 		}
 		ids[s.ID] = true
 		vpc, err := c.vpcOf(s)
@@ -260,7 +260,7 @@ func (c *Config) vpcOf(s Subnet) (string, error) {
 			return "", fmt.Errorf("subnet %q: CIDR %v must lie inside %v of VPC %q", s.ID, s.CIDR, v.CIDR, v.ID)
 		}
 	}
-	return "", fmt.Errorf("subnet %q: CIDR %v lies in no VPC; give one that contains it", s.ID, s.CIDR)
+	return "", fmt.Errorf("subnet %q: no VPC contains CIDR %v; add one", s.ID, s.CIDR)
 }
 
 // localNetwork covers 127.30.0.0/16, so that pods on loopback addresses can be targets.

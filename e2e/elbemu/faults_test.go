@@ -44,7 +44,7 @@ func TestFaults(t *testing.T) {
 		{"server error", elbemu.ServerError(), "InternalFailure", 500, false},
 		{"server error although applied", elbemu.ServerErrorApplied(), "InternalFailure", 500, true},
 		{"refused", elbemu.Refuse(403, "AccessDenied", "no"), "AccessDenied", 403, false},
-		{"held for ever", elbemu.HoldCut(&elbemu.Held{}), "", 0, false},
+		{"held forever", elbemu.HoldCut(&elbemu.Held{}), "", 0, false},
 		{"contradiction", elbemu.Fault{Apply: elbemu.ApplyNever}, "InternalFailure", 500, false},
 	}
 	transports := map[string]func(*testing.T, *elbemu.Emulator) *elb.Client{

@@ -34,7 +34,7 @@ var keyPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 // names it and changes nothing.
 func (e *Emulator) Restrict(accessKeyID string, who Principal) error {
 	if !keyPattern.MatchString(accessKeyID) {
-		return fmt.Errorf("access key %q: give 1 to 128 letters, digits, _ and -", accessKeyID)
+		return fmt.Errorf("access key %q must have 1 to 128 letters, digits, _ and -", accessKeyID)
 	}
 	policy, err := iam.Parse(who.Policy)
 	if err != nil {

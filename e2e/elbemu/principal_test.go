@@ -116,25 +116,25 @@ func TestPermissions(t *testing.T) {
 		{"group of another name", elbemu.Switches{}, []string{allows("CreateTargetGroup", everywhere+"targetgroup/old/*", "")}, createGroup(), func(made) string { return refusal("CreateTargetGroup", everywhere+"targetgroup/new/*") }},
 		{"tagged group without AddTags", elbemu.Switches{}, []string{allows("CreateTargetGroup", "*", "")}, createGroup("owner=u-1"), func(made) string { return refusal("AddTags", everywhere+"targetgroup/new/*") }},
 		{"tagged group", elbemu.Switches{}, []string{allows("CreateTargetGroup", "*", requested), allows("AddTags", "*", creating)}, createGroup("owner=u-1"), nil},
-		{"one tag more", elbemu.Switches{}, []string{allows("CreateTargetGroup", "*", requested), allows("AddTags", "*", creating)}, createGroup("owner=u-1", "more=1"), func(made) string { return refusal("CreateTargetGroup", everywhere+"targetgroup/new/*") }},
+		{"one additional tag", elbemu.Switches{}, []string{allows("CreateTargetGroup", "*", requested), allows("AddTags", "*", creating)}, createGroup("owner=u-1", "more=1"), func(made) string { return refusal("CreateTargetGroup", everywhere+"targetgroup/new/*") }},
 		{"tags of another action", elbemu.Switches{}, []string{allows("CreateTargetGroup", "*", ""), allows("AddTags", "*", listening)}, createGroup("owner=u-1"), func(made) string { return refusal("AddTags", everywhere+"targetgroup/new/*") }},
-		{"listener on a load balancer of ours", elbemu.Switches{}, []string{allows("CreateListener", everywhere+"loadbalancer/net/*", owned)}, createListener("TCP"), nil},
+		{"listener on an owned load balancer", elbemu.Switches{}, []string{allows("CreateListener", everywhere+"loadbalancer/net/*", owned)}, createListener("TCP"), nil},
 		{"listener by its own ARN", elbemu.Switches{}, []string{allows("CreateListener", everywhere+"listener/net/*", "")}, createListener("TCP"), func(m made) string { return refusal("CreateListener", m.lb) }},
 		{"listener of a protocol", elbemu.Switches{}, []string{allows("CreateListener", "*", `{"ForAnyValue:StringEquals":{"elasticloadbalancing:ListenerProtocol":["UDP"]}}`)}, createListener("TCP"), func(m made) string { return refusal("CreateListener", m.lb) }},
 		{"listener with tags", elbemu.Switches{}, []string{allows("CreateListener", "*", requested), allows("AddTags", everywhere+"listener/net/nlb/*", listening)}, createListener("TCP", "owner=u-1"), nil},
-		{"listener with tags that nobody allows", elbemu.Switches{}, []string{allows("CreateListener", "*", "")}, createListener("TCP", "owner=u-1"), func(m made) string {
+		{"listener with tags without AddTags", elbemu.Switches{}, []string{allows("CreateListener", "*", "")}, createListener("TCP", "owner=u-1"), func(m made) string {
 			return refusal("AddTags", strings.Replace(m.lb, "loadbalancer", "listener", 1)+"/*")
 		}},
-		{"switch: on the listener, too", elbemu.Switches{CreateListenerOnListener: true}, []string{allows("CreateListener", everywhere+"loadbalancer/net/*", "")}, createListener("TCP"), func(m made) string {
+		{"switch: also on the listener", elbemu.Switches{CreateListenerOnListener: true}, []string{allows("CreateListener", everywhere+"loadbalancer/net/*", "")}, createListener("TCP"), func(m made) string {
 			return refusal("CreateListener", strings.Replace(m.lb, "loadbalancer", "listener", 1)+"/*")
 		}},
-		{"switch: on the listener, too, allowed", elbemu.Switches{CreateListenerOnListener: true}, []string{allows("CreateListener", "*", "")}, createListener("TCP"), nil},
+		{"switch: also on the listener, allowed", elbemu.Switches{CreateListenerOnListener: true}, []string{allows("CreateListener", "*", "")}, createListener("TCP"), nil},
 		{"switch: tags on the load balancer", elbemu.Switches{TagsListenerOnLoadBalancer: true}, []string{allows("CreateListener", "*", ""), allows("AddTags", everywhere+"listener/net/*", "")}, createListener("TCP", "owner=u-1"), func(m made) string { return refusal("AddTags", m.lb) }},
 		{"switch: tags on the load balancer, allowed", elbemu.Switches{TagsListenerOnLoadBalancer: true}, []string{allows("CreateListener", "*", ""), allows("AddTags", everywhere+"loadbalancer/*", listening)}, createListener("TCP", "owner=u-1"), nil},
-		{"delete ours", elbemu.Switches{}, []string{allows("DeleteTargetGroup", "*", alike)}, deleteGroup, nil},
-		{"delete by a tag that it has not", elbemu.Switches{}, []string{allows("DeleteTargetGroup", "*", `{"StringEquals":{"aws:ResourceTag/owner":"u-2"}}`)}, deleteGroup, func(m made) string { return refusal("DeleteTargetGroup", m.spare) }},
-		{"delete has no tags of a request", elbemu.Switches{}, []string{allows("DeleteTargetGroup", "*", `{"Null":{"aws:RequestTag/owner":"false"}}`)}, deleteGroup, func(m made) string { return refusal("DeleteTargetGroup", m.spare) }},
-		{"tagging all that is named", elbemu.Switches{}, []string{allows("AddTags", everywhere+"targetgroup/*", "")}, addTags, func(m made) string { return refusal("AddTags", m.listener) }},
+		{"delete an owned group", elbemu.Switches{}, []string{allows("DeleteTargetGroup", "*", alike)}, deleteGroup, nil},
+		{"delete by a tag that the group lacks", elbemu.Switches{}, []string{allows("DeleteTargetGroup", "*", `{"StringEquals":{"aws:ResourceTag/owner":"u-2"}}`)}, deleteGroup, func(m made) string { return refusal("DeleteTargetGroup", m.spare) }},
+		{"delete has no request tags", elbemu.Switches{}, []string{allows("DeleteTargetGroup", "*", `{"Null":{"aws:RequestTag/owner":"false"}}`)}, deleteGroup, func(m made) string { return refusal("DeleteTargetGroup", m.spare) }},
+		{"AddTags needs permission on every ARN", elbemu.Switches{}, []string{allows("AddTags", everywhere+"targetgroup/*", "")}, addTags, func(m made) string { return refusal("AddTags", m.listener) }},
 		{"tagging has no CreateAction", elbemu.Switches{}, []string{allows("AddTags", "*", creating)}, addTags, func(m made) string { return refusal("AddTags", m.group) }},
 		{"tagging by request", elbemu.Switches{}, []string{allows("AddTags", "*", requested)}, addTags, nil},
 	}

@@ -49,7 +49,7 @@ func (p probe) run(ctx context.Context) error {
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+p.address+p.path, nil)
 	if err != nil {
-		return fmt.Errorf("building health check: %w", err)
+		return fmt.Errorf("building the health check request: %w", err)
 	}
 	request.Header.Set("User-Agent", "ELB-HealthChecker/2.0")
 	client := http.Client{
@@ -61,10 +61,10 @@ func (p probe) run(ctx context.Context) error {
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("asking for health: %w", err)
+		return fmt.Errorf("sending health check: %w", err)
 	}
 	if err := response.Body.Close(); err != nil {
-		return fmt.Errorf("closing health answer: %w", err)
+		return fmt.Errorf("closing the health check response: %w", err)
 	}
 	ranges, _ := codeRanges(p.codes) // only valid matchers are stored
 	if !slices.ContainsFunc(ranges, func(r [2]int) bool { return r[0] <= response.StatusCode && response.StatusCode <= r[1] }) {

@@ -124,7 +124,7 @@ func TestNewTargetGetsTrafficOnlyAfterItsDelay(t *testing.T) {
 		w.holds(time.Minute, "30000>")
 		w.now("30000>1")
 	})
-	t.Run("deregistered before it was in", func(t *testing.T) {
+	t.Run("deregistered before it gets traffic", func(t *testing.T) {
 		w := newLagging(t, lag)
 		w.udp(w.group)
 		w.clock.advance(time.Hour)
@@ -161,7 +161,7 @@ func TestDeregisteredTargetGetsTrafficUntilItsDelayEnds(t *testing.T) {
 		w.holds(lag.TargetOut-lag.TargetIn, "30000>1,2")
 		w.now("30000>2")
 	})
-	t.Run("registered again meanwhile", func(t *testing.T) {
+	t.Run("registered again before the delay ends", func(t *testing.T) {
 		w := settled(t)
 		w.deregister(w.group, "127.30.0.1", 7777)
 		w.register(w.group, "127.30.0.1", 7777)

@@ -88,8 +88,8 @@ func (e *Emulator) serve(r *http.Request) (reply, error) {
 	name := asked.name
 	call, fault := e.arrive(Call{Action: name, Params: params, AccessKeyID: accessKeyID(r.Header.Get("Authorization")), TLS: r.TLS != nil})
 	if problem := fault.contradiction(); problem != "" {
-		e.log.ErrorContext(r.Context(), "fault contradicts itself", "action", name, "problem", problem)
-		fault = Refuse(http.StatusInternalServerError, codeInternalFailure, "fault contradicts itself: "+problem)
+		e.log.ErrorContext(r.Context(), "invalid fault", "action", name, "problem", problem)
+		fault = Refuse(http.StatusInternalServerError, codeInternalFailure, "invalid fault: "+problem)
 	}
 	if err := pause(r.Context(), fault.Delay); err != nil {
 		return reply{}, err
@@ -120,7 +120,7 @@ func (e *Emulator) serve(r *http.Request) (reply, error) {
 			return outcome
 		}
 		if !fault.Held.arrive(call, later) {
-			e.log.ErrorContext(r.Context(), "fault holds a second call with one handle", "action", name)
+			e.log.ErrorContext(r.Context(), "two calls held with one Held; the second is cut", "action", name)
 			return reply{}, errCut
 		}
 	case ApplyNever:

@@ -20,7 +20,7 @@ import (
 func (a *API) TokenAt(token string, earlier time.Duration) (string, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return "", errors.New("moving a token in time: it is no JWT")
+		return "", errors.New("moving a token in time: it is not a JWT")
 	}
 	text, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {

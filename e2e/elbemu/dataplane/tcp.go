@@ -105,14 +105,14 @@ func (p *Plane) carry(to, from *net.TCPConn) {
 		return
 	}
 	if err := to.CloseWrite(); err != nil {
-		p.log.Debug("end of stream not handed on", "err", err)
+		p.log.Debug("failed to forward the end of a TCP stream", "err", err)
 	}
 }
 
 // reset closes a connection with RST, as a Network Load Balancer does.
 func (p *Plane) reset(conn *net.TCPConn) {
 	if err := conn.SetLinger(0); err != nil {
-		p.log.Debug("connection closed without reset", "err", err)
+		p.log.Debug("failed to reset a connection; closing it", "err", err)
 	}
 	p.discard(conn)
 }
