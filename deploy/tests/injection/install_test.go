@@ -27,7 +27,7 @@ func TestInstallOnOldAndNewClusters(t *testing.T) {
 	must(t, install(t.Context(), other, t.TempDir()))
 	must(t, eventually(t.Context(), other, func(_ *corev1.Pod, err error) error {
 		if err == nil || !strings.Contains(err.Error(), "the agent was not added. That needs Kubernetes 1.36") {
-			return fmt.Errorf("a game starts without its agent, or nobody hears why: %w", err)
+			return fmt.Errorf("a game starts without its agent, or the error does not say why: %w", err)
 		}
 		return nil
 	}))

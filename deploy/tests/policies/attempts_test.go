@@ -22,16 +22,16 @@ type attempt struct {
 	refused map[string]string
 }
 
-// everybody gives all roles the same refusal.
-func everybody(refusal string) map[string]string {
+// allRoles gives all roles the same refusal.
+func allRoles(refusal string) map[string]string {
 	return map[string]string{"POD": refusal, "IRSA": refusal, "JANITOR": refusal}
 }
 
-// making tries to create a target group with tags that are not this pod's. With IRSA,
-// AWS does not know which pod calls.
-func making(name string, changed map[string]string, irsa bool) attempt {
+// groupWithOtherTags tries to create a target group with tags that are not this pod's.
+// With IRSA, AWS does not know which pod calls.
+func groupWithOtherTags(name string, changed map[string]string, irsa bool) attempt {
 	a := attempt{
-		name: "create a target group " + name, refused: everybody("CreateTargetGroup " + prefix + "targetgroup/pl-new/*"),
+		name: "create a target group " + name, refused: allRoles("CreateTargetGroup " + prefix + "targetgroup/pl-new/*"),
 		call: func(w town, key string) error {
 			_, err := createGroup(w, key, "pl-new", mine(changed))
 			return err
@@ -43,10 +43,10 @@ func making(name string, changed map[string]string, irsa bool) attempt {
 	return a
 }
 
-// listening tries to create a listener with such tags.
-func listening(name string, changed map[string]string, irsa bool) attempt {
+// listenerWithOtherTags tries to create a listener with such tags.
+func listenerWithOtherTags(name string, changed map[string]string, irsa bool) attempt {
 	a := attempt{
-		name: "create a listener " + name, refused: everybody("CreateListener {lb}"),
+		name: "create a listener " + name, refused: allRoles("CreateListener {lb}"),
 		call: func(w town, key string) error {
 			_, err := createListener(w, key, "lb", w.arn["spare group"], 30100, types.ProtocolEnumUdp, mine(changed))
 			if answer, ok := errors.AsType[smithy.APIError](err); ok && answer.ErrorCode() == "IncompatibleProtocols" {
@@ -61,10 +61,10 @@ func listening(name string, changed map[string]string, irsa bool) attempt {
 	return a
 }
 
-// changing tries every change of another party's resources.
-func changing(whose string, irsa bool) []attempt {
+// changesOf gives every change of another party's resources.
+func changesOf(whose string, irsa bool) []attempt {
 	refused := func(action, what string, janitor bool) map[string]string {
-		r := everybody(action + " {" + whose + " " + what + "}")
+		r := allRoles(action + " {" + whose + " " + what + "}")
 		if irsa {
 			delete(r, "IRSA")
 		}
@@ -106,9 +106,9 @@ func changing(whose string, irsa bool) []attempt {
 
 func attempts() []attempt {
 	all := slices.Concat(
-		changing("victim's", true), changing("another namespace's", false), changing("another ledger's", false), changing("stranger's", false), changing("untagged", false),
+		changesOf("victim's", true), changesOf("another namespace's", false), changesOf("another ledger's", false), changesOf("stranger's", false), changesOf("untagged", false),
 	)
-	for _, kind := range []func(string, map[string]string, bool) attempt{making, listening} {
+	for _, kind := range []func(string, map[string]string, bool) attempt{groupWithOtherTags, listenerWithOtherTags} {
 		all = append(all,
 			kind("as another pod, by UID", map[string]string{elb.TagPodUID: "uid-victim"}, true),
 			kind("as another pod, by name", map[string]string{elb.TagPod: "victim"}, true),
@@ -129,56 +129,56 @@ func attempts() []attempt {
 		attempt{"create a target group of another name", func(w town, key string) error {
 			_, err := createGroup(w, key, "web-2", mine(nil))
 			return err
-		}, everybody("CreateTargetGroup " + prefix + "targetgroup/web-2/*")},
+		}, allRoles("CreateTargetGroup " + prefix + "targetgroup/web-2/*")},
 		attempt{"create a target group without tags", func(w town, key string) error {
 			_, err := createGroup(w, key, "pl-new", nil)
 			return err
-		}, everybody("CreateTargetGroup " + prefix + "targetgroup/pl-new/*")},
+		}, allRoles("CreateTargetGroup " + prefix + "targetgroup/pl-new/*")},
 		attempt{"create a listener on a load balancer of another cluster", func(w town, key string) error {
 			_, err := createListener(w, key, "lb of others", w.arn["spare group"], 30100, types.ProtocolEnumTcp, mine(nil))
 			return err
-		}, everybody("CreateListener {lb of others}")},
+		}, allRoles("CreateListener {lb of others}")},
 		attempt{"create a listener on a load balancer without tags", func(w town, key string) error {
-			_, err := createListener(w, key, "lb of nobody", w.arn["spare group"], 30100, types.ProtocolEnumTcp, mine(nil))
+			_, err := createListener(w, key, "untagged lb", w.arn["spare group"], 30100, types.ProtocolEnumTcp, mine(nil))
 			return err
-		}, everybody("CreateListener {lb of nobody}")},
+		}, allRoles("CreateListener {untagged lb}")},
 		attempt{"create a listener of another protocol", func(w town, key string) error {
 			_, err := createListener(w, key, "lb", w.arn["spare group"], 30100, types.ProtocolEnumTls, mine(nil))
 			if answer, ok := errors.AsType[smithy.APIError](err); ok && answer.ErrorCode() == "IncompatibleProtocols" {
 				return nil // AWS allowed the call
 			}
 			return err
-		}, everybody("CreateListener {lb}")},
+		}, allRoles("CreateListener {lb}")},
 		named("give its own target group other tags", func(w town, c *elbv2.Client) error {
 			_, err := c.AddTags(w.t.Context(), &elbv2.AddTagsInput{ResourceArns: []string{w.arn["mine group"]}, Tags: list(victims("games", ledger))})
 			return err
-		}, everybody("AddTags {mine group}")),
+		}, allRoles("AddTags {mine group}")),
 		named("tag its own listener again", func(w town, c *elbv2.Client) error {
 			_, err := c.AddTags(w.t.Context(), &elbv2.AddTagsInput{ResourceArns: []string{w.arn["mine listener"]}, Tags: list(mine(nil))})
 			return err
-		}, everybody("AddTags {mine listener}")),
+		}, allRoles("AddTags {mine listener}")),
 		named("tag a load balancer for its ledger", func(w town, c *elbv2.Client) error {
-			_, err := c.AddTags(w.t.Context(), &elbv2.AddTagsInput{ResourceArns: []string{w.arn["lb of nobody"]}, Tags: list(mine(nil))})
+			_, err := c.AddTags(w.t.Context(), &elbv2.AddTagsInput{ResourceArns: []string{w.arn["untagged lb"]}, Tags: list(mine(nil))})
 			return err
-		}, everybody("AddTags {lb of nobody}")),
+		}, allRoles("AddTags {untagged lb}")),
 		named("take its own tags away", func(w town, c *elbv2.Client) error {
 			_, err := c.RemoveTags(w.t.Context(), &elbv2.RemoveTagsInput{ResourceArns: []string{w.arn["mine group"]}, TagKeys: []string{elb.TagLedger}})
 			return err
-		}, everybody("RemoveTags {mine group}")),
+		}, allRoles("RemoveTags {mine group}")),
 		named("have its own listener forward elsewhere", func(w town, c *elbv2.Client) error {
 			_, err := c.ModifyListener(w.t.Context(), &elbv2.ModifyListenerInput{ListenerArn: aws.String(w.arn["mine listener"]), Port: aws.Int32(443)})
 			return err
-		}, everybody("ModifyListener {mine listener}")),
+		}, allRoles("ModifyListener {mine listener}")),
 		named("change attributes of the load balancer", func(w town, c *elbv2.Client) error {
 			_, err := c.ModifyLoadBalancerAttributes(w.t.Context(), &elbv2.ModifyLoadBalancerAttributesInput{LoadBalancerArn: aws.String(w.arn["lb"]), Attributes: []types.LoadBalancerAttribute{
 				{Key: aws.String("load_balancing.cross_zone.enabled"), Value: aws.String("false")},
 			}})
 			return err
-		}, everybody("ModifyLoadBalancerAttributes {lb}")),
+		}, allRoles("ModifyLoadBalancerAttributes {lb}")),
 		named("delete the load balancer", func(w town, c *elbv2.Client) error {
 			_, err := c.DeleteLoadBalancer(w.t.Context(), &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: aws.String(w.arn["lb"])})
 			return err
-		}, everybody("DeleteLoadBalancer {lb}")),
+		}, allRoles("DeleteLoadBalancer {lb}")),
 		named("list load balancers", func(w town, c *elbv2.Client) error {
 			_, err := c.DescribeLoadBalancers(w.t.Context(), &elbv2.DescribeLoadBalancersInput{})
 			return err

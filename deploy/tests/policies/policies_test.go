@@ -16,8 +16,8 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu/iam"
 )
 
-// words gives the complete message of a refusal.
-func (w town) words(role, refusal string) string {
+// denial gives the complete message of a refusal.
+func (w town) denial(role, refusal string) string {
 	action, on, found := strings.Cut(refusal, " ")
 	if found {
 		if name, ok := strings.CutPrefix(on, "{"); ok {
@@ -46,7 +46,7 @@ func TestRefusals(t *testing.T) {
 					w.assume(role, policy)
 					want, got := "", ""
 					if refusal, refused := a.refused[role]; refused {
-						want = w.words(role, refusal)
+						want = w.denial(role, refusal)
 					}
 					if err := a.call(w, role); err != nil {
 						_, got, _ = strings.Cut(err.Error(), "api error AccessDenied: ")
@@ -86,7 +86,7 @@ func TestEveryConditionIsNeeded(t *testing.T) {
 				return a.call(w, role) == nil
 			})
 			if !through {
-				t.Errorf("%s: %s keeps nobody from anything", file, what)
+				t.Errorf("%s: %s refuses nothing", file, what)
 			}
 		}
 	}

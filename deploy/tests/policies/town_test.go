@@ -70,7 +70,7 @@ func newTown(t *testing.T, switches elbemu.Switches) town {
 	})
 	w := town{t, e, map[string]string{}}
 	c := w.client("ADMIN")
-	for name, tag := range map[string]string{"lb": ledger, "lb of others": others, "lb of nobody": ""} {
+	for name, tag := range map[string]string{"lb": ledger, "lb of others": others, "untagged lb": ""} {
 		in := &elbv2.CreateLoadBalancerInput{Name: aws.String(strings.ReplaceAll(name, " ", "-")), Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-local-a"}}
 		if tag != "" {
 			in.Tags = list(map[string]string{elb.TagLedger: tag})

@@ -30,16 +30,16 @@ const (
 	balancer = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/net/games-1/0123456789abcdef"
 )
 
-// desk is the environment in which a test runs the script.
-type desk struct {
+// scriptEnv is the environment in which a test runs the script.
+type scriptEnv struct {
 	t    *testing.T
 	path string // file of the stand-in's state
 	bin  string
 }
 
-func newDesk(t *testing.T) desk {
+func newScriptEnv(t *testing.T) scriptEnv {
 	t.Helper()
-	d := desk{t, filepath.Join(t.TempDir(), "account.json"), t.TempDir()}
+	d := scriptEnv{t, filepath.Join(t.TempDir(), "account.json"), t.TempDir()}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func newDesk(t *testing.T) desk {
 }
 
 // run runs the script and gives its output and exit code.
-func (d desk) run(args ...string) (says string, code int) {
+func (d scriptEnv) run(args ...string) (says string, code int) {
 	d.t.Helper()
 	cmd := exec.CommandContext(d.t.Context(), "bash", append([]string{"../../../deploy/iam/setup.sh"}, args...)...)
 	cmd.Env = []string{"PATH=" + d.bin + ":/usr/bin:/bin", stateVariable + "=" + d.path}
@@ -70,7 +70,7 @@ func (d desk) run(args ...string) (says string, code int) {
 }
 
 // must is run for arguments that must succeed.
-func (d desk) must(args ...string) (says string, after account) {
+func (d scriptEnv) must(args ...string) (says string, after account) {
 	d.t.Helper()
 	says, code := d.run(args...)
 	if code != 0 {
@@ -105,7 +105,7 @@ var kinds = map[string][]string{
 func TestApplyAndUndo(t *testing.T) {
 	for kind, args := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			d := newDesk(t)
+			d := newScriptEnv(t)
 			empty := readAccount(d.path)
 			says, after := d.must(args...)
 			if !same(after, empty) || len(changes(after.Calls)) > 0 {
@@ -196,7 +196,7 @@ func holds(t *testing.T, kind string, a account) {
 // TestChangesByOthersAreRepaired changes a trust policy, a policy and an association,
 // which the script must repair.
 func TestChangesByOthersAreRepaired(t *testing.T) {
-	d := newDesk(t)
+	d := newScriptEnv(t)
 	args := append(slices.Clone(kinds["pod-identity"]), "--apply")
 	_, made := d.must(args...)
 	changed := readAccount(d.path)
@@ -214,7 +214,7 @@ func TestChangesByOthersAreRepaired(t *testing.T) {
 	}
 	changed.write(d.path)
 	if _, undone := d.must(append(args, "--undo")...); len(undone.Associations) != len(changed.Associations) {
-		t.Error("associations with somebody else's role are gone")
+		t.Error("associations with a foreign role are gone")
 	}
 }
 
@@ -232,13 +232,13 @@ func TestInvalidArgumentsAndFailedCommands(t *testing.T) {
 		"load balancer": {"--cluster", "one", "--load-balancer", "games-1"},
 		"injection":     {"--cluster", "one'; true"},
 	} {
-		d := newDesk(t)
+		d := newScriptEnv(t)
 		says, code := d.run(append(args, "--apply")...)
 		if calls := readAccount(d.path).Calls; code == 0 || len(calls) > 0 || !strings.Contains(says, "setup.sh:") {
 			t.Errorf("%s: exit code %d after %v: %s", name, code, calls, says)
 		}
 	}
-	d := newDesk(t)
+	d := newScriptEnv(t)
 	if says, code := d.run("--cluster", "one", "--ledger", "x", "--apply"); code == 0 || !strings.Contains(says, "--ledger") || len(changes(readAccount(d.path).Calls)) > 0 {
 		t.Errorf("exit code %d: %s", code, says)
 	}
@@ -246,7 +246,7 @@ func TestInvalidArgumentsAndFailedCommands(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, says)
 	}
 	for _, broken := range []string{"sts get-caller-identity", "eks describe-cluster", "eks describe-addon", "iam get-role", "iam create-role", "eks list-pod-identity-associations"} {
-		d := newDesk(t)
+		d := newScriptEnv(t)
 		a := readAccount(d.path)
 		a.Broken = broken
 		a.write(d.path)
@@ -259,7 +259,7 @@ func TestInvalidArgumentsAndFailedCommands(t *testing.T) {
 }
 
 func TestHelpListsEveryFlag(t *testing.T) {
-	says, _ := newDesk(t).must("--help")
+	says, _ := newScriptEnv(t).must("--help")
 	text, err := os.ReadFile("../../../deploy/iam/setup.sh")
 	if err != nil {
 		t.Fatal(err)
