@@ -57,7 +57,7 @@ func TestBindingWaitsInTheQueue(t *testing.T) {
 	}
 }
 
-// What is bound never waits.
+// TestRepairWaitsInTheQueue also checks that an agent that is bound does not wait.
 func TestRepairWaitsInTheQueue(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		p := w.start()

@@ -113,7 +113,7 @@ func (z *pausing) gaveUp() error {
 // TestZombieOfEveryPhase freezes agents at each of their calls and force-deletes
 // their pods. Then an heir gets what the zombie had: a pod of the same name its port,
 // or another pod its IP. The call in flight arrives, and then the agent resumes.
-// Nothing of the heir's changes, and the zombie gives up and leaves nothing behind.
+// The heir keeps all that it has; the zombie gives up and leaves nothing behind.
 func TestZombieOfEveryPhase(t *testing.T) {
 	t.Parallel()
 	// The cooldown outlasts the interval of the replicas' AWS listings, so that the
