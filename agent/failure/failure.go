@@ -75,7 +75,7 @@ func NeedsAdmin(err error) bool {
 		switch problem.Code {
 		case api.Invalid, api.Forbidden, api.Unauthenticated, api.Malformed, api.NotFound, api.MethodNotAllowed, api.TooLarge:
 			return true
-		case api.Lost, api.Exhausted, api.Releasing, api.Pending, api.RateLimited, api.Unavailable, api.Internal:
+		case api.Lost, api.Quota, api.Exhausted, api.Releasing, api.Pending, api.RateLimited, api.Unavailable, api.Internal:
 			return false
 		}
 		return false

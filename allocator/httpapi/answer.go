@@ -100,11 +100,11 @@ func (c Config) writeProblem(x echo.Context, p *api.Problem) {
 		return
 	}
 	header := x.Response().Header()
-	switch p.Status {
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+	switch {
+	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests, p.Code == api.Quota:
 		// A caller that should retry is always told when.
 		header.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(max(p.RetryAfter, time.Second).Seconds()))))
-	case http.StatusUnauthorized:
+	case p.Status == http.StatusUnauthorized:
 		header.Set(echo.HeaderWWWAuthenticate, "Bearer")
 	}
 	header.Set(echo.HeaderContentType, api.ProblemType)

@@ -68,6 +68,18 @@ func TestCallsOfPods(t *testing.T) {
 	}
 }
 
+func TestClaimOverQuotaIsToldWhenToRetry(t *testing.T) {
+	w := newWorld()
+	w.do = func(context.Context) error {
+		return api.Errorf(api.Quota, "over the quota").WithRetryAfter(30 * time.Second)
+	}
+	out := w.ask(t, calls[0].method, calls[0].path, "game-0", body(t, calls[0].body))
+	problem(t, "PUT", out, api.Quota)
+	if got := out.Header().Get("Retry-After"); got != "30" {
+		t.Errorf("Retry-After is %q", got)
+	}
+}
+
 // TestErrorsAreAnsweredAsProblems lets every call of pods and admins fail in each way
 // there is.
 func TestErrorsAreAnsweredAsProblems(t *testing.T) {

@@ -78,10 +78,28 @@ type ClaimRequest struct {
 	// Throttled is how many calls AWS has throttled since the last report. The allocator
 	// then slows down all callers of AWS.
 	Throttled int `json:"throttled,omitempty"`
+	// Failed is why the last attempt to bind failed, if there was one since the last
+	// report. Such a claim binds after all others, and pauses longer after each failure.
+	Failed FailureKind `json:"failed,omitempty"`
 	// PreviousIPDeregistered is the AddressChanges of the claim whose PreviousIP the agent
 	// has deregistered from all its target groups.
 	PreviousIPDeregistered int `json:"previousIPDeregistered,omitempty"`
 }
+
+// FailureKind is why an attempt to bind failed, if other callers of AWS are not the
+// cause. A throttled call is no failure; see ClaimRequest.Throttled.
+type FailureKind string
+
+// The kinds of failures.
+const (
+	// FailedDenied means that AWS denied an action.
+	FailedDenied FailureKind = "denied"
+	// FailedRefused means that AWS refused the request: a quota, a foreign target group,
+	// or invalid parameters.
+	FailedRefused FailureKind = "refused"
+	// FailedCredentials means that the agent has no AWS credentials.
+	FailedCredentials FailureKind = "credentials"
+)
 
 // HealthPath is where the agent answers health checks of the load balancer.
 const HealthPath = "/healthz"
@@ -195,8 +213,9 @@ type RenewRequest struct {
 	PodIP    string        `json:"podIP"`
 	Pool     string        `json:"pool"`
 	Ports    []ClaimedPort `json:"ports"`
-	// Throttled is as in ClaimRequest.
-	Throttled int `json:"throttled,omitempty"`
+	// Throttled and Failed are as in ClaimRequest.
+	Throttled int         `json:"throttled,omitempty"`
+	Failed    FailureKind `json:"failed,omitempty"`
 	// Describes is how many Describe calls the agent requests, 0 to MaxDescribes, while it
 	// waits for its targets to become healthy.
 	Describes int `json:"describes,omitempty"`

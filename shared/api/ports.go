@@ -99,13 +99,24 @@ func (r ClaimRequest) Validate() error {
 			return fmt.Errorf("port %q has protocol UDP, which a network load balancer cannot check: set a healthPort that answers HTTP", p.Name)
 		}
 	}
-	return nil
+	return r.Failed.validate()
+}
+
+func (k FailureKind) validate() error {
+	switch k {
+	case "", FailedDenied, FailedRefused, FailedCredentials:
+		return nil
+	}
+	return fmt.Errorf("failed is %q: use %s, %s or %s", k, FailedDenied, FailedRefused, FailedCredentials)
 }
 
 // Validate refuses a renewal without a usable address.
 func (r RenewRequest) Validate() error {
 	if r.Describes < 0 || r.Describes > MaxDescribes {
 		return fmt.Errorf("describes is %d: ask for 0 to %d", r.Describes, MaxDescribes)
+	}
+	if err := r.Failed.validate(); err != nil {
+		return err
 	}
 	return validatePodIP(r.PodIP)
 }

@@ -112,6 +112,8 @@ func TestClaimRequestValidate(t *testing.T) {
 		{"highest health port", func(r *api.ClaimRequest) { r.HealthPort = 65535 }, ""},
 		{"health port too high", func(r *api.ClaimRequest) { r.HealthPort = 65536 }, "outside 1-65535"},
 		{"health port negative", func(r *api.ClaimRequest) { r.HealthPort = -1 }, "outside 1-65535"},
+		{"a failure", func(r *api.ClaimRequest) { r.Failed = api.FailedDenied }, ""},
+		{"a failure of no kind", func(r *api.ClaimRequest) { r.Failed = "tired" }, "use denied, refused or credentials"},
 	} {
 		r := api.ClaimRequest{PodUID: "u", PodIP: "10.0.0.1", Pool: "default", Ports: somePorts(2)}
 		test.change(&r)
@@ -126,6 +128,11 @@ func TestRenewRequestValidate(t *testing.T) {
 	for ip, good := range map[string]bool{"10.0.0.1": true, "fd00::1": true, "": false, "ff02::1": false} {
 		if err := (api.RenewRequest{PodIP: ip}).Validate(); (err == nil) != good {
 			t.Errorf("%q: got %v", ip, err)
+		}
+	}
+	for kind, good := range map[api.FailureKind]bool{"": true, api.FailedCredentials: true, "tired": false} {
+		if err := (api.RenewRequest{PodIP: "10.0.0.1", Failed: kind}).Validate(); (err == nil) != good {
+			t.Errorf("failed %q: got %v", kind, err)
 		}
 	}
 }

@@ -21,6 +21,9 @@ const (
 	Forbidden Code = "forbidden"
 	// NotFound means that the named object does not exist.
 	NotFound Code = "not_found"
+	// Quota means that the pod or its namespace would hold more ports than the pool allows;
+	// retry after RetryAfter.
+	Quota Code = "quota"
 	// Lost means that the claim or fence is over: the agent must withdraw its endpoints.
 	Lost Code = "lost"
 	// Exhausted means that the pool has no free port; retry after RetryAfter.
@@ -52,6 +55,7 @@ var statuses = []struct {
 	{Malformed, http.StatusBadRequest},
 	{Unauthenticated, http.StatusUnauthorized},
 	{Forbidden, http.StatusForbidden},
+	{Quota, http.StatusForbidden},
 	{NotFound, http.StatusNotFound},
 	{MethodNotAllowed, http.StatusMethodNotAllowed},
 	{Lost, http.StatusGone},
@@ -153,5 +157,6 @@ var (
 	ErrReleasing = &Problem{Code: Releasing}
 	ErrInvalid   = &Problem{Code: Invalid}
 	ErrForbidden = &Problem{Code: Forbidden}
+	ErrQuota     = &Problem{Code: Quota}
 	ErrNotFound  = &Problem{Code: NotFound}
 )

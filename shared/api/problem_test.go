@@ -48,7 +48,7 @@ func codes(t *testing.T) map[string]api.Code {
 
 func TestEveryCodeHasItsStatus(t *testing.T) {
 	want := map[api.Code]int{
-		api.Malformed: 400, api.Unauthenticated: 401, api.Forbidden: 403, api.NotFound: 404, api.MethodNotAllowed: 405,
+		api.Malformed: 400, api.Unauthenticated: 401, api.Forbidden: 403, api.Quota: 403, api.NotFound: 404, api.MethodNotAllowed: 405,
 		api.Lost: 410, api.TooLarge: 413, api.Invalid: 422, api.RateLimited: 429, api.Internal: 500,
 		api.Unavailable: 503, api.Exhausted: 503, api.Releasing: 503, api.Pending: 503,
 	}
@@ -91,7 +91,7 @@ func TestStatusWithoutAProblemIsNeverADecision(t *testing.T) {
 	}
 	for status := range 1000 {
 		switch code := api.CodeOf(status); code {
-		case api.Lost, api.Exhausted, api.Releasing, api.Pending:
+		case api.Lost, api.Quota, api.Exhausted, api.Releasing, api.Pending:
 			t.Errorf("%d reads as %s, which only the allocator itself can report", status, code)
 		default:
 		}
@@ -101,7 +101,7 @@ func TestStatusWithoutAProblemIsNeverADecision(t *testing.T) {
 func TestWrappedProblemsMatchByCode(t *testing.T) {
 	sentinels := map[api.Code]error{
 		api.Lost: api.ErrLost, api.Exhausted: api.ErrExhausted, api.Releasing: api.ErrReleasing,
-		api.Invalid: api.ErrInvalid, api.Forbidden: api.ErrForbidden, api.NotFound: api.ErrNotFound,
+		api.Invalid: api.ErrInvalid, api.Forbidden: api.ErrForbidden, api.Quota: api.ErrQuota, api.NotFound: api.ErrNotFound,
 	}
 	for name, code := range codes(t) {
 		p := api.Errorf(code, "generation %d is over", 3).WithRetryAfter(time.Second)
