@@ -94,6 +94,11 @@ type Delays struct {
 	ListenerVisible time.Duration
 	// Visible is the same for new load balancers and target groups.
 	Visible time.Duration
+	// TargetGroupLag is for how long any call may miss a new target group, also one that
+	// changes it. Each call draws whether it does. It then returns TargetGroupNotFound;
+	// DeleteTargetGroup returns what it returns for a missing group, and the group stays.
+	// A repeated CreateTargetGroup always finds the group, because names are unique.
+	TargetGroupLag time.Duration
 	// Provisioning is how long a load balancer stays in state provisioning.
 	Provisioning time.Duration
 	// ListenerUp is how long the data plane refuses flows to a new listener.
@@ -148,6 +153,7 @@ var awsDelays = Delays{
 	InUse:           20 * time.Second,
 	ListenerVisible: 2 * time.Second,
 	Visible:         0,
+	TargetGroupLag:  2 * time.Second,
 	Provisioning:    120 * time.Second,
 	ListenerUp:      30 * time.Second,
 	ListenerDown:    30 * time.Second,

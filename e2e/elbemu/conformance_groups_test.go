@@ -218,7 +218,7 @@ func groupRows() []row {
 			want: "10",
 		},
 		{
-			fact: "health check intervals are 5-300 s, timeouts 2-120 s, thresholds 2-10, independent of each other", grade: documented,
+			fact: "health check intervals are 5-300 s, timeouts 2-120 s, thresholds 2-10", grade: documented,
 			call: func(s *stage) string {
 				set := func(interval, timeout, healthy, unhealthy int32) func(*elb.CreateTargetGroupInput) {
 					return func(in *elb.CreateTargetGroupInput) {
@@ -229,6 +229,34 @@ func groupRows() []row {
 				return joined(
 					s.withEach(set(4, 2, 2, 2), set(301, 2, 2, 2), set(30, 1, 2, 2), set(30, 121, 2, 2), set(30, 6, 1, 2), set(30, 6, 11, 2), set(30, 6, 2, 1), set(30, 6, 2, 11)),
 					s.withEach(set(5, 2, 2, 10), set(300, 120, 10, 2)))
+			},
+			want: "ValidationError ok",
+		},
+		{
+			fact: "a health check timeout above the interval is refused, also if it is the default; an equal one is accepted", grade: observed,
+			call: func(s *stage) string {
+				set := func(protocol types.ProtocolEnum, interval int32, timeout *int32) error {
+					_, err := s.with(func(in *elb.CreateTargetGroupInput) {
+						in.HealthCheckProtocol, in.HealthCheckIntervalSeconds, in.HealthCheckTimeoutSeconds = protocol, &interval, timeout
+					})
+					return err
+				}
+				const refusal = "Health check interval must be greater than the timeout"
+				return joined(
+					answerSaying(set(tcp, 5, new(int32(6))), refusal), answerSaying(set(types.ProtocolEnumHttp, 5, nil), refusal),
+					answers(set(tcp, 10, new(int32(10))), set(types.ProtocolEnumHttp, 6, nil)))
+			},
+			want: "ValidationError ValidationError ok",
+		},
+		{
+			fact: "ModifyTargetGroup refuses a timeout above the interval, too", grade: inferred,
+			call: func(s *stage) string {
+				group := s.group(tcp) // every 30 s, with a timeout of 10 s
+				modify := func(interval int32) error {
+					_, err := s.ModifyTargetGroup(s.t.Context(), &elb.ModifyTargetGroupInput{TargetGroupArn: &group, HealthCheckIntervalSeconds: &interval})
+					return err
+				}
+				return joined(answer(modify(5)), answer(modify(10)))
 			},
 			want: "ValidationError ok",
 		},

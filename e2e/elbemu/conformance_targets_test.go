@@ -340,7 +340,7 @@ func deletionRows() []row {
 			want: "ok ListenerNotFound ListenerNotFound ok",
 		},
 		{
-			fact: "reads may not find a new target group for a while, but it can be used at once", grade: unverified, only: needsClock,
+			fact: "the delay Visible hides a new target group from reads only", grade: unverified, only: "is a delay of the emulator",
 			cfg: elbemu.Config{Delays: &elbemu.Delays{Visible: time.Second}},
 			call: func(s *stage) string {
 				group := s.group(tcp)
@@ -349,6 +349,27 @@ func deletionRows() []row {
 				return joined(before, s.states(group))
 			},
 			want: "ok TargetGroupNotFound " + notInUseText,
+		},
+		{
+			fact: "for seconds after its creation any call may not find a target group, and a delete of it may change nothing", grade: observed, only: needsClock,
+			cfg: elbemu.Config{Delays: &elbemu.Delays{TargetGroupLag: 2 * time.Second}},
+			call: func(s *stage) string {
+				// Each call misses the new group with a probability of one half.
+				until := func(want string, call func() error) string {
+					for range 100 {
+						if answer(call()) == want {
+							return want
+						}
+					}
+					return "never " + want
+				}
+				group := s.group(tcp)
+				use := func() error { return s.register(group, s.target(1)) }
+				all := []string{until("TargetGroupNotFound", use), until("ok", use)}
+				s.clock.advance(2 * time.Second)
+				return joined(append(all, answers(use(), use(), use(), use(), use(), use()))...)
+			},
+			want: "TargetGroupNotFound ok ok",
 		},
 		{
 			fact: "deleting a missing target group succeeds", grade: unverified,

@@ -85,6 +85,9 @@ func (given healthCheckGiven) apply(old healthCheck, s *state, targetType string
 	setNumber(&h.timeout, given.timeout)
 	setNumber(&h.healthy, given.healthy)
 	setNumber(&h.unhealthy, given.unhealthy)
+	if h.timeout > h.interval { // also if the timeout is the default of its protocol
+		return h, invalid("Health check interval must be greater than the timeout.")
+	}
 	return h, nil
 }
 

@@ -166,7 +166,7 @@ func (e *Emulator) apply(call Call, asked decoded) (reply, Outcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.state
-	s.now, s.reading = e.cfg.Now(), asked.kind == nonMutating
+	s.now, s.reading, s.behind = e.cfg.Now(), asked.kind == nonMutating, s.copyAge()
 	outcome := Outcome{Status: http.StatusOK, RequestID: s.requestID()}
 	result, fail := e.carryOut(call, asked)
 	if fail != nil {

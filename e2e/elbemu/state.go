@@ -18,7 +18,8 @@ type state struct {
 	rand *rand.Rand
 	now  time.Time
 
-	reading bool // the current call is a Describe
+	reading bool          // the current call is a Describe
+	behind  time.Duration // age of the copy that serves the current call; see copyAge
 
 	order   uint64 // creation order; lists and page markers use it
 	version uint64 // increases with every change that the data plane must see
@@ -68,8 +69,8 @@ func (s *state) next() uint64 {
 
 func (s *state) changed() { s.version++ }
 
-// visible reports whether the current call sees the resource. Only reads are delayed:
-// calls that change something can use a new resource at once.
+// visible reports whether the current call sees the resource. It delays only reads: calls
+// that change something can use a new resource at once, except for what finds says.
 func (s *state) visible(c created, lag time.Duration) bool {
 	return !s.reading || !s.now.Before(c.at.Add(lag))
 }

@@ -186,13 +186,13 @@ func (g *targetGroup) sameSettings(in createTargetGroup, check healthCheck) bool
 		g.targetType == in.targetType && g.ipType == in.ipType && g.check == check
 }
 
-// findTargetGroup returns a target group that is visible to the current call.
+// findTargetGroup returns a target group that the current call finds.
 func (s *state) findTargetGroup(arn string) (*targetGroup, *APIError) {
 	if !strings.HasPrefix(arn, "arn:") || !strings.Contains(arn, ":targetgroup/") {
 		return nil, invalid("'%.200s' is not a valid target group ARN", arn)
 	}
 	g, ok := s.targetGroups[arn]
-	if !ok || !s.visible(g.resource, s.cfg.Delays.Visible) {
+	if !ok || !s.finds(g) {
 		return nil, refuse(codeTargetGroupNotFound, "Target group '%s' not found", arn)
 	}
 	return g, nil
@@ -219,7 +219,7 @@ func decodeDescribeTargetGroups(p fields) step {
 		named := len(arns)+len(names) > 0
 		found := inOrder(s.targetGroups, func(g *targetGroup) bool {
 			switch {
-			case !s.visible(g.resource, s.cfg.Delays.Visible):
+			case !s.finds(g):
 				return false
 			case lbARN != "":
 				lb := g.loadBalancer()
