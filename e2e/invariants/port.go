@@ -93,7 +93,7 @@ func newHolder(before, now ledger.Port) error {
 	case before.State != ledger.Free && !c.ComesBack():
 		return Violated("S2", "a new holder before the port was free")
 	case before.BlockedBy != "":
-		return Violated("closed", "it is blocked by %s", before.BlockedBy)
+		return Violated("blocked", "it is blocked by %s", before.BlockedBy)
 	}
 	return nil
 }

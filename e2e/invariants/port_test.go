@@ -65,7 +65,7 @@ func TestPortChangeKeepsToTheStatesOfAHolding(t *testing.T) {
 		"new holder of a blocked port":    {in(ledger.Blocked), in(ledger.Blocked, next), false, "S2"},
 		"new holder skips a generation":   {in(ledger.Free), in(ledger.Free, next, func(p *ledger.Port) { p.Generation = 6 }), false, "S1"},
 		"new holder begins bound":         {in(ledger.Free), in(ledger.Free, next, func(p *ledger.Port) { p.State = ledger.Bound }), false, "S1"},
-		"comes back to a blocked port":    {in(ledger.Cooldown, func(p *ledger.Port) { p.BlockedBy = "alice" }), in(ledger.Cooldown, next, func(p *ledger.Port) { p.Pod = "game-1" }), false, "closed"},
+		"comes back to a blocked port":    {in(ledger.Cooldown, func(p *ledger.Port) { p.BlockedBy = "alice" }), in(ledger.Cooldown, next, func(p *ledger.Port) { p.Pod = "game-1" }), false, "blocked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken(t, invariants.PortChange{Name: lease, Before: c.before, Now: c.now, CooledDown: !c.early}.Check(), c.want)

@@ -17,6 +17,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -86,6 +88,9 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("a node makes namespaces, mounts and containers: run this as root, on a machine or VM of yours")
+	}
+	if !slices.ContainsFunc(stories, func(s story) bool { return strings.Contains(s.name, *only) }) {
+		return fmt.Errorf("no story has %q in its name; e2e/node/stories.go lists them", *only)
 	}
 	p := plan{Only: *only, Hold: *hold}
 	if p.Dir, err = os.MkdirTemp("", "portlease-node-"); err != nil {
