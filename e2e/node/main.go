@@ -39,7 +39,7 @@ type plan struct {
 	Images   []string // archives
 	Groups   controlGroups
 	Boot     controlGroups // the node's own groups in this boot
-	Only     string        // runs only stories whose names contain this
+	Only     string        // plays stories whose names contain this, and those that the others need
 	Hold     bool          // stay up after the stories
 }
 
@@ -80,7 +80,7 @@ func stage(ctx context.Context, args []string) error {
 
 func run(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("node", flag.ContinueOnError)
-	only := flags.String("only", "", "play only the stories with this in their names")
+	only := flags.String("only", "", "play the stories with this in their names, and the first one, which they need")
 	hold := flags.Bool("hold", false, "stay up after the stories, until interrupted")
 	keep := flags.Bool("keep", false, "leave the folder with all logs")
 	if err := flags.Parse(args); err != nil {

@@ -29,5 +29,6 @@
 // is a package, a pattern for go test's -run and flags of the test. A line that the
 // failing test prints has to match expect; of a simulation the first such seed is enough.
 //
-// The cheapest test that notices is named, not every one that would.
+// One test that notices is named, not every one that would. Where a guarantee of the whole
+// system breaks, that is the simulation, even if a unit test would be cheaper.
 package main
