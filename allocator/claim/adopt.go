@@ -16,9 +16,20 @@ const maxGeneration = 1 << 30
 
 var errNotAdopted = api.Errorf(api.Lost, "the claim lease is gone and what the agent presents cannot be adopted: stop announcing, unbind, and claim again")
 
-// adopt rebuilds the claim of a live pod from what its agent presents. A presented
-// port is adopted only if the pool has it, if nobody else holds it, and if AWS has its
-// listener there with tags that name this pod and this fence.
+// notAdmitted answers that the pool would refuse the presented ports to a new claim.
+func notAdmitted(refusal error) error {
+	reason := refusal.Error()
+	if problem, ok := errors.AsType[*api.Problem](refusal); ok {
+		reason = problem.Detail
+	}
+	return api.Errorf(api.Lost, "the claim lease is gone, and the pool refuses the claim: %s; stop announcing, unbind, and claim again", reason)
+}
+
+// adopt rebuilds the claim of a live pod from what its agent presents. Agents are not
+// trusted: their pods can make listeners with any fence in the tags. So a presented
+// port is adopted only if the pool would grant it to a new claim, if AWS has its
+// listener there with tags that name this pod and this fence, and if its port lease is
+// lost too or says that this very claim holds it.
 func (s *Service) adopt(ctx context.Context, h Holder, req api.RenewRequest) (ledger.Record[ledger.Claim], error) {
 	none := ledger.Record[ledger.Claim]{}
 	if err := s.checkPod(ctx, h, req.PodIP); errors.Is(err, api.ErrForbidden) {
@@ -98,6 +109,9 @@ func (s *Service) presented(h Holder, req api.RenewRequest) (ledger.Claim, error
 	if err := api.ValidatePorts(c.Requested); err != nil {
 		return c, api.Errorf(api.Invalid, "%v", err)
 	}
+	if err := from.Admit(h.Namespace, c.Requested); err != nil {
+		return c, notAdmitted(err)
+	}
 	return c, nil
 }
 
@@ -107,10 +121,20 @@ func names(p api.ClaimedPort, lb pool.LoadBalancer) bool {
 }
 
 // checkPresented refuses a presented binding that AWS does not have exactly so, and
-// one whose port somebody else holds or that is being released.
+// one whose port lease does not say that this claim holds the port. A lease that is
+// blocked, cooling down, free or another's is no proof of a holding, even if it is
+// older than the presented one.
 func (s *Service) checkPresented(ctx context.Context, h Holder, p ledger.Port, f api.Fence) error {
 	if !targetGroupOf(p, s.TargetGroupName(s.Ledger, f), p.TargetGroupARN) || !listenerOf(p, p.ListenerARN) {
 		return errNotAdopted
+	}
+	port, err := s.Ports.Get(ctx, f.Lease)
+	switch {
+	case errors.Is(err, ledger.ErrAbsent):
+	case err != nil:
+		return unavailable(err)
+	case !port.Value.HeldBy(ledger.ClaimName(h.UID), f):
+		return lost(f)
 	}
 	owner, err := s.Pools.ListenerOwner(ctx, p.ListenerARN)
 	if err != nil {
@@ -122,16 +146,6 @@ func (s *Service) checkPresented(ctx context.Context, h Holder, p ledger.Port, f
 	}
 	if owner.PodUID != h.UID || owner.Fence != f || !found.Forwards(p.ListenerPort, p.TargetGroupARN) {
 		return errNotAdopted
-	}
-	port, err := s.Ports.Get(ctx, f.Lease)
-	if errors.Is(err, ledger.ErrAbsent) {
-		return nil
-	}
-	if err != nil {
-		return unavailable(err)
-	}
-	if !port.Value.HeldBy(ledger.ClaimName(h.UID), f) && !predates(port.Value, f) {
-		return lost(f)
 	}
 	return nil
 }

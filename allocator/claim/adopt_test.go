@@ -2,6 +2,8 @@ package claim_test
 
 import (
 	"fmt"
+	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -58,10 +60,66 @@ func TestAdoptionNeedsProofFromAWS(t *testing.T) {
 	}
 }
 
+// TestAdoptionFollowsTheRulesOfAClaim: a game makes a listener itself, with the tags of
+// its own pod, and presents it. That gives it nothing that a claim would not give it.
+func TestAdoptionFollowsTheRulesOfAClaim(t *testing.T) {
+	portLease := func(change func(*ledger.Port)) func(*world, api.ClaimedPort) {
+		return func(w *world, p api.ClaimedPort) {
+			port := ledger.Port{LoadBalancerARN: firstLB, ListenerPort: p.ListenerPort, State: ledger.Free, Epoch: p.Fence.Epoch, Generation: p.Fence.Generation - 1}
+			change(&port)
+			w.ledger.Ports.Recreate(p.Fence.Lease, port)
+		}
+	}
+	for _, test := range []struct {
+		name   string
+		change func(w *world, p api.ClaimedPort)
+		why    string // empty: adopted
+	}{
+		{"an open pool and a port that nobody had", func(*world, api.ClaimedPort) {}, ""},
+		{"a cordoned load balancer", func(w *world, _ api.ClaimedPort) { w.cloud.cordoned = "alice: soon" }, ""},
+		{"a pool closed to the namespace", func(w *world, _ api.ClaimedPort) { w.cloud.terms.Namespaces = []string{"other"} }, "does not admit namespace games"},
+		{"a protocol that the pool does not have", func(w *world, _ api.ClaimedPort) { w.cloud.terms.Protocols = []api.Protocol{api.UDP} }, "has no TCP"},
+		{"a port outside the pool", func(w *world, _ api.ClaimedPort) { w.cloud.ranges = []pool.Range{{From: 1, To: 2}} }, "cannot be adopted"},
+		{"a free port", portLease(func(*ledger.Port) {}), "generation 5 of port lease"},
+		{"a port that was only ever blocked", portLease(func(p *ledger.Port) {
+			p.State, p.BlockedBy, p.Epoch, p.Generation = ledger.Blocked, "alice: flood", "", 0
+		}), "generation 5 of port lease"},
+		{"a blocked port", portLease(func(p *ledger.Port) { p.State, p.BlockedBy = ledger.Blocked, "alice: flood" }), "generation 5 of port lease"},
+		{"a port in cooldown", portLease(func(p *ledger.Port) {
+			p.State, p.Namespace, p.Pod, p.PodUID = ledger.Cooldown, "games", "b", "uid-b"
+		}), "generation 5 of port lease"},
+		{"its own port in cooldown", portLease(func(p *ledger.Port) {
+			p.State, p.Generation, p.Namespace, p.Pod, p.PodUID = ledger.Cooldown, p.Generation+1, "games", "a", "uid-a"
+		}), "generation 5 of port lease"},
+		{"a port of another pod", portLease(func(p *ledger.Port) { p.State, p.Holder = ledger.Bound, "claim-uid-b" }), "generation 5 of port lease"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, 2)
+			p := w.selfMade("a", api.Fence{Lease: ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort), Epoch: "e", Generation: 5})
+			test.change(w, p)
+			before := w.ledger.Ports.List()
+			_, err := w.renew(api.Claim{UID: "none", Pod: "a", PodIP: "10.0.0.1", Pool: "default", Ports: []api.ClaimedPort{p}})
+			if test.why == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			w.refused(err, api.Lost)
+			if !strings.Contains(err.Error(), test.why) {
+				t.Errorf("the answer is %q, want it to say %q", err, test.why)
+			}
+			if claims, ports := w.ledger.Claims.List(), w.ledger.Ports.List(); len(claims) > 0 || !reflect.DeepEqual(ports, before) {
+				t.Errorf("left in the ledger: %v, %v; there was %v", claims, ports, before)
+			}
+		})
+	}
+}
+
 // TestHoldingReplacesAnOlderRecord replaces a live pod's port lease by an older record:
 // an admin restored a backup, or blocked the port after its lease had been deleted.
 // Nobody holds that record, so the holder's next renewal restores the lease. A block
-// stays.
+// stays. Without its claim lease, the pod has no proof that it held the port.
 func TestHoldingReplacesAnOlderRecord(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -82,24 +140,22 @@ func TestHoldingReplacesAnOlderRecord(t *testing.T) {
 				}
 				c := w.bind("live", "10.0.0.1")
 				w.ledger.Ports.Recreate(lease, older)
-				// Without its claim the holding comes from what the agent presents,
-				// which says that it is bound; otherwise the agent reports it again.
-				want := ledger.Claimed
 				if claimToo {
-					want = ledger.Bound
 					w.loseClaim("live")
+					_, err := w.renew(c)
+					w.refused(err, api.Lost)
+					if port := w.ledger.Ports.Value(lease); port != older {
+						t.Errorf("the port lease became %+v", port)
+					}
+					return
 				}
 				answer, err := w.renew(c)
 				if err != nil || len(answer.Claim.Ports) != 1 || answer.Claim.Ports[0].Fence != c.Ports[0].Fence {
 					t.Fatalf("it has %+v after renewing, had %+v: %v", answer.Claim.Ports, c.Ports, err)
 				}
-				w.keeps(c, want)
-				port := w.ledger.Ports.Value(lease)
-				if port.BlockedBy != older.BlockedBy {
+				w.keeps(c, ledger.Claimed) // the agent reports its binding again
+				if port := w.ledger.Ports.Value(lease); port.BlockedBy != older.BlockedBy {
 					t.Errorf("it is blocked by %q, was by %q", port.BlockedBy, older.BlockedBy)
-				}
-				if claimToo && (port.TargetGroupARN != c.Ports[0].TargetGroupARN || port.ListenerARN != c.Ports[0].ListenerARN) {
-					t.Errorf("its binding is not recorded: %+v", port)
 				}
 			})
 		}

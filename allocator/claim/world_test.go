@@ -38,6 +38,7 @@ type cloud struct {
 	// read are the load balancers of the pool that were read from AWS.
 	read      []string
 	cordoned  string // who cordoned all of them and why
+	terms     pool.Terms
 	listeners map[int]pool.Listener
 	owners    map[string]pool.Owner
 }
@@ -45,7 +46,7 @@ type cloud struct {
 func (c *cloud) Names() []string { return []string{"default"} }
 
 func (c *cloud) Pool(string) (pool.Pool, bool) {
-	found := pool.Pool{Name: "default", Terms: pool.Terms{Protocols: []api.Protocol{api.TCP}, Cooldown: time.Minute}, Unread: !slices.Contains(c.read, firstLB)}
+	found := pool.Pool{Name: "default", Terms: c.terms, Unread: !slices.Contains(c.read, firstLB)}
 	for _, arn := range c.read {
 		lb := pool.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Cordoned: c.cordoned, Occupied: make(map[int]bool), Limit: 50}
 		for port := range c.listeners {
@@ -148,6 +149,7 @@ func newWorld(t *testing.T, size int) *world {
 		claims: ledgermem.NewClaimTable(leases.Claims, ledgermem.Direct, nil), ports: ledgermem.NewTable(leases.Ports, ledgermem.Direct, nil),
 		cloud: &cloud{
 			ranges: []pool.Range{{From: listenerPort, To: listenerPort + size - 1}}, read: []string{firstLB},
+			terms:     pool.Terms{Protocols: []api.Protocol{api.TCP}, Cooldown: time.Minute},
 			listeners: make(map[int]pool.Listener), owners: make(map[string]pool.Owner),
 		},
 	}
@@ -202,34 +204,6 @@ func (w *world) freePorts(n int) {
 		name := ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort+n)
 		w.ledger.Ports.Recreate(name, ledger.Port{LoadBalancerARN: firstLB, ListenerPort: listenerPort + n, State: ledger.Free, Epoch: "e", Generation: 3})
 	}
-}
-
-// targetGroupARN is the ARN that AWS gives the target group of a port.
-func targetGroupARN(p api.ClaimedPort) string {
-	return strings.SplitAfter(firstLB, "012:")[0] + "targetgroup/" + p.TargetGroupName + fmt.Sprintf("/%016x", p.ListenerPort)
-}
-
-// bind does what an agent does before it announces its ports.
-func (w *world) bind(pod, ip string, names ...string) api.Claim {
-	w.Helper()
-	c, err := w.claim(pod, ip, names...)
-	if err != nil {
-		w.Fatal(err)
-	}
-	for i := range c.Ports {
-		p, id := &c.Ports[i], fmt.Sprintf("/%016x", c.Ports[i].ListenerPort)
-		p.TargetGroupARN = targetGroupARN(*p)
-		p.ListenerARN = strings.Replace(firstLB, ":loadbalancer/", ":listener/", 1) + id
-		w.cloud.listeners[p.ListenerPort] = pool.Listener{ARN: p.ListenerARN, TargetGroupARNs: []string{p.TargetGroupARN}}
-		w.cloud.owners[p.ListenerARN] = pool.Owner{PodUID: c.PodUID, Fence: p.Fence}
-		if err := errors.Join(
-			w.service.TargetGroup(w.Context(), holderOf(pod), api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: p.TargetGroupARN}),
-			w.service.Bound(w.Context(), holderOf(pod), api.BoundRequest{ClaimUID: c.UID, Fence: p.Fence, ListenerARN: p.ListenerARN}),
-		); err != nil {
-			w.Fatal(err)
-		}
-	}
-	return c
 }
 
 // move does what an agent does when its pod IP has changed.
