@@ -44,6 +44,8 @@ type housekeeping struct {
 
 	// term is the context of the last time this replica was made leader.
 	term atomic.Pointer[context.Context]
+	// claims is how many pods had a claim when they were counted last.
+	claims atomic.Int64
 }
 
 // lead is called when this replica becomes the leader; ctx ends when it no longer is.

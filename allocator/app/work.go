@@ -88,13 +88,14 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	p.leases.Store(leases)
 	kubeAuth := auth.Kubernetes{Client: p.kube, Namespace: p.Namespace, GetPod: pods.Get}
 	handler := httpapi.New(httpapi.Config{
-		Claims: service, Views: admins, Operations: admins, Auth: auth.New(kubeAuth, time.Now), Observe: p.metrics.Request,
+		Claims: service, Views: admins, Operations: admins, Auth: auth.New(kubeAuth, time.Now, house.fleet), Fleet: house.fleet, Observe: p.metrics.Request,
 		Routes: p.probes(), Now: time.Now, Log: p.log,
 	})
 	p.api.Store(&handler)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return house.sweeps(ctx) })
 	group.Go(func() error { return house.audits(ctx) })
+	group.Go(func() error { return house.countFleet(ctx) })
 	group.Go(func() error {
 		p.followPools(ctx, text, func(file poolfile.File) {
 			p.limits.Store(&file.Limits)

@@ -3,8 +3,9 @@
 // any token that the API server accepts.
 //
 // Valid tokens are cached for a moment, so that a fleet's renewals do not cost a
-// TokenReview each. Rejected tokens are not cached. A cached review may outlive the
-// pod: calls that grant something check in addition that the pod exists.
+// TokenReview each. Rejected tokens are not cached, and what is not spelled as a token
+// is rejected without a review. A cached review may outlive the pod: calls that grant
+// something check in addition that the pod exists.
 package auth
 
 import (
@@ -13,7 +14,6 @@ import (
 	"errors"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/portlease/portlease/shared/api"
@@ -27,9 +27,6 @@ const (
 	adminReviewTTL = 10 * time.Second
 	// reviewTimeout bounds a review, which continues after its first caller has gone.
 	reviewTimeout = 10 * time.Second
-	// maxReviews bounds the cache. Only valid tokens are in it; it holds more than the
-	// pods of the biggest fleet.
-	maxReviews = 4096
 )
 
 // Caller is the identity behind a token.
@@ -41,6 +38,14 @@ type Caller struct {
 	User, UID string
 	Groups    []string
 	Extra     map[string][]string
+}
+
+// name tells callers of one kind apart.
+func (c Caller) name() string {
+	if c.PodUID != "" {
+		return c.PodUID
+	}
+	return c.User
 }
 
 // Reviewer asks the API server about tokens and rights. Its errors are problems:
@@ -64,7 +69,8 @@ type Authenticator struct {
 	reviewer Reviewer
 	now      func() time.Time
 	flights  singleflight.Group
-	reviews  *lru.Cache[tokenKey, review]
+	// accepted are the tokens of each kind that were valid.
+	accepted [kinds]*cache
 }
 
 // tokenKind separates the two kinds of token. A token is good for one kind only: a
@@ -74,32 +80,21 @@ type tokenKind byte
 const (
 	podToken tokenKind = iota
 	adminToken
+	kinds
 )
 
-// tokenKey stands for a token, which is not kept itself.
-type tokenKey struct {
-	kind tokenKind
-	hash [sha256.Size]byte
-}
-
-type review struct {
-	caller Caller
-	// expires is when the token has to be reviewed again. The entry stays after
-	// that, as a token that was valid.
-	expires time.Time
-}
-
-// New makes an Authenticator.
-func New(reviewer Reviewer, now func() time.Time) *Authenticator {
-	reviews, err := lru.New[tokenKey, review](maxReviews)
-	if err != nil {
-		panic(err) // only for a size below 1
+// New makes an Authenticator. fleet gives how many pods have a claim at this moment; the
+// caches grow with it.
+func New(reviewer Reviewer, now func() time.Time, fleet func() int) *Authenticator {
+	a := &Authenticator{reviewer: reviewer, now: now}
+	for kind := range a.accepted {
+		a.accepted[kind] = newCache(fleet)
 	}
-	return &Authenticator{reviewer: reviewer, now: now, reviews: reviews}
+	return a
 }
 
 // Pod authenticates a pod. admit is called before the API server is asked about a
-// token that was never valid; its error ends the call.
+// token that is not known to have been valid; its error ends the call.
 func (a *Authenticator) Pod(ctx context.Context, token string, admit func() error) (Caller, error) {
 	return a.authenticate(ctx, podToken, token, admit)
 }
@@ -130,8 +125,11 @@ func Rejected(err error) bool {
 var errUnauthenticated = &api.Problem{Code: api.Unauthenticated}
 
 func (a *Authenticator) authenticate(ctx context.Context, kind tokenKind, token string, admit func() error) (Caller, error) {
-	key := tokenKey{kind, sha256.Sum256([]byte(token))}
-	cached, known := a.reviews.Get(key)
+	if !wellFormed(token) {
+		return Caller{}, api.Errorf(api.Unauthenticated, "this is not a Kubernetes token: send it as kubectl create token prints it, or as the kubelet mounts it")
+	}
+	accepted, hash := a.accepted[kind], tokenHash(sha256.Sum256([]byte(token)))
+	cached, known := accepted.get(hash)
 	if known && a.now().Before(cached.expires) {
 		return cached.caller, nil
 	}
@@ -140,11 +138,11 @@ func (a *Authenticator) authenticate(ctx context.Context, kind tokenKind, token 
 			return Caller{}, err
 		}
 	}
-	flight := a.flights.DoChan(string(kind)+string(key.hash[:]), func() (any, error) {
+	flight := a.flights.DoChan(string(kind)+string(hash[:]), func() (any, error) {
 		// Others wait for this too: it must not end with its first caller.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reviewTimeout)
 		defer cancel()
-		return a.review(ctx, key, token)
+		return a.review(ctx, kind, token, hash)
 	})
 	select {
 	case <-ctx.Done():
@@ -156,18 +154,18 @@ func (a *Authenticator) authenticate(ctx context.Context, kind tokenKind, token 
 }
 
 // review asks the API server and caches the outcome.
-func (a *Authenticator) review(ctx context.Context, key tokenKey, token string) (Caller, error) {
+func (a *Authenticator) review(ctx context.Context, kind tokenKind, token string, hash tokenHash) (Caller, error) {
 	asked := a.now()
 	ask, ttl := a.reviewer.ReviewPod, podReviewTTL
-	if key.kind == adminToken {
+	if kind == adminToken {
 		ask, ttl = a.reviewer.ReviewAdmin, adminReviewTTL
 	}
 	c, err := ask(ctx, token)
 	switch {
 	case err == nil:
-		a.reviews.Add(key, review{c, expiryOf(token, asked, ttl)})
+		a.accepted[kind].add(hash, review{c, expiryOf(token, asked, ttl)})
 	case Rejected(err):
-		a.reviews.Remove(key)
+		a.accepted[kind].remove(hash)
 	}
 	return c, err
 }

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -17,15 +16,15 @@ import (
 // access authenticates callers and holds each to its rate limit.
 type access struct {
 	authenticator *auth.Authenticator
-	// Pods and admins are limited by their authenticated identity, unauthenticated
-	// callers by their address.
-	pods, admins, unauthenticated *limiter
+	// Pods and admins are limited by their authenticated identity, and reviews of new
+	// tokens by the address that they come from.
+	pods, admins, reviews *limiter
 }
 
-func newAccess(authenticator *auth.Authenticator, now func() time.Time) *access {
+func newAccess(c Config) *access {
 	return &access{
-		authenticator: authenticator,
-		pods:          newLimiter(podRateLimit, now), admins: newLimiter(adminRateLimit, now), unauthenticated: newLimiter(unauthenticatedRateLimit, now),
+		authenticator: c.Auth,
+		pods:          newLimiter(podRateLimit, c), admins: newLimiter(adminRateLimit, c), reviews: newLimiter(reviewRateLimit, c),
 	}
 }
 
@@ -67,22 +66,14 @@ func (a *access) admin(x echo.Context, verb string) (user string, err error) {
 	return c.User, a.authenticator.Authorize(x.Request().Context(), c, verb)
 }
 
-// authenticate checks the token of a request. An address with too many rejected
-// tokens has to wait, before it costs another call to the API server. Concurrent
-// reviews of one address may overrun the limit: they are counted only once rejected.
+// authenticate checks the token of a request. An address that sends many new tokens,
+// valid or not, has to wait before it costs another call to the API server.
 func (a *access) authenticate(x echo.Context, check func(ctx context.Context, token string, admit func() error) (auth.Caller, error)) (auth.Caller, error) {
 	token, err := bearerToken(x)
 	if err != nil {
 		return auth.Caller{}, err
 	}
-	address := peerAddress(x)
-	c, err := check(x.Request().Context(), token, func() error { return a.unauthenticated.check(address) })
-	if auth.Rejected(err) {
-		if err := a.unauthenticated.take(address); err != nil {
-			return c, err
-		}
-	}
-	return c, err
+	return check(x.Request().Context(), token, func() error { return a.reviews.take(peerAddress(x)) })
 }
 
 // podAddress is the peer's address as the API server would write a pod's. Behind a

@@ -38,7 +38,7 @@ func TestCallWithoutATokenCostsNoReview(t *testing.T) {
 		t.Errorf("reviewed %v", w.reviews)
 	}
 	r := newRequest(t, "DELETE", path)
-	r.Header.Set("Authorization", "bearer game-0")
+	r.Header.Set("Authorization", "bearer "+tokenOf("game-0"))
 	if out := w.serve(t, r); out.Code != http.StatusNoContent {
 		t.Errorf("the scheme in lower case: %d %s", out.Code, out.Body)
 	}

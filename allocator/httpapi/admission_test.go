@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -36,7 +37,7 @@ func TestOverloadIsRefusedAndProbesAreNot(t *testing.T) {
 			return answers[status]
 		}
 		call := func(pod string) {
-			out := w.ask(t, "DELETE", api.ClaimPath("games", pod), pod, http.NoBody)
+			out := w.from(t, addressOf(pod), "DELETE", api.ClaimPath("games", pod), pod)
 			mu.Lock()
 			defer mu.Unlock()
 			answers[out.Code]++
@@ -77,6 +78,12 @@ func TestOverloadIsRefusedAndProbesAreNot(t *testing.T) {
 
 func podNumber(n int) string { return fmt.Sprintf("game-%d", 1000+n) }
 
+// addressOf is where a pod calls from.
+func addressOf(pod string) string {
+	sum := sha256.Sum256([]byte(pod))
+	return fmt.Sprintf("10.%d.%d.%d:1234", sum[0], sum[1], sum[2])
+}
+
 func TestCallerThatGoesAwayLeavesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -84,13 +91,15 @@ func TestCallerThatGoesAwayLeavesTheQueue(t *testing.T) {
 		w.do = func(context.Context) error { <-free; return nil }
 		var wait sync.WaitGroup
 		for n := range 256 {
-			wait.Go(func() { w.ask(t, "DELETE", api.ClaimPath("games", podNumber(n)), podNumber(n), http.NoBody) })
+			wait.Go(func() {
+				w.from(t, addressOf(podNumber(n)), "DELETE", api.ClaimPath("games", podNumber(n)), podNumber(n))
+			})
 		}
 		synctest.Wait()
 		ctx, leave := context.WithCancel(t.Context())
 		wait.Go(func() {
 			r := httptest.NewRequestWithContext(ctx, "DELETE", path, http.NoBody)
-			r.Header.Set("Authorization", "Bearer game-0")
+			r.Header.Set("Authorization", "Bearer "+tokenOf("game-0"))
 			out := w.serve(t, r)
 			problem(t, "the caller that went away", out, api.Unavailable)
 			if out.Header().Get("Retry-After") != "1" {

@@ -61,7 +61,7 @@ func FuzzBodies(f *testing.F) {
 		w.now = w.now.Add(time.Second) // within the caller's budget
 		w.got = nil
 		r := httptest.NewRequestWithContext(t.Context(), call.method, call.path, bytes.NewReader(text))
-		r.Header.Set("Authorization", "Bearer "+call.token)
+		r.Header.Set("Authorization", "Bearer "+tokenOf(call.token))
 		out := w.serve(t, r)
 		_, reason := call.body.(api.ReasonRequest)
 		if w.got == nil {
@@ -104,14 +104,14 @@ func FuzzRequests(f *testing.F) {
 		"/", "/v1/pools", "/v1/ports/lb/30000", "/v1/ports/%2e%2e/1/block", "/v1/ports//1", "/v1/pods/games/game-0/claim", "/v1/pods/games/game-0/claim/renew",
 		"/v1/loadbalancers/lb/cordon?x=%00", "//v1/pools", "/v1/pods/../../pools", "/openapi.json",
 	} {
-		f.Add("GET", at, "Bearer game-0", "id")
-		f.Add("POST", at, "Bearer admin", "")
+		f.Add("GET", at, "Bearer "+tokenOf("game-0"), "id")
+		f.Add("POST", at, "Bearer "+tokenOf("admin"), "")
 	}
 	f.Add("0", "/v1/ports//", "", "")
 	f.Add("GeT", "/", "", "")
 	f.Add("PARAMETERS", "/v1/pods/games/game-0/claim", "", "")
 	f.Add("OPTIONS", "/v1/pods/games/game-0/claim", "", "")
-	f.Add("DELETE", "/v1/pods/games/game-0/claim?claimUID=x&gone=a&gone=%ff", "bearer game-0", strings.Repeat("x", 65))
+	f.Add("DELETE", "/v1/pods/games/game-0/claim?claimUID=x&gone=a&gone=%ff", "bearer "+tokenOf("game-0"), strings.Repeat("x", 65))
 	w := newWorld()
 	f.Fuzz(func(t *testing.T, method, target, authorization, id string) {
 		u, err := url.ParseRequestURI(target)

@@ -61,6 +61,9 @@ type Config struct {
 	Views      Views
 	Operations Operations
 	Auth       *auth.Authenticator
+	// Fleet gives how many pods have a claim at this moment; tables of callers grow
+	// with it.
+	Fleet func() int
 	// Observe is told of every answer, for metrics.
 	Observe func(Answer)
 	// Routes are the process's own (probes, metrics), path → handler. They need no
@@ -87,7 +90,7 @@ func New(c Config) http.Handler { return c.router() }
 func (c Config) router() *echo.Echo {
 	e := c.bare()
 	e.Use(rejectEmptySegments, newAdmission(c.Routes).admit, middleware.ContextTimeout(requestTimeout))
-	access := newAccess(c.Auth, c.Now)
+	access := newAccess(c)
 	c.pods(e, access)
 	c.admin(e, access)
 	c.public(e)

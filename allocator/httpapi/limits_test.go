@@ -11,12 +11,12 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// from asks from an address.
-func (w *world) from(t *testing.T, address, method, path, token string) *httptest.ResponseRecorder {
+// from asks from an address, with the token of a name.
+func (w *world) from(t *testing.T, address, method, path, name string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := newRequest(t, method, path)
 	r.RemoteAddr = address
-	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("Authorization", "Bearer "+tokenOf(name))
 	r.Header.Set("X-Forwarded-For", fmt.Sprintf("10.1.2.%d", len(w.observed)%250)) // headers of the caller are ignored
 	return w.serve(t, r)
 }
@@ -77,28 +77,37 @@ func TestForbiddenCallsCountToo(t *testing.T) {
 	problem(t, "too often", w.ask(t, "DELETE", api.ClaimPath("games", "game-1"), "game-0", http.NoBody), api.RateLimited)
 }
 
-// TestRejectedTokensAreLimitedByAddress, before they cost a call to the API server.
-func TestRejectedTokensAreLimitedByAddress(t *testing.T) {
+// reviewBurst and reviewRate are how many new tokens one address may send at once, and
+// each second.
+const reviewBurst, reviewRate = 200, 20
+
+// TestReviewsOfNewTokensAreLimitedByAddress, whether the tokens are valid or not, before
+// they cost a call to the API server.
+func TestReviewsOfNewTokensAreLimitedByAddress(t *testing.T) {
 	w := newWorld()
 	const here, there = "10.0.0.1:1234", "[fd00::1]:1234"
 	good := func(n int) string { return fmt.Sprintf("game-%d", n) }
 	if out := w.from(t, here, "DELETE", api.ClaimPath("games", good(0)), good(0)); out.Code != http.StatusNoContent {
 		t.Fatalf("%d %s", out.Code, out.Body)
 	}
-	for n := range 100 {
-		call := []string{"DELETE " + path, "GET " + api.PathPools}[n%2]
-		var method, at string
-		if _, err := fmt.Sscan(call, &method, &at); err != nil {
-			t.Fatal(err)
+	for n := 1; n < reviewBurst; n++ {
+		switch n % 3 {
+		case 0:
+			problem(t, "a guess", w.from(t, here, "DELETE", path, fmt.Sprintf("bad-%d", n)), api.Unauthenticated)
+		case 1:
+			problem(t, "a guess", w.from(t, here, "GET", api.PathPools, fmt.Sprintf("bad-%d", n)), api.Unauthenticated)
+		case 2:
+			if out := w.from(t, here, "DELETE", api.ClaimPath("games", good(n)), good(n)); out.Code != http.StatusNoContent {
+				t.Fatalf("a valid token: %d %s", out.Code, out.Body)
+			}
 		}
-		problem(t, "a guess", w.from(t, here, method, at, fmt.Sprintf("bad-%d", n)), api.Unauthenticated)
 	}
-	w.now = w.now.Add(99 * time.Millisecond)
+	w.now = w.now.Add(time.Second/reviewRate - time.Millisecond)
 	asked := len(w.reviews)
 	problem(t, "a guess too many", w.from(t, here, "DELETE", path, "bad-last"), api.RateLimited)
-	problem(t, "a token never seen before from there", w.from(t, here, "DELETE", path, good(1)), api.RateLimited)
-	if len(w.reviews) != asked {
-		t.Error("the API server was asked for a caller that has to wait")
+	problem(t, "a valid token never seen before", w.from(t, here, "DELETE", path, good(1)), api.RateLimited)
+	if len(w.reviews) != asked || asked != reviewBurst {
+		t.Errorf("the API server was asked about %d tokens, then about %d", asked, len(w.reviews))
 	}
 	w.now = w.now.Add(time.Millisecond)
 	problem(t, "one guess more after its time", w.from(t, here, "DELETE", path, "bad-later"), api.Unauthenticated)
@@ -109,7 +118,7 @@ func TestRejectedTokensAreLimitedByAddress(t *testing.T) {
 	// A token that was good before is reviewed anew, whatever its neighbors do.
 	for range 20 {
 		w.now = w.now.Add(36 * time.Second)
-		for n := range 120 {
+		for n := range reviewBurst + 20 {
 			w.from(t, here, "DELETE", path, fmt.Sprintf("bad-again-%d", n))
 		}
 		if out := w.from(t, here, "DELETE", api.ClaimPath("games", good(0)), good(0)); out.Code != http.StatusNoContent {
@@ -121,42 +130,87 @@ func TestRejectedTokensAreLimitedByAddress(t *testing.T) {
 	}
 }
 
-func TestFleetBehindOneAddressIsNotLimited(t *testing.T) {
+// TestFleetBehindOneAddressGetsIn at the rate of reviews, and is not limited from then on.
+func TestFleetBehindOneAddressGetsIn(t *testing.T) {
 	w := newWorld()
+	const fleet = 1000
+	call := func(n int) *httptest.ResponseRecorder {
+		pod := fmt.Sprintf("game-%d", n)
+		return w.from(t, "10.0.0.1:1234", "DELETE", api.ClaimPath("games", pod), pod)
+	}
+	start := w.now
+	for in := 0; in < fleet; {
+		out := call(in)
+		if out.Code == http.StatusNoContent {
+			in++
+			continue
+		}
+		problem(t, "a new pod", out, api.RateLimited)
+		after, err := strconv.Atoi(out.Header().Get("Retry-After"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(time.Duration(after) * time.Second)
+	}
+	if took := w.now.Sub(start); took > (fleet-reviewBurst)/reviewRate*time.Second {
+		t.Errorf("it took %v", took)
+	}
 	for round := range 3 {
-		for n := range 1000 {
-			pod := fmt.Sprintf("game-%d", n)
-			if out := w.from(t, "10.0.0.1:1234", "DELETE", api.ClaimPath("games", pod), pod); out.Code != http.StatusNoContent {
-				t.Fatalf("round %d, %s: %d %s", round, pod, out.Code, out.Body)
+		for n := range fleet {
+			if out := call(n); out.Code != http.StatusNoContent {
+				t.Fatalf("round %d, pod %d: %d %s", round, n, out.Code, out.Body)
 			}
 		}
+		w.now = w.now.Add(36 * time.Second)
 	}
 }
 
-func TestFailingAPIServerDoesNotUseUpTheRateLimit(t *testing.T) {
+// TestMalformedTokenCostsNeitherAReviewNorTheLimit: only what may be a token does.
+func TestMalformedTokenCostsNeitherAReviewNorTheLimit(t *testing.T) {
+	w := newWorld()
+	for range 2 * reviewBurst {
+		r := newRequest(t, "DELETE", path)
+		r.RemoteAddr = "10.0.0.1:1"
+		r.Header.Set("Authorization", "Bearer "+tokenOf("game-0")+"=")
+		problem(t, "padded", w.serve(t, r), api.Unauthenticated)
+	}
+	if len(w.reviews) > 0 {
+		t.Errorf("reviewed %v", w.reviews)
+	}
+	if out := w.from(t, "10.0.0.1:1", "DELETE", path, "game-0"); out.Code != http.StatusNoContent {
+		t.Errorf("the address was limited: %d %s", out.Code, out.Body)
+	}
+}
+
+// TestReviewsThatFailCountToo: a failing API server is spared.
+func TestReviewsThatFailCountToo(t *testing.T) {
 	w := newWorld()
 	w.refuse = api.Errorf(api.Unavailable, "away")
-	for n := range 300 {
-		problem(t, "while it is away", w.from(t, "10.0.0.1:1", "DELETE", path, fmt.Sprintf("game-%d", n)), api.Unavailable)
+	call := func(n int) *httptest.ResponseRecorder {
+		return w.from(t, "10.0.0.1:1", "DELETE", path, fmt.Sprintf("game-%d", n))
 	}
+	for n := range reviewBurst {
+		problem(t, "while it is away", call(n), api.Unavailable)
+	}
+	problem(t, "one more", call(reviewBurst), api.RateLimited)
 	w.refuse = nil
 	w.finish(t, "game-0")
 }
 
-// TestRevokedTokenCountsAsRejected: a token that was valid before skips the limit of
-// its address only as long as it is valid.
-func TestRevokedTokenCountsAsRejected(t *testing.T) {
+// TestRevokedTokenCountsAsNew: a token skips the limit of its address only as long as it
+// is valid.
+func TestRevokedTokenCountsAsNew(t *testing.T) {
 	w := newWorld()
 	const here = "10.0.0.1:1234"
 	if out := w.from(t, here, "DELETE", path, "game-0"); out.Code != http.StatusNoContent {
 		t.Fatalf("%d %s", out.Code, out.Body)
 	}
 	w.now = w.now.Add(36 * time.Second)
-	for n := range 100 {
+	for n := range reviewBurst {
 		problem(t, "a guess", w.from(t, here, "DELETE", path, fmt.Sprintf("bad-%d", n)), api.Unauthenticated)
 	}
 	w.refuse = api.Errorf(api.Unauthenticated, "revoked")
-	problem(t, "known, and not good any more", w.from(t, here, "DELETE", path, "game-0"), api.RateLimited)
+	problem(t, "known, and not good any more", w.from(t, here, "DELETE", path, "game-0"), api.Unauthenticated)
 	if w.reviews["game-0"] != 2 {
 		t.Errorf("it was reviewed %d times", w.reviews["game-0"])
 	}

@@ -27,7 +27,7 @@ func TestEveryAnswerHasARequestID(t *testing.T) {
 		} {
 			r := newRequest(t, at.method, at.path)
 			if at.token != "" {
-				r.Header.Set("Authorization", "Bearer "+at.token)
+				r.Header.Set("Authorization", "Bearer "+tokenOf(at.token))
 			}
 			if given != "" {
 				r.Header[api.HeaderRequestID] = []string{given}
@@ -53,7 +53,7 @@ func TestEveryLogLineOfARequestHasItsID(t *testing.T) {
 		return errors.New("etcd is on fire")
 	}
 	r := newRequest(t, "DELETE", path)
-	r.Header.Set("Authorization", "Bearer game-0")
+	r.Header.Set("Authorization", "Bearer "+tokenOf("game-0"))
 	r.Header.Set(api.HeaderRequestID, "call-7")
 	problem(t, "a failure", w.serve(t, r), api.Internal)
 	lines := 0

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -53,8 +54,9 @@ func newWorld() *world {
 	if err != nil {
 		panic(err)
 	}
+	fleet := func() int { return 0 }
 	w.config = httpapi.Config{
-		Claims: claims{w}, Views: views{w}, Operations: operations{w}, Auth: auth.New(callers{w}, func() time.Time { return w.now }),
+		Claims: claims{w}, Views: views{w}, Operations: operations{w}, Auth: auth.New(callers{w}, func() time.Time { return w.now }, fleet), Fleet: fleet,
 		Observe: func(a httpapi.Answer) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -67,20 +69,28 @@ func newWorld() *world {
 	return w
 }
 
-// callers know tokens of the form "pod" or "pod.payload.signature" for pod
-// games/<pod>, and "admin". Those that begin
-// with "bad" are rejected.
+// tokenOf gives the token of pod games/<name>, or of a user of that name.
+func tokenOf(name string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(name)) + ".e30.c2lnbmF0dXJl"
+}
+
+// callers know the tokens of tokenOf. Those whose name begins with "bad" are rejected.
 type callers struct{ *world }
 
 func (c callers) review(token string) (name string, err error) {
+	encoded, _, _ := strings.Cut(token, ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		return "", err
+	}
+	name = string(decoded)
 	c.mu.Lock()
-	c.reviews[token]++
+	c.reviews[name]++
 	refuse := c.refuse
 	c.mu.Unlock()
-	if strings.HasPrefix(token, "bad") {
-		return "", api.Errorf(api.Unauthenticated, "%s is not valid", token)
+	if strings.HasPrefix(name, "bad") {
+		return "", api.Errorf(api.Unauthenticated, "%s is not valid", name)
 	}
-	name, _, _ = strings.Cut(token, ".")
 	return name, refuse
 }
 
@@ -204,12 +214,12 @@ func (o operations) Uncordon(ctx context.Context, who, id string) (api.LoadBalan
 	return loadBalancerView, o.note(ctx, who, "uncordons", id)
 }
 
-// ask sends one request with a token; an empty one sends none.
-func (w *world) ask(t *testing.T, method, path, token string, body io.Reader) *httptest.ResponseRecorder {
+// ask sends one request with the token of a name; an empty one sends none.
+func (w *world) ask(t *testing.T, method, path, name string, body io.Reader) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, path, body)
-	if token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
+	if name != "" {
+		r.Header.Set("Authorization", "Bearer "+tokenOf(name))
 	}
 	return w.serve(t, r)
 }

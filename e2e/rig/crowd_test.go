@@ -2,7 +2,6 @@ package rig_test
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,8 +27,9 @@ type crowd struct {
 	pods   []*rig.Pod
 	tokens []string
 	admin  string
-	// client keeps its connections, because handshakes would be most of the work.
-	client *http.Client
+	// clients are the pods'. They keep their connections, because handshakes would be
+	// most of the work.
+	clients []*http.Client
 }
 
 // TestTwoHundredPodsHundredPorts lets 200 pods claim 100 ports at once through three
@@ -58,12 +58,7 @@ func (c *crowd) gather(n int) {
 	var err error
 	c.admin, err = c.rig.AdminToken(c.Context())
 	must(c.T, err)
-	c.client = c.rig.HTTP()
-	if transport, ok := c.client.Transport.(*http.Transport); ok {
-		transport.DisableKeepAlives, transport.MaxIdleConnsPerHost = false, n
-		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{} // HTTP/2 would send all calls over one connection
-	}
-	c.pods, c.tokens = make([]*rig.Pod, n), make([]string, n)
+	c.pods, c.tokens, c.clients = make([]*rig.Pod, n), make([]string, n), make([]*http.Client, n)
 	group, ctx := errgroup.WithContext(c.Context())
 	group.SetLimit(8)
 	for i := range n {
@@ -72,6 +67,7 @@ func (c *crowd) gather(n int) {
 			if c.pods[i], err = c.rig.NewPod(ctx, fmt.Sprintf("game-%d", i), "game=7777/UDP"); err != nil {
 				return err
 			}
+			c.clients[i] = c.pods[i].KeepingHTTP()
 			c.tokens[i], err = c.rig.Token(ctx, c.pods[i].Name)
 			return err
 		})
@@ -136,7 +132,7 @@ func (c *crowd) ask(i int, method, call, body string, into any) (api.Code, error
 			return "", err
 		}
 		request.Header.Set("Authorization", "Bearer "+c.tokens[i])
-		answer, err := c.client.Do(request)
+		answer, err := c.clients[i].Do(request)
 		if err != nil {
 			return "", err
 		}

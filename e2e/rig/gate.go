@@ -3,7 +3,6 @@ package rig
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -33,12 +32,11 @@ type gate struct {
 	fault func(*http.Request) CallFault
 }
 
-// allocatorGate spreads calls over the running replicas, as a Service does.
-func (r *Rig) allocatorGate() (*gate, error) {
+// allocatorGate spreads calls over the running replicas, as a Service does. They come from
+// that address.
+func (r *Rig) allocatorGate(from string) (*gate, error) {
 	next := new(atomic.Uint64)
-	return r.newGate(
-		func() string { return r.replicaAddress(next) },
-		checked{r, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: false}})
+	return r.newGate(func() string { return r.replicaAddress(next) }, checked{r, r.toAllocator(from)})
 }
 
 // kubeGate leads to the API server, which identifies the agent by its token.

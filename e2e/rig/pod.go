@@ -83,7 +83,7 @@ func (r *Rig) NewPodAt(ctx context.Context, name, ports, ip string) (*Pod, error
 	if err := os.Mkdir(p.Shared(), 0o750); err != nil {
 		return nil, fmt.Errorf("making the pod's shared folder: %w", err)
 	}
-	if p.allocator, err = r.allocatorGate(); err != nil {
+	if p.allocator, err = r.allocatorGate(ip); err != nil {
 		return nil, err
 	}
 	if p.aws, err = r.newLink(func() (string, error) { return r.emulator.Addr, nil }); err != nil {
@@ -268,7 +268,7 @@ func (p *Pod) Annotations(ctx context.Context) (map[string]string, error) {
 // Call makes one call to an allocator replica as this pod and gives the status and
 // body of the answer.
 func (p *Pod) Call(ctx context.Context, a *Replica, method, path, token, body string) (int, string, error) {
-	return p.CallBy(ctx, p.rig.HTTP(), a, method, path, token, body)
+	return p.CallBy(ctx, p.HTTP(), a, method, path, token, body)
 }
 
 // CallBy is Call with the caller's own client, which may keep its connection.

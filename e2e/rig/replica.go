@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -178,17 +179,27 @@ func (a *Replica) URL() string { return "https://" + a.address }
 
 // HTTP gives a client that trusts the allocator's certificate and checks answers
 // against the OpenAPI document.
-func (r *Rig) HTTP() *http.Client { return r.client(true) }
+func (r *Rig) HTTP() *http.Client { return r.client("", true) }
+
+// HTTP gives a client like the rig's whose connections come from the pod's address.
+func (p *Pod) HTTP() *http.Client { return p.rig.client(p.IP, true) }
 
 // KeepingHTTP is HTTP with keep-alive connections, as agents use them.
-func (r *Rig) KeepingHTTP() *http.Client { return r.client(false) }
+func (p *Pod) KeepingHTTP() *http.Client { return p.rig.client(p.IP, false) }
 
-func (r *Rig) client(once bool) *http.Client {
-	return &http.Client{
-		Timeout: 30 * time.Second,
-		Transport: checked{r, &http.Transport{
-			TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: !once, DisableKeepAlives: once,
-		}},
+func (r *Rig) client(from string, once bool) *http.Client {
+	transport := r.toAllocator(from)
+	transport.DisableKeepAlives = once
+	return &http.Client{Timeout: 30 * time.Second, Transport: checked{r, transport}}
+}
+
+// toAllocator makes a transport that trusts the allocator's certificate. Its connections
+// come from that address, because the allocator limits what one address may do. An empty
+// one is any.
+func (r *Rig) toAllocator(from string) *http.Transport {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	return &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, DialContext: dialer.DialContext,
 	}
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/base64"
 	"slices"
 	"strings"
 
@@ -38,7 +39,22 @@ func (p *pods) look(process *Process) func(ctx context.Context, namespace, pod s
 }
 
 // token is the token that the kubelet gives a pod.
-func token(pod, uid string) string { return pod + "/" + uid }
+func token(pod, uid string) string { return tokenOf(pod + "/" + uid) }
+
+// tokenOf gives a token that is spelled as a Kubernetes token and stands for a subject.
+func tokenOf(subject string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(subject)) + ".e30.c2lt"
+}
+
+// subjectOf is the reverse of tokenOf; empty for any other token.
+func subjectOf(token string) string {
+	encoded, _, _ := strings.Cut(token, ".")
+	subject, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		return ""
+	}
+	return string(subject)
+}
 
 // callers implements auth.Reviewer: a token is good as long as its pod is
 // there.
@@ -49,7 +65,7 @@ type callers struct {
 
 // ReviewPod implements auth.Reviewer.
 func (c callers) ReviewPod(ctx context.Context, token string) (auth.Caller, error) {
-	name, uid, _ := strings.Cut(token, "/")
+	name, uid, _ := strings.Cut(subjectOf(token), "/")
 	valid, err := ask(ctx, c.process, kindPod, "review token of "+name, func() (bool, error) {
 		found := c.pods.find(name)
 		return found != nil && found.UID == uid, nil
@@ -75,16 +91,17 @@ func (c callers) CheckAlive(ctx context.Context, who auth.Caller) error {
 	return nil
 }
 
-// ReviewAdmin implements auth.Reviewer: an admin's token is the name.
+// ReviewAdmin implements auth.Reviewer: an admin's token stands for the name.
 func (c callers) ReviewAdmin(ctx context.Context, token string) (auth.Caller, error) {
-	known, err := ask(ctx, c.process, kindPod, "review token of "+token, func() (bool, error) { return token == adminName, nil })
+	user := subjectOf(token)
+	known, err := ask(ctx, c.process, kindPod, "review token of "+user, func() (bool, error) { return user == adminName, nil })
 	if err != nil {
 		return auth.Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
 	}
 	if !known {
-		return auth.Caller{}, api.Errorf(api.Unauthenticated, "unknown user %s", token)
+		return auth.Caller{}, api.Errorf(api.Unauthenticated, "unknown user %s", user)
 	}
-	return auth.Caller{User: token}, nil
+	return auth.Caller{User: user}, nil
 }
 
 // Authorize implements auth.Reviewer: people may do everything.

@@ -131,9 +131,10 @@ func (w *World) startReplica(name string) *replica {
 		Claims: deps.Claims, Ports: deps.Ports, Cordons: r.tables.cordons, Stock: r.stock,
 		Show: service.Show, GetPod: look, Now: r.clock.wall, Log: log,
 	})
+	fleet := func() int { return len(r.tables.claims.CachedAll()) }
 	r.handler = httpapi.New(httpapi.Config{
-		Claims: service, Views: admins, Operations: admins, Auth: auth.New(callers{p, w.pods}, r.clock.now), Now: r.clock.now, Log: log,
-		Observe: func(httpapi.Answer) {},
+		Claims: service, Views: admins, Operations: admins, Auth: auth.New(callers{p, w.pods}, r.clock.now, fleet), Now: r.clock.now, Log: log,
+		Fleet: fleet, Observe: func(httpapi.Answer) {},
 	})
 	complain := func(ctx context.Context, what string, err error) {
 		log.WarnContext(ctx, "housekeeping failed", "what", what, "err", err)

@@ -65,7 +65,7 @@ func (b *bench) call(ctx context.Context) (*callers, error) {
 	group.SetLimit(together)
 	for i := range b.callers {
 		group.Go(func() error {
-			one := caller{callers: c, name: fmt.Sprintf("caller-%d", i), http: b.KeepingHTTP()}
+			one := caller{callers: c, name: fmt.Sprintf("caller-%d", i)}
 			if err := one.begin(making); err != nil {
 				return fmt.Errorf("simulating pod %s: %w", one.name, err)
 			}
@@ -92,6 +92,7 @@ func (c *caller) begin(ctx context.Context) (err error) {
 	if c.pod, err = c.bench.NewPod(ctx, c.name, "game=7777/UDP"); err != nil {
 		return err
 	}
+	c.http = c.pod.KeepingHTTP()
 	if c.token, err = c.bench.Token(ctx, c.name); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package linearize
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // callerPod is one pod of the system; the test makes its calls, no agent runs.
 type callerPod struct {
 	pod   *rig.Pod
+	http  *http.Client
 	token string
 	// lane is its first lane in drawings; it has lanes of them.
 	lane int

@@ -97,7 +97,7 @@ func call(ctx context.Context, r *round, a *caller, replica int, op spec.Op, met
 	limited, cancel := context.WithTimeout(ctx, r.limit())
 	defer cancel()
 	op.Start = time.Since(r.began)
-	status, answer, err := r.send(limited, replica, method, at.URL()+api.ClaimPath(r.rig.Games, a.pod.Name)+suffix, a.token, text)
+	status, answer, err := send(limited, a.http, method, at.URL()+api.ClaimPath(r.rig.Games, a.pod.Name)+suffix, a.token, text)
 	op.End = time.Since(r.began)
 	var claim api.Claim
 	op.Outcome, op.Detail = outcome(status, answer, err)
@@ -116,13 +116,13 @@ func call(ctx context.Context, r *round, a *caller, replica int, op spec.Op, met
 	return op, claim
 }
 
-func (c *system) send(ctx context.Context, replica int, method, url, token, body string) (int, []byte, error) {
+func send(ctx context.Context, client *http.Client, method, url, token, body string) (int, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
-	response, err := c.clients[replica].Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return 0, nil, err
 	}

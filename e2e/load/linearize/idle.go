@@ -126,7 +126,7 @@ func (c *system) upToDate(ctx context.Context, replica int) error {
 }
 
 func (c *system) get(ctx context.Context, replica int, path string, into any) error {
-	status, text, err := c.send(ctx, replica, http.MethodGet, c.rig.Replicas[replica].URL()+path, c.admin, "")
+	status, text, err := send(ctx, c.rig.HTTP(), http.MethodGet, c.rig.Replicas[replica].URL()+path, c.admin, "")
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,9 @@ package linearize
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,9 +32,7 @@ type system struct {
 	rig        *rig.Rig
 	seed       uint64
 	callerPods []*callerPod
-	// clients has one client for each replica.
-	clients []*http.Client
-	admin   string
+	admin      string
 	// unknownPuts has the pods of the last round with a PUT of unknown outcome.
 	unknownPuts map[string]int
 	// patience is how long the pods may take to release everything.
@@ -67,15 +63,6 @@ func (c *system) furnish(ctx context.Context) error {
 	if c.admin, err = c.rig.AdminToken(ctx); err != nil {
 		return err
 	}
-	for range c.rig.Replicas {
-		client := c.rig.HTTP()
-		if transport, ok := client.Transport.(*http.Transport); ok {
-			// A handshake per call would be most of the work.
-			transport.DisableKeepAlives, transport.MaxIdleConnsPerHost = false, podCount*lanes
-			transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{} // a connection for each call
-		}
-		c.clients = append(c.clients, client)
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for n := range c.callerPods {
@@ -85,7 +72,7 @@ func (c *system) furnish(ctx context.Context) error {
 				return err
 			}
 			token, err := c.rig.Token(ctx, p.Name)
-			c.callerPods[n] = &callerPod{pod: p, token: token, lane: n * lanes}
+			c.callerPods[n] = &callerPod{pod: p, http: p.HTTP(), token: token, lane: n * lanes}
 			return err
 		})
 	}

@@ -16,5 +16,6 @@ var rules = []string{
 	"collision: checked by the allocator", "collision: blocks", "one load balancer",
 	"budget: compare and swap", "budget: refunds", "budget: zero after a start", "budget: a quarter for deletes", "budget: slows down",
 	"admin: cordon", "admin: block", "rights", "rights in AWS",
+	"door: reviews",
 	"agent: lost withdraws", "agent: release first", "agent: withdraws",
 }
