@@ -22,6 +22,7 @@ import (
 
 // The rules of the chart's policy portlease-agent, by their messages.
 const (
+	boundToNoPod      = "this service account is for game servers, and the token is bound to no pod. Use another account to write on pods"
 	ownPodOnly        = "an agent may change only its own pod"
 	setsAnnotation    = "an agent may set only annotations under portlease.dev/"
 	removesAnnotation = "an agent may remove only annotations under portlease.dev/"
@@ -129,6 +130,14 @@ func TestPolicyAllowsOnlyTheAgentsOwnWrites(t *testing.T) {
 		s.attempt(t, "write on another pod "+subresource, otherPod, subresource, strategic, patch, ownPodOnly)
 	}
 	provoked[ownPodOnly] = true
+	account, err := cluster.ServiceAccount(t.Context(), s.namespace, "game")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unbound := s
+	unbound.token = account.BearerToken
+	unbound.attempt(t, "write without being a pod", "game-0", "", merge, ownAnnotation, boundToNoPod)
+	provoked[boundToNoPod] = true
 	s.attempt(t, "make a pod", "game-2", "", declared, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"game-2"},"spec":{"containers":[{"name":"game","image":"x"}]}}`, byRBAC)
 	for what, err := range map[string]error{
 		"read": second(s.as(t).Get(t.Context(), "game-0", metav1.GetOptions{})), "list": second(s.as(t).List(t.Context(), metav1.ListOptions{})),

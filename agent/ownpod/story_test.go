@@ -194,7 +194,7 @@ func (s story) eventually(t *testing.T, what string, try func() error) {
 
 // denied tells whether the policy refused, and not RBAC.
 func denied(err error) bool {
-	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "'portlease-agent' denied request: ")
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'portlease-agent") && strings.Contains(err.Error(), " denied request: ")
 }
 
 // newPod makes a running pod that has something of everything that the agent must

@@ -29,7 +29,6 @@ func (r *Rig) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The policy names no namespace, so rigs that share an API server share it too.
 	for _, o := range objects {
 		if err := r.Kube.Apply(ctx, []byte(o.In(r.Namespace, r.Games).Text)); err != nil {
 			return err

@@ -198,7 +198,7 @@ func TestAgentsAreConfined(t *testing.T) {
 		_, err := agent.CoreV1().Pods(r.Games).Patch(t.Context(), name, types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
 		return err
 	}
-	if err := label(p.Name); err == nil || !strings.Contains(err.Error(), "'portlease-agent' denied request") {
+	if err := label(p.Name); err == nil || !strings.Contains(err.Error(), "'portlease-agent-"+r.Games+"' denied request") {
 		t.Errorf("an agent labels its pod: %v", err)
 	}
 	annotations, err := p.Annotations(t.Context())

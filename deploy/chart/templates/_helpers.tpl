@@ -34,3 +34,25 @@ app.kubernetes.io/component: allocator
 {{- end -}}
 {{ join "," $all }}
 {{- end }}
+
+{{/* Each service account of games as namespace:name, in a YAML list. */}}
+{{- define "portlease.accounts" -}}
+{{- range .Values.games }}
+{{- $namespace := .namespace }}
+{{- range .serviceAccounts }}
+- {{ printf "%s:%s" $namespace . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The namespaceSelector of a policy about game servers. */}}
+{{- define "portlease.inGames" -}}
+namespaceSelector:
+  matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: In
+    values:
+    {{- range .Values.games }}
+    - {{ .namespace }}
+    {{- end }}
+{{- end }}

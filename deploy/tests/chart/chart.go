@@ -32,8 +32,17 @@ var helm = kubeapi.Program{
 	Description: "Helm from its Go modules, once; this takes about 3 minutes",
 }
 
-// Folder returns the folder of the chart, in the checkout of this file.
+// Folder returns the folder of the chart: above the working folder, so that a test in a
+// copy of the repository reads the copy, and otherwise in the checkout of this file.
 func Folder() string {
+	if at, err := os.Getwd(); err == nil {
+		for ; at != filepath.Dir(at); at = filepath.Dir(at) {
+			folder := filepath.Join(at, "deploy", "chart")
+			if _, err := os.Stat(filepath.Join(folder, "Chart.yaml")); err == nil {
+				return folder
+			}
+		}
+	}
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..", "chart")
 }

@@ -76,32 +76,42 @@ func Settings(rendered string) (map[string]string, error) {
 var Rights = []string{"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 
 // Confining reports whether an object grants rights or confines agents. These are the
-// objects that matter to an API server without nodes and that several installations can
-// share.
+// objects that matter to an API server without nodes. [Object.In] makes them fit for
+// several installations in one.
 func (o Object) Confining() bool {
 	return slices.Contains(Rights, o.Kind) || o.Name == "portlease-agent" && strings.HasPrefix(o.Kind, "ValidatingAdmissionPolicy")
 }
 
-var (
-	namespaceField = regexp.MustCompile(`(?m)^(\s*namespace: )(portlease|games)$`)
-	nameField      = regexp.MustCompile(`(?m)^  name: .*$`)
-)
+// mention is a place where an object names a namespace: in a field, in the list of a
+// policy's namespaceSelector, or in the name of a service account.
+var mention = regexp.MustCompile(`(?m)(^\s*namespace: |^ {8}- |system:serviceaccount:)(portlease|games)(:|$)`)
 
-// In returns a Confining object for other namespaces than [Namespace] and [Games]. A
-// ClusterRoleBinding also gets another name.
+// nameField is the name of an object, or the policy that a binding refers to.
+var nameField = regexp.MustCompile(`(?m)^(metadata:\n  name: |  policyName: ).*$`)
+
+// In returns a Confining object for other namespaces than [Namespace] and [Games]. An
+// object of the whole cluster that names one also gets another name.
 func (o Object) In(namespace, games string) Object {
 	names := map[string]string{Namespace: namespace, Games: games}
-	o.Text = namespaceField.ReplaceAllStringFunc(o.Text, func(field string) string {
-		m := namespaceField.FindStringSubmatch(field)
-		return m[1] + names[m[2]]
+	o.Text = mention.ReplaceAllStringFunc(o.Text, func(found string) string {
+		m := mention.FindStringSubmatch(found)
+		return m[1] + names[m[2]] + m[3]
 	})
-	if o.Kind == "ClusterRoleBinding" {
-		o.Name += "-" + namespace
-		first := nameField.FindStringIndex(o.Text)
-		o.Text = o.Text[:first[0]] + "  name: " + o.Name + o.Text[first[1]:]
+	switch {
+	case o.Kind == "ClusterRoleBinding":
+		o = o.named(o.Name + "-" + namespace)
+	case strings.HasPrefix(o.Kind, "ValidatingAdmissionPolicy"):
+		o = o.named(o.Name + "-" + games)
 	}
 	if other, ok := names[o.Namespace]; ok {
 		o.Namespace = other
 	}
+	return o
+}
+
+// named gives the object another name, and lets a policy's binding refer to that name.
+func (o Object) named(name string) Object {
+	o.Name = name
+	o.Text = nameField.ReplaceAllString(o.Text, "${1}"+name)
 	return o
 }
