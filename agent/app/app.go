@@ -67,7 +67,7 @@ func Run(ctx context.Context, c Config, deps Dependencies, log *slog.Logger) err
 	group, ctx := errgroup.WithContext(ctx)
 	// Health checks are served until the release is over: players may still play.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	public := daemon.Server{Handler: routes(agent, c, set), Log: log}
+	public := daemon.Server{Handler: routes(agent, set), Log: log}
 	group.Go(func() error { return public.Run(serving, deps.Listener) })
 	private := daemon.Server{Handler: local(agent, board), Log: log}
 	group.Go(func() error { return private.Run(serving, deps.Local) })
@@ -106,7 +106,8 @@ func assemble(c Config, deps Dependencies, board *announce.Board, set *metrics.S
 	cfg := lifecycle.Config{
 		Pod: c.Pod, Pool: c.Pool, Ports: c.Ports, HealthPort: healthPort,
 		Drain: c.Drain, Deregister: c.Deregister, ReleaseTimeout: c.ReleaseTimeout,
-		Listens:   func() (bool, error) { return sockets.Table{Dir: "/proc/self/net", IP: c.Pod.IP}.Any(c.Ports) },
+		Listens:   func() (bool, error) { return sockets.Table{Dir: procNet, IP: c.Pod.IP}.Any(c.Ports) },
+		Game:      c.Health.look(c.Pod.IP, c.Ports),
 		Allocator: allocator, LoadBalancer: elb.New(*deps.AWS, log),
 		Files: reporter.Announcers{announce.Files{Dir: c.Dir}, board}, OwnPod: ownpod.Silent{}, Events: ownpod.Silent{},
 		// The memory for starting and binding is not needed again for hours.
@@ -123,7 +124,7 @@ func assemble(c Config, deps Dependencies, board *announce.Board, set *metrics.S
 	return lifecycle.New(cfg), nil
 }
 
-func routes(agent *lifecycle.Agent, c Config, set *metrics.Set) http.Handler {
+func routes(agent *lifecycle.Agent, set *metrics.Set) http.Handler {
 	check := func(probe func() error) http.Handler {
 		return daemon.Probe(func(context.Context) error { return probe() })
 	}
@@ -133,12 +134,10 @@ func routes(agent *lifecycle.Agent, c Config, set *metrics.Set) http.Handler {
 	mux.Handle("GET /livez", check(agent.Live))
 	// A load balancer whose only target is unhealthy forwards to it all the same. This
 	// decides what AWS reports of the pod, not whether players get through.
-	mux.Handle("GET "+api.HealthPath, daemon.Probe(func(ctx context.Context) error {
-		if err := agent.GameAnswers(); err != nil {
-			return err
-		}
-		return c.Health.check(ctx, c.Pod.IP)
-	}))
+	mux.HandleFunc("GET "+api.HealthPath, func(w http.ResponseWriter, r *http.Request) {
+		err := agent.HealthCheck(byLoadBalancer(r))
+		daemon.Probe(func(context.Context) error { return err }).ServeHTTP(w, r)
+	})
 	mux.Handle("GET /metrics", daemon.Metrics(set))
 	return mux
 }

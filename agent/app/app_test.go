@@ -69,7 +69,7 @@ func TestProbesAreServedWhileWaitingForAClaim(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	c := config(t, map[string]string{"PORTLEASE_ALLOCATOR": server.URL})
+	c := config(t, map[string]string{"PORTLEASE_ALLOCATOR": server.URL, "PORTLEASE_HEALTH": "signals"})
 	asked := make(chan struct{}, 1)
 	credentials := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 		asked <- struct{}{}
@@ -83,6 +83,7 @@ func TestProbesAreServedWhileWaitingForAClaim(t *testing.T) {
 	if request.PodUID != "uid-0" || request.HealthPort != listener.Addr().(*net.TCPAddr).Port || len(request.Ports) != 2 {
 		t.Errorf("claimed %+v", request)
 	}
+	awaitHealth(t, listener.Addr().String(), http.StatusOK)
 	for path, want := range map[string]int{
 		"/livez": 200, api.HealthPath: 200, "/metrics": 200, "/startupz": 503, "/readyz": 503, "/": 404,
 	} {

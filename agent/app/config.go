@@ -55,7 +55,7 @@ type Config struct {
 	HTTPAddress string
 	// LocalAddress serves the game server and the preStop hook.
 	LocalAddress string
-	// Health is what the load balancer's health checks depend on.
+	// Health is how the agent finds out whether the game runs.
 	Health         Health
 	Drain          time.Duration
 	Deregister     time.Duration
@@ -152,7 +152,7 @@ func (c *Config) declareGame(s *daemon.Settings) {
 	s.Check("http-address", address(&c.HTTPAddress, "give host:port or :port, as in :9901"))
 	declareLocalAddress(s, &c.LocalAddress, "address for the game server and the preStop hook; keep it unreachable from outside the pod")
 	var health string
-	s.String(&health, "health", "PORTLEASE_HEALTH", "agent", "what the load balancer's health checks depend on: agent (the game's POST /v1/ready and /v1/notready, if any), tcp:PORT or http:PORT/PATH of the game")
+	s.String(&health, "health", "PORTLEASE_HEALTH", healthAgent, "how to find out whether the game runs: agent (a process listens on every port), tcp:PORT or http:PORT/PATH of the game, or signals (only the game's POST /v1/ready and /v1/notready)")
 	s.Check("health", func() (err error) {
 		c.Health, err = parseHealth(health)
 		return err

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -77,7 +78,7 @@ func ask(t *testing.T, method, url string) int {
 // Signals work on the local address only, by POST only. Load balancers reach the other
 // address.
 func TestSignalsAreAcceptedFromThePodOnly(t *testing.T) {
-	public, private := waiting(t, nil)
+	public, private := waiting(t, map[string]string{"PORTLEASE_HEALTH": "signals"})
 	for _, path := range []string{app.PathReady, app.PathNotReady, app.PathDrained, app.PathPreStop} {
 		if got := ask(t, http.MethodPost, "http://"+public+path); got != http.StatusNotFound {
 			t.Errorf("everybody may POST %s: %d", path, got)
@@ -99,10 +100,47 @@ func TestSignalsAreAcceptedFromThePodOnly(t *testing.T) {
 		if got := ask(t, http.MethodPost, "http://"+private+step.path); got != http.StatusNoContent {
 			t.Errorf("POST %s: %d", step.path, got)
 		}
-		if got := ask(t, http.MethodGet, "http://"+public+api.HealthPath); got != step.want {
-			t.Errorf("after %s the health check gets %d", step.path, got)
+		awaitHealth(t, public, step.want)
+	}
+}
+
+// awaitHealth waits for an answer to the load balancer's health checks. The agent looks at
+// the game in the background.
+func awaitHealth(t *testing.T, public string, want int) {
+	t.Helper()
+	for {
+		got := ask(t, http.MethodGet, "http://"+public+api.HealthPath)
+		if got == want {
+			return
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("the health check gets %d, want %d", got, want)
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// A UDP port has no health check of its own, so its socket is looked for.
+func TestUDPGameWithoutASocketIsUnhealthy(t *testing.T) {
+	opened, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	udp, _ := opened.LocalAddr().(*net.UDPAddr)
+	ports := "game=" + strconv.Itoa(udp.Port) + "/UDP"
+	public, _ := waiting(t, map[string]string{"PORTLEASE_POD_IP": "127.0.0.1", "PORTLEASE_PORTS": ports})
+	awaitHealth(t, public, http.StatusOK)
+	if err := opened.Close(); err != nil {
+		t.Fatal(err)
+	}
+	awaitHealth(t, public, http.StatusServiceUnavailable)
+	again, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", opened.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close() //nolint:errcheck // the test is over
+	awaitHealth(t, public, http.StatusOK)
 }
 
 func TestHealthCheckDependsOnTheGame(t *testing.T) {
@@ -131,17 +169,15 @@ func TestHealthCheckDependsOnTheGame(t *testing.T) {
 		t.Fatal(err)
 	}
 	for health, want := range map[string]int{
-		"agent":       http.StatusOK,
+		"agent": http.StatusOK, "signals": http.StatusOK,
 		"tcp:" + port: http.StatusOK, "tcp:" + strconv.Itoa(tcp.Port): http.StatusServiceUnavailable,
 		"http:" + port + "/well": http.StatusOK, "http:" + port + "/moved": http.StatusOK,
 		"http:" + port + "/ill": http.StatusServiceUnavailable, "http:" + port + "/hangs": http.StatusServiceUnavailable,
 	} {
 		t.Run(health, func(t *testing.T) {
 			t.Parallel()
-			public, private := waiting(t, map[string]string{"PORTLEASE_HEALTH": health, "PORTLEASE_POD_IP": ip})
-			if got := ask(t, http.MethodGet, "http://"+public+api.HealthPath); got != want {
-				t.Errorf("the health check gets %d, want %d", got, want)
-			}
+			public, private := waiting(t, map[string]string{"PORTLEASE_HEALTH": health, "PORTLEASE_POD_IP": ip, "PORTLEASE_PORTS": "game=" + port + "/TCP"})
+			awaitHealth(t, public, want)
 			if got := ask(t, http.MethodPost, "http://"+private+app.PathNotReady); got != http.StatusNoContent {
 				t.Errorf("not ready: %d", got)
 			}

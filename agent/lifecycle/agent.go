@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -37,6 +38,9 @@ type Config struct {
 	Drain time.Duration
 	// Listens reports whether the game listens on any target port.
 	Listens func() (bool, error)
+	// Game takes a look at the game every few seconds: problem is why it does not run, empty
+	// if it does. The error is that this could not be found out.
+	Game func(ctx context.Context) (problem string, err error)
 	// Deregister is the time between deregistering the pod and deleting its listeners.
 	// The pod's grace period cuts it short; 0 deletes at once.
 	Deregister time.Duration
@@ -79,6 +83,7 @@ type Agent struct {
 	counters    counters
 	termination *termination
 	reach       *reachability
+	watch       *watch
 
 	claims   *claims
 	bind     *bindPhase
@@ -102,22 +107,23 @@ func New(c Config) *Agent {
 	})
 	a.reporter = e.reporter
 	a.termination = &termination{env: e, pod: c.OwnPod}
-	a.reach = &reachability{env: e, status: a.status, onHolding: c.OnHolding}
+	a.reach = &reachability{env: e, status: a.status, counters: a.counters, onHolding: c.OnHolding}
+	a.watch = &watch{env: e, clock: c.Clock, look: c.Game, reach: a.reach, signals: a.Signals, counters: a.counters}
 	a.claims = &claims{
-		env: e, allocator: c.Allocator, binder: ports, counters: a.counters,
+		env: e, allocator: c.Allocator, binder: ports, reach: a.reach, counters: a.counters,
 		pod: c.Pod, pool: c.Pool, ports: c.Ports, healthPort: c.HealthPort,
 	}
 	a.bind = &bindPhase{env: e, binder: ports, claims: a.claims, reach: a.reach, status: a.status, counters: a.counters}
 	a.announce = &announcePhase{env: e, reach: a.reach, status: a.status, termination: a.termination}
 	a.hold = &holdPhase{
 		env: e, signals: a.Signals, binder: ports, claims: a.claims, bind: a.bind, announce: a.announce,
-		reach: a.reach, status: a.status, termination: a.termination,
+		reach: a.reach, termination: a.termination,
 	}
 	a.drain = &drainPhase{
 		env: e, signals: a.Signals, claims: a.claims, termination: a.termination, game: c.Listens, most: c.Drain, deregister: c.Deregister,
 	}
 	a.release = &releasePhase{
-		env: e, allocator: c.Allocator, binder: ports, status: a.status, counters: a.counters, termination: a.termination,
+		env: e, allocator: c.Allocator, binder: ports, counters: a.counters, termination: a.termination,
 		pod: c.Pod, deregister: c.Deregister, timeout: c.ReleaseTimeout,
 	}
 	return a
@@ -127,9 +133,11 @@ func New(c Config) *Agent {
 // Deregister and ReleaseTimeout longer. Closing hurry cuts the first two short. It
 // returns nil once it has released all that time allowed.
 func (a *Agent) Run(ctx context.Context, hurry <-chan struct{}) error {
+	defer a.startWatch(ctx)()
 	h := holding.New()
 	defer a.stop(ctx, hurry, h)
 	for {
+		a.reach.claiming()
 		err := a.claims.acquire(ctx, h)
 		if err == nil {
 			err = a.serve(ctx, h)
@@ -148,6 +156,31 @@ func (a *Agent) Run(ctx context.Context, hurry <-chan struct{}) error {
 			return err
 		}
 	}
+}
+
+// startWatch starts the watch, which goes on until stop is called: players may play
+// while the claim is released.
+func (a *Agent) startWatch(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { a.watch.run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// HealthCheck is nil if the pod is healthy. byLoadBalancer is whether a load balancer
+// asks.
+func (a *Agent) HealthCheck(byLoadBalancer bool) error {
+	err := a.GameAnswers()
+	if err == nil {
+		err = a.reach.gameRuns()
+	}
+	if byLoadBalancer {
+		a.reach.checked(err == nil)
+	}
+	return err
 }
 
 // serve binds, announces and holds one claim until it is lost or moved or ctx is
@@ -173,8 +206,7 @@ func (a *Agent) serve(ctx context.Context, h *holding.Holding) error {
 func (a *Agent) lose(ctx context.Context, h *holding.Holding, reason error) {
 	a.counters.lost.Inc()
 	a.counters.bound.Set(0)
-	a.setBound(false)
-	a.reach.tracker.Stop()
+	a.reach.stop()
 	a.log.ErrorContext(ctx, "claim lost; claiming again", "lease", h.Leases(), "err", reason)
 	a.reporter.Event(ctx, pod.Warning, reporter.ReasonClaimLost, reason.Error())
 	h.Drop()

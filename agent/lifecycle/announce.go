@@ -23,12 +23,12 @@ func (p *announcePhase) run(ctx context.Context, h *holding.Holding) error {
 	if p.termination.begun {
 		return nil
 	}
-	if err := p.writeFiles(ctx, h); err != nil {
+	if err := p.publish(ctx, h); err != nil {
 		return err
 	}
 	h.Announced, h.Moved = true, false
-	p.update(ctx, h)
-	p.status.setAnnounced(true)
+	p.reach.announced()
+	p.status.setStarted()
 	for _, port := range h.Claim.Ports {
 		p.log.InfoContext(ctx, "endpoint announced", "host", h.Claim.LoadBalancer.Host, "port", port.ListenerPort, "targetPort", port.TargetPort)
 	}
@@ -36,9 +36,9 @@ func (p *announcePhase) run(ctx context.Context, h *holding.Holding) error {
 	return nil
 }
 
-// writeFiles records no event when it fails: an agent that cannot write its shared
-// volume is seen by its startup probe.
-func (p *announcePhase) writeFiles(ctx context.Context, h *holding.Holding) error {
+// publish records no event when it fails: an agent that cannot write its shared volume
+// is seen by its startup probe.
+func (p *announcePhase) publish(ctx context.Context, h *holding.Holding) error {
 	var wait backoff.Backoff
 	for {
 		err := p.reporter.Announce(ctx, h.Claim)
@@ -55,19 +55,10 @@ func (p *announcePhase) writeFiles(ctx context.Context, h *holding.Holding) erro
 	}
 }
 
-// update writes on the pod what has changed, or could not be written earlier.
-func (p *announcePhase) update(ctx context.Context, h *holding.Holding) {
-	if !p.termination.begun {
-		p.reporter.Annotate(ctx, h.Claim)
-	}
-	p.reach.publish(ctx)
-}
-
 // withdraw removes the endpoint: no new players should come. It works also after ctx
 // is over.
 func (p *announcePhase) withdraw(ctx context.Context, h *holding.Holding) {
 	h.Announced = false
-	p.status.setAnnounced(false)
 	p.reach.withdrawn()
-	p.reporter.Withdraw(ctx, p.reach.tracker.Condition())
+	p.reporter.Withdraw(ctx, p.reach.condition())
 }

@@ -47,8 +47,7 @@ func (p *bindPhase) run(ctx context.Context, h *holding.Holding) error {
 		bound, err := p.next(ctx, h, &longest)
 		switch {
 		case bound:
-			p.status.setBound(true)
-			p.reach.watch(ctx, h)
+			p.reach.bound(ctx, h)
 			p.counters.bound.Set(float64(len(h.Claim.Ports)))
 			return nil
 		case err == nil:
@@ -58,7 +57,7 @@ func (p *bindPhase) run(ctx context.Context, h *holding.Holding) error {
 		case errors.Is(err, api.ErrLost):
 			return err
 		}
-		failures.Report(ctx, "failed to bind; retrying", err)
+		p.reach.failed(failures.Report(ctx, "failed to bind; retrying", err))
 		if err := p.clock.Sleep(ctx, wait.Next(err, p.jitter)); err != nil {
 			return err
 		}
@@ -101,9 +100,12 @@ func (p *bindPhase) queue(ctx context.Context, h *holding.Holding, wait time.Dur
 	if *longest == 0 {
 		p.log.InfoContext(ctx, "waiting in the queue for AWS calls", "seconds", wait.Seconds())
 	}
+	const why = "AWS allows the account a few calls a second, and older waiting claims come first"
+	if !h.Announced { // a repair says more
+		p.reach.obstructed(reporter.ReasonWaitingForBudget, why)
+	}
 	if wait > longQueue && *longest <= longQueue {
-		p.reporter.Event(ctx, pod.Normal, reporter.ReasonWaitingForAWS,
-			fmt.Sprintf("AWS allows the account a few calls a second; older waiting claims take the next %v", wait.Round(time.Second)))
+		p.reporter.Event(ctx, pod.Normal, reporter.ReasonWaitingForBudget, fmt.Sprintf("%s; they take the next %v", why, wait.Round(time.Second)))
 	}
 	*longest = max(*longest, wait)
 	if err := p.clock.Sleep(ctx, wait); err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/portlease/portlease/agent/backoff"
 	"github.com/portlease/portlease/agent/binder"
 	"github.com/portlease/portlease/agent/clock"
 	"github.com/portlease/portlease/agent/holding"
@@ -36,6 +37,7 @@ type claims struct {
 	env
 	allocator  Claims
 	binder     *binder.Binder
+	reach      *reachability
 	counters   counters
 	pod        pod.Identity
 	pool       string
@@ -69,6 +71,38 @@ func (c *claims) request(ctx context.Context, h *holding.Holding) error {
 	}
 	c.binder.ThrottledReported(throttled)
 	return nil
+}
+
+// retry attempts something until it is done or ctx is over, and returns its last
+// error. It reports failures and backs off between attempts.
+func (c *claims) retry(ctx context.Context, message string, attempt func() (done bool, err error)) error {
+	failures := c.reporter.NewFailures()
+	var wait backoff.Backoff
+	var waiting time.Time
+	told := false
+	for {
+		done, err := attempt()
+		switch {
+		case done:
+			if told {
+				c.reach.obstructed(claiming())
+			}
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		if waiting.IsZero() {
+			waiting = c.clock.Now()
+		}
+		reason, text := failures.Report(ctx, message, err)
+		if errors.Is(err, api.ErrExhausted) {
+			text += ", waiting since " + waiting.UTC().Format(time.RFC3339)
+		}
+		told = c.reach.failed(reason, text) || told
+		if err := c.clock.Sleep(ctx, wait.Next(err, c.jitter)); err != nil {
+			return err
+		}
+	}
 }
 
 // refresh asks for the claim again before another attempt at binding, which the AWS

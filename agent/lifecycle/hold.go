@@ -7,6 +7,7 @@ import (
 
 	"github.com/portlease/portlease/agent/backoff"
 	"github.com/portlease/portlease/agent/binder"
+	"github.com/portlease/portlease/agent/health"
 	"github.com/portlease/portlease/agent/holding"
 	"github.com/portlease/portlease/agent/signals"
 	"github.com/portlease/portlease/shared/api"
@@ -22,7 +23,6 @@ type holdPhase struct {
 	bind        *bindPhase
 	announce    *announcePhase
 	reach       *reachability
-	status      *status
 	termination *termination
 }
 
@@ -39,7 +39,7 @@ func (p *holdPhase) run(ctx context.Context, h *holding.Holding) error {
 		if woken {
 			continue
 		}
-		answer, moved, err := p.claims.renew(ctx, h, p.describes(h))
+		answer, moved, err := p.claims.renew(ctx, h, p.reach.describes(h))
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -48,7 +48,7 @@ func (p *holdPhase) run(ctx context.Context, h *holding.Holding) error {
 		case err != nil:
 			failures.Report(ctx, "failed to renew the claim; retrying", err)
 			next = p.claims.nextRenewal(h, 3)
-			p.reach.tracker.Postpone(next)
+			p.reach.postpone(next)
 			continue
 		case moved:
 			return errMoved
@@ -58,10 +58,9 @@ func (p *holdPhase) run(ctx context.Context, h *holding.Holding) error {
 			if err := p.repair(ctx, h); err != nil {
 				return err
 			}
-		} else if p.describes(h) > 0 {
+		} else if p.reach.describes(h) > 0 {
 			p.describeTargets(ctx, h, answer)
 		}
-		p.announce.update(ctx, h)
 		next = p.claims.nextRenewal(h, 1)
 	}
 }
@@ -69,26 +68,17 @@ func (p *holdPhase) run(ctx context.Context, h *holding.Holding) error {
 // wakeAt is the time of the next renewal, which is early if targets are to be
 // described before.
 func (p *holdPhase) wakeAt(renewal time.Time) time.Time {
-	if at, ok := p.reach.tracker.NextDescribe(); ok && at.Before(renewal) {
+	if at, ok := p.reach.nextDescribe(); ok && at.Before(renewal) {
 		return at
 	}
 	return renewal
-}
-
-// describes is how many describe calls to ask for now. A game that is not ready is
-// not healthy, whatever AWS says.
-func (p *holdPhase) describes(h *holding.Holding) int {
-	if p.signals.GameAnswers() != nil {
-		return 0
-	}
-	return p.reach.tracker.Describes(p.clock.Now(), h)
 }
 
 // describeTargets makes the describe calls that the AWS budget granted.
 func (p *holdPhase) describeTargets(ctx context.Context, h *holding.Holding, answer api.RenewAnswer) {
 	if answer.Describes == 0 {
 		wait := max(backoff.RetryAfter(answer.DescribeAfterSeconds), leastRenewal)
-		p.reach.tracker.Postpone(p.clock.Now().Add(wait))
+		p.reach.postpone(p.clock.Now().Add(wait))
 		return
 	}
 	ports := h.NotHealthy()
@@ -101,9 +91,7 @@ func (p *holdPhase) describeTargets(ctx context.Context, h *holding.Holding, ans
 // repair binds damaged ports again. The announcement stays, because the endpoint does,
 // and is then updated with what was created.
 func (p *holdPhase) repair(ctx context.Context, h *holding.Holding) error {
-	p.status.setBound(false)
-	p.reach.repairing()
-	p.reach.publish(ctx)
+	p.reach.obstructed(health.ReasonRepairing, "the binding is damaged; the agent is repairing it")
 	if err := p.bind.run(ctx, h); err != nil {
 		return err
 	}
@@ -117,6 +105,7 @@ func (p *holdPhase) applySignals(ctx context.Context, h *holding.Holding) {
 		p.applyPodStopping(ctx, h)
 	}
 	p.applyGameReadiness(ctx, h, !state.NotReady)
+	p.reach.catchUp(h)
 }
 
 // applyPodStopping withdraws the endpoint of a terminating pod: no new players should
@@ -132,8 +121,7 @@ func (p *holdPhase) applyPodStopping(ctx context.Context, h *holding.Holding) {
 }
 
 func (p *holdPhase) applyGameReadiness(ctx context.Context, h *holding.Holding, ready bool) {
-	if p.reach.setGameReady(ctx, h, ready) {
+	if p.reach.setGameReady(h, ready) {
 		p.log.InfoContext(ctx, "game readiness changed", "ready", ready)
-		p.reach.publish(ctx)
 	}
 }

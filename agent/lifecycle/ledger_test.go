@@ -56,6 +56,8 @@ type ledger struct {
 	granted int
 	// queue decides how long binding has to wait; nil: not at all.
 	queue func() time.Duration
+	// hang, if not nil, keeps every call waiting until it is closed.
+	hang chan struct{}
 	// refuse decides with which error a call is refused; nil refuses none.
 	refuse func(call string) error
 	// targets reports whether an address is a target in any target group.
@@ -73,6 +75,11 @@ func newLedger(t *testing.T, lb api.LoadBalancer) *ledger {
 func (l *ledger) enter(call string) error {
 	l.mu.Lock()
 	l.seen = append(l.seen, call)
+	if hang := l.hang; hang != nil {
+		l.mu.Unlock()
+		<-hang
+		l.mu.Lock()
+	}
 	if l.refuse == nil {
 		return nil
 	}

@@ -72,7 +72,13 @@ func (o *ownPod) Record(_ context.Context, _ pod.EventType, reason, message stri
 	return o.refuse
 }
 
+// recorded are the reasons of the events; what was recorded several times in a row is
+// there once.
 func (o *ownPod) recorded() []string {
+	return slices.Compact(o.all())
+}
+
+func (o *ownPod) all() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.events)

@@ -75,10 +75,10 @@ func (w *world) start() *process {
 		Pod: w.pod, Pool: "default", Ports: w.ports, HealthPort: 9901, Drain: w.drain, Listens: w.listens, Deregister: w.deregister, ReleaseTimeout: w.release,
 		Allocator: cuttable{w.ledger, p.cut}, LoadBalancer: w.client(p.cut),
 		Files: announce.Files{Dir: w.dir}, OwnPod: w.ownPod, Events: w.ownPod,
-		OnHolding: func() {},
-		Clock:     clock.Clock{Now: time.Now, Sleep: daemon.Sleep, Timeout: context.WithTimeout},
-		Jitter:    func() float64 { return 0.5 },
-		Metrics:   p.set, Log: slog.New(slog.DiscardHandler),
+		Game: func(ctx context.Context) (string, error) { return (*w.game.Load())(ctx) }, OnHolding: func() {},
+		Clock:   clock.Clock{Now: time.Now, Sleep: daemon.Sleep, Timeout: context.WithTimeout},
+		Jitter:  func() float64 { return 0.5 },
+		Metrics: p.set, Log: slog.New(slog.DiscardHandler),
 	})
 	go func() { p.ended <- p.Run(ctx, p.hurry) }()
 	return p

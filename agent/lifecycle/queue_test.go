@@ -27,7 +27,7 @@ func TestBindingWaitsInTheQueue(t *testing.T) {
 		waits  []time.Duration
 		events []string
 	}{
-		"long":  {[]time.Duration{30 * time.Second, 29 * time.Second, 500 * time.Millisecond}, []string{"WaitingForAWS", "Announced"}},
+		"long":  {[]time.Duration{30 * time.Second, 29 * time.Second, 500 * time.Millisecond}, []string{"WaitingForBudget", "Announced"}},
 		"short": {[]time.Duration{time.Second, time.Second}, []string{"Announced"}},
 	} {
 		t.Run(name, func(t *testing.T) {

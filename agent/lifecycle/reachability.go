@@ -2,58 +2,273 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
+	"sync"
+	"time"
 
 	"github.com/portlease/portlease/agent/health"
 	"github.com/portlease/portlease/agent/holding"
+	"github.com/portlease/portlease/agent/pod"
+	"github.com/portlease/portlease/agent/reporter"
+	"github.com/portlease/portlease/agent/signals"
 )
 
-// reachability keeps the readiness probe in step with what the tracker decides, and
-// publishes it as the pod's condition.
+// reachability gathers what is known of the pod's health, from the phases and from the
+// watch. The readiness probe follows at once. The watch sets the pod's condition, so that
+// no phase waits for the API server. It is safe for concurrent use.
 type reachability struct {
 	env
 	status    *status
+	counters  counters
 	onHolding func()
-	tracker   health.Tracker
+	// news wakes the watch.
+	news signals.Bell
+
+	mu     sync.Mutex // guards all below
+	facts  health.Facts
+	game   health.Game
+	checks health.Checks
+	polls  health.Polls
+	// stale is whether the game has stopped or started since the targets were described.
+	stale bool
 }
 
-// watch follows the targets of a claim that was just bound.
-func (r *reachability) watch(ctx context.Context, h *holding.Holding) {
-	r.tracker.Watch(r.clock.Now(), h)
-	r.judged(ctx, h)
+// apply is called with mu held, after a change of the facts.
+func (r *reachability) apply() {
+	c := r.facts.Condition()
+	r.status.setCondition(c)
+	r.counters.reachable.Set(number(c.Reachable))
+	r.news.Ring()
 }
 
-func (r *reachability) described(ctx context.Context, h *holding.Holding) {
-	r.tracker.Described(r.clock.Now(), h, r.jitter)
-	r.judged(ctx, h)
+func (r *reachability) condition() pod.Condition {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.facts.Condition()
 }
 
-func (r *reachability) setGameReady(ctx context.Context, h *holding.Holding, ready bool) (changed bool) {
-	if changed = r.tracker.SetGameReady(r.clock.Now(), h, ready); changed {
-		r.judged(ctx, h)
+// claiming notes that the pod has no ports yet.
+func (r *reachability) claiming() { r.setObstacle(claiming()) }
+
+func claiming() (reason, message string) {
+	return reporter.ReasonClaiming, "the agent is claiming and binding the pod's ports"
+}
+
+// announced notes that the pod has an endpoint.
+func (r *reachability) announced() { r.setObstacle("", "") }
+
+// withdrawn notes that no new players should come. Only claiming and announced change
+// that.
+func (r *reachability) withdrawn() {
+	r.setObstacle(health.ReasonWithdrawn, "the endpoint was withdrawn: no new players should come")
+}
+
+func (r *reachability) setObstacle(reason, message string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.facts.Obstacle = health.Obstacle{Reason: reason, Message: message}
+	r.apply()
+}
+
+// obstructed notes why the pod has no endpoint that works.
+func (r *reachability) obstructed(reason, message string) {
+	if !r.isWithdrawn() {
+		r.setObstacle(reason, message)
 	}
-	return changed
 }
 
-func (r *reachability) judged(ctx context.Context, h *holding.Holding) {
-	healthy := r.tracker.Condition().Reachable
-	r.status.setHealthy(healthy)
-	if healthy {
+func (r *reachability) isWithdrawn() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.facts.Obstacle.Reason == health.ReasonWithdrawn
+}
+
+// failed notes a failure that keeps the pod from having an endpoint, if it is told.
+func (r *reachability) failed(reason, text string) (told bool) {
+	if reason == "" {
+		return false
+	}
+	r.obstructed(reason, text)
+	return true
+}
+
+// looked notes what the watch has seen of the game.
+func (r *reachability) looked(problem string) (before, after health.GameState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, known := r.clock.Now(), r.facts
+	before, _ = r.game.State()
+	r.game.Look(now, problem)
+	r.facts.Game, r.facts.Problem = r.game.State()
+	after = r.facts.Game
+	r.facts.ChecksStopped = r.checks.Stopped(now)
+	if before != after && before != health.GameUnwatched {
+		r.facts.ForgetTargets()
+		r.stale = true
+	}
+	if known.Condition() != r.facts.Condition() {
+		r.apply()
+	}
+	return before, after
+}
+
+// pause is how long the watch waits before its next look.
+func (r *reachability) pause() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.game.Pause()
+}
+
+// checked notes a health check of a load balancer and its answer.
+func (r *reachability) checked(passed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checks.Arrived(r.clock.Now())
+	if passed {
+		r.counters.passed.Inc()
+	} else {
+		r.counters.failed.Inc()
+	}
+}
+
+// gameRuns is nil if the game runs, or why it does not.
+func (r *reachability) gameRuns() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch state, problem := r.game.State(); state {
+	case health.GameUnwatched:
+		return errors.New("the agent has not looked at the game yet")
+	case health.GameStarting, health.GameStopped:
+		return errors.New(problem)
+	case health.GameRunning:
+	}
+	return nil
+}
+
+// bound notes a claim that was just bound, and follows its targets.
+func (r *reachability) bound(ctx context.Context, h *holding.Holding) {
+	r.mu.Lock()
+	r.facts.Endpoints, r.facts.Targets, r.stale = h.Endpoints(), health.TargetsOf(h), false
+	r.checks.Expect(checkInterval(h))
+	r.facts.ChecksStopped = false
+	r.follow(h)
+	r.apply()
+	r.mu.Unlock()
+	r.ifHealthy(ctx, h)
+}
+
+// ifHealthy notes that there is nothing left to follow.
+func (r *reachability) ifHealthy(ctx context.Context, h *holding.Holding) {
+	if len(h.NotHealthy()) == 0 {
 		r.log.InfoContext(ctx, "targets healthy", "lease", h.Leases())
 		r.onHolding()
 	}
 }
 
-func (r *reachability) repairing() {
-	r.tracker.Repairing()
-	r.status.setHealthy(false)
+// follow plans describe calls until all targets are healthy. It is called with mu held.
+func (r *reachability) follow(h *holding.Holding) {
+	if len(h.NotHealthy()) > 0 {
+		r.polls.Start(r.clock.Now())
+	} else {
+		r.polls.Stop()
+	}
 }
 
-func (r *reachability) withdrawn() {
-	r.tracker.Withdrawn()
-	r.status.setHealthy(false)
+// checkInterval is how often the load balancer checks the agent; 0 if it checks the game
+// itself.
+func checkInterval(h *holding.Holding) time.Duration {
+	for _, p := range h.Claim.Ports {
+		if p.HealthCheck.Path != "" {
+			return time.Duration(p.HealthCheck.IntervalSeconds) * time.Second
+		}
+	}
+	return 0
 }
 
-// publish sets the pod's condition if it is not up to date.
-func (r *reachability) publish(ctx context.Context) {
-	r.reporter.SetCondition(ctx, r.tracker.Condition())
+// described notes what the targets were described as.
+func (r *reachability) described(ctx context.Context, h *holding.Holding) {
+	r.mu.Lock()
+	if r.stale { // what was described is of the game before
+		r.mu.Unlock()
+		return
+	}
+	r.facts.Targets = health.TargetsOf(h)
+	if len(h.NotHealthy()) == 0 {
+		r.polls.Stop()
+	} else {
+		r.polls.Described(r.clock.Now(), r.jitter)
+	}
+	r.apply()
+	r.mu.Unlock()
+	r.ifHealthy(ctx, h)
+}
+
+// setGameReady applies the game's own report and says whether it is news. A game that
+// becomes ready or not ready has its targets described again.
+func (r *reachability) setGameReady(h *holding.Holding, ready bool) (changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if changed = r.facts.GameNotReady == ready; changed {
+		r.facts.GameNotReady = !ready
+		r.describeAgain(h)
+	}
+	return changed
+}
+
+// catchUp has the targets described again if the game has stopped or started since.
+func (r *reachability) catchUp(h *holding.Holding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stale {
+		r.describeAgain(h)
+	}
+}
+
+// describeAgain is called with mu held.
+func (r *reachability) describeAgain(h *holding.Holding) {
+	h.ForgetTargetStates()
+	r.facts.Targets, r.stale = health.TargetsOf(h), false
+	r.follow(h)
+	r.apply()
+}
+
+// stop ends following the targets: there is no claim.
+func (r *reachability) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.polls.Stop()
+	r.checks.Expect(0)
+	r.facts.ChecksStopped = false
+}
+
+// nextDescribe is when to describe targets; false if there is nothing to describe.
+func (r *reachability) nextDescribe() (time.Time, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, more := r.polls.Next()
+	return at, more && r.facts.GameWell()
+}
+
+// describes is how many describe calls to ask for now. A game that does not run is not
+// healthy, whatever AWS says.
+func (r *reachability) describes(h *holding.Holding) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.facts.GameWell() {
+		return 0
+	}
+	return r.polls.Describes(r.clock.Now(), len(h.NotHealthy()))
+}
+
+func (r *reachability) postpone(until time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.polls.Postpone(until)
+}
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }

@@ -26,7 +26,6 @@ type releasePhase struct {
 	env
 	allocator   Releases
 	binder      *binder.Binder
-	status      *status
 	counters    counters
 	termination *termination
 	pod         pod.Identity
@@ -40,7 +39,6 @@ type releasePhase struct {
 func (p *releasePhase) run(ctx context.Context, hurry <-chan struct{}, h *holding.Holding) {
 	ctx, cancel := p.clock.Timeout(ctx, p.timeout+p.deregister)
 	defer cancel()
-	p.status.setBound(false)
 	p.counters.bound.Set(0)
 	wait := max(p.termination.within(p.deregister, 0), 0)
 	answer, err := p.begin(ctx, h, wait > 0)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/agent/clock"
+	"github.com/portlease/portlease/agent/pod"
 )
 
 // stallTimeout is how long the agent may be silent beyond a pause that it announced.
@@ -20,10 +21,8 @@ type status struct {
 
 	mu        sync.Mutex // guards all below
 	deadline  time.Time  // the next progress comes before it
-	bound     bool
-	announced bool
-	healthy   bool
 	started   bool
+	condition pod.Condition
 }
 
 func newStatus(now func() time.Time) *status {
@@ -50,23 +49,16 @@ func (s *status) progress(pause time.Duration) {
 	s.deadline = now.Add(pause + stallTimeout)
 }
 
-func (s *status) setBound(yes bool) {
+func (s *status) setCondition(c pod.Condition) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bound = yes
+	s.condition = c
 }
 
-func (s *status) setHealthy(yes bool) {
+func (s *status) setStarted() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.healthy = yes
-}
-
-func (s *status) setAnnounced(yes bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.announced = yes
-	s.started = s.started || yes
+	s.started = true
 }
 
 // Started is nil once the game server may start: its ports are, or were, bound and
@@ -80,18 +72,13 @@ func (s *status) Started() error {
 	return nil
 }
 
-// Ready is nil while all ports are bound and announced and the load balancer reports
-// their targets healthy.
+// Ready is nil while players reach the pod, as far as the agent knows. Otherwise it says
+// why they do not.
 func (s *status) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case !s.bound:
-		return errors.New("not bound")
-	case !s.announced:
-		return errors.New("not announced")
-	case !s.healthy:
-		return errors.New("the load balancer does not report the pod healthy yet")
+	if !s.condition.Reachable {
+		return fmt.Errorf("%s: %s", s.condition.Reason, s.condition.Message)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -38,6 +39,10 @@ type world struct {
 	drain    time.Duration
 	// listens reports whether the game listens; it does until stopListening.
 	listens func() (bool, error)
+	// game takes a look at the game; it runs unless dead.
+	game atomic.Pointer[gameLook]
+	// dead is whether the game does not run.
+	dead atomic.Bool
 	// deaf is whether the game has stopped listening.
 	deaf    atomic.Bool
 	release time.Duration
@@ -68,6 +73,12 @@ func inWorld(t *testing.T, cfg elbemu.Config, story func(*testing.T, *world)) {
 			release: 25 * time.Second,
 		}
 		w.listens = func() (bool, error) { return !w.deaf.Load(), nil }
+		w.setGame(func(context.Context) (string, error) {
+			if w.dead.Load() {
+				return "no process listens on game (7777/UDP)", nil
+			}
+			return "", nil
+		})
 		w.aws = w.client(emulator)
 		w.lb = w.loadBalancer()
 		w.ledger = newLedger(t, api.LoadBalancer{ARN: w.lb, Host: "games.elb.example", VPC: "vpc-local"})
@@ -101,6 +112,10 @@ func (w *world) setFault(f func(elbemu.Call) elbemu.Fault) {
 	defer w.mu.Unlock()
 	w.fault = f
 }
+
+type gameLook func(context.Context) (problem string, err error)
+
+func (w *world) setGame(look gameLook) { w.game.Store(&look) }
 
 func (w *world) client(transport http.RoundTripper) *elb.Client {
 	key := "PERSON"

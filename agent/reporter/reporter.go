@@ -2,13 +2,14 @@
 // local API, watchers of pods by annotations and a condition, people by events.
 //
 // The game server waits for its files, so failing to write them is an error.
-// Everything on the pod is best effort and bounded in time: a failure is logged and
-// made up for with the next renewal.
+// Everything on the pod is best effort and bounded in time: a failure is logged, and
+// CatchUp makes up for it.
 package reporter
 
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/portlease/portlease/agent/clock"
@@ -43,83 +44,139 @@ type Events interface {
 // Nothing waits long for the API server, and a withdrawal least of all: the pod may
 // have only seconds left for the release.
 const (
-	podTimeout      = 5 * time.Second
+	podTimeout      = 3 * time.Second
 	withdrawTimeout = time.Second
 )
 
-// The reasons of events other than those of failures.
 const (
-	ReasonAnnounced     = "Announced"
-	ReasonWaitingForAWS = "WaitingForAWS"
-	ReasonClaimLost     = "ClaimLost"
+	// firstRetry and mostRetry bound the pause after a write on the pod failed.
+	firstRetry = 2 * time.Second
+	mostRetry  = time.Minute
+	// rewording is how often a condition may say the same thing in other words.
+	rewording = 2 * time.Minute
 )
 
-// Reporter is for one goroutine.
+// The reasons of events and conditions other than those of failures.
+const (
+	ReasonAnnounced        = "Announced"
+	ReasonClaiming         = "Claiming"
+	ReasonBinding          = "Binding"
+	ReasonWaitingForBudget = "WaitingForBudget"
+	ReasonClaimLost        = "ClaimLost"
+	ReasonGameStopped      = "GameStopped"
+	ReasonGameBack         = "GameBack"
+)
+
+// Reporter is safe for concurrent use.
 type Reporter struct {
 	Config
 
-	// annotated is whether the pod's annotations say what was announced last.
+	writing sync.Mutex // held during a write on the pod; guards all below
+	// claim is what the pod's annotations should say; zero without an endpoint.
+	claim api.Claim
+	// annotated is whether they do.
 	annotated bool
-	// condition is the pod's condition, zero if that is not known.
+	// condition is the pod's condition, zero if that is not known, and since is when it was
+	// set.
 	condition pod.Condition
+	since     time.Time
+	// retry is when to write again after a failure, and pause how long that is.
+	retry time.Time
+	pause time.Duration
 }
 
 // New makes a reporter. It reports nothing yet.
-func New(c Config) *Reporter { return &Reporter{Config: c} }
+func New(c Config) *Reporter { return &Reporter{Config: c, annotated: true} }
 
-// Announce tells the game server its endpoint. Annotate must follow.
+// Announce tells the game server its endpoint, and then watchers of the pod.
 func (r *Reporter) Announce(ctx context.Context, c api.Claim) error {
 	if err := r.Files.Announce(ctx, c); err != nil {
 		return err
 	}
-	r.annotated = false
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	r.claim, r.annotated = c, false
+	r.annotate(ctx, podTimeout)
 	return nil
 }
 
-// Annotate writes the pod's annotations unless they are up to date.
-func (r *Reporter) Annotate(ctx context.Context, c api.Claim) {
-	if r.annotated {
+// CatchUp writes on the pod what has changed or could not be written. It is to be called
+// every few seconds, and calls the API server only when there is something to write.
+func (r *Reporter) CatchUp(ctx context.Context, condition func() pod.Condition) {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	if r.Clock.Now().Before(r.retry) {
 		return
 	}
-	ctx, cancel := r.Clock.Timeout(ctx, podTimeout)
-	defer cancel()
-	if err := r.Pod.Announce(ctx, c); err != nil {
-		r.Failures.Failed(ctx, "failed to annotate the pod; retrying with the next renewal", err)
-		return
+	if !r.annotated {
+		r.annotate(ctx, podTimeout)
 	}
-	r.annotated = true
+	if c := condition(); r.differs(c) {
+		r.setCondition(ctx, c, podTimeout)
+	}
 }
 
-// SetCondition sets the pod's condition unless it is up to date.
-func (r *Reporter) SetCondition(ctx context.Context, c pod.Condition) {
-	r.setCondition(ctx, c, podTimeout)
+// differs reports whether to set a condition. One that only says the same in other words
+// can wait.
+func (r *Reporter) differs(c pod.Condition) bool {
+	same := r.condition.Reason == c.Reason && r.condition.Reachable == c.Reachable
+	return r.condition != c && (!same || r.Clock.Now().Sub(r.since) >= rewording)
 }
 
-func (r *Reporter) setCondition(ctx context.Context, c pod.Condition, timeout time.Duration) {
-	if r.condition == c {
-		return
-	}
+// Confirmed reports whether the pod's annotations say what they should.
+func (r *Reporter) Confirmed() bool {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	return r.annotated
+}
+
+// annotate is called with writing held.
+func (r *Reporter) annotate(ctx context.Context, timeout time.Duration) {
 	ctx, cancel := r.Clock.Timeout(ctx, timeout)
 	defer cancel()
-	if err := r.Pod.SetReachable(ctx, c); err != nil {
-		r.Failures.Failed(ctx, "failed to set the pod's condition; retrying with the next renewal", err)
+	doing, write := "failed to annotate the pod; retrying", func() error { return r.Pod.Announce(ctx, r.claim) }
+	if r.claim.UID == "" {
+		doing, write = "failed to remove the pod's annotations; retrying", func() error { return r.Pod.Withdraw(ctx) }
+	}
+	r.annotated = r.written(ctx, doing, write())
+}
+
+// setCondition is called with writing held.
+func (r *Reporter) setCondition(ctx context.Context, c pod.Condition, timeout time.Duration) {
+	ctx, cancel := r.Clock.Timeout(ctx, timeout)
+	defer cancel()
+	r.since = r.Clock.Now()
+	if !r.written(ctx, "failed to set the pod's condition; retrying", r.Pod.SetReachable(ctx, c)) {
 		r.condition = pod.Condition{} // it may have been set
 		return
 	}
 	r.condition = c
 }
 
+// written notes how a write on the pod went. It is called with writing held.
+func (r *Reporter) written(ctx context.Context, message string, err error) bool {
+	if err == nil {
+		r.retry, r.pause = time.Time{}, 0
+		return true
+	}
+	r.Failures.Failed(ctx, message, err) //nolint:sloglint // message is a constant of each caller
+	r.pause = min(max(2*r.pause, firstRetry), mostRetry)
+	r.retry = r.Clock.Now().Add(r.pause)
+	return false
+}
+
 // Withdraw removes what was announced, and sets the condition unless that says
-// already that the pod is unreachable. It works also after ctx is over.
+// already that the pod is unreachable. It works also after ctx is over. CatchUp repeats
+// what fails of it.
 func (r *Reporter) Withdraw(ctx context.Context, c pod.Condition) {
-	ctx, cancel := r.Clock.Timeout(context.WithoutCancel(ctx), withdrawTimeout)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	if err := r.Files.Withdraw(ctx); err != nil {
 		r.Failures.Failed(ctx, "failed to remove the endpoint files", err)
 	}
-	if err := r.Pod.Withdraw(ctx); err != nil {
-		r.Failures.Failed(ctx, "failed to remove the pod's annotations", err)
-	}
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	r.claim = api.Claim{}
+	r.annotate(ctx, withdrawTimeout)
 	// An earlier agent of this pod may have set the condition.
 	if unknown := r.condition == (pod.Condition{}); unknown || r.condition.Reachable {
 		r.setCondition(ctx, c, withdrawTimeout)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -63,30 +65,81 @@ func (w *world) check(t *testing.T, what string, want ...string) {
 
 var reachable = pod.Condition{Reachable: true, Reason: "TargetHealthy"}
 
+var claimed = api.Claim{UID: "claim-1"}
+
+// says makes a reporter catch up with a condition.
+func says(ctx context.Context, r *reporter.Reporter, c pod.Condition) {
+	r.CatchUp(ctx, func() pod.Condition { return c })
+}
+
+func announceClaim(t *testing.T, r *reporter.Reporter) {
+	t.Helper()
+	if err := r.Announce(t.Context(), claimed); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestPodIsWrittenOnOnlyWhenSomethingChanged(t *testing.T) {
 	w := new(world)
 	r := w.reporter()
+	announceClaim(t, r)
 	for range 2 {
-		r.Annotate(t.Context(), api.Claim{})
-		r.SetCondition(t.Context(), reachable)
+		says(t.Context(), r, reachable)
 	}
 	w.check(t, "twice the same", "announce", "condition")
-	if err := r.Announce(t.Context(), api.Claim{}); err != nil {
-		t.Fatal(err)
-	}
-	r.Annotate(t.Context(), api.Claim{})
-	r.SetCondition(t.Context(), pod.Condition{Reason: "GameNotReady"})
+	announceClaim(t, r)
+	says(t.Context(), r, pod.Condition{Reason: "GameNotReady"})
 	w.check(t, "something new", "announce", "condition")
 }
 
-func TestFailedWritesAreRepeated(t *testing.T) {
-	w := &world{refuse: errors.New("the API server is down")}
-	r := w.reporter()
-	for range 2 {
-		r.Annotate(t.Context(), api.Claim{})
-		r.SetCondition(t.Context(), reachable)
-	}
-	w.check(t, "while it is down", "announce", "condition", "announce", "condition")
+func TestConditionIsRewordedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := new(world)
+		r := w.reporter()
+		for n := range 600 { // seconds
+			says(t.Context(), r, pod.Condition{Reason: "PoolExhausted", Message: fmt.Sprint(n)})
+			time.Sleep(time.Second)
+		}
+		if n := len(w.calls); n != 5 {
+			t.Errorf("the condition was set %d times in ten minutes, want 5", n)
+		}
+		w.calls = nil
+		says(t.Context(), r, pod.Condition{Reason: "WaitingForBudget"})
+		w.check(t, "another reason", "condition")
+	})
+}
+
+func TestFailedWritesAreRepeatedUntilTheySucceed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{refuse: errors.New("the API server is down")}
+		r := w.reporter()
+		announceClaim(t, r)
+		for range 600 { // seconds
+			says(t.Context(), r, reachable)
+			time.Sleep(time.Second)
+		}
+		if n := len(w.calls); n < 20 || n > 40 {
+			t.Errorf("%d writes in ten minutes", n)
+		}
+		w.refuse, w.calls = nil, nil
+		for range 60 {
+			says(t.Context(), r, reachable)
+			time.Sleep(time.Second)
+		}
+		w.check(t, "once it is back", "announce", "condition")
+		w.refuse = errors.New("the API server is down")
+		r.Withdraw(t.Context(), pod.Condition{Reason: "Withdrawn"})
+		if r.Confirmed() {
+			t.Error("the annotations could not be removed")
+		}
+		w.refuse, w.calls = nil, nil
+		time.Sleep(time.Minute)
+		says(t.Context(), r, pod.Condition{Reason: "Withdrawn"})
+		w.check(t, "a failed withdrawal", "withdraw", "condition")
+		if !r.Confirmed() {
+			t.Error("the annotations are removed")
+		}
+	})
 }
 
 func TestWithdrawSetsTheConditionUnlessItIsKnownFalse(t *testing.T) {
@@ -96,13 +149,13 @@ func TestWithdrawSetsTheConditionUnlessItIsKnownFalse(t *testing.T) {
 		sets   bool
 	}{
 		"set by an earlier agent": {func(context.Context, *world, *reporter.Reporter) {}, true},
-		"true":                    {func(ctx context.Context, _ *world, r *reporter.Reporter) { r.SetCondition(ctx, reachable) }, true},
+		"true":                    {func(ctx context.Context, _ *world, r *reporter.Reporter) { says(ctx, r, reachable) }, true},
 		"false": {func(ctx context.Context, _ *world, r *reporter.Reporter) {
-			r.SetCondition(ctx, pod.Condition{Reason: "GameNotReady"})
+			says(ctx, r, pod.Condition{Reason: "GameNotReady"})
 		}, false},
 		"perhaps true": {func(ctx context.Context, w *world, r *reporter.Reporter) {
 			w.refuse = errors.New("the answer was lost")
-			r.SetCondition(ctx, reachable)
+			says(ctx, r, reachable)
 			w.refuse = nil
 		}, true},
 	} {
@@ -126,16 +179,52 @@ func TestWithdrawSetsTheConditionUnlessItIsKnownFalse(t *testing.T) {
 	}
 }
 
-func TestFailuresAreOneEventPerClassInARow(t *testing.T) {
+// The API server forgets an event after an hour.
+func TestLastingFailureIsToldAtLeastTwiceAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := new(world)
+		failures := w.reporter().NewFailures()
+		for range 24 * 60 {
+			failures.Report(t.Context(), "failed to claim ports; retrying", api.ErrInvalid)
+			time.Sleep(time.Minute)
+		}
+		if n := len(w.calls); n < 48 || n > 60 {
+			t.Errorf("told %d times a day", n)
+		}
+	})
+}
+
+func TestConditionSaysNothingThatChangesWithEachAttempt(t *testing.T) {
+	failures := new(world).reporter().NewFailures()
+	for range 2 {
+		for attempt, err := range []error{
+			fmt.Errorf("claiming (request 1): %w", api.Errorf(api.Invalid, "no such pool")),
+			fmt.Errorf("claiming (request 2): %w", api.Errorf(api.Invalid, "no such pool")),
+		} {
+			if reason, text := failures.Report(t.Context(), "failed to claim ports; retrying", err); reason != "ClaimInvalid" || text != "no such pool" {
+				t.Errorf("attempt %d: %s, %q", attempt, reason, text)
+			}
+		}
+	}
+	transient := fmt.Errorf("claiming (request 3): %w: connection refused", failure.ErrUnreachable)
+	for attempt, want := range []string{"", "", "AllocatorUnreachable"} {
+		if reason, text := failures.Report(t.Context(), "failed to claim ports; retrying", transient); reason != want || strings.Contains(text, "request") {
+			t.Errorf("attempt %d: %s, %q", attempt, reason, text)
+		}
+	}
+}
+
+func TestFailuresAreToldOnceTheyLastAndThenEverMoreRarely(t *testing.T) {
 	transient, invalid := fmt.Errorf("claiming: %w", failure.ErrUnreachable), api.Errorf(api.Invalid, "no such pool")
 	for name, c := range map[string]struct {
 		errors []error // nil: the phase succeeds and goes on
 		events []string
 	}{
 		"transient for a moment":      {[]error{transient, transient}, nil},
-		"transient and persistent":    {[]error{transient, transient, transient, transient, transient}, []string{"event AllocatorUnreachable"}},
-		"an admin has to act":         {[]error{invalid, invalid, invalid}, []string{"event ClaimInvalid"}},
-		"the pool is exhausted":       {[]error{api.ErrExhausted, api.ErrExhausted}, []string{"event PoolExhausted"}},
+		"transient and persistent":    {slices.Repeat([]error{transient}, 12), slices.Repeat([]string{"event AllocatorUnreachable"}, 3)},
+		"an admin has to act":         {slices.Repeat([]error{invalid}, 8), slices.Repeat([]string{"event ClaimInvalid"}, 4)},
+		"the pool is exhausted":       {slices.Repeat([]error{api.ErrExhausted}, 127), slices.Repeat([]string{"event PoolExhausted"}, 7)},
+		"over the quota":              {[]error{api.ErrQuota}, []string{"event QuotaExceeded"}},
 		"interrupted by another":      {[]error{transient, transient, invalid, transient, transient}, []string{"event ClaimInvalid"}},
 		"again after it was resolved": {[]error{invalid, nil, invalid}, []string{"event ClaimInvalid", "event ClaimInvalid"}},
 		"of no known class":           {[]error{errors.ErrUnsupported, errors.ErrUnsupported, errors.ErrUnsupported}, []string{"event Failed"}},

@@ -3,19 +3,16 @@
 package signals
 
 import (
-	"context"
 	"errors"
 	"sync"
-	"time"
 )
 
 // Signals is safe for concurrent use; only one goroutine may Read and Wait.
 type Signals struct {
-	mu      sync.Mutex // guards all below
+	Bell
+
+	mu      sync.Mutex // guards current
 	current State
-	// unread is whether a signal came since the last Read, and wake ends a Wait.
-	unread bool
-	wake   context.CancelCauseFunc
 }
 
 // State is the sum of all signals so far. The zero value is before the first.
@@ -29,10 +26,7 @@ type State struct {
 	Stopping bool
 }
 
-var (
-	errWoken    = errors.New("a signal came")
-	errNotReady = errors.New("the game reports that it is not ready")
-)
+var errNotReady = errors.New("the game reports that it is not ready")
 
 // GameReady ends GameNotReady.
 func (s *Signals) GameReady() { s.send(func(c *State) { c.NotReady = false }) }
@@ -53,12 +47,9 @@ func (s *Signals) ClearStopping() { s.send(func(c *State) { c.Stopping = false }
 
 func (s *Signals) send(change func(*State)) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	change(&s.current)
-	s.unread = true
-	if s.wake != nil {
-		s.wake(errWoken)
-	}
+	s.mu.Unlock()
+	s.Ring()
 }
 
 // GameAnswers is nil unless the game reports that it is not ready.
@@ -73,31 +64,8 @@ func (s *Signals) GameAnswers() error {
 
 // Read returns the current state.
 func (s *Signals) Read() State {
+	s.Clear()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unread = false
 	return s.current
-}
-
-// Wait sleeps until d has passed or a signal comes, also one that came since the
-// last Read. It reports whether a signal came. The error is sleep's.
-func (s *Signals) Wait(ctx context.Context, sleep func(context.Context, time.Duration) error, d time.Duration) (woken bool, err error) {
-	sleeping, wake := context.WithCancelCause(ctx)
-	defer wake(nil)
-	s.setWake(wake)
-	defer s.setWake(nil)
-	err = sleep(sleeping, d)
-	if ctx.Err() == nil && errors.Is(context.Cause(sleeping), errWoken) {
-		return true, nil
-	}
-	return false, err
-}
-
-func (s *Signals) setWake(wake context.CancelCauseFunc) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.wake = wake
-	if wake != nil && s.unread {
-		wake(errWoken)
-	}
 }

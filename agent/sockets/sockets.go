@@ -4,6 +4,7 @@ package sockets
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -27,99 +28,131 @@ type Table struct {
 	IP string
 }
 
-// stateListen and stateUnconnected are the states, in hexadecimal, of sockets that
-// accept any sender: TCP_LISTEN and, for UDP, TCP_CLOSE.
-const (
-	stateListen      = "0A"
-	stateUnconnected = "07"
-)
+// protocols have the state, in hexadecimal, of sockets that accept any sender: TCP_LISTEN
+// and, for UDP, TCP_CLOSE.
+var protocols = []struct {
+	name  api.Protocol
+	state string
+	files []string
+}{
+	{api.TCP, "0A", []string{"tcp", "tcp6"}},
+	{api.UDP, "07", []string{"udp", "udp6"}},
+}
 
 // Any reports whether a process listens on any of the ports.
 func (t Table) Any(ports []api.Port) (bool, error) {
+	wanted := 0
+	for _, p := range protocols {
+		wanted += len(of(ports, p.name))
+	}
+	missing, err := t.Missing(ports)
+	return len(missing) < wanted, err
+}
+
+// Missing returns the ports that no process listens on. A port with TCP and UDP needs a
+// socket of each; what it lacks is returned as a port of that one protocol.
+func (t Table) Missing(ports []api.Port) ([]api.Port, error) {
 	ip, err := netip.ParseAddr(t.IP)
 	if err != nil {
-		return false, fmt.Errorf("parsing the pod's IP address: %w", err)
+		return nil, fmt.Errorf("parsing the pod's IP address: %w", err)
 	}
-	for _, one := range []struct {
-		protocol, state string
-		files           []string
-	}{
-		{"TCP", stateListen, []string{"tcp", "tcp6"}},
-		{"UDP", stateUnconnected, []string{"udp", "udp6"}},
-	} {
-		var wanted []int
-		for _, p := range ports {
-			if strings.Contains(string(p.Protocol), one.protocol) {
-				wanted = append(wanted, p.TargetPort)
+	var all []api.Port
+	for _, p := range protocols {
+		missing := of(ports, p.name)
+		for _, file := range p.files {
+			if len(missing) == 0 {
+				break
+			}
+			if missing, err = remove(missing, filepath.Join(t.Dir, file), p.state, ip.Unmap()); err != nil {
+				return nil, err
 			}
 		}
-		if len(wanted) == 0 {
-			continue
-		}
-		for _, file := range one.files {
-			found, err := listens(filepath.Join(t.Dir, file), one.state, ip.Unmap(), wanted)
-			if err != nil || found {
-				return found, err
-			}
-		}
+		all = append(all, missing...)
 	}
-	return false, nil
+	return all, nil
 }
 
-// listens searches one table. A kernel without IPv6 has no table for it.
-func listens(path, state string, ip netip.Addr, ports []int) (bool, error) {
+// of returns the ports that need a socket of one protocol, with that protocol alone.
+func of(ports []api.Port, protocol api.Protocol) []api.Port {
+	var found []api.Port
+	for _, p := range ports {
+		if strings.Contains(string(p.Protocol), string(protocol)) {
+			p.Protocol = protocol
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// remove searches one table and returns the ports without a socket in it. A kernel
+// without IPv6 has no table for it.
+func remove(ports []api.Port, path, state string, ip netip.Addr) ([]api.Port, error) {
 	file, err := os.Open(path) //nolint:gosec // the kernel's tables, and files of tests
 	if errors.Is(err, os.ErrNotExist) && strings.HasSuffix(path, "6") {
-		return false, nil
+		return ports, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("opening the socket table: %w", err)
+		return nil, fmt.Errorf("opening the socket table: %w", err)
 	}
 	defer file.Close() //nolint:errcheck // the file was only read
-	found, err := search(file, state, ip, ports)
+	missing, err := search(file, ports, state, ip)
 	if err != nil {
-		return false, fmt.Errorf("reading the socket table %s: %w", path, err)
+		return nil, fmt.Errorf("reading the socket table %s: %w", path, err)
 	}
-	return found, nil
+	return missing, nil
 }
 
-func search(table io.Reader, state string, ip netip.Addr, ports []int) (bool, error) {
+// search reads no further than it must. It is called every few seconds and allocates
+// nothing for the connections of players, which may be thousands.
+func search(table io.Reader, ports []api.Port, state string, ip netip.Addr) ([]api.Port, error) {
 	lines := bufio.NewScanner(table)
 	lines.Scan() // the heading
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 4 {
-			return false, fmt.Errorf("invalid line %q", lines.Text())
+	for len(ports) > 0 && lines.Scan() {
+		address, found := column(lines.Bytes(), 1)
+		its, complete := column(lines.Bytes(), 3)
+		if !found || !complete {
+			return nil, fmt.Errorf("invalid line %q", lines.Text())
 		}
-		if fields[3] != state {
+		if string(its) != state {
 			continue
 		}
-		local, err := parse(fields[1])
+		local, err := parse(string(address))
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		if slices.Contains(ports, int(local.Port())) && (local.Addr() == ip || local.Addr().IsUnspecified()) {
-			return true, nil
+		if local.Addr() == ip || local.Addr().IsUnspecified() {
+			ports = slices.DeleteFunc(ports, func(p api.Port) bool { return p.TargetPort == int(local.Port()) })
 		}
 	}
-	return false, lines.Err()
+	return ports, lines.Err()
+}
+
+// column returns the nth column of a line, counted from 0.
+func column(line []byte, n int) ([]byte, bool) {
+	for field := range bytes.FieldsSeq(line) {
+		if n == 0 {
+			return field, true
+		}
+		n--
+	}
+	return nil, false
 }
 
 // parse reads an address as the kernel prints it on a little-endian machine: the bytes
 // of each 32-bit word in reverse.
 func parse(s string) (netip.AddrPort, error) {
 	address, port, cut := strings.Cut(s, ":")
-	bytes, err := hex.DecodeString(address)
-	if err != nil || !cut || len(bytes) != 4 && len(bytes) != 16 {
+	decoded, err := hex.DecodeString(address)
+	if err != nil || !cut || len(decoded) != 4 && len(decoded) != 16 {
 		return netip.AddrPort{}, fmt.Errorf("invalid address %q", s)
 	}
 	number, err := strconv.ParseUint(port, 16, 16)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("invalid address %q: %w", s, err)
 	}
-	for word := range slices.Chunk(bytes, 4) {
+	for word := range slices.Chunk(decoded, 4) {
 		slices.Reverse(word)
 	}
-	ip, _ := netip.AddrFromSlice(bytes)
+	ip, _ := netip.AddrFromSlice(decoded)
 	return netip.AddrPortFrom(ip.Unmap(), uint16(number)), nil
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,46 @@ func listen(t *testing.T, network, address string) (port int, stop func()) {
 	return tcp.Port, func() { _ = opened.Close() }
 }
 
+func TestMissingNamesThePortsWithoutASocket(t *testing.T) {
+	const ip = "127.40.0.10"
+	udp, stopUDP := listen(t, "udp4", ip+":0")
+	tcp, stopTCP := listen(t, "tcp4", "0.0.0.0:0")
+	table := sockets.Table{Dir: "/proc/self/net", IP: ip}
+	game, chat := api.Port{Name: "game", TargetPort: udp, Protocol: api.UDP}, api.Port{Name: "chat", TargetPort: tcp, Protocol: api.TCP}
+	both := api.Port{Name: "both", TargetPort: udp, Protocol: api.TCPUDP}
+	withoutTCP := api.Port{Name: "both", TargetPort: udp, Protocol: api.TCP}
+	shows := func(what string, want ...api.Port) {
+		t.Helper()
+		if got, err := table.Missing([]api.Port{game, chat, both}); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: missing are %+v, %v; want %+v", what, got, err, want)
+		}
+	}
+	shows("all but one listen", withoutTCP)
+	stopTCP()
+	shows("without TCP", chat, withoutTCP)
+	stopUDP()
+	shows("without any", chat, withoutTCP, game, api.Port{Name: "both", TargetPort: udp, Protocol: api.UDP})
+}
+
+// A game may have thousands of connections, and the table is read every few seconds.
+func TestConnectionsCostNoMemory(t *testing.T) {
+	dir := t.TempDir()
+	table := "  sl  local_address rem_address   st\n" + strings.Repeat("   1: 0700280A:1E61 0100007F:C350 01 00000000:00000000\n", 5000)
+	if err := os.WriteFile(filepath.Join(dir, "tcp"), []byte(table), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read := sockets.Table{Dir: dir, IP: "10.40.0.7"}
+	ports := []api.Port{{TargetPort: 7777, Protocol: api.TCP}}
+	allocations := testing.AllocsPerRun(10, func() {
+		if missing, err := read.Missing(ports); err != nil || len(missing) != 1 {
+			t.Errorf("missing are %v, %v", missing, err)
+		}
+	})
+	if allocations > 100 {
+		t.Errorf("reading 5000 connections takes %.0f allocations", allocations)
+	}
+}
+
 // noSocket leaves out IPv6 where the kernel has none.
 func noSocket(t *testing.T, network string, err error) {
 	t.Helper()
@@ -120,8 +161,12 @@ func TestUnreadableTablesAreErrors(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got, err := (sockets.Table{Dir: dir, IP: "127.0.0.1"}).Any([]api.Port{{TargetPort: 8080, Protocol: api.UDP}}); err == nil {
+			table, ports := sockets.Table{Dir: dir, IP: "127.0.0.1"}, []api.Port{{TargetPort: 8080, Protocol: api.UDP}}
+			if got, err := table.Any(ports); err == nil {
 				t.Errorf("it says %t", got)
+			}
+			if got, err := table.Missing(ports); err == nil {
+				t.Errorf("missing are %v", got)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,10 +138,10 @@ func (p *Pod) newAgent() (part, error) {
 	}}, nil
 }
 
-// lookup finds a variable in an environment.
+// lookup finds a variable in an environment. As for a process, the last one counts.
 func lookup(environment []string) func(string) string {
 	return func(name string) string {
-		for _, variable := range environment {
+		for _, variable := range slices.Backward(environment) {
 			if value, ok := strings.CutPrefix(variable, name+"="); ok {
 				return value
 			}
@@ -187,7 +188,9 @@ func (p *Pod) Shared() string { return filepath.Join(p.dir, "portlease") }
 
 func (p *Pod) environment() []string {
 	r := p.rig
-	return append(append(awsEnvironment(p.aws, accessKey(p.UID)), r.AgentSettings...),
+	// Most pods here have no game that could be looked at.
+	environment := append(awsEnvironment(p.aws, accessKey(p.UID)), "PORTLEASE_HEALTH=signals")
+	return append(append(environment, r.AgentSettings...),
 		"PORTLEASE_ALLOCATOR=https://"+p.allocator.server.Addr, "PORTLEASE_ALLOCATOR_CA="+r.identity.authorityFile, "PORTLEASE_TOKEN_FILE="+p.tokenFile(),
 		"PORTLEASE_KUBE=https://"+p.kube.server.Addr, "PORTLEASE_KUBE_CA="+r.identity.authorityFile, "PORTLEASE_KUBE_TOKEN_FILE="+p.kubeTokenFile(),
 		"PORTLEASE_NAMESPACE="+r.Games, "PORTLEASE_POD="+p.Name, "PORTLEASE_POD_UID="+p.UID,

@@ -104,6 +104,7 @@ func (w *World) startAgent(p *pod) {
 		Pod:  podtypes.Identity{Namespace: namespace, Name: p.name, UID: p.uid, IP: p.ip},
 		Pool: w.pool.Name, Ports: p.ports, HealthPort: 9901, ReleaseTimeout: 25 * time.Second,
 		Drain: p.drain, Listens: func() (bool, error) { return true, nil },
+		Game:      func(context.Context) (string, error) { return "", nil },
 		Allocator: calls, LoadBalancer: elb.New(configuration(awsTransport{process, w.cloud}), nil),
 		Files: a.board, OwnPod: silent{}, Events: silent{}, OnHolding: func() {},
 		Clock: agentclock.Clock{

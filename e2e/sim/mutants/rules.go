@@ -18,4 +18,5 @@ var rules = []string{
 	"admin: cordon", "admin: block", "rights", "rights in AWS",
 	"door: reviews",
 	"agent: lost withdraws", "agent: release first", "agent: withdraws",
+	"agent: health",
 }
