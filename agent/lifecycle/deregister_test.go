@@ -58,9 +58,6 @@ func TestTargetsAreDeregisteredBeforeTheListenersAreDeleted(t *testing.T) {
 				if n := w.agentCalls("DeregisterTargets"); n != c.calls {
 					t.Fatalf("deregistered %d times, want %d", n, c.calls)
 				}
-				if w.ledger.deregisters != (c.asked > 0 && c.grace > 5*time.Second) {
-					t.Errorf("the release asked for deregistering: %v", w.ledger.deregisters)
-				}
 				if w.ledger.janitorUnbinds {
 					return
 				}

@@ -44,7 +44,6 @@ type ledger struct {
 	recorded       map[string]bool // every target group ever recorded
 	rebind         []string
 	janitorUnbinds bool // as a release answers
-	deregisters    bool // the release asked for that
 	seen           []string
 	finished       []string
 	presented      []api.ClaimedPort // of the last renewal
@@ -265,7 +264,7 @@ func (l *ledger) Release(_ context.Context, _, _ string, r api.ReleaseRequest) (
 	if l.claim == nil || l.claim.UID != r.ClaimUID {
 		return api.ReleaseAnswer{}, api.Errorf(api.Lost, "claim %s is over", r.ClaimUID)
 	}
-	l.releasing, l.deregisters = true, r.Deregister
+	l.releasing = true
 	return api.ReleaseAnswer{Unbind: !l.janitorUnbinds, Ports: l.copy().Ports}, nil
 }
 

@@ -41,7 +41,7 @@ func (p *releasePhase) run(ctx context.Context, hurry <-chan struct{}, h *holdin
 	defer cancel()
 	p.counters.bound.Set(0)
 	wait := max(p.termination.within(p.deregister, 0), 0)
-	answer, err := p.begin(ctx, h, wait > 0)
+	answer, err := p.begin(ctx, h)
 	if errors.Is(err, api.ErrLost) {
 		p.log.InfoContext(ctx, "claim was already released", "err", err)
 		return
@@ -67,10 +67,10 @@ func (p *releasePhase) run(ctx context.Context, hurry <-chan struct{}, h *holdin
 	}
 }
 
-func (p *releasePhase) begin(ctx context.Context, h *holding.Holding, deregister bool) (api.ReleaseAnswer, error) {
+func (p *releasePhase) begin(ctx context.Context, h *holding.Holding) (api.ReleaseAnswer, error) {
 	var wait backoff.Backoff
 	for {
-		answer, err := p.allocator.Release(ctx, p.pod.Namespace, p.pod.Name, api.ReleaseRequest{ClaimUID: h.Claim.UID, Deregister: deregister})
+		answer, err := p.allocator.Release(ctx, p.pod.Namespace, p.pod.Name, api.ReleaseRequest{ClaimUID: h.Claim.UID})
 		if err == nil || errors.Is(err, api.ErrLost) || failure.NeedsAdmin(err) || ctx.Err() != nil {
 			return answer, err
 		}

@@ -72,6 +72,8 @@ func TestPreviousIPOfAGonePodIsFree(t *testing.T) {
 	w.mustDeregister(c, err, ipA)
 	w.mustWait("heir")
 	delete(w.pods, "mover")
+	w.mustWait("heir")
+	w.unbind("mover")
 	w.mayBind(w.claim("heir", ipA))
 	if r := w.claimLease("mover").Value; r.State != ledger.ClaimReleasing {
 		t.Errorf("the claim of the pod that is gone is %s", r.State)

@@ -70,6 +70,6 @@ func (s *Service) portToAPI(c ledger.Claim, i int, port ledger.Port) api.Claimed
 	return api.ClaimedPort{
 		Port: c.Requested[i], ListenerPort: p.ListenerPort, Fence: p.Fence,
 		TargetGroupName: s.TargetGroupName(s.Ledger, p.Fence), HealthCheck: p.HealthCheck, Attributes: p.Attributes,
-		TargetGroupARN: port.TargetGroupARN, ListenerARN: port.ListenerARN,
+		TargetGroupARN: port.TargetGroupARN, ListenerARN: port.ListenerARN, TargetHealth: port.TargetHealth,
 	}
 }

@@ -98,6 +98,8 @@ func TestReturningPodIPIsConfirmedAgain(t *testing.T) {
 			test.move(w)
 			w.bind("dead", "10.0.0.8")
 			delete(w.pods, "dead")
+			w.refused(w.move("mover", "10.0.0.8"), api.Pending)
+			w.unbind("dead")
 			if err := w.move("mover", "10.0.0.8"); err != nil {
 				t.Fatal(err)
 			}

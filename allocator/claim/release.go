@@ -10,7 +10,8 @@ import (
 )
 
 // Release begins to release a claim. After it no port of the claim can be bound any
-// more, and agent and janitor may both delete. It is idempotent.
+// more, and agent and janitor may both delete. It is idempotent, and it is repeated once
+// the agent has deregistered its targets.
 func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest) (api.ReleaseAnswer, error) {
 	gone := api.Errorf(api.Lost, "the claim is gone already")
 	r, wrote, err := ledger.Change(ctx, s.Claims, ledger.ClaimName(h.UID), func(r ledger.Record[ledger.Claim]) (ledger.Claim, bool, error) {
@@ -21,7 +22,7 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 		case next.State == ledger.ClaimReleasing:
 			return next, false, nil
 		}
-		next.State, next.Agent, next.RenewedAt = ledger.ClaimReleasing, s.agentPart(ctx, r, req.Deregister), s.Now()
+		next.State, next.Agent, next.RenewedAt = ledger.ClaimReleasing, s.agentPart(ctx, r), s.Now()
 		return next, true, nil
 	})
 	if errors.Is(err, ledger.ErrAbsent) {
@@ -33,12 +34,12 @@ func (s *Service) Release(ctx context.Context, h Holder, req api.ReleaseRequest)
 	if wrote {
 		s.Log.InfoContext(ctx, "claim releasing", "holder", h.Namespace+"/"+h.Pod, "ports", len(r.Value.Ports))
 	}
-	return s.releasePorts(ctx, r)
+	return s.releasePorts(ctx, r, req.Deregistered)
 }
 
-// agentPart decides who deletes the bindings of a claim: its agent if the budget has
-// calls that nobody else needs, otherwise the janitor when it has calls.
-func (s *Service) agentPart(ctx context.Context, r ledger.Record[ledger.Claim], deregister bool) ledger.AgentPart {
+// agentPart decides what the agent of a claim does. It deletes its bindings if the budget
+// has calls that nobody else needs, and otherwise only deregisters its targets.
+func (s *Service) agentPart(ctx context.Context, r ledger.Record[ledger.Claim]) ledger.AgentPart {
 	bindings := 0
 	for _, p := range r.Value.Ports {
 		if port, cached := s.Ports.Cached(p.Fence.Lease); !cached || port.Value.TargetGroupARN != "" {
@@ -48,23 +49,38 @@ func (s *Service) agentPart(ctx context.Context, r ledger.Record[ledger.Claim], 
 	if bindings == 0 {
 		return ledger.AgentUnbinding // the ledger knows of nothing to delete
 	}
-	granted, err := s.Budget.TryOpportunistic(ctx, r.Name, bindings, deregister)
-	if err != nil {
-		s.Log.WarnContext(ctx, "AWS budget unavailable; the janitor deletes the bindings", "err", err)
+	for _, part := range []struct {
+		ledger.AgentPart
+		reserve func(ctx context.Context, claim string, bindings int) (bool, error)
+	}{{ledger.AgentUnbinding, s.Budget.TryOpportunistic}, {ledger.AgentDeregistering, s.Budget.Deregister}} {
+		granted, err := part.reserve(ctx, r.Name, bindings)
+		if err != nil {
+			s.Log.WarnContext(ctx, "AWS budget unavailable; the janitor deletes the bindings", "err", err)
+			return ledger.AgentAbsent
+		}
+		if granted {
+			return part.AgentPart
+		}
 	}
-	if !granted {
-		return ledger.AgentAbsent
-	}
-	return ledger.AgentUnbinding
+	return ledger.AgentAbsent
 }
 
 // releasePorts begins to release the ports of a releasing claim, and answers which
-// bindings there are to delete.
-func (s *Service) releasePorts(ctx context.Context, r ledger.Record[ledger.Claim]) (api.ReleaseAnswer, error) {
+// bindings there are. deregistered is the agent's report that their targets are
+// deregistered.
+func (s *Service) releasePorts(ctx context.Context, r ledger.Record[ledger.Claim], deregistered bool) (api.ReleaseAnswer, error) {
 	defer s.WakeJanitor()
 	answer := api.ReleaseAnswer{Unbind: r.Value.Agent == ledger.AgentUnbinding, Ports: []api.ClaimedPort{}}
 	for i, p := range r.Value.Ports {
-		_, err := s.changePort(ctx, p.Fence.Lease, beginRelease(r.Name, p.Fence, r.Value.Agent))
+		_, err := s.changePort(ctx, p.Fence.Lease, func(port *ledger.Port) error {
+			if port.HeldBy(r.Name, p.Fence) {
+				*port = port.BeginRelease(r.Value.Agent)
+			}
+			if port.State == ledger.Releasing && port.Holds(r.Name, p.Fence) {
+				port.Deregistered = port.Deregistered || deregistered
+			}
+			return nil
+		})
 		if err := ignoreMissing(err); err != nil {
 			return api.ReleaseAnswer{}, err
 		}
@@ -77,6 +93,7 @@ func (s *Service) releasePorts(ctx context.Context, r ledger.Record[ledger.Claim
 		}
 		if port.Value.Holds(r.Name, p.Fence) {
 			answer.Ports = append(answer.Ports, s.portToAPI(r.Value, i, port.Value))
+			answer.Deregister = answer.Deregister || r.Value.Agent != ledger.AgentAbsent && !port.Value.Deregistered
 		}
 	}
 	return answer, nil

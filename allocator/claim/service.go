@@ -38,9 +38,12 @@ type Budget interface {
 	// ReserveDescribes reserves at most that many describe calls. A positive wait
 	// means that it is too early for any.
 	ReserveDescribes(ctx context.Context, calls int) (reserved int, wait time.Duration, err error)
-	// TryOpportunistic reserves the calls with which an agent deletes its bindings,
-	// if nobody else needs them. Otherwise the janitor deletes them with fewer calls.
-	TryOpportunistic(ctx context.Context, claim string, bindings int, deregister bool) (bool, error)
+	// TryOpportunistic reserves the calls with which an agent deregisters its targets and
+	// deletes its bindings, if nobody else needs them. Otherwise the janitor deletes them
+	// with fewer calls.
+	TryOpportunistic(ctx context.Context, claim string, bindings int) (bool, error)
+	// Deregister reserves the calls that deregister the targets of that many bindings.
+	Deregister(ctx context.Context, requester string, bindings int) (bool, error)
 	// Throttled reports that AWS has throttled calls.
 	Throttled(ctx context.Context, calls int) error
 }

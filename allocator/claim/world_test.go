@@ -118,8 +118,9 @@ func (plenty) ReserveDescribes(_ context.Context, calls int) (int, time.Duration
 	return calls, 0, nil
 }
 
-func (plenty) TryOpportunistic(context.Context, string, int, bool) (bool, error) { return true, nil }
-func (plenty) Unbind(context.Context, string) (bool, error)                      { return true, nil }
+func (plenty) TryOpportunistic(context.Context, string, int) (bool, error) { return true, nil }
+func (plenty) Deregister(context.Context, string, int) (bool, error)       { return true, nil }
+func (plenty) Unbind(context.Context, string) (bool, error)                { return true, nil }
 
 func (plenty) Throttled(context.Context, int) error { return nil }
 

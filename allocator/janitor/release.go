@@ -82,7 +82,8 @@ func (j *Janitor) checkOwnerPod(ctx context.Context, port ledger.Record[ledger.P
 // startCooldown records that the binding of a releasing port is gone.
 func (j *Janitor) startCooldown(ctx context.Context, r ledger.Record[ledger.Port]) error {
 	r.Value.State, r.Value.Holder, r.Value.Agent = ledger.Cooldown, "", ledger.AgentAbsent
-	r.Value.TargetGroupARN, r.Value.ListenerARN, r.Value.Restored = "", "", false
+	r.Value.TargetGroupARN, r.Value.ListenerARN, r.Value.TargetHealth = "", "", ""
+	r.Value.Restored, r.Value.Registering, r.Value.Deregistered = false, false, false
 	r.Value.UpdatedAt = j.Now()
 	if _, err := j.Ports.Update(ctx, r); err != nil {
 		return fmt.Errorf("starting the cooldown of %s: %w", r.Name, err)

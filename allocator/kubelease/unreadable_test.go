@@ -96,7 +96,9 @@ func (twoPorts) ReserveDescribes(_ context.Context, calls int) (int, time.Durati
 	return calls, 0, nil
 }
 
-func (twoPorts) TryOpportunistic(context.Context, string, int, bool) (bool, error) { return true, nil }
+func (twoPorts) TryOpportunistic(context.Context, string, int) (bool, error) { return true, nil }
+
+func (twoPorts) Deregister(context.Context, string, int) (bool, error) { return true, nil }
 
 func (twoPorts) Throttled(context.Context, int) error { return nil }
 

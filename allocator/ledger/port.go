@@ -49,8 +49,15 @@ type Port struct {
 	// Restored marks a lease that was lost and written again, until its target group
 	// is recorded again: a binding may exist that the ledger does not know.
 	Restored bool `json:"restored,omitempty"`
+	// TargetHealth is what AWS last said of the holder's target.
+	TargetHealth string `json:"targetHealth,omitempty"`
 	// Agent is the part of the holder's agent while releasing.
 	Agent AgentPart `json:"agent,omitempty"`
+	// Registering is set while releasing if the binding was not complete when the release
+	// began: AWS may still apply a registration that the agent had sent.
+	Registering bool `json:"registering,omitempty"`
+	// Deregistered is set while releasing once the targets are deregistered.
+	Deregistered bool `json:"deregistered,omitempty"`
 	// CooldownTime is how long the port stays unused after this holding.
 	CooldownTime time.Duration `json:"cooldown,omitempty"`
 	// BlockedBy says which admin blocked the port and why; empty if none did.
@@ -68,7 +75,11 @@ type AgentPart string
 const (
 	// AgentAbsent leaves all the work to the janitor.
 	AgentAbsent AgentPart = ""
-	// AgentUnbinding expects the agent to delete the binding; the janitor gives it time.
+	// AgentDeregistering expects the agent to deregister its targets; the janitor gives it
+	// a moment, and does the rest.
+	AgentDeregistering AgentPart = "deregistering"
+	// AgentUnbinding expects the agent to deregister its targets and to delete the
+	// binding; the janitor gives it time.
 	AgentUnbinding AgentPart = "unbinding"
 	// AgentDone is the agent's report that the binding is gone; the janitor checks it.
 	AgentDone AgentPart = "done"
@@ -103,9 +114,15 @@ func (p Port) BeginRelease(agent AgentPart) Port {
 		p.Holder = ""
 		return p.Rest()
 	}
+	p.Registering, p.Deregistered = p.State != Bound, false
 	p.State, p.Agent = Releasing, agent
 	return p
 }
+
+// AddressFree reports whether a releasing port no longer forwards to its holder's address,
+// and never will again. A registration that is still under way can only fail once the
+// target group is deleted.
+func (p Port) AddressFree() bool { return p.Deregistered && !p.Registering }
 
 // Rest returns a port that has no holder and no cooldown: free or blocked.
 func (p Port) Rest() Port {

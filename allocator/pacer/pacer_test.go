@@ -1,6 +1,7 @@
 package pacer_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -145,21 +146,26 @@ func TestBindCostDependsOnThePorts(t *testing.T) {
 	})
 }
 
-func TestOpportunisticCostIncludesConfirmationAndDeregistration(t *testing.T) {
-	for deregister, want := range map[bool]budget.Tokens{
-		false: {Mutating: 6, All: 16},
-		true:  {Mutating: 6, Registration: 2, All: 18},
+func TestReleaseReservesItsCalls(t *testing.T) {
+	for name, c := range map[string]struct {
+		reserve func(*replica, context.Context, string, int) (bool, error)
+		want    budget.Tokens
+	}{
+		"the agent deregisters and unbinds, the janitor confirms": {(*replica).TryOpportunistic, budget.Tokens{Mutating: 6, Registration: 2, All: 18}},
+		"somebody deregisters": {(*replica).Deregister, budget.Tokens{Registration: 2, All: 2}},
 	} {
-		inBubble(t, func(t *testing.T, i *installation) {
-			r := i.replica()
-			i.fill(r)
-			before, _ := r.Left()
-			if now, err := r.TryOpportunistic(t.Context(), "claim-0", 2, deregister); !now || err != nil {
-				t.Fatalf("%v, %v", now, err)
-			}
-			if after, _ := r.Left(); before.Tokens.Minus(after.Tokens) != want {
-				t.Errorf("deregister %v cost %+v, want %+v", deregister, before.Tokens.Minus(after.Tokens), want)
-			}
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, i *installation) {
+				r := i.replica()
+				i.fill(r)
+				before, _ := r.Left()
+				if now, err := c.reserve(r, t.Context(), "claim-0", 2); !now || err != nil {
+					t.Fatalf("%v, %v", now, err)
+				}
+				if after, _ := r.Left(); before.Tokens.Minus(after.Tokens) != c.want {
+					t.Errorf("it cost %+v, want %+v", before.Tokens.Minus(after.Tokens), c.want)
+				}
+			})
 		})
 	}
 }

@@ -75,17 +75,21 @@ func (p *Pacer) Unbind(ctx context.Context, portLease string) (granted bool, err
 	return err == nil && wait == 0, err
 }
 
-// TryOpportunistic reserves the calls with which an agent deletes its bindings and
-// the janitor confirms that, and with which the agent deregisters its targets before
-// if it wants to. The janitor alone needs fewer calls, so this is granted only while
-// the budget is full. When many pods stop together, their ports are free sooner
-// without the agents.
-func (p *Pacer) TryOpportunistic(ctx context.Context, claim string, bindings int, deregister bool) (granted bool, err error) {
-	cost := budget.OpportunisticCost
-	if deregister {
-		cost = cost.Plus(budget.DeregisterCost)
-	}
+// TryOpportunistic reserves the calls with which an agent deregisters its targets and
+// deletes its bindings, and the janitor confirms that. The janitor alone needs fewer
+// calls, so this is granted only while the budget is full. When many pods stop together,
+// their ports are free sooner without the agents.
+func (p *Pacer) TryOpportunistic(ctx context.Context, claim string, bindings int) (granted bool, err error) {
+	cost := budget.OpportunisticCost.Plus(budget.DeregisterCost)
 	wait, err := p.do(ctx, &request{class: budget.Delete, opportunistic: true, requester: claim, cost: cost.Times(float64(bindings))})
+	return err == nil && wait == 0, err
+}
+
+// Deregister reserves the calls that deregister the targets of that many bindings. They
+// need nothing of the mutating bucket, so deletions and creates do not delay them. If
+// granted is false, ask again.
+func (p *Pacer) Deregister(ctx context.Context, requester string, bindings int) (granted bool, err error) {
+	wait, err := p.do(ctx, &request{class: budget.Delete, requester: requester, cost: budget.DeregisterCost.Times(float64(bindings))})
 	return err == nil && wait == 0, err
 }
 

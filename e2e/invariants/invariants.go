@@ -64,14 +64,14 @@ func Holders(claims []ClaimRecord) error {
 	return errors.Join(errs...)
 }
 
-// Targets checks S6 on one moment: a pod IP is a target of one pod with a granted
-// claim. The targets of a claim that is being released go with their target groups.
-// Addresses that no pod has may be excepted.
+// Targets checks S6 on one moment: a pod IP is a target of one pod. Every pod with a
+// claim counts, also one that is gone and whose ports are being released, because its
+// listeners forward to whoever has the IP now. Addresses that no pod has may be excepted.
 func Targets(claims []ClaimRecord, aws elbemu.Snapshot, ledgerID string, except ...string) error {
 	var errs []error
-	granted := make(map[string]bool)
+	claimed := make(map[string]bool) // pod UIDs
 	for _, c := range claims {
-		granted[c.Value.PodUID] = c.Value.State == ledger.Granted
+		claimed[c.Value.PodUID] = true
 	}
 	holder := make(map[string]string) // pod IP → pod UID
 	for _, ip := range except {
@@ -79,7 +79,7 @@ func Targets(claims []ClaimRecord, aws elbemu.Snapshot, ledgerID string, except 
 	}
 	for _, g := range aws.TargetGroups {
 		uid := g.Tags[elb.TagPodUID]
-		if g.Tags[elb.TagLedger] != ledgerID || !granted[uid] {
+		if g.Tags[elb.TagLedger] != ledgerID || !claimed[uid] {
 			continue
 		}
 		for _, t := range g.Targets {

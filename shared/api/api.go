@@ -163,6 +163,11 @@ type ClaimedPort struct {
 	// reported them.
 	TargetGroupARN string `json:"targetGroupARN,omitempty"`
 	ListenerARN    string `json:"listenerARN,omitempty"`
+	// TargetHealth is what AWS last said of the pod's target, such as "healthy",
+	// "unhealthy: Target.FailedHealthChecks" or "unused: Target.NotInUse". The allocator
+	// asks AWS only while nobody else needs its calls, so it may be minutes old; empty if
+	// it has not asked yet.
+	TargetHealth string `json:"targetHealth,omitempty"`
 }
 
 // Fence names one holding of one port. Names, tags and deletions are checked against it,
@@ -246,14 +251,18 @@ type CollisionRequest struct {
 // ReleaseRequest begins to release all ports of a claim.
 type ReleaseRequest struct {
 	ClaimUID string `json:"claimUID"`
-	// Deregister is true if the agent wants to deregister its targets before it unbinds,
-	// which needs more AWS calls.
-	Deregister bool `json:"deregister,omitempty"`
+	// Deregistered is true once the agent has deregistered its targets from all target
+	// groups of the claim.
+	Deregistered bool `json:"deregistered,omitempty"`
 }
 
-// ReleaseAnswer is the answer to a release. It says whether the agent or the janitor
-// unbinds.
+// ReleaseAnswer is the answer to a release. It says what the agent does; the janitor does
+// the rest.
 type ReleaseAnswer struct {
+	// Deregister is true if the calls are reserved with which the agent deregisters its
+	// targets: deregister them now, before anything else, and release again with
+	// Deregistered. Otherwise the janitor deregisters them.
+	Deregister bool `json:"deregister,omitempty"`
 	// Unbind is true if the agent must delete its listeners and target groups now.
 	// Otherwise the janitor deletes them.
 	Unbind bool `json:"unbind"`
