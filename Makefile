@@ -115,6 +115,10 @@ fleet-stop: SPEED = 1
 fleet-stop: assets ## stop N (50) bound pods at once against AWS's rate limits; SPEED=n (1)
 	@go run ./e2e/load fleet-stop -pods $(N) -speed $(SPEED)
 
+.PHONY: hostile
+hostile: assets ## play every attack of a bad neighbor beside 20 honest pods; ONLY=part of a name
+	@go run ./e2e/load hostile $(if $(ONLY),-only "$(ONLY)")
+
 .PHONY: bench-agent
 bench-agent: assets ## measure what an agent costs while it holds its claim; AGENTS=n CALLERS=n
 	@go run ./e2e/load bench-agent -agents $(AGENTS) -callers $(CALLERS)

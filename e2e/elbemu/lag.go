@@ -2,6 +2,15 @@ package elbemu
 
 import "time"
 
+// SetTargetGroupLag replaces Delays.TargetGroupLag from now on.
+func (e *Emulator) SetTargetGroupLag(lag time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	changed := *e.cfg.Delays // the caller of New may still have the old value
+	changed.TargetGroupLag = lag
+	e.cfg.Delays = &changed
+}
+
 // copyAge returns how old the copy of the account is that serves a call, as far as new
 // target groups are concerned. Half of the calls see an up-to-date copy. So one call may
 // miss a group that an earlier call has found.

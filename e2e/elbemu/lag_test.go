@@ -102,6 +102,19 @@ func TestEveryCallMayMissANewTargetGroupForAWhile(t *testing.T) {
 	}
 }
 
+func TestLagCanBeChanged(t *testing.T) {
+	delays := elbemu.Delays{TargetGroupLag: groupLag}
+	w := newWorld(t, elbemu.Config{Delays: &delays, Now: newClock().Now})
+	w.e.SetTargetGroupLag(0)
+	group := w.targetGroup("g", types.ProtocolEnumUdp, 7777)
+	for range 20 {
+		w.health(group)
+	}
+	if delays.TargetGroupLag != groupLag {
+		t.Error("the caller's value was changed")
+	}
+}
+
 func TestDeletingALaggingTargetGroupSucceedsAlthoughTheGroupStays(t *testing.T) {
 	w, clock := newLaggingGroups(t)
 	deleted, stayed := 0, 0

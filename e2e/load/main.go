@@ -11,6 +11,7 @@ import (
 	"github.com/portlease/portlease/e2e/load/crashtable"
 	"github.com/portlease/portlease/e2e/load/demo"
 	"github.com/portlease/portlease/e2e/load/fleet"
+	"github.com/portlease/portlease/e2e/load/hostile"
 	"github.com/portlease/portlease/e2e/load/linearize"
 	"github.com/portlease/portlease/e2e/load/scenario"
 	"github.com/portlease/portlease/e2e/load/soak"
@@ -25,6 +26,7 @@ var scenarios = []scenario.Scenario{
 	crashtable.CrashTable,
 	linearize.Linearize,
 	benchagent.BenchAgent,
+	hostile.Hostile,
 }
 
 func main() { os.Exit(scenario.Main(scenarios, os.Args[1:], os.Stdout, os.Stderr)) }

@@ -126,7 +126,7 @@ func (r *Rig) podsAt(ip string) int {
 }
 
 func (p *Pod) newAgent() (part, error) {
-	if !p.rig.InProcess {
+	if !p.rig.InProcess && !p.rig.AgentsInProcess {
 		return &process{path: p.rig.programs.agent, log: p.log, env: p.environment()}, nil
 	}
 	c, err := app.Parse(nil, lookup(p.environment()), io.Discard)

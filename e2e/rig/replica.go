@@ -199,8 +199,14 @@ func (r *Rig) client(from string, once bool) *http.Client {
 func (r *Rig) toAllocator(from string) *http.Transport {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	return &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}, DialContext: dialer.DialContext,
+		TLSClientConfig: r.ClientTLS(), DialContext: dialer.DialContext,
 	}
+}
+
+// ClientTLS gives the TLS configuration of a caller that trusts the allocator's
+// certificate.
+func (r *Rig) ClientTLS() *tls.Config {
+	return &tls.Config{RootCAs: r.identity.pool, MinVersion: tls.VersionTLS12}
 }
 
 // Call makes one call to this replica and gives the status and body of any answer.

@@ -67,6 +67,9 @@ type Config struct {
 	// InProcess runs allocators and agents in this process. Tests can then stop them
 	// and cut them off, but neither kill nor pause them.
 	InProcess bool
+	// AgentsInProcess runs only the agents in this process, which saves memory if they
+	// are many.
+	AgentsInProcess bool
 	// DataPlane makes the load balancers listen and forward.
 	DataPlane bool
 	// Emulator changes the emulator's configuration.

@@ -1,0 +1,135 @@
+package hostile
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// attack is one case: an attack of a hostile neighbor, or a breakage of a broken one.
+type attack struct {
+	name string
+	// begin launches the attack, before the honest pods start. An attack that goes on
+	// does so until ctx ends. judge is called after the honest pods were bound.
+	begin func(ctx context.Context, w *world) (judge, error)
+}
+
+// judge finds out what the attacker got. An error means that the attack proved
+// nothing, for example because another mechanism than the defense stopped it.
+type judge func(context.Context) (outcome, error)
+
+// outcome is what the attacker got.
+type outcome struct {
+	succeeded bool
+	got       string
+}
+
+// got is an outcome in words.
+func got(succeeded bool, format string, args ...any) (outcome, error) {
+	return outcome{succeeded, fmt.Sprintf(format, args...)}, nil
+}
+
+// round is the attacks that are played beside the same honest pods. Attacks that put
+// load on anything have a round of their own.
+type round []attack
+
+// matching keeps the attacks whose names contain the text.
+func matching(all []round, text string) (chosen []round) {
+	for _, r := range all {
+		var kept round
+		for _, a := range r {
+			if strings.Contains(a.name, text) {
+				kept = append(kept, a)
+			}
+		}
+		if len(kept) > 0 {
+			chosen = append(chosen, kept)
+		}
+	}
+	return chosen
+}
+
+// playAll plays the quiet run and every round.
+func (w *world) playAll(ctx context.Context, rounds []round) (table, error) {
+	t := table{}
+	// The first run warms up caches and connections.
+	for range 2 {
+		if err := w.playQuiet(ctx); err != nil {
+			return t, err
+		}
+	}
+	t.add(nil, w.quiet, w.quiet)
+	for _, r := range rounds {
+		honest, outcomes, err := w.play(ctx, r)
+		if err != nil {
+			return t, err
+		}
+		if w.quiet.ratio(honest) > mostOfQuiet && honest.bound == honest.pods {
+			// The machine itself may have been busy: both are measured once more.
+			w.Say("%.1f times the quiet run's time; measuring both again", w.quiet.ratio(honest))
+			if err := w.playQuiet(ctx); err != nil {
+				return t, err
+			}
+			if honest, outcomes, err = w.play(ctx, r); err != nil {
+				return t, err
+			}
+		}
+		for i, a := range r {
+			t.add(&row{a.name, outcomes[i]}, honest, w.quiet)
+		}
+	}
+	return t, nil
+}
+
+func (w *world) playQuiet(ctx context.Context) error {
+	honest, _, err := w.play(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if honest.bound < honest.pods || honest.lost > 0 {
+		return fmt.Errorf("without any attack %d of %d pods were bound and %d packets lost", honest.bound, honest.pods, honest.lost)
+	}
+	w.quiet = honest
+	return nil
+}
+
+// play plays one round.
+func (w *world) play(ctx context.Context, r round) (measure, []outcome, error) {
+	none := measure{}
+	if err := w.waitAtRest(ctx); err != nil {
+		return none, nil, err
+	}
+	honest, err := w.newWave(ctx)
+	if err != nil {
+		return none, nil, err
+	}
+	attacking, cease := context.WithCancel(ctx)
+	defer cease()
+	var judges []judge
+	for _, a := range r {
+		j, err := a.begin(attacking, w)
+		if err != nil {
+			return none, nil, fmt.Errorf("%s: %w", a.name, err)
+		}
+		judges = append(judges, j)
+	}
+	if err := honest.bind(ctx); err != nil {
+		return none, nil, err
+	}
+	var outcomes []outcome
+	for i, j := range judges {
+		o, err := j(ctx)
+		if err != nil {
+			return none, nil, fmt.Errorf("%s: %w", r[i].name, err)
+		}
+		outcomes = append(outcomes, o)
+		w.Say("%s: %s", r[i].name, o.got)
+	}
+	honest.stop()
+	cease()
+	w.Say("honest pods: %v", honest.measure)
+	if err := honest.end(ctx); err != nil {
+		return none, nil, err
+	}
+	return honest.measure, outcomes, w.clearAttackers(ctx)
+}

@@ -1,0 +1,78 @@
+package hostile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+)
+
+// table is the result of a run.
+type table struct {
+	lines               [][]any
+	cases, won, harming int
+}
+
+// row is the attacker's part of a line.
+type row struct {
+	name string
+	outcome
+}
+
+// String says what the honest pods experienced.
+func (m measure) String() string {
+	return fmt.Sprintf("%d of %d bound, p99 %.1f s, %d of %d packets lost", m.bound, m.pods, m.p99.Seconds(), m.lost, m.sent)
+}
+
+// ratio is how many times longer than in the quiet run m the honest pods took.
+func (m measure) ratio(honest measure) float64 {
+	return float64(honest.p99) / float64(max(m.p99, time.Millisecond))
+}
+
+// unaffected reports whether an attack left honest pods alone.
+func (m measure) unaffected(honest measure) bool {
+	return honest.bound == honest.pods && honest.lost == 0 && m.ratio(honest) <= mostOfQuiet
+}
+
+// add adds a case, or the quiet run without a row.
+func (t *table) add(r *row, honest, quiet measure) {
+	name, got, verdict := "(quiet run)", "", ""
+	if r != nil {
+		name, got, verdict = r.name, r.got, "nothing: "
+		t.cases++
+		if r.succeeded {
+			t.won++
+			verdict = "SUCCEEDED: "
+		}
+		if !quiet.unaffected(honest) {
+			t.harming++
+		}
+	}
+	t.lines = append(t.lines, []any{
+		name, verdict + got, fmt.Sprintf("%d/%d", honest.bound, honest.pods),
+		fmt.Sprintf("%.2f s", honest.p99.Seconds()), fmt.Sprintf("%.2f", quiet.ratio(honest)), fmt.Sprintf("%d of %d", honest.lost, honest.sent),
+	})
+}
+
+// print prints the table and the closing line. It returns an error if an attack
+// succeeded or honest pods were affected.
+func (t *table) print(out io.Writer) error {
+	lines := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(lines, "attack\twhat the attacker got\thonest pods bound\tp99 to bound\tof quiet\tpackets lost")
+	for _, line := range t.lines {
+		fmt.Fprintf(lines, "%s\t%s\t%s\t%s\t%s\t%s\n", line...)
+	}
+	if err := lines.Flush(); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	honest := "honest pods unaffected"
+	if t.harming > 0 {
+		honest = fmt.Sprintf("honest pods affected in %d", t.harming)
+	}
+	fmt.Fprintf(out, "hostile: %d cases, %d succeeded, %s\n", t.cases, t.won, honest)
+	if t.won > 0 || t.harming > 0 {
+		return errors.New("no attack should succeed, and honest pods should be bound within 1.5 times the quiet run's time and lose no packet")
+	}
+	return nil
+}
