@@ -129,6 +129,9 @@ func TestPodsOfControllersGetTheAgent(t *testing.T) {
 			if !slices.Equal(inits, test.inits) {
 				t.Errorf("the init containers are %q, want %q", inits, test.inits)
 			}
+			if got := credentialed(t, made); !slices.Equal(got, []string{agentName}) {
+				t.Errorf("%q get AWS credentials, want the agent alone", got)
+			}
 			for i, c := range made.Spec.Containers {
 				ours := slices.Index(names(t, c), "PORTLEASE_ENDPOINT") >= 0 && mountOf(c, "/portlease") == agentName
 				if ours != (i == test.game) {

@@ -77,6 +77,10 @@ func TestGameContainerGetsTheEndpoint(t *testing.T) {
 			p.Spec.Volumes = []corev1.Volume{{Name: agentName, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: agentName, MountPath: "/portlease"}}
 		}, 0, plain, "portlease, to be written", []string{agentName}},
+		"containers without credentials, by hand": {func(p *corev1.Pod) {
+			p.Annotations[skip] = " istio-proxy, game,"
+			p.Spec.InitContainers = []corev1.Container{{Name: "first", Image: "x"}}
+		}, 0, plain, "portlease", []string{agentName, "first"}},
 		"several containers": {func(p *corev1.Pod) {
 			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "logs", Image: "x"})
 		}, 0, plain, "portlease", []string{agentName}},
@@ -125,6 +129,9 @@ func TestGameContainerGetsTheEndpoint(t *testing.T) {
 				if volume(made, v) < 0 {
 					t.Errorf("there is no volume %s", v)
 				}
+			}
+			if got := credentialed(t, made); !slices.Equal(got, []string{agentName}) {
+				t.Errorf("%q get AWS credentials, by the annotation %q; want the agent alone", got, made.Annotations[skip])
 			}
 			if got := made.Annotations["portlease.dev/pool"]; got != "default" {
 				t.Errorf("the pool is %q", got)

@@ -2,6 +2,7 @@ package injection_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ func byLabel(pod *corev1.Pod) *corev1.Pod {
 		pod.Labels = make(map[string]string)
 	}
 	pod.Labels[labeled] = "true"
+	delete(pod.Annotations, skip)
 	pod.Spec.InitContainers, pod.Spec.Volumes, pod.Spec.Containers[0].VolumeMounts = nil, nil, nil
 	return pod
 }
@@ -86,6 +88,11 @@ func compare(t *testing.T, hand, label *corev1.Pod) {
 	}
 	if len(label.Spec.Volumes) != len(hand.Spec.Volumes) {
 		t.Errorf("the volumes are\n%swant\n%s", text(t, label.Spec.Volumes), text(t, hand.Spec.Volumes))
+	}
+	for _, pod := range []*corev1.Pod{hand, label} {
+		if got := credentialed(t, pod); !slices.Equal(got, []string{agentName}) {
+			t.Errorf("in %s %q get AWS credentials, want the agent alone", pod.Name, got)
+		}
 	}
 	a, b := label.Spec, hand.Spec
 	a.InitContainers, a.Containers, a.Volumes = nil, nil, nil

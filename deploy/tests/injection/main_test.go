@@ -2,10 +2,12 @@ package injection_test
 
 import (
 	"context"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,8 @@ const (
 	policies = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 	labeled  = "portlease.dev/inject"
 	ports    = "portlease.dev/ports"
+	// skip names the containers that the webhook of EKS gives no AWS credentials.
+	skip = "eks.amazonaws.com/skip-containers"
 )
 
 var (
@@ -112,6 +116,26 @@ func game(name string) *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{labeled: "true"}, Annotations: map[string]string{ports: "game=7777/UDP"}},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "game", Image: "example.com/game"}}},
 	}
+}
+
+// credentialed gives the containers of a pod that the webhook of EKS would give AWS
+// credentials. It reads the annotation as getContainersToSkip of
+// amazon-eks-pod-identity-webhook does (pkg/handler/handler.go at 3bf80a3): one record of
+// CSV, for containers and init containers alike.
+func credentialed(t *testing.T, pod *corev1.Pod) (names []string) {
+	t.Helper()
+	var skipped []string
+	if value, ok := pod.Annotations[skip]; ok {
+		var err error
+		skipped, err = csv.NewReader(strings.NewReader(value)).Read()
+		must(t, err)
+	}
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if !slices.Contains(skipped, c.Name) {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 func must(t *testing.T, errs ...error) {
