@@ -67,7 +67,7 @@ func describe[T any](ctx context.Context, pay *pacer.Pacer, calls int, ask func(
 	}
 	answer, err := ask()
 	if errors.Is(err, elb.ErrThrottled) {
-		err = errors.Join(err, pay.Throttled(ctx, 1))
+		err = errors.Join(err, pay.Throttled(ctx, "", 1))
 	}
 	return answer, err
 }

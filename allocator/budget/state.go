@@ -22,6 +22,8 @@ type State struct {
 	// SinceCut is how many seconds ago the refill was last cut. Values above
 	// minCutInterval do not matter.
 	SinceCut float64 `json:"sinceCut,omitempty"`
+	// Reporters are the claims that have reported throttling lately, oldest first.
+	Reporters []Reporter `json:"reporters,omitempty"`
 	// Permits are the creates that were granted and are not known to be used, oldest
 	// first.
 	Permits []Permit `json:"permits,omitempty"`
@@ -81,5 +83,6 @@ func (s State) After(l Limits, elapsed time.Duration, d Demand) State {
 	s.DeleteReserve = s.DeleteReserve.Plus(refill.Times(d.deleteShare())).atMost(d.maxDeleteReserve(capacity)).atLeast(Tokens{})
 	s.Cut = min(max(s.Cut-seconds*recoveryPerSecond, 0), maxCut)
 	s.SinceCut = min(max(s.SinceCut, 0)+seconds, minCutInterval.Seconds())
+	s.Reporters = s.reportersAfter(seconds)
 	return s
 }

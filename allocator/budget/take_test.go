@@ -79,8 +79,8 @@ func TestUsedPermitIsPaidForAgain(t *testing.T) {
 	if next := take(t, s, 0, again); next.Tokens == s.Tokens {
 		t.Error("it pays nothing")
 	}
-	reported, changed := Throttled(s, Default(), 0, Demand{}, "a")
-	if !changed || reported.HasPermit("a") {
+	reported, verdict := Throttled(s, Default(), 0, Demand{}, Report{Claim: "a"})
+	if verdict != Believed || reported.HasPermit("a") {
 		t.Errorf("after a report of throttling it still has a permit: %+v", reported)
 	}
 }
@@ -151,15 +151,15 @@ func TestCostAboveABucketIsGrantedOnceTheBucketsAreFull(t *testing.T) {
 }
 
 func TestThrottlingCutsTheRefillAndItRecovers(t *testing.T) {
-	s, changed := Throttled(full(), Default(), 0, Demand{}, "")
-	if !changed || s.Tokens.Mutating != 0 || s.Speed() != cutFactor {
+	s, verdict := Throttled(full(), Default(), 0, Demand{}, Report{})
+	if verdict != Believed || s.Tokens.Mutating != 0 || s.Speed() != cutFactor {
 		t.Fatalf("after one report: %+v", s)
 	}
-	if _, changed := Throttled(s, Default(), minCutInterval-time.Second, Demand{}, ""); changed {
+	if _, verdict := Throttled(s, Default(), minCutInterval-time.Second, Demand{}, Report{}); verdict != Known {
 		t.Error("it was cut twice within minCutInterval")
 	}
 	for range 20 {
-		s, _ = Throttled(s, Default(), minCutInterval, Demand{}, "")
+		s, _ = Throttled(s, Default(), minCutInterval, Demand{}, Report{})
 	}
 	if s.Speed() < 1-maxCut || s.Speed() > 1-maxCut+0.1 {
 		t.Errorf("after many: %v", s.Speed())

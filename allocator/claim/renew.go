@@ -14,11 +14,6 @@ func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (ap
 	if err := req.Validate(); err != nil {
 		return api.RenewAnswer{}, api.Errorf(api.Invalid, "%v", err)
 	}
-	if req.Throttled > 0 {
-		if err := s.Budget.Throttled(ctx, req.Throttled); err != nil {
-			s.Log.WarnContext(ctx, "AWS budget unavailable; throttled calls not recorded", "err", err)
-		}
-	}
 	r, _, err := ledger.Change(ctx, s.Claims, ledger.ClaimName(h.UID), func(r ledger.Record[ledger.Claim]) (ledger.Claim, bool, error) {
 		next := r.Value
 		if next.State == ledger.ClaimReleasing || r.UID != req.ClaimUID && !presentsAll(next, req) {
@@ -33,7 +28,7 @@ func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (ap
 	if err != nil {
 		return api.RenewAnswer{}, problem(err)
 	}
-	return s.renewed(ctx, r, req.Describes)
+	return s.renewed(ctx, r, req)
 }
 
 // presentsAll reports whether an agent means this claim although it names another
@@ -56,10 +51,11 @@ func presentsAll(c ledger.Claim, req api.RenewRequest) bool {
 // has proved the claim, and while the claim lists a port nobody else can have it. If
 // the cache is stale, for example after an admin has deleted a lease, the next
 // renewal sees it.
-func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], describes int) (answer api.RenewAnswer, err error) {
+func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], req api.RenewRequest) (answer api.RenewAnswer, err error) {
 	if ports, whole := s.cachedWhole(r); whole {
+		s.reportThrottled(ctx, r, req.Throttled)
 		answer.Claim = s.toAPI(r, ports)
-		return s.withDescribes(ctx, answer, describes)
+		return s.withDescribes(ctx, answer, req.Describes)
 	}
 	before := r.Value.Ports
 	r, ports, err := s.complete(ctx, r, confirmation{}, nil)
@@ -77,10 +73,22 @@ func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], de
 		}
 	}
 	if len(answer.Rebind) > 0 {
-		answer.Claim, err = s.answer(ctx, r, ports, 0)
+		answer.Claim, err = s.answer(ctx, r, ports, req.Throttled)
 		return answer, err
 	}
-	return s.withDescribes(ctx, answer, describes)
+	s.reportThrottled(ctx, r, req.Throttled)
+	return s.withDescribes(ctx, answer, req.Describes)
+}
+
+// reportThrottled reports throttled calls of an agent that has nothing to bind. A renewal
+// does not fail because the budget is unavailable.
+func (s *Service) reportThrottled(ctx context.Context, r ledger.Record[ledger.Claim], calls int) {
+	if calls == 0 {
+		return
+	}
+	if err := s.Budget.Throttled(ctx, r.Name, calls); err != nil {
+		s.Log.WarnContext(ctx, "AWS budget unavailable; throttled calls not recorded", "err", err)
+	}
 }
 
 // cachedWhole returns the ports of a granted claim if the cache shows all of them

@@ -44,8 +44,8 @@ type Budget interface {
 	TryOpportunistic(ctx context.Context, claim string, bindings int) (bool, error)
 	// Deregister reserves the calls that deregister the targets of that many bindings.
 	Deregister(ctx context.Context, requester string, bindings int) (bool, error)
-	// Throttled reports that AWS has throttled calls.
-	Throttled(ctx context.Context, calls int) error
+	// Throttled reports that AWS has throttled calls of a claim's agent.
+	Throttled(ctx context.Context, claim string, calls int) error
 }
 
 // Config is what a Service needs; all of it is required.

@@ -122,7 +122,7 @@ func (plenty) TryOpportunistic(context.Context, string, int) (bool, error) { ret
 func (plenty) Deregister(context.Context, string, int) (bool, error)       { return true, nil }
 func (plenty) Unbind(context.Context, string) (bool, error)                { return true, nil }
 
-func (plenty) Throttled(context.Context, int) error { return nil }
+func (plenty) Throttled(context.Context, string, int) error { return nil }
 
 const (
 	claimDuration = 2 * time.Minute

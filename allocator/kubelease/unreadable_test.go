@@ -100,7 +100,7 @@ func (twoPorts) TryOpportunistic(context.Context, string, int) (bool, error) { r
 
 func (twoPorts) Deregister(context.Context, string, int) (bool, error) { return true, nil }
 
-func (twoPorts) Throttled(context.Context, int) error { return nil }
+func (twoPorts) Throttled(context.Context, string, int) error { return nil }
 
 func (twoPorts) ListenerOwner(context.Context, string) (pool.Owner, error) { return pool.Owner{}, nil }
 

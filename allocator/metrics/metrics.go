@@ -40,7 +40,7 @@ func New() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		budgetRequests: counters("aws_budget_requests_total",
-			"Requests to the AWS budget, by class of call and outcome.", "class", "outcome"),
+			"Requests to the AWS budget and reports of throttling, by class of call and outcome.", "class", "outcome"),
 		refusedClaims: counters("claims_refused_total",
 			"Claims that had to wait because the pool was exhausted, or to move because of a collision.", "reason", "pool"),
 		janitorActions: counters("janitor_actions_total",

@@ -31,6 +31,13 @@ func (p *Pacer) answer(batch []*request) {
 	defer cancel()
 	err := p.decide(ctx, batch)
 	for _, q := range batch {
+		if err == nil && q.throttled > 0 {
+			p.countReport(q.believed)
+		}
+		if q.class == throttlingReport {
+			q.reply <- reply{err: err}
+			continue
+		}
 		if err != nil {
 			p.Count(string(q.class), Failed)
 			q.reply <- reply{err: fmt.Errorf("reserving AWS calls: %w", err)}
@@ -43,6 +50,14 @@ func (p *Pacer) answer(batch []*request) {
 		p.Count(string(q.class), outcome)
 		q.reply <- reply{wait: q.wait}
 	}
+}
+
+func (p *Pacer) countReport(believed bool) {
+	outcome := Ignored
+	if believed {
+		outcome = Believed
+	}
+	p.Count(string(throttlingReport), outcome)
 }
 
 // decide decides a batch and writes what changed. It differs from ledger.Change in two
@@ -169,8 +184,11 @@ func (d *decision) take(q *request, older budget.Tokens, demand budget.Demand) {
 }
 
 func (d *decision) reportThrottling(q *request) {
-	next, changed := budget.Throttled(d.state, d.limits, d.elapsed, d.queue.demand(d.state), q.requester)
-	if !changed {
+	next, verdict := budget.Throttled(d.state, d.limits, d.elapsed, d.queue.demand(d.state), budget.Report{
+		Claim: q.requester, Started: q.started, Outcome: func(claim string) budget.PermitOutcome { return d.outcomes[claim] },
+	})
+	q.believed = verdict != budget.Ignored
+	if verdict != budget.Believed {
 		return
 	}
 	if next.Speed() < d.state.Speed() {

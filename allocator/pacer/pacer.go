@@ -45,6 +45,9 @@ const (
 	Wait     = "wait"
 	Failed   = "failed"
 	Conflict = "conflict"
+	// Believed and Ignored are those of reports that AWS throttled calls.
+	Believed = "believed"
+	Ignored  = "ignored"
 )
 
 // Pacer reserves AWS calls for one replica. It is safe for concurrent use.

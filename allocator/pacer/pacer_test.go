@@ -174,10 +174,10 @@ func TestThrottlingReportSlowsAllReplicas(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		i.fill(r)
-		if err := r.Throttled(t.Context(), 0); err != nil || i.count("report granted") > 0 {
+		if err := r.Throttled(t.Context(), "", 0); err != nil || i.count("report believed") > 0 {
 			t.Errorf("no calls were reported, %v", err)
 		}
-		if err := r.Throttled(t.Context(), 3); err != nil {
+		if err := r.Throttled(t.Context(), "", 3); err != nil {
 			t.Fatal(err)
 		}
 		left, ok := i.replica().Left()

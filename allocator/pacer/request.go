@@ -24,6 +24,10 @@ type request struct {
 	opportunistic bool
 	// throttled is how many calls AWS has throttled since the requester's last report.
 	throttled int
+	// started is true if the requester has a target group recorded whose listener is not.
+	started bool
+	// believed is whether the report of throttled calls counts.
+	believed bool
 	// permitUsed is true if the requester has used the permit it got before.
 	permitUsed bool
 
@@ -56,6 +60,7 @@ func (p *Pacer) Bind(ctx context.Context, claim ledger.Record[ledger.Claim], por
 		}
 		q.cost = q.cost.Plus(createCost(planned))
 		q.permitUsed = q.permitUsed && port.TargetGroupARN != ""
+		q.started = q.started || port.TargetGroupARN != ""
 	}
 	wait, err = p.do(ctx, q)
 	return min(wait, p.RenewEvery), err
@@ -130,11 +135,13 @@ func (p *Pacer) ReserveDescribes(ctx context.Context, calls int) (granted int, w
 	return n, 0, nil
 }
 
-// Throttled reports calls that AWS has throttled, so that all replicas slow down.
-func (p *Pacer) Throttled(ctx context.Context, calls int) error {
+// Throttled reports calls that AWS has throttled, so that all replicas slow down. claim
+// is the claim lease whose agent reports; empty for the allocator's own calls. A claim is
+// believed only while it has a permit.
+func (p *Pacer) Throttled(ctx context.Context, claim string, calls int) error {
 	if calls <= 0 {
 		return nil
 	}
-	_, err := p.do(ctx, &request{class: throttlingReport, throttled: calls})
+	_, err := p.do(ctx, &request{class: throttlingReport, requester: claim, throttled: calls})
 	return err
 }

@@ -14,7 +14,7 @@ var rules = []string{
 	"deletion: sightings", "deletion: higher generation", "deletion: consistent read", "deletion: its pod first", "damage: sightings", "damage: AWS lags", "dry run", "agent: drains",
 	"lost: another fence only", "lost: never 401, 403, 5xx", "lost leases: adoption", "lost leases: older only",
 	"collision: checked by the allocator", "collision: blocks", "one load balancer",
-	"budget: compare and swap", "budget: refunds", "budget: zero after a start", "budget: a quarter for deletes", "budget: slows down",
+	"budget: compare and swap", "budget: refunds", "budget: zero after a start", "budget: a quarter for deletes", "budget: slows down", "budget: reports need standing",
 	"admin: cordon", "admin: block", "rights", "rights in AWS",
 	"door: reviews",
 	"agent: lost withdraws", "agent: release first", "agent: withdraws",
