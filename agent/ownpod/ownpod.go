@@ -1,7 +1,7 @@
 // Package ownpod writes on the agent's own pod: annotations for matchmakers that
 // watch pods, a condition that may be a readiness gate, and events for people.
 //
-// It needs permission to patch that pod and its status and to create events, but not
+// It needs permission to patch that pod and its status, and to create and patch events, but not
 // to read. To read, it sends a patch that changes nothing and reads the answer.
 //
 // Every patch carries the pod's UID, so that it never changes a later pod of the same
@@ -40,6 +40,7 @@ type Writer struct {
 	now    func() time.Time
 
 	condition sync.Mutex // held while the condition is read and then written
+	events    series
 }
 
 // API is how to reach the API server.

@@ -33,6 +33,7 @@ const (
 	removesStatus     = "an agent may remove only its condition from a pod's status"
 	changesConditions = "an agent may change only the condition portlease.dev/Reachable"
 	repeatsItsOwn     = "a pod may have the condition portlease.dev/Reachable only once"
+	ownEventsOnly     = "an agent may write events about its own pod only"
 	byRBAC            = "RBAC"
 	allowed           = ""
 )
@@ -138,6 +139,7 @@ func TestPolicyAllowsOnlyTheAgentsOwnWrites(t *testing.T) {
 	unbound.token = account.BearerToken
 	unbound.attempt(t, "write without being a pod", "game-0", "", merge, ownAnnotation, boundToNoPod)
 	provoked[boundToNoPod] = true
+	provoked[ownEventsOnly] = true // by TestAgentWritesNoEventsAboutOtherPods
 	s.attempt(t, "make a pod", "game-2", "", declared, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"game-2"},"spec":{"containers":[{"name":"game","image":"x"}]}}`, byRBAC)
 	for what, err := range map[string]error{
 		"read": second(s.as(t).Get(t.Context(), "game-0", metav1.GetOptions{})), "list": second(s.as(t).List(t.Context(), metav1.ListOptions{})),

@@ -93,7 +93,7 @@ func explain(resp *http.Response, answer []byte, namespace string) *statusError 
 	}
 	// A role does not help when an admission policy denied the request.
 	if resp.StatusCode == http.StatusForbidden && !strings.Contains(status.Message, "denied request") {
-		e.text += fmt.Sprintf("; give the pod's service account a role in %s that may patch pods and pods/status and create events", namespace)
+		e.text += fmt.Sprintf("; give the pod's service account a role in %s that may patch pods and pods/status, and create and patch events", namespace)
 	}
 	return e
 }

@@ -43,7 +43,7 @@ type story struct {
 	writer    *ownpod.Writer
 }
 
-// manifests are those of the chart that are named portlease-agent, for another
+// manifests are those of the chart whose names begin with portlease-agent, for another
 // namespace than the one in them.
 func manifests(t *testing.T, namespace string) []chart.Object {
 	t.Helper()
@@ -57,7 +57,7 @@ func manifests(t *testing.T, namespace string) []chart.Object {
 	}
 	var found []chart.Object
 	for _, o := range objects {
-		if o.Name == "portlease-agent" {
+		if strings.HasPrefix(o.Name, "portlease-agent") {
 			found = append(found, o.In("", namespace))
 		}
 	}

@@ -37,6 +37,7 @@ startupProbe: {httpGet: {path: /startupz, port: portlease}, periodSeconds: 1, fa
 readinessProbe: {httpGet: {path: /readyz, port: portlease}, periodSeconds: 5}
 livenessProbe: {httpGet: {path: /livez, port: portlease}, periodSeconds: 10, failureThreshold: 6}
 lifecycle: {preStop: {exec: {command: [/agent, prestop]}}}
+terminationMessagePolicy: FallbackToLogsOnError
 resources: {{- toYaml .Values.injection.resources | nindent 2 }}
 securityContext:
   runAsNonRoot: true

@@ -79,7 +79,7 @@ var Rights = []string{"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "C
 // objects that matter to an API server without nodes. [Object.In] makes them fit for
 // several installations in one.
 func (o Object) Confining() bool {
-	return slices.Contains(Rights, o.Kind) || o.Name == "portlease-agent" && strings.HasPrefix(o.Kind, "ValidatingAdmissionPolicy")
+	return slices.Contains(Rights, o.Kind) || strings.HasPrefix(o.Name, "portlease-agent") && strings.HasPrefix(o.Kind, "ValidatingAdmissionPolicy")
 }
 
 // mention is a place where an object names a namespace: in a field, in the list of a
