@@ -41,7 +41,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		_, _ = fmt.Fprintln(stderr, "portlease-allocator:", err)
 		return 2
 	}
-	tune(getenv)
+	tune(getenv, c.MemoryLimit)
 	klog.SetSlogLogger(log) // client-go logs through klog
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

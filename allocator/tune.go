@@ -1,14 +1,30 @@
 package main
 
-import "runtime/debug"
+import (
+	"math"
+	"runtime/debug"
+)
 
 // gcPercent saves CPU: a claim has some kilobytes of live memory and each renewal leaves
 // almost as much garbage, so by default the collector would run every few seconds.
 const gcPercent = 400
 
-// tune sets the garbage collector, unless the environment does.
-func tune(getenv func(string) string) {
+// tune sets the garbage collector, unless the environment does. memoryLimit is the
+// container's, in bytes; 0 means none. Go's limit is below it: the kernel counts stacks,
+// buffers of sockets and the program, and kills what exceeds the container's.
+func tune(getenv func(string) string, memoryLimit int) {
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	if getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(goLimit(memoryLimit))
+	}
+}
+
+// goLimit gives how much of a container's memory Go may use.
+func goLimit(container int) int64 {
+	if container == 0 {
+		return math.MaxInt64
+	}
+	return int64(container) / 10 * 9
 }

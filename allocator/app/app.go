@@ -27,6 +27,7 @@ import (
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/certs"
 	"github.com/portlease/portlease/allocator/certs/kubecerts"
+	"github.com/portlease/portlease/allocator/conns"
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/metrics"
@@ -85,7 +86,9 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	}
 	p := &process{Config: c, log: log, metrics: metrics.New(), kube: kube}
 	p.starting = httpapi.Starting(httpapi.Config{Observe: p.metrics.Request, Routes: p.probes(), Now: time.Now, Log: log})
-	server := daemon.Server{Handler: p, Log: log}
+	limiter := conns.New(c.MaxConnections, time.Now, p.metrics.ConnectionClosed)
+	p.metrics.Connections(limiter.Count)
+	server := daemon.Server{Handler: p, ConnState: limiter.Track, Log: log}
 	renew, err := p.openCertificate()
 	if err != nil {
 		return err

@@ -40,6 +40,11 @@ type Config struct {
 	// DryRun makes the janitor log what it would do, and do nothing.
 	DryRun bool
 
+	// MaxConnections is how many connections callers may hold together.
+	MaxConnections int
+	// MemoryLimit is that of the container, in bytes; 0 means none.
+	MemoryLimit int
+
 	LogLevel string
 }
 
@@ -66,6 +71,8 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.Duration(&c.SweepEvery, "sweep-every", "PORTLEASE_SWEEP_EVERY", 2*time.Second, "how often the janitor sweeps the ledger")
 	s.Duration(&c.AuditEvery, "audit-every", "PORTLEASE_AUDIT_EVERY", 30*time.Second, "how often the janitor compares AWS with the ledger")
 	s.Bool(&c.DryRun, "dry-run", "PORTLEASE_DRY_RUN", false, "the janitor only logs what it would reclaim and delete; released ports stay taken")
+	s.Int(&c.MaxConnections, "max-connections", "PORTLEASE_MAX_CONNECTIONS", 4096, "how many connections callers may hold together; more displace idle ones of the address that holds the most")
+	s.Int(&c.MemoryLimit, "memory-limit", "PORTLEASE_MEMORY_LIMIT", 0, "the container's memory limit in bytes, of which Go may use nine tenths, unless GOMEMLIMIT is set; 0 means none")
 	s.String(&c.LogLevel, "log-level", "PORTLEASE_LOG_LEVEL", "info", "debug, info, warn or error")
 	s.Check("listen", c.validateTLS)
 	s.Check("trust-namespaces", func() error {
@@ -97,6 +104,12 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 			return nil
 		})
 	}
+	s.Check("max-connections", func() error {
+		if c.MaxConnections < 1 {
+			return fmt.Errorf("it must be more than 0")
+		}
+		return nil
+	})
 	s.Check("log-level", func() error {
 		_, err := daemon.NewLogger(io.Discard, c.LogLevel)
 		return err

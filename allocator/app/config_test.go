@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func TestDefaultsHoldTogether(t *testing.T) {
 	want := app.Config{
 		Listen: ":8443", PlainHTTP: true, PoolFile: "/etc/portlease/pools.yaml", Namespace: "portlease", Identity: host,
 		ClaimDuration: 2 * time.Minute, RenewEvery: 30 * time.Second, AgentGrace: 30 * time.Second,
-		SweepEvery: 2 * time.Second, AuditEvery: 30 * time.Second, LogLevel: "info",
+		SweepEvery: 2 * time.Second, AuditEvery: 30 * time.Second, MaxConnections: 4096, LogLevel: "info",
 	}
 	if c != want {
 		t.Errorf("got %+v, want %+v", c, want)
@@ -116,7 +117,9 @@ func TestHelpListsEverySetting(t *testing.T) {
 			continue
 		}
 		value := "debug" // is also good as a name
-		if d, err := time.ParseDuration(row[2]); err == nil {
+		if n, err := strconv.Atoi(row[2]); err == nil {
+			value = strconv.Itoa(n + 1)
+		} else if d, err := time.ParseDuration(row[2]); err == nil {
 			value = (d + time.Second).String()
 		} else if row[2] == "false" {
 			value = "true"

@@ -19,12 +19,14 @@ type access struct {
 	// Pods and admins are limited by their authenticated identity, and reviews of new
 	// tokens by the address that they come from.
 	pods, admins, reviews *limiter
+	podCalls              *concurrency
 }
 
 func newAccess(c Config) *access {
 	return &access{
 		authenticator: c.Auth,
 		pods:          newLimiter(podRateLimit, c), admins: newLimiter(adminRateLimit, c), reviews: newLimiter(reviewRateLimit, c),
+		podCalls: newConcurrency(callsPerPod, "of one pod"),
 	}
 }
 
@@ -43,14 +45,34 @@ func (a *access) pod(x echo.Context) (claim.Holder, error) {
 	return claim.Holder{Namespace: c.Namespace, Pod: c.Pod, UID: c.PodUID, Address: podAddress(x.Request().RemoteAddr)}, nil
 }
 
-// livePod is pod, and checks that the pod exists at this moment: its token may have
-// been reviewed before it was deleted.
-func (a *access) livePod(x echo.Context) (claim.Holder, error) {
-	h, err := a.pod(x)
-	if err != nil {
-		return h, err
+// podCall is a call of an authenticated pod.
+type podCall func(x echo.Context, h claim.Holder) error
+
+// asPod makes a handler of a call: it authenticates the pod first.
+func (a *access) asPod(call podCall) echo.HandlerFunc {
+	return func(x echo.Context) error {
+		h, err := a.pod(x)
+		if err != nil {
+			return err
+		}
+		leave, err := a.podCalls.enter(h.UID)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		return call(x, h)
 	}
-	return h, a.authenticator.CheckAlive(x.Request().Context(), auth.Caller{Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID})
+}
+
+// ifAlive makes a call only if the pod exists at this moment: its token may have been
+// reviewed before it was deleted.
+func (a *access) ifAlive(call podCall) podCall {
+	return func(x echo.Context, h claim.Holder) error {
+		if err := a.authenticator.CheckAlive(x.Request().Context(), auth.Caller{Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID}); err != nil {
+			return err
+		}
+		return call(x, h)
+	}
 }
 
 // admin authenticates an admin and checks that they may do verb on Leases. It gives

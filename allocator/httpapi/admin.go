@@ -20,16 +20,17 @@ const (
 )
 
 // admin mounts the calls of admins.
-func (c Config) admin(e *echo.Echo, access *access) {
+func (c Config) admin(e *echo.Echo, access *access, admission *admission) {
+	admins, withReason := admission.bare(admission.admins), admission.body(admission.admins)
 	e.GET(api.PathPools, asAdmin(access, verbList, func(ctx context.Context, _ string, _ echo.Context) (any, error) {
 		list, err := c.Views.Pools(ctx)
 		return completePools(list), err
-	}))
+	}), admins...)
 	e.GET(api.PathPorts, asAdmin(access, verbList, func(ctx context.Context, _ string, _ echo.Context) (any, error) {
 		list, err := c.Views.Ports(ctx)
 		list.Ports = orEmpty(list.Ports)
 		return list, err
-	}))
+	}), admins...)
 	e.GET(api.ClaimPath(":namespace", ":pod"), asAdmin(access, verbGet, func(ctx context.Context, _ string, x echo.Context) (any, error) {
 		namespace, pod, err := podOf(x)
 		if err != nil {
@@ -37,7 +38,7 @@ func (c Config) admin(e *echo.Echo, access *access) {
 		}
 		claim, err := c.Views.ClaimOf(ctx, namespace, pod)
 		return completeClaim(claim), err
-	}))
+	}), admins...)
 	const port, loadBalancer = api.PathPorts + "/:loadBalancer/:port", api.PathLoadBalancers + "/:loadBalancer"
 	e.GET(port, asAdmin(access, verbGet, func(ctx context.Context, _ string, x echo.Context) (any, error) {
 		id, number, err := portOf(x)
@@ -45,7 +46,7 @@ func (c Config) admin(e *echo.Echo, access *access) {
 			return nil, err
 		}
 		return c.Views.Port(ctx, id, number)
-	}))
+	}), admins...)
 	e.POST(port+api.CallBlock, asAdmin(access, verbUpdate, func(ctx context.Context, user string, x echo.Context) (any, error) {
 		id, number, err := portOf(x)
 		if err != nil {
@@ -56,14 +57,14 @@ func (c Config) admin(e *echo.Echo, access *access) {
 			return nil, err
 		}
 		return c.Operations.Block(ctx, user, id, number, reason)
-	}))
+	}), withReason...)
 	e.POST(port+api.CallUnblock, asAdmin(access, verbUpdate, func(ctx context.Context, user string, x echo.Context) (any, error) {
 		id, number, err := portOf(x)
 		if err != nil {
 			return nil, err
 		}
 		return c.Operations.Unblock(ctx, user, id, number)
-	}))
+	}), admins...)
 	e.POST(loadBalancer+api.CallCordon, asAdmin(access, verbUpdate, func(ctx context.Context, user string, x echo.Context) (any, error) {
 		id, err := loadBalancerOf(x)
 		if err != nil {
@@ -74,14 +75,14 @@ func (c Config) admin(e *echo.Echo, access *access) {
 			return nil, err
 		}
 		return c.Operations.Cordon(ctx, user, id, reason)
-	}))
+	}), withReason...)
 	e.POST(loadBalancer+api.CallUncordon, asAdmin(access, verbUpdate, func(ctx context.Context, user string, x echo.Context) (any, error) {
 		id, err := loadBalancerOf(x)
 		if err != nil {
 			return nil, err
 		}
 		return c.Operations.Uncordon(ctx, user, id)
-	}))
+	}), admins...)
 }
 
 // asAdmin makes a handler of a call: it authenticates the admin, checks the right, and

@@ -1,70 +1,96 @@
 package httpapi
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
 
 	"github.com/portlease/portlease/shared/api"
 )
 
-const (
-	// maxInFlight is how many requests run at once. Each is a few calls to the API
-	// server one after the other, so this many use what its client allows. More would
-	// only queue in that client.
-	maxInFlight = 256
-	// maxQueued is how many more wait, for queueTime at most. That smooths a fleet's
-	// start and bounds the memory that a flood costs.
-	maxQueued = 1024
-	queueTime = 2 * time.Second
-)
+// queueTime is how long a call waits for its turn at most.
+const queueTime = 2 * time.Second
 
 var errBusy = api.Errorf(api.Unavailable, "the allocator is overloaded; retry").WithRetryAfter(time.Second)
 
-// admission bounds the requests in flight. Probes and metrics are exempt: an
-// overloaded allocator is not dead, and its metrics are needed most then.
+// admission is what a call passes before it costs the allocator anything. Each kind of
+// call has slots of its own: new claims, which come by the hundred when a fleet starts,
+// never delay those of pods that hold ports. Altogether they use what the client of the
+// API server allows; more would only queue there.
 type admission struct {
-	exempt map[string]http.Handler
-	// admitted has one element for every request that runs or waits, running one for
-	// every request that runs.
-	admitted, running chan struct{}
+	addresses               *concurrency
+	claims, holders, admins slots
 }
 
-func newAdmission(exempt map[string]http.Handler) *admission {
-	return &admission{exempt: exempt, admitted: make(chan struct{}, maxInFlight+maxQueued), running: make(chan struct{}, maxInFlight)}
+func newAdmission() *admission {
+	return &admission{
+		addresses: newConcurrency(callsPerAddress, "from one address"),
+		claims:    newSlots(96, 1024), holders: newSlots(128, 1024), admins: newSlots(32, 128),
+	}
 }
 
-func (a *admission) admit(next echo.HandlerFunc) echo.HandlerFunc {
+// bare gives what calls of one kind without a body pass, in that order.
+func (a *admission) bare(s slots) []echo.MiddlewareFunc {
+	return []echo.MiddlewareFunc{a.perAddress, s.admit, middleware.ContextTimeout(requestTimeout)}
+}
+
+// body gives what calls of one kind with a body pass, in that order. A slow body holds
+// one of its address's calls, but no slot.
+func (a *admission) body(s slots) []echo.MiddlewareFunc {
+	return []echo.MiddlewareFunc{a.perAddress, readBody, s.admit, middleware.ContextTimeout(requestTimeout)}
+}
+
+func (a *admission) perAddress(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(x echo.Context) error {
-		if _, ok := a.exempt[x.Path()]; ok {
-			return next(x)
-		}
-		select {
-		case a.admitted <- struct{}{}:
-			defer func() { <-a.admitted }()
-		default:
-			return errBusy
-		}
-		if err := a.wait(x); err != nil {
+		leave, err := a.addresses.enter(peerAddress(x))
+		if err != nil {
 			return err
 		}
-		defer func() { <-a.running }()
+		defer leave()
 		return next(x)
 	}
 }
 
-// wait waits until the request may run.
-func (a *admission) wait(x echo.Context) error {
+// slots bound the calls of one kind in progress. A short queue smooths a fleet's start
+// and bounds the memory that a flood costs.
+type slots struct {
+	// admitted has one element for every call that runs or waits, running one for every
+	// call that runs.
+	admitted, running chan struct{}
+}
+
+func newSlots(running, queued int) slots {
+	return slots{admitted: make(chan struct{}, running+queued), running: make(chan struct{}, running)}
+}
+
+func (s slots) admit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(x echo.Context) error {
+		select {
+		case s.admitted <- struct{}{}:
+			defer func() { <-s.admitted }()
+		default:
+			return errBusy
+		}
+		if err := s.wait(x); err != nil {
+			return err
+		}
+		defer func() { <-s.running }()
+		return next(x)
+	}
+}
+
+// wait waits until the call may run.
+func (s slots) wait(x echo.Context) error {
 	select {
-	case a.running <- struct{}{}:
+	case s.running <- struct{}{}:
 		return nil
 	default:
 	}
 	timeout := time.NewTimer(queueTime)
 	defer timeout.Stop()
 	select {
-	case a.running <- struct{}{}:
+	case s.running <- struct{}{}:
 		return nil
 	case <-timeout.C:
 		return errBusy

@@ -24,6 +24,13 @@ import (
 // requestTimeout bounds one request, from its admission on.
 const requestTimeout = 20 * time.Second
 
+// probesRunning is how many requests for one of Routes run at once, probesQueued how many
+// more wait.
+const (
+	probesRunning = 16
+	probesQueued  = 64
+)
+
 // Claims are the calls of pods. An *api.Problem is sent to the caller without its
 // cause; any other error is answered as internal.
 type Claims interface {
@@ -89,11 +96,11 @@ func New(c Config) http.Handler { return c.router() }
 
 func (c Config) router() *echo.Echo {
 	e := c.bare()
-	e.Use(rejectEmptySegments, newAdmission(c.Routes).admit, middleware.ContextTimeout(requestTimeout))
-	access := newAccess(c)
-	c.pods(e, access)
-	c.admin(e, access)
-	c.public(e)
+	e.Use(rejectEmptySegments)
+	access, admission := newAccess(c), newAdmission()
+	c.pods(e, access, admission)
+	c.admin(e, access, admission)
+	c.public(e, admission)
 	return e
 }
 
@@ -125,7 +132,9 @@ func (c Config) bare() *echo.Echo {
 	e.HideBanner, e.HidePort = true, true
 	e.Use(assignRequestID, c.answer, middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: recovered, DisableErrorHandler: true}))
 	for path, h := range c.Routes {
-		e.GET(path, echo.WrapHandler(h))
+		// Each has slots of its own: an overloaded allocator is not dead, and its
+		// metrics are needed most then.
+		e.GET(path, echo.WrapHandler(h), newSlots(probesRunning, probesQueued).admit)
 	}
 	return e
 }

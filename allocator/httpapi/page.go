@@ -32,17 +32,18 @@ const pageRefresh = 5 * time.Second
 
 // public mounts what needs no token: the OpenAPI document, and the status page, which
 // holds no data. The page asks for a token and makes the calls of the API with it.
-func (c Config) public(e *echo.Echo) {
+func (c Config) public(e *echo.Echo, admission *admission) {
+	through := admission.bare(admission.admins)
 	page, policy := statusPage()
 	e.GET("/", func(x echo.Context) error {
 		header := x.Response().Header()
 		header.Set(echo.HeaderContentSecurityPolicy, policy)
 		header.Set(echo.HeaderReferrerPolicy, "no-referrer")
 		return x.HTMLBlob(http.StatusOK, page)
-	})
+	}, through...)
 	e.GET("/openapi.json", func(x echo.Context) error {
 		return x.Blob(http.StatusOK, echo.MIMEApplicationJSON, openapi.Document)
-	})
+	}, through...)
 }
 
 // statusPage gives the page, and the content security policy that lets a browser run

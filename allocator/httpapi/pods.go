@@ -23,56 +23,49 @@ import (
 //     That delays the reclaim by as much, and grants nothing.
 //   - bound, release and DELETE of a pod that is gone report what is in AWS, or give
 //     ports back. Both are welcome from any former holder.
-func (c Config) pods(e *echo.Echo, access *access) {
+func (c Config) pods(e *echo.Echo, access *access, admission *admission) {
 	g := e.Group("/v1/pods/:namespace/:pod/claim")
-	g.PUT("", asPod(access.pod, func(ctx context.Context, h claim.Holder, req api.ClaimRequest) (int, any, error) {
+	claims, holders := admission.body(admission.claims), admission.body(admission.holders)
+	g.PUT("", access.asPod(withBody(func(ctx context.Context, h claim.Holder, req api.ClaimRequest) (int, any, error) {
 		got, created, err := c.Claims.Claim(ctx, h, req)
 		if created {
 			return http.StatusCreated, completeClaim(got), err
 		}
 		return http.StatusOK, completeClaim(got), err
-	}))
-	g.POST(api.CallTargetGroup, asPod(access.livePod, func(ctx context.Context, h claim.Holder, req api.TargetGroupRequest) (int, any, error) {
+	})), claims...)
+	g.POST(api.CallTargetGroup, access.asPod(access.ifAlive(withBody(func(ctx context.Context, h claim.Holder, req api.TargetGroupRequest) (int, any, error) {
 		return http.StatusNoContent, nil, c.Claims.TargetGroup(ctx, h, req)
-	}))
-	g.POST(api.CallBound, asPod(access.pod, func(ctx context.Context, h claim.Holder, req api.BoundRequest) (int, any, error) {
+	}))), holders...)
+	g.POST(api.CallBound, access.asPod(withBody(func(ctx context.Context, h claim.Holder, req api.BoundRequest) (int, any, error) {
 		return http.StatusNoContent, nil, c.Claims.Bound(ctx, h, req)
-	}))
-	g.POST(api.CallRenew, asPod(access.pod, func(ctx context.Context, h claim.Holder, req api.RenewRequest) (int, any, error) {
+	})), holders...)
+	g.POST(api.CallRenew, access.asPod(withBody(func(ctx context.Context, h claim.Holder, req api.RenewRequest) (int, any, error) {
 		got, err := c.Claims.Renew(ctx, h, req)
 		got.Claim = completeClaim(got.Claim)
 		return http.StatusOK, got, err
-	}))
-	g.POST(api.CallCollision, asPod(access.livePod, func(ctx context.Context, h claim.Holder, req api.CollisionRequest) (int, any, error) {
+	})), holders...)
+	g.POST(api.CallCollision, access.asPod(access.ifAlive(withBody(func(ctx context.Context, h claim.Holder, req api.CollisionRequest) (int, any, error) {
 		got, err := c.Claims.ReportCollision(ctx, h, req)
 		return http.StatusOK, completeClaim(got), err
-	}))
-	g.POST(api.CallRelease, asPod(access.pod, func(ctx context.Context, h claim.Holder, req api.ReleaseRequest) (int, any, error) {
+	}))), holders...)
+	g.POST(api.CallRelease, access.asPod(withBody(func(ctx context.Context, h claim.Holder, req api.ReleaseRequest) (int, any, error) {
 		got, err := c.Claims.Release(ctx, h, req)
 		got.Ports = orEmpty(got.Ports)
 		return http.StatusOK, got, err
-	}))
-	g.DELETE("", func(x echo.Context) error {
-		h, err := access.pod(x)
-		if err != nil {
-			return err
-		}
+	})), holders...)
+	g.DELETE("", access.asPod(func(x echo.Context, h claim.Holder) error {
 		q := x.QueryParams()
 		if err := c.Claims.Finish(x.Request().Context(), h, q.Get(api.QueryClaimUID), q[api.QueryGone]); err != nil {
 			return err
 		}
 		return x.NoContent(http.StatusNoContent)
-	})
+	}), admission.bare(admission.holders)...)
 }
 
-// asPod makes a handler of a call: it authenticates the pod, decodes the body
-// strictly, and writes the answer.
-func asPod[Request any](authenticate func(echo.Context) (claim.Holder, error), call func(context.Context, claim.Holder, Request) (int, any, error)) echo.HandlerFunc {
-	return func(x echo.Context) error {
-		h, err := authenticate(x)
-		if err != nil {
-			return err
-		}
+// withBody makes a podCall of a call: it decodes the body strictly, and writes the
+// answer.
+func withBody[Request any](call func(context.Context, claim.Holder, Request) (int, any, error)) podCall {
+	return func(x echo.Context, h claim.Holder) error {
 		req, err := decode[Request](x)
 		if err != nil {
 			return err

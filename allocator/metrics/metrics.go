@@ -33,6 +33,7 @@ type Metrics struct {
 	requestDurations   *prometheus.HistogramVec
 	poolFileRefused    prometheus.Gauge
 	outdatedNamespaces prometheus.Gauge
+	closedConnections  *prometheus.CounterVec
 }
 
 // New registers all metrics that need neither the ledger nor a certificate.
@@ -54,8 +55,10 @@ func New() *Metrics {
 			"1 while the pool file has an error and its previous version is in force."),
 		outdatedNamespaces: gauge("trust_namespaces_outdated",
 			"Namespaces whose ConfigMap with the CA certificates could not be updated."),
+		closedConnections: counters("http_connections_closed_total",
+			"Connections that were closed to make room for others, by the limit that was reached.", "limit"),
 	}
-	m.registry.MustRegister(m.budgetRequests, m.refusedClaims, m.janitorActions, m.requests, m.requestDurations, m.poolFileRefused, m.outdatedNamespaces,
+	m.registry.MustRegister(m.budgetRequests, m.refusedClaims, m.janitorActions, m.requests, m.requestDurations, m.poolFileRefused, m.outdatedNamespaces, m.closedConnections,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -113,6 +116,16 @@ func (m *Metrics) PoolFileRefused(refused bool) {
 
 // OutdatedNamespaces sets how many namespaces lack the current trust bundle.
 func (m *Metrics) OutdatedNamespaces(n int) { m.outdatedNamespaces.Set(float64(n)) }
+
+// ConnectionClosed counts a connection that was closed because a limit was reached.
+func (m *Metrics) ConnectionClosed(limit string) { m.closedConnections.WithLabelValues(limit).Inc() }
+
+// Connections registers how many connections are open.
+func (m *Metrics) Connections(count func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "http_connections", Help: "Open connections of callers.",
+	}, func() float64 { return float64(count()) }))
+}
 
 // Certificate registers when the serving certificate expires.
 func (m *Metrics) Certificate(notAfter func() time.Time) {

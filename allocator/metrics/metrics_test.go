@@ -29,6 +29,8 @@ func filled() *metrics.Metrics {
 	m.Request(httpapi.Answer{Method: "FROBNICATE", Route: "/", Status: 405, Code: api.MethodNotAllowed})
 	m.PoolFileRefused(true)
 	m.OutdatedNamespaces(2)
+	m.ConnectionClosed("address")
+	m.Connections(func() int { return 7 })
 	m.Certificate(func() time.Time { return time.Unix(1893456000, 0) })
 	m.Ledger(metrics.Ledger{
 		Ports: func() []ledger.Record[ledger.Port] {
@@ -74,6 +76,7 @@ func TestEveryMetricIsServed(t *testing.T) {
 		`portlease_pool_ports{pool="default"} 50`, `portlease_pool_ports_available{pool="default"} 47`, `portlease_pool_claims_waiting{pool="default"} 4`,
 		`portlease_claims_refused_total{pool="default",reason="exhausted"} 1`,
 		`portlease_load_balancers 3`, `portlease_load_balancers_left_out 2`, `portlease_load_balancers_cordoned 1`, `portlease_load_balancers_removed 1`,
+		`portlease_http_connections 7`, `portlease_http_connections_closed_total{limit="address"} 1`,
 		`portlease_pool_file_refused 1`, `portlease_trust_namespaces_outdated 2`, `portlease_certificate_expiry_timestamp_seconds 1.893456e+09`,
 		`portlease_aws_budget_tokens{bucket="mutating"} 7`, `portlease_aws_budget_tokens{bucket="registration"} 8`, `portlease_aws_budget_tokens{bucket="all"} 9`,
 		`portlease_aws_budget_speed 0.75`, `portlease_aws_budget_requests_total{class="bind",outcome="granted"} 1`,

@@ -32,6 +32,8 @@ type Server struct {
 	// Grace is how long requests in flight may take after the context has ended; 0 means
 	// 5 s.
 	Grace time.Duration
+	// ConnState is told of every connection's changes, as in http.Server; it may be nil.
+	ConnState func(net.Conn, http.ConnState)
 	// Log receives the errors of net/http, as warnings.
 	Log *slog.Logger
 }
@@ -56,6 +58,7 @@ func (s Server) Run(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         s.ConnState,
 	}
 	if s.Log != nil {
 		server.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)

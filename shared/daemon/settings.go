@@ -65,6 +65,17 @@ func (s *Settings) Bool(target *bool, name, env string, fallback bool, meaning s
 	}))
 }
 
+// Int declares a whole number, which is never negative.
+func (s *Settings) Int(target *int, name, env string, fallback int, meaning string) {
+	*target = fallback
+	s.flags.Func(name, "", s.declare(name, env, strconv.Itoa(fallback), meaning, func(v string) (err error) {
+		if *target, err = strconv.Atoi(v); err != nil || *target < 0 {
+			return errors.New("not a whole number of 0 or more")
+		}
+		return nil
+	}))
+}
+
 // Duration declares a length of time, which is never negative.
 func (s *Settings) Duration(target *time.Duration, name, env string, fallback time.Duration, meaning string) {
 	*target = fallback

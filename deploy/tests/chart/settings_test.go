@@ -21,7 +21,7 @@ import (
 // allocator.settings.
 var byChart = []string{
 	"listen", "tls-cert", "tls-key", "tls-ca", "tls-secret", "tls-names", "trust-namespaces", "plain-http",
-	"pools", "namespace", "identity", "kubeconfig",
+	"pools", "namespace", "identity", "kubeconfig", "memory-limit",
 }
 
 // listedSettings maps every flag in the allocator's help to its variable.
@@ -101,7 +101,7 @@ func TestAllocatorParsesRenderedSettings(t *testing.T) {
 	plain := allocator.Config{
 		Listen: ":8443", TLSSecret: "portlease-tls", TrustNamespaces: "games", PoolFile: "/etc/portlease/pools.yaml", Namespace: "portlease",
 		ClaimDuration: 2 * time.Minute, RenewEvery: 30 * time.Second, AgentGrace: 30 * time.Second, SweepEvery: 2 * time.Second, AuditEvery: 30 * time.Second,
-		LogLevel: "info",
+		MaxConnections: 4096, LogLevel: "info",
 	}
 	files := plain
 	files.TLSSecret, files.TrustNamespaces = "", ""

@@ -16,7 +16,7 @@ var rules = []string{
 	"collision: checked by the allocator", "collision: blocks", "one load balancer",
 	"budget: compare and swap", "budget: refunds", "budget: zero after a start", "budget: a quarter for deletes", "budget: slows down", "budget: reports need standing",
 	"admin: cordon", "admin: block", "rights", "rights in AWS",
-	"door: reviews",
+	"door: reviews", "door: bodies", "door: slots", "door: connections",
 	"agent: lost withdraws", "agent: release first", "agent: withdraws",
 	"agent: health",
 }
