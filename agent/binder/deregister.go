@@ -44,17 +44,20 @@ func (b *Binder) deregisterPreviousIP(ctx context.Context, h *holding.Holding, p
 }
 
 // Deregister removes this pod from the target groups of leftovers, so that AWS sends
-// no new flows and lets the others end as the target groups' attributes say. It is
-// best effort: deleting the target groups deregisters the targets as well.
-func (b *Binder) Deregister(ctx context.Context, leftovers []holding.Leftover) {
+// no new flows and lets the others end as the target groups' attributes say. It reports
+// whether none of them has it as a target any more. If not, the janitor deregisters it.
+func (b *Binder) Deregister(ctx context.Context, leftovers []holding.Leftover) (done bool) {
+	done = true
 	for i := range leftovers {
 		l := &leftovers[i]
 		if err := b.deregisterLeftover(ctx, l); err != nil {
+			done = false
 			b.countThrottled(err)
-			b.Failures.Failed(ctx, "failed to deregister the target; deleting its target group will", err,
+			b.Failures.Failed(ctx, "failed to deregister the target; leaving it to the janitor", err,
 				"lease", l.Port.Fence.Lease, "arn", l.TargetGroup)
 		}
 	}
+	return done
 }
 
 func (b *Binder) deregisterLeftover(ctx context.Context, l *holding.Leftover) error {

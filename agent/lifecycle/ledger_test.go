@@ -34,21 +34,23 @@ const (
 type ledger struct {
 	t *testing.T
 
-	mu             sync.Mutex // guards all below
-	loadBalancer   api.LoadBalancer
-	claim          *api.Claim
-	serial         int
-	releasing      bool
-	generations    map[int]int // listener port → generation
-	blocked        map[int]bool
-	recorded       map[string]bool // every target group ever recorded
-	rebind         []string
-	janitorUnbinds bool // as a release answers
-	seen           []string
-	finished       []string
-	presented      []api.ClaimedPort // of the last renewal
-	throttled      []int             // as reported by every claim and renewal that was answered
-	attributes     map[string]string // of every port
+	mu           sync.Mutex // guards all below
+	loadBalancer api.LoadBalancer
+	claim        *api.Claim
+	serial       int
+	releasing    bool
+	generations  map[int]int // listener port → generation
+	blocked      map[int]bool
+	recorded     map[string]bool // every target group ever recorded
+	rebind       []string
+	// janitorUnbinds and janitorDeregisters are how a release answers, and deregistered is
+	// whether the agent has reported that.
+	janitorUnbinds, janitorDeregisters, deregistered bool
+	seen                                             []string
+	finished                                         []string
+	presented                                        []api.ClaimedPort // of the last renewal
+	throttled                                        []int             // as reported by every claim and renewal that was answered
+	attributes                                       map[string]string // of every port
 	// grants decides how many describe calls the AWS budget grants, or when to ask again;
 	// nil grants all. granted is how many it has granted so far.
 	grants  func(asked int) (granted int, later float64)
@@ -265,7 +267,11 @@ func (l *ledger) Release(_ context.Context, _, _ string, r api.ReleaseRequest) (
 		return api.ReleaseAnswer{}, api.Errorf(api.Lost, "claim %s is over", r.ClaimUID)
 	}
 	l.releasing = true
-	return api.ReleaseAnswer{Unbind: !l.janitorUnbinds, Ports: l.copy().Ports}, nil
+	if r.Deregistered && l.targets(l.claim.PodIP) {
+		l.t.Errorf("%s is reported deregistered and is still a target", l.claim.PodIP)
+	}
+	l.deregistered = l.deregistered || r.Deregistered
+	return api.ReleaseAnswer{Deregister: !l.janitorDeregisters && !l.deregistered, Unbind: !l.janitorUnbinds, Ports: l.copy().Ports}, nil
 }
 
 func (l *ledger) Finish(_ context.Context, _, _, claimUID string, gone []string) error {

@@ -34,14 +34,14 @@ type releasePhase struct {
 }
 
 // run notifies the allocator first, because there may be time for nothing else: the
-// janitor then does the rest at once. Deregistering, unbinding and the report that
-// all is gone follow.
+// janitor then does the rest at once. Deregistering comes next, because another pod may
+// get this one's address. Unbinding and the report that all is gone follow.
 func (p *releasePhase) run(ctx context.Context, hurry <-chan struct{}, h *holding.Holding) {
 	ctx, cancel := p.clock.Timeout(ctx, p.timeout+p.deregister)
 	defer cancel()
 	p.counters.bound.Set(0)
 	wait := max(p.termination.within(p.deregister, 0), 0)
-	answer, err := p.begin(ctx, h)
+	answer, err := p.notify(ctx, h)
 	if errors.Is(err, api.ErrLost) {
 		p.log.InfoContext(ctx, "claim was already released", "err", err)
 		return
@@ -51,12 +51,13 @@ func (p *releasePhase) run(ctx context.Context, hurry <-chan struct{}, h *holdin
 		return
 	}
 	p.log.InfoContext(ctx, "claim released", "lease", h.Leases())
+	leftovers, gone := released(h, answer.Ports)
+	deregistered := answer.Deregister && p.deregisterTargets(ctx, h, leftovers)
 	if !answer.Unbind {
 		return
 	}
-	leftovers, gone := released(h, answer.Ports)
-	if wait > 0 {
-		p.deregisterTargets(ctx, hurry, leftovers, wait)
+	if deregistered && wait > 0 {
+		p.letFlowsEnd(ctx, hurry, wait)
 	}
 	gone = append(gone, p.unbind(ctx, leftovers)...)
 	if len(gone) == 0 {
@@ -67,7 +68,8 @@ func (p *releasePhase) run(ctx context.Context, hurry <-chan struct{}, h *holdin
 	}
 }
 
-func (p *releasePhase) begin(ctx context.Context, h *holding.Holding) (api.ReleaseAnswer, error) {
+// notify tells the allocator that the claim is over.
+func (p *releasePhase) notify(ctx context.Context, h *holding.Holding) (api.ReleaseAnswer, error) {
 	var wait backoff.Backoff
 	for {
 		answer, err := p.allocator.Release(ctx, p.pod.Namespace, p.pod.Name, api.ReleaseRequest{ClaimUID: h.Claim.UID})
@@ -94,17 +96,25 @@ func released(h *holding.Holding, ports []api.ClaimedPort) (leftovers []holding.
 	return leftovers, gone
 }
 
-// deregisterTargets takes the pod out of its target groups and waits for flows to end.
-func (p *releasePhase) deregisterTargets(ctx context.Context, hurry <-chan struct{}, leftovers []holding.Leftover, wait time.Duration) {
-	if len(leftovers) == 0 {
-		return
+// deregisterTargets takes the pod out of its target groups, and tells the allocator if
+// that succeeded. Until somebody has, a new pod with this address has to wait.
+func (p *releasePhase) deregisterTargets(ctx context.Context, h *holding.Holding, leftovers []holding.Leftover) (done bool) {
+	if !p.binder.Deregister(ctx, leftovers) {
+		return false
 	}
-	ctx, cancel := p.clock.Timeout(ctx, wait)
-	defer cancel()
+	p.log.InfoContext(ctx, "targets deregistered", "lease", h.Leases())
+	report := api.ReleaseRequest{ClaimUID: h.Claim.UID, Deregistered: true}
+	if _, err := p.allocator.Release(ctx, p.pod.Namespace, p.pod.Name, report); err != nil && !errors.Is(err, api.ErrLost) {
+		p.failures.Failed(ctx, "failed to report that the targets are deregistered; the janitor will deregister them again", err)
+	}
+	return true
+}
+
+// letFlowsEnd waits between deregistering and unbinding.
+func (p *releasePhase) letFlowsEnd(ctx context.Context, hurry <-chan struct{}, wait time.Duration) {
 	ctx, stop := hurried(ctx, hurry)
 	defer stop()
-	p.binder.Deregister(ctx, leftovers)
-	p.log.InfoContext(ctx, "targets deregistered; waiting for flows to end", "seconds", wait.Seconds())
+	p.log.InfoContext(ctx, "waiting for flows to end", "seconds", wait.Seconds())
 	if err := p.clock.Sleep(ctx, wait); err != nil {
 		p.log.DebugContext(ctx, "waiting for flows ended early", "err", err)
 	}

@@ -28,7 +28,7 @@ func TestReleaseNotifiesTheAllocatorBeforeItDeletes(t *testing.T) {
 
 func TestReleaseLeavesBindingsToTheJanitorIfTold(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-		w.ledger.janitorUnbinds = true
+		w.ledger.janitorUnbinds, w.ledger.janitorDeregisters = true, true
 		p := w.start()
 		w.awaitReady(p)
 		before := len(w.emulator.Calls())
