@@ -16,11 +16,13 @@ const (
 	describeInterval = 5 * time.Minute
 	// describeRetry is the first back-off after that failed.
 	describeRetry = 5 * time.Second
-	// actTimeout bounds one sweep or audit, so that a hanging call ends. It is long
-	// because a starting fleet leaves little of the AWS budget to describe calls.
+	// actTimeout bounds one sweep, one pass of unbinding and one audit, so that a hanging
+	// call ends. It is long because a starting fleet leaves little of the AWS budget to describe calls.
 	actTimeout = 10 * time.Minute
 	// reportSweeps is after how many sweeps empty load balancers are reported.
 	reportSweeps = 5
+	// deregisterGrace is how long a stopping agent may take to deregister its targets.
+	deregisterGrace = 5 * time.Second
 	// standbyAudits is how many times less often a standby replica lists the load
 	// balancers.
 	standbyAudits = 10
@@ -35,7 +37,9 @@ type housekeeping struct {
 	observer *janitor.Observer
 	janitor  *janitor.Janitor
 	wake     <-chan struct{}
-	admins   *admin.Service
+	// swept asks to unbind what the last sweep has released.
+	swept  chan struct{}
+	admins *admin.Service
 	// poolsChanged asks for the load balancers to be described at once.
 	poolsChanged chan struct{}
 	mark         heldMark
@@ -56,17 +60,29 @@ func (h *housekeeping) leading() bool {
 	return term != nil && (*term).Err() == nil
 }
 
-// sweeps observes on every replica and sweeps on the leader. It never waits for the
-// describe calls of audits, which may take minutes while a fleet starts.
+// observe times every lease, leader or not. It waits for no call, so that a hanging one
+// makes nothing look younger than it is.
+func (h *housekeeping) observe(ctx context.Context) error {
+	tick := time.NewTicker(h.SweepEvery)
+	defer tick.Stop()
+	for {
+		h.observer.Observe(h.leases.Claims().CachedAll(), h.leases.Ports().CachedAll())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// sweeps sweeps the ledger on the leader. It never waits for AWS.
 func (h *housekeeping) sweeps(ctx context.Context) error {
 	tick := time.NewTicker(h.SweepEvery)
 	defer tick.Stop()
 	var reported time.Time
 	for {
-		var again <-chan time.Time
-		if starved := h.sweep(ctx); starved {
-			again = time.After(janitor.BudgetRetry)
-		}
+		h.sweep(ctx)
+		signal(h.swept)
 		if time.Since(reported) >= reportSweeps*h.SweepEvery {
 			h.report(ctx)
 			reported = time.Now()
@@ -75,8 +91,24 @@ func (h *housekeeping) sweeps(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-again:
 		case <-h.wake:
+		}
+	}
+}
+
+// unbinds deregisters and unbinds released ports on the leader, after each sweep. It never
+// waits for the describe calls of audits, which may take minutes while a fleet starts.
+func (h *housekeeping) unbinds(ctx context.Context) error {
+	for {
+		var again <-chan time.Time
+		if limited := h.unbind(ctx); limited {
+			again = time.After(janitor.BudgetRetry)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again:
+		case <-h.swept:
 		}
 	}
 }
@@ -156,17 +188,27 @@ func (h *housekeeping) report(ctx context.Context) {
 	h.emptied = empty
 }
 
-func (h *housekeeping) sweep(ctx context.Context) (budgetLimited bool) {
+func (h *housekeeping) sweep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
 	if !h.leading() {
 		h.mark = heldMark{}
-		h.observer.Observe(h.leases.Claims().CachedAll(), h.leases.Ports().CachedAll())
-		return false
+		return
 	}
 	h.markHeld(ctx)
 	if err := h.janitor.Sweep(ctx); err != nil {
 		h.log.ErrorContext(ctx, "sweep failed in part; the next one retries", "err", err)
+	}
+}
+
+func (h *housekeeping) unbind(ctx context.Context) (budgetLimited bool) {
+	if !h.leading() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
+	if err := h.janitor.UnbindReleasing(ctx); err != nil {
+		h.log.ErrorContext(ctx, "failed to unbind some released ports; retrying", "err", err)
 	}
 	return h.janitor.BudgetLimited()
 }

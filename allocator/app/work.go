@@ -71,10 +71,11 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		Show: service.Show, GetPod: pods.Get, Now: time.Now, Log: p.log,
 	})
 	house := &housekeeping{
-		process: p, stock: stock, leases: leases, observer: observer, wake: wake, admins: admins, poolsChanged: make(chan struct{}, 1),
+		process: p, stock: stock, leases: leases, observer: observer, wake: wake, admins: admins, poolsChanged: make(chan struct{}, 1), swept: make(chan struct{}, 1),
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
-			Timing: janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration}, ReserveUnbind: pay.Unbind, Prepaid: withPrepaid,
+			Timing:        janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration, DeregisterGrace: deregisterGrace},
+			ReserveUnbind: pay.Unbind, ReserveDeregister: pay.Deregister, Prepaid: withPrepaid,
 			GetPod: pods.Get, Warn: pods.Warn, Count: p.metrics.JanitorAction, Now: time.Now, Log: p.log, DryRun: p.DryRun,
 		}),
 	}
@@ -93,7 +94,9 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	})
 	p.api.Store(&handler)
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return house.observe(ctx) })
 	group.Go(func() error { return house.sweeps(ctx) })
+	group.Go(func() error { return house.unbinds(ctx) })
 	group.Go(func() error { return house.audits(ctx) })
 	group.Go(func() error { return house.countFleet(ctx) })
 	group.Go(func() error {

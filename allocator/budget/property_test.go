@@ -196,6 +196,36 @@ func TestDeletesGetTheirShareWhileCreatesWait(t *testing.T) {
 	}
 }
 
+// Hundreds of pods start and stop at once. The targets of those that stop are deregistered
+// from the bucket that creates hardly use, and creates are not slower for it.
+func TestDeregistrationsDoNotWaitForMutatingCalls(t *testing.T) {
+	created := func(t *testing.T, deregister int) (creates, deregistered float64) {
+		w := newWorld(1, right(3)...)
+		w.lateness = time.Second
+		w.granted = func(a *requester) {
+			if a.cost.Mutating == 0 {
+				deregistered += a.cost.Registration
+			} else if a.class == Create {
+				creates++
+			}
+		}
+		w.run(time.Minute, func() {
+			w.add(max(0, 300-w.waiting(Create)), Create, CreateCost)
+			w.add(max(0, 20+deregister-w.waiting(Delete)), Delete, DeleteCost)
+			w.add(deregister, Delete, DeregisterCost.Times(4).Plus(DescribeCost))
+		})
+		return creates, deregistered
+	}
+	without, _ := created(t, 0)
+	with, deregistered := created(t, 1)
+	if deregistered < 60*2 {
+		t.Errorf("%v targets were deregistered in a minute", deregistered)
+	}
+	if with < 0.95*without {
+		t.Errorf("%v creates were granted beside them, and %v without", with, without)
+	}
+}
+
 // Without creates, deletes get all of the refill.
 func TestDeletesAloneGetAllTokens(t *testing.T) {
 	w := newWorld(1, right(2)...)

@@ -38,6 +38,12 @@ const (
 	// are waiting, because they free ports. Otherwise it is a sixteenth.
 	deleteShareExhausted = 1. / 4
 	deleteShare          = 1. / 16
+	// deregisterShare of the refill of registration calls, and deregisterShareOfAll of the
+	// refill of all calls, is reserved for deregistering the targets of deletes that are
+	// waiting. Creates cannot use more of either than the rest, because they need two
+	// mutating calls for each registration.
+	deregisterShare      = 5. / 8
+	deregisterShareOfAll = 1. / 4
 	// describeShare of the refill is reserved for Describe calls, up to describeReserve.
 	describeShare   = 1. / 16
 	describeReserve = 4
@@ -64,11 +70,21 @@ func (d Demand) deleteShare() float64 {
 	return deleteShare
 }
 
+// deleteShares is the fraction of each bucket's refill that is reserved for deletes.
+func (d Demand) deleteShares() Tokens {
+	share := d.deleteShare()
+	if share == 0 {
+		return Tokens{}
+	}
+	return Tokens{Mutating: share, Registration: deregisterShare, All: share + deregisterShareOfAll}
+}
+
 // maxDeleteReserve is the cost of the waiting deletes, up to a quarter of the
 // buckets, but always enough for one delete.
 func (d Demand) maxDeleteReserve(capacity Tokens) Tokens {
-	waiting := DeleteCost.Times(float64(max(d.Deletes, 0)))
-	return waiting.atMost(capacity.Times(1. / 4).atLeast(DeleteCost)).atMost(capacity)
+	one := DeleteCost.Plus(DeregisterCost)
+	waiting := one.Times(float64(max(d.Deletes, 0)))
+	return waiting.atMost(capacity.Times(1. / 4).atLeast(one)).atMost(capacity)
 }
 
 // After returns the state after a time in which nothing was granted.
@@ -80,7 +96,7 @@ func (s State) After(l Limits, elapsed time.Duration, d Demand) State {
 	s.Counted += elapsed
 	s.Tokens = s.Tokens.atLeast(Tokens{-maxDebt, -maxDebt, -maxDebt}).Plus(refill).atMost(capacity)
 	s.DescribeReserve = max(min(s.DescribeReserve+refill.All*describeShare, min(capacity.All, l.maxDescribeReserve())), 0)
-	s.DeleteReserve = s.DeleteReserve.Plus(refill.Times(d.deleteShare())).atMost(d.maxDeleteReserve(capacity)).atLeast(Tokens{})
+	s.DeleteReserve = s.DeleteReserve.Plus(refill.by(d.deleteShares())).atMost(d.maxDeleteReserve(capacity)).atLeast(Tokens{})
 	s.Cut = min(max(s.Cut-seconds*recoveryPerSecond, 0), maxCut)
 	s.SinceCut = min(max(s.SinceCut, 0)+seconds, minCutInterval.Seconds())
 	s.Reporters = s.reportersAfter(seconds)

@@ -45,6 +45,11 @@ func (t Tokens) Times(factor float64) Tokens {
 	return Tokens{t.Mutating * factor, t.Registration * factor, t.All * factor}
 }
 
+// by multiplies bucket by bucket.
+func (t Tokens) by(u Tokens) Tokens {
+	return t.combine(u, func(a, b float64) float64 { return a * b })
+}
+
 func (t Tokens) atMost(u Tokens) Tokens {
 	return t.combine(u, func(a, b float64) float64 { return min(a, b) })
 }

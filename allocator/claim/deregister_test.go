@@ -140,4 +140,4 @@ type tight struct {
 
 func (tight) TryOpportunistic(context.Context, string, int) (bool, error) { return false, nil }
 
-func (b tight) Deregister(context.Context, string, int) (bool, error) { return b.deregister, nil }
+func (b tight) Deregister(context.Context, string, int, int) (bool, error) { return b.deregister, nil }

@@ -49,18 +49,17 @@ func (s *Service) agentPart(ctx context.Context, r ledger.Record[ledger.Claim]) 
 	if bindings == 0 {
 		return ledger.AgentUnbinding // the ledger knows of nothing to delete
 	}
-	for _, part := range []struct {
-		ledger.AgentPart
-		reserve func(ctx context.Context, claim string, bindings int) (bool, error)
-	}{{ledger.AgentUnbinding, s.Budget.TryOpportunistic}, {ledger.AgentDeregistering, s.Budget.Deregister}} {
-		granted, err := part.reserve(ctx, r.Name, bindings)
-		if err != nil {
-			s.Log.WarnContext(ctx, "AWS budget unavailable; the janitor deletes the bindings", "err", err)
-			return ledger.AgentAbsent
-		}
-		if granted {
-			return part.AgentPart
-		}
+	unbinds, err := s.Budget.TryOpportunistic(ctx, r.Name, bindings)
+	if err == nil && unbinds {
+		return ledger.AgentUnbinding
+	}
+	// The agent reads the tags of each target group first.
+	deregisters, err := s.Budget.Deregister(ctx, r.Name, bindings, bindings)
+	if err != nil {
+		s.Log.WarnContext(ctx, "AWS budget unavailable; the janitor deletes the bindings", "err", err)
+	}
+	if deregisters {
+		return ledger.AgentDeregistering
 	}
 	return ledger.AgentAbsent
 }

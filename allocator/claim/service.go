@@ -42,8 +42,9 @@ type Budget interface {
 	// deletes its bindings, if nobody else needs them. Otherwise the janitor deletes them
 	// with fewer calls.
 	TryOpportunistic(ctx context.Context, claim string, bindings int) (bool, error)
-	// Deregister reserves the calls that deregister the targets of that many bindings.
-	Deregister(ctx context.Context, requester string, bindings int) (bool, error)
+	// Deregister reserves the calls that deregister the targets of that many bindings, and
+	// so many Describe calls.
+	Deregister(ctx context.Context, requester string, bindings, describes int) (bool, error)
 	// Throttled reports that AWS has throttled calls of a claim's agent.
 	Throttled(ctx context.Context, claim string, calls int) error
 }

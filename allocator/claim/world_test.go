@@ -93,6 +93,10 @@ func (c *cloud) Tags(_ context.Context, arns ...string) (map[string]map[string]s
 	return tags, nil
 }
 
+func (c *cloud) DeregisterTargets(_ context.Context, arn string, _ []elb.Target) error {
+	return fmt.Errorf("target group %s is a live pod's or foreign", arn)
+}
+
 func (c *cloud) DeleteListener(_ context.Context, arn string) error {
 	return fmt.Errorf("listener %s is a live pod's or foreign", arn)
 }
@@ -119,7 +123,7 @@ func (plenty) ReserveDescribes(_ context.Context, calls int) (int, time.Duration
 }
 
 func (plenty) TryOpportunistic(context.Context, string, int) (bool, error) { return true, nil }
-func (plenty) Deregister(context.Context, string, int) (bool, error)       { return true, nil }
+func (plenty) Deregister(context.Context, string, int, int) (bool, error)  { return true, nil }
 func (plenty) Unbind(context.Context, string) (bool, error)                { return true, nil }
 
 func (plenty) Throttled(context.Context, string, int) error { return nil }
@@ -166,7 +170,7 @@ func newWorld(t *testing.T, size int) *world {
 	w.janitor = janitor.New(janitor.Config{
 		Ledger: "l", Claims: w.claims, Ports: w.ports, AWS: w.cloud, Listings: w.cloud, Observer: observer,
 		Timing: janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute}, GetPod: getPod,
-		ReserveUnbind: plenty{}.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		ReserveUnbind: plenty{}.Unbind, ReserveDeregister: plenty{}.Deregister, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
 		Count: func(string, string) {}, Now: now, Log: log,
 	})
@@ -220,7 +224,7 @@ func (w *world) move(pod, ip string) error {
 func (w *world) sweepFor(d time.Duration) {
 	w.Helper()
 	for range 2 {
-		if err := w.janitor.Sweep(w.Context()); err != nil {
+		if err := errors.Join(w.janitor.Sweep(w.Context()), w.janitor.UnbindReleasing(w.Context())); err != nil {
 			w.Error(err)
 		}
 		w.now = w.now.Add(d)

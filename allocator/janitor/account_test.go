@@ -116,7 +116,7 @@ func newAccount(t *testing.T, loadBalancers int) *account {
 		Ledger: auditLedger, Claims: w.claims, Ports: w.ports, AWS: client, Listings: w.stock, Observer: janitor.NewObserver(now),
 		Timing:        janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute},
 		GetPod:        func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
-		ReserveUnbind: func(context.Context, string) (bool, error) { return true, nil }, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		ReserveUnbind: alwaysGranted, ReserveDeregister: alwaysDeregistered, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
 		Count: func(string, string) {}, Now: now, Log: log,
 	})
@@ -237,7 +237,7 @@ func (w *account) rounds(n int) error { return errors.Join(w.errorsOf(n)) }
 // errorsOf is rounds with the errors of sweeps and audits apart.
 func (w *account) errorsOf(n int) (sweeps, audits error) {
 	for range n {
-		sweeps = errors.Join(sweeps, w.janitor.Sweep(w.Context()))
+		sweeps = errors.Join(sweeps, w.janitor.Sweep(w.Context()), w.janitor.UnbindReleasing(w.Context()))
 		audits = errors.Join(audits, w.janitor.Audit(w.Context()))
 		w.now = w.now.Add(roundTime)
 	}

@@ -19,6 +19,7 @@ func readOnly(c Config) Config {
 	c.Claims, c.Ports, c.AWS = readOnlyTable[ledger.Claim]{c.Claims}, readOnlyTable[ledger.Port]{c.Ports}, readOnlyAWS{c.AWS}
 	// Nothing is reserved in advance, so Describe calls reserve themselves.
 	c.ReserveUnbind = func(context.Context, string) (bool, error) { return true, nil }
+	c.ReserveDeregister = func(context.Context, string, int, int) (bool, error) { return true, nil }
 	c.Prepaid = func(ctx context.Context) context.Context { return ctx }
 	c.Warn = func(context.Context, string, string, string, string, string) error { return nil }
 	return c
@@ -52,6 +53,10 @@ func (d readOnlyAWS) Tags(ctx context.Context, arns ...string) (map[string]map[s
 
 func (d readOnlyAWS) Targets(ctx context.Context, targetGroupARN string) ([]elb.Target, error) {
 	return d.reads.Targets(ctx, targetGroupARN)
+}
+
+func (readOnlyAWS) DeregisterTargets(context.Context, string, []elb.Target) error {
+	return errDryRun
 }
 
 func (readOnlyAWS) DeleteListener(context.Context, string) error    { return errDryRun }

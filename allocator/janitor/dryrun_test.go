@@ -45,6 +45,11 @@ func (o undeletableAWS) DeleteTargetGroup(_ context.Context, arn string) error {
 	return nil
 }
 
+func (o undeletableAWS) DeregisterTargets(_ context.Context, arn string, _ []elb.Target) error {
+	o.t.Errorf("targets of %s were deregistered", arn)
+	return nil
+}
+
 func (o undeletableAWS) Targets(context.Context, string) ([]elb.Target, error) { return nil, nil }
 
 // unwritable is a table that fails the test when it is written.
@@ -124,7 +129,7 @@ func TestDryRunLogsEveryActionAndChangesNothing(t *testing.T) {
 		t.Helper()
 		for range 3 { // an orphan needs three sightings
 			w.now = w.now.Add(time.Minute)
-			if err := errors.Join(j.Sweep(t.Context()), j.Audit(t.Context())); err != nil {
+			if err := errors.Join(j.Sweep(t.Context()), j.UnbindReleasing(t.Context()), j.Audit(t.Context())); err != nil {
 				t.Error(err)
 			}
 		}
@@ -135,6 +140,7 @@ func TestDryRunLogsEveryActionAndChangesNothing(t *testing.T) {
 		"reclaiming claim-1 of games/game-1 (pod gone and claim expired)" + not,
 		"deleting claim-2 (claim released)" + not,
 		"beginning to release lb-30003 (claim released)" + not,
+		"deregistering the targets of lb-30000" + not,
 		"unbinding lb-30000" + not,
 		"ending the cooldown of lb-30002" + not,
 		"deleting orphan " + orphan + " (no port lease)" + not,
@@ -197,16 +203,16 @@ func TestDryRunLogsRareActionsOnce(t *testing.T) {
 	const sweepEvery, hours = 2 * time.Second, 3
 	for range hours * time.Hour / sweepEvery {
 		w.now = w.now.Add(sweepEvery)
-		if err := j.Sweep(t.Context()); err != nil {
+		if err := errors.Join(j.Sweep(t.Context()), j.UnbindReleasing(t.Context())); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, one := range []string{"reclaiming claim-1", "unbinding lb-30000"} {
+	for _, one := range []string{"reclaiming claim-1", "deregistering the targets of lb-30000", "unbinding lb-30000"} {
 		if n := strings.Count(strings.Join(logged, "\n"), one); n != 1 {
 			t.Errorf("%q was logged %d times", one, n)
 		}
 	}
-	if reads > hours+1 {
+	if reads > 2*(hours+1) {
 		t.Errorf("it read the tags of one port %d times in %d hours", reads, hours)
 	}
 }

@@ -17,7 +17,7 @@ type (
 	portRecord  = ledger.Record[ledger.Port]
 )
 
-var timing = janitor.Timing{ClaimDuration: 120 * time.Second, AgentGrace: 30 * time.Second}
+var timing = janitor.Timing{ClaimDuration: 120 * time.Second, AgentGrace: 30 * time.Second, DeregisterGrace: 5 * time.Second}
 
 // duration of the test claim is longer than any other time, so that mistaking one for
 // another shows.
@@ -59,6 +59,8 @@ func newConfig(o *testObserver, claims ledger.Table[ledger.Claim], ports ledger.
 }
 
 func alwaysGranted(context.Context, string) (bool, error) { return true, nil }
+
+func alwaysDeregistered(context.Context, string, int, int) (bool, error) { return true, nil }
 
 func noPod(context.Context, string, string) (*ledger.Pod, error) {
 	return nil, nil //nolint:nilnil // no pod is an answer

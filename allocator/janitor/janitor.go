@@ -1,7 +1,7 @@
 // Package janitor reclaims what dead holders left behind.
 //
 // Plan and ClassifyOrphan decide, and are pure. Sweep carries out a plan on the
-// ledger. Audit compares AWS with the ledger. A port is taken from its holder only if
+// ledger, and UnbindReleasing in AWS. Audit compares AWS with the ledger. A port is taken from its holder only if
 // two conditions hold: a fresh read shows that the pod is gone or terminal, and the
 // claim was not renewed for its whole duration. A holder that released its claim
 // itself needs neither. In AWS the janitor deletes only what carries this ledger's id,
@@ -20,12 +20,13 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// AWS is what the janitor does in AWS. Deleting what is absent is success.
-// DeleteTargetGroup fails with elb.ErrInUse while a listener forwards to it.
+// AWS is what the janitor does in AWS. Deleting and deregistering what is absent is
+// success. DeleteTargetGroup fails with elb.ErrInUse while a listener forwards to it.
 type AWS interface {
 	TargetGroups(ctx context.Context) ([]elb.TargetGroup, error)
 	Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error)
 	Targets(ctx context.Context, targetGroupARN string) ([]elb.Target, error)
+	DeregisterTargets(ctx context.Context, targetGroupARN string, targets []elb.Target) error
 	DeleteListener(ctx context.Context, arn string) error
 	DeleteTargetGroup(ctx context.Context, arn string) error
 }
@@ -52,7 +53,10 @@ type Config struct {
 	// ReserveUnbind reserves the AWS calls of one attempt to delete one binding; false
 	// means not now. requester is a port lease or an ARN.
 	ReserveUnbind func(ctx context.Context, requester string) (bool, error)
-	// Prepaid marks Describe calls that ReserveUnbind has reserved.
+	// ReserveDeregister reserves the calls that deregister the targets of that many ports,
+	// and so many Describe calls; false means not now.
+	ReserveDeregister func(ctx context.Context, requester string, ports, describes int) (bool, error)
+	// Prepaid marks Describe calls that one of the two has reserved.
 	Prepaid func(context.Context) context.Context
 	// GetPod is a fresh read of one pod; nil if there is none.
 	GetPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
@@ -66,8 +70,8 @@ type Config struct {
 	DryRun bool
 }
 
-// Janitor sweeps and audits one ledger. Sweep and Audit may run at the same time, but
-// neither of them twice: each owns a part of the memory below.
+// Janitor sweeps and audits one ledger. Sweep, UnbindReleasing and Audit may run at the
+// same time, but none of them twice: each owns a part of the memory below.
 type Janitor struct {
 	Config
 
@@ -92,11 +96,15 @@ type Janitor struct {
 	warned map[string]string
 	// podChecked maps claim leases to the last time their pod was read.
 	podChecked map[string]time.Time
-	// retries maps port leases to their next attempt to unbind.
-	retries map[string]retry
-	// budgetLimited is true once the budget has refused an unbinding in this sweep.
+	sweepSkips skipped
+
+	// The fields of UnbindReleasing.
+
+	// retries and deregisterRetries map port leases to their next attempt.
+	retries, deregisterRetries map[string]retry
+	// budgetLimited is true once the budget has refused a call in this pass.
 	budgetLimited bool
-	sweepSkips    skipped
+	unbindSkips   skipped
 }
 
 // New makes a Janitor.
@@ -106,7 +114,8 @@ func New(c Config) *Janitor {
 	}
 	return &Janitor{
 		Config: c, foreign: make(map[string]int), sightings: make(map[string]int),
-		warned: make(map[string]string), podChecked: make(map[string]time.Time), retries: make(map[string]retry),
+		warned: make(map[string]string), podChecked: make(map[string]time.Time),
+		retries: make(map[string]retry), deregisterRetries: make(map[string]retry),
 	}
 }
 

@@ -18,6 +18,8 @@ type orphanAWS struct {
 	tags    map[string]string
 	hidden  bool
 	deleted []string
+	// deregistered are the target groups whose targets were deregistered.
+	deregistered []string
 }
 
 func (s *orphanAWS) TargetGroups(context.Context) ([]elb.TargetGroup, error) {
@@ -29,6 +31,11 @@ func (s *orphanAWS) TargetGroups(context.Context) ([]elb.TargetGroup, error) {
 
 func (s *orphanAWS) Tags(context.Context, ...string) (map[string]map[string]string, error) {
 	return map[string]map[string]string{orphanARN: s.tags}, nil
+}
+
+func (s *orphanAWS) DeregisterTargets(_ context.Context, arn string, _ []elb.Target) error {
+	s.deregistered = append(s.deregistered, arn)
+	return nil
 }
 
 func (s *orphanAWS) DeleteListener(_ context.Context, arn string) error {

@@ -19,6 +19,8 @@ const (
 	// CheckOwner reads a held port that no claim lists, and its claim, and releases the
 	// port if that is so.
 	CheckOwner Kind = "check owner"
+	// Deregister deregisters the targets of a releasing port.
+	Deregister Kind = "deregister"
 	// Unbind deletes the binding of a releasing port.
 	Unbind Kind = "unbind"
 	// EndCooldown frees a port whose cooldown is over.
@@ -26,6 +28,9 @@ const (
 	// DeleteClaim deletes the claim lease of a released claim that holds no port.
 	DeleteClaim Kind = "delete claim"
 )
+
+// callsAWS reports whether an action waits for AWS. All others need only the API server.
+func (k Kind) callsAWS() bool { return k == Deregister || k == Unbind }
 
 // Action is one step of a plan. Exactly one of Claim and Port is set. The plan comes
 // from the cache, which may be stale, so an action reads again and writes by
@@ -44,6 +49,8 @@ type Timing struct {
 	ClaimDuration time.Duration
 	// AgentGrace is how long an agent may take to unbind its own port.
 	AgentGrace time.Duration
+	// DeregisterGrace is how long an agent may take to deregister its own targets.
+	DeregisterGrace time.Duration
 }
 
 // Plan returns the actions that the ledger calls for, in the order to carry them out.
@@ -62,7 +69,7 @@ func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Por
 			holding[p.Value.Holder] = true
 		}
 		holder := byName[p.Value.Holder]
-		if kind, due := planPort(p, holder, age, t); due {
+		for _, kind := range planPort(p, holder, age, t) {
 			a := Action{Kind: kind, Port: p}
 			if holder != nil {
 				a.Agent = holder.Agent
@@ -87,30 +94,46 @@ func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Por
 	return actions
 }
 
-// planPort returns the action for a port, if one is due. holder is its claim; nil if
-// there is none.
-func planPort(p *ledger.Record[ledger.Port], holder *ledger.Claim, age func(name, version string) time.Duration, t Timing) (Kind, bool) {
+// planPort returns the actions that are due for a port. holder is its claim; nil if there
+// is none.
+func planPort(p *ledger.Record[ledger.Port], holder *ledger.Claim, age func(name, version string) time.Duration, t Timing) []Kind {
 	switch p.Value.State {
 	case ledger.Free, ledger.Blocked:
-		return "", false
+		return nil
 	case ledger.Claimed, ledger.Bound:
 		switch {
 		case holder == nil || !holder.Lists(p.Value.Fence(p.Name)):
-			return CheckOwner, true
+			return []Kind{CheckOwner}
 		case holder.State == ledger.ClaimReleasing:
-			return BeginRelease, true
+			return []Kind{BeginRelease}
 		}
-		return "", false
+		return nil
 	case ledger.Releasing:
-		return Unbind, p.Value.Agent != ledger.AgentUnbinding || age(p.Name, p.Version) >= t.AgentGrace
+		return planReleasing(p, age, t)
 	case ledger.Cooldown:
-		return EndCooldown, age(p.Name, p.Version) >= p.Value.CooldownTime
+		if age(p.Name, p.Version) >= p.Value.CooldownTime {
+			return []Kind{EndCooldown}
+		}
 	}
-	return "", false
+	return nil
+}
+
+// planReleasing does what the agent does not do, and what it has not done in its time.
+func planReleasing(p *ledger.Record[ledger.Port], age func(name, version string) time.Duration, t Timing) (due []Kind) {
+	v := &p.Value
+	recorded := v.TargetGroupARN != ""
+	if recorded && !v.Deregistered && (v.Agent == ledger.AgentAbsent || age(p.Name, p.Version) >= t.DeregisterGrace) {
+		due = append(due, Deregister)
+	}
+	if v.Agent != ledger.AgentUnbinding || age(p.Name, p.Version) >= t.AgentGrace {
+		due = append(due, Unbind)
+	}
+	return due
 }
 
 // order puts first what makes later actions possible: an expiry leads to a release, and
-// unbinding frees a port.
+// unbinding frees a port. No deletion of a binding delays a deregistration, because the IP
+// of a released port may have a new pod.
 func order(k Kind) int {
-	return slices.Index([]Kind{CheckExpiry, BeginRelease, CheckOwner, Unbind, EndCooldown, DeleteClaim}, k)
+	return slices.Index([]Kind{CheckExpiry, BeginRelease, CheckOwner, EndCooldown, DeleteClaim, Deregister, Unbind}, k)
 }

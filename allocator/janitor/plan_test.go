@@ -14,6 +14,11 @@ func TestPlan(t *testing.T) {
 	other := api.Fence{Lease: fence.Lease, Epoch: fence.Epoch, Generation: fence.Generation + 1}
 	listing := func(s ledger.ClaimState) []claimRecord { return []claimRecord{claimIn(s, fence)} }
 	port := func(s ledger.PortState, a ledger.AgentPart) []portRecord { return []portRecord{portIn(s, a)} }
+	registered := func(a ledger.AgentPart) []portRecord {
+		p := portIn(ledger.Releasing, a)
+		p.Value.TargetGroupARN = "group"
+		return []portRecord{p}
+	}
 	const never = 1000 * time.Hour
 	for _, test := range []struct {
 		name   string
@@ -44,6 +49,10 @@ func TestPlan(t *testing.T) {
 		{"releasing by its agent", nil, port(ledger.Releasing, ledger.AgentUnbinding), 0, timing.AgentGrace - 1, nil},
 		{"releasing by its agent, too slowly", nil, port(ledger.Releasing, ledger.AgentUnbinding), 0, timing.AgentGrace, []janitor.Kind{janitor.Unbind}},
 		{"releasing, its agent is done", nil, port(ledger.Releasing, ledger.AgentDone), 0, 0, []janitor.Kind{janitor.Unbind}},
+		{"its target is registered", nil, registered(ledger.AgentAbsent), 0, 0, []janitor.Kind{janitor.Deregister, janitor.Unbind}},
+		{"its agent deregisters it", nil, registered(ledger.AgentDeregistering), 0, timing.DeregisterGrace - 1, []janitor.Kind{janitor.Unbind}},
+		{"its agent deregisters it too slowly", nil, registered(ledger.AgentDeregistering), 0, timing.DeregisterGrace, []janitor.Kind{janitor.Deregister, janitor.Unbind}},
+		{"its agent unbinds without deregistering it", nil, registered(ledger.AgentUnbinding), 0, timing.DeregisterGrace, []janitor.Kind{janitor.Deregister}},
 		{"releasing keeps its claim", listing(ledger.ClaimReleasing), port(ledger.Releasing, ledger.AgentUnbinding), 0, 0, nil},
 
 		{"claimed and listed", listing(ledger.Granted), port(ledger.Claimed, ""), 0, never, nil},
@@ -90,7 +99,7 @@ func checkRecord(t *testing.T, a janitor.Action) {
 		if a.Port != nil || a.Claim == nil || a.Claim.Name != "claim-1" || a.Claim.Version != "7" {
 			t.Errorf("%s has %+v, %+v", a.Kind, a.Claim, a.Port)
 		}
-	case janitor.BeginRelease, janitor.CheckOwner, janitor.Unbind, janitor.EndCooldown:
+	case janitor.BeginRelease, janitor.CheckOwner, janitor.Deregister, janitor.Unbind, janitor.EndCooldown:
 		if a.Claim != nil || a.Port == nil || a.Port.Name != fence.Lease || a.Port.Version != "9" {
 			t.Errorf("%s has %+v, %+v", a.Kind, a.Claim, a.Port)
 		}
@@ -118,8 +127,10 @@ func TestPlanOrdersActions(t *testing.T) {
 		claim("claim-released", ledger.ClaimReleasing), claim("claim-releasing", ledger.ClaimReleasing, "lb-2"), claim("claim-old", ledger.Granted),
 		claim("claim-older", ledger.Waiting),
 	}
+	left := port(3, "claim-left", ledger.Releasing)
+	left.Value.TargetGroupARN = "group"
 	ports := []portRecord{
-		port(1, "", ledger.Cooldown), port(4, "claim-gone", ledger.Bound), port(3, "claim-left", ledger.Releasing), port(2, "claim-releasing", ledger.Bound),
+		port(1, "", ledger.Cooldown), port(4, "claim-gone", ledger.Bound), left, port(2, "claim-releasing", ledger.Bound),
 	}
 	var got []string
 	for _, a := range janitor.Plan(claims, ports, func(string, string) time.Duration { return duration }, timing) {
@@ -129,7 +140,7 @@ func TestPlanOrdersActions(t *testing.T) {
 			got = append(got, string(a.Kind)+" "+a.Port.Name)
 		}
 	}
-	want := []string{"check expiry claim-old", "check expiry claim-older", "begin release lb-2", "check owner lb-4", "unbind lb-3", "end cooldown lb-1", "delete claim claim-released"}
+	want := []string{"check expiry claim-old", "check expiry claim-older", "begin release lb-2", "check owner lb-4", "end cooldown lb-1", "delete claim claim-released", "deregister lb-3", "unbind lb-3"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -17,7 +17,7 @@ func (j *Janitor) getPort(ctx context.Context, name string) (r ledger.Record[led
 	return r, err == nil, err
 }
 
-// beginRelease begins to release one held port, and unbinds it unless its agent does.
+// beginRelease begins to release one held port.
 func (j *Janitor) beginRelease(ctx context.Context, r ledger.Record[ledger.Port], agent ledger.AgentPart, reason string) error {
 	before := r.Value
 	r.Value = r.Value.BeginRelease(agent)
@@ -29,9 +29,6 @@ func (j *Janitor) beginRelease(ctx context.Context, r ledger.Record[ledger.Port]
 	j.Count("begin release", reason)
 	j.Log.InfoContext(ctx, "port release begun", "lease", r.Name, "port", before.ListenerPort, "generation", before.Generation,
 		"holder", before.Namespace+"/"+before.Pod, "reason", reason, "state", updated.Value.State)
-	if updated.Value.State == ledger.Releasing && agent != ledger.AgentUnbinding {
-		return j.unbind(ctx, updated)
-	}
 	return nil
 }
 

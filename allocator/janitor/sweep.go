@@ -4,18 +4,61 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// Sweep carries out the plan for the ledger. It joins the errors of all actions; the
-// next sweep plans failed actions again.
+// Sweep carries out what the ledger asks for without AWS: expiry, releases and cooldowns.
+// It joins the errors of all actions; the next sweep plans failed actions again.
 func (j *Janitor) Sweep(ctx context.Context) error {
-	j.budgetLimited = false
 	claims, ports := j.Claims.CachedAll(), j.Ports.CachedAll()
 	j.Observer.Observe(claims, ports)
-	var errs []error
-	for _, a := range Plan(claims, ports, j.Observer.Age, j.Timing) {
+	errs := j.carryOutAll(ctx, Plan(claims, ports, j.Observer.Age, j.Timing), func(a Action) bool { return !a.Kind.callsAWS() })
+	present := make(map[string]bool, len(claims))
+	for _, c := range claims {
+		present[c.Name] = true
+	}
+	deleteExcept(j.warned, present)
+	deleteExcept(j.podChecked, present)
+	return j.logSkipped(ctx, &j.sweepSkips, errs)
+}
+
+// UnbindReleasing deregisters the targets of releasing ports, and deletes their bindings as
+// far as the AWS budget allows. It joins the errors of all ports; the next call tries them
+// again. Sweeps never wait for it, because AWS may hang.
+func (j *Janitor) UnbindReleasing(ctx context.Context) error {
+	j.budgetLimited = false
+	ports := j.Ports.CachedAll()
+	actions := Plan(nil, slices.DeleteFunc(slices.Clone(ports), func(p ledger.Record[ledger.Port]) bool { return p.Value.State != ledger.Releasing }), j.Observer.Age, j.Timing)
+	var deregister []string
+	for _, a := range actions {
+		if a.Kind == Deregister {
+			deregister = append(deregister, a.Port.Name)
+		}
+	}
+	limited, err := j.deregister(ctx, deregister)
+	errs := append([]error{err}, j.carryOutAll(ctx, actions, func(a Action) bool { return a.Kind == Unbind })...)
+	j.budgetLimited = j.budgetLimited || limited
+	releasing := make(map[string]bool)
+	for _, p := range ports {
+		releasing[p.Name] = p.Value.State == ledger.Releasing
+	}
+	deleteExcept(j.retries, releasing)
+	deleteExcept(j.deregisterRetries, releasing)
+	return j.logSkipped(ctx, &j.unbindSkips, errs)
+}
+
+// BudgetLimited reports whether the AWS budget held up the last UnbindReleasing. The next
+// one should then come after BudgetRetry. Not safe for concurrent use with it.
+func (j *Janitor) BudgetLimited() bool { return j.budgetLimited }
+
+// carryOutAll carries out some of the actions and returns their errors.
+func (j *Janitor) carryOutAll(ctx context.Context, actions []Action, some func(Action) bool) (errs []error) {
+	for _, a := range actions {
+		if !some(a) {
+			continue
+		}
 		if ctx.Err() != nil {
 			break
 		}
@@ -27,13 +70,8 @@ func (j *Janitor) Sweep(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	j.forgetAbsent(claims, ports)
-	return j.logSkipped(ctx, &j.sweepSkips, errs)
+	return errs
 }
-
-// BudgetLimited reports whether the AWS budget held up the last sweep. The next one
-// should then come after BudgetRetry. Not safe for concurrent use with Sweep.
-func (j *Janitor) BudgetLimited() bool { return j.budgetLimited }
 
 // carryOut does one action. After ledger.ErrConflict the next sweep sees what has
 // changed.
@@ -51,6 +89,7 @@ func (j *Janitor) carryOut(ctx context.Context, a Action) error {
 		return j.endCooldown(ctx, *a.Port)
 	case DeleteClaim:
 		return j.deleteClaim(ctx, *a.Claim)
+	case Deregister: // many ports at once
 	}
 	return nil
 }
@@ -67,21 +106,6 @@ func (j *Janitor) refreshCache(ctx context.Context, a Action) (err error) {
 		return nil
 	}
 	return err
-}
-
-// forgetAbsent drops the memory of leases that are gone or no longer releasing.
-func (j *Janitor) forgetAbsent(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Port]) {
-	present := make(map[string]bool, len(claims))
-	for _, c := range claims {
-		present[c.Name] = true
-	}
-	releasing := make(map[string]bool)
-	for _, p := range ports {
-		releasing[p.Name] = p.Value.State == ledger.Releasing
-	}
-	deleteExcept(j.warned, present)
-	deleteExcept(j.podChecked, present)
-	deleteExcept(j.retries, releasing)
 }
 
 func deleteExcept[V any](m map[string]V, keep map[string]bool) {

@@ -35,23 +35,23 @@ func TestSweepRefreshesAStaleCache(t *testing.T) {
 	}
 }
 
-// However many ports are waiting, one refusal ends the requests of this sweep.
-func TestSweepAsksALimitedBudgetOnce(t *testing.T) {
-	one, two, done := portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Cooldown, "")
-	two.Name, done.Name = "lb-30001", "lb-30002"
-	ports := currentTable(one, two, done)
+// However many ports are waiting, one refusal ends the requests of this pass.
+func TestUnbindAsksALimitedBudgetOnce(t *testing.T) {
+	one, two := portIn(ledger.Releasing, ledger.AgentAbsent), portIn(ledger.Releasing, ledger.AgentAbsent)
+	two.Name = "lb-30001"
+	ports := currentTable(one, two)
 	asked := 0
 	c := newConfig(newTestObserver(), staleTable[ledger.Claim](), ports)
 	c.ReserveUnbind = func(context.Context, string) (bool, error) { asked++; return false, nil }
 	c.Count = func(action, _ string) { t.Errorf("counted %q", action) }
 	j := janitor.New(c)
 	for n := range 2 {
-		if err := j.Sweep(t.Context()); err != nil || !j.BudgetLimited() || asked != n+1 {
-			t.Errorf("sweep %d: %v, budget limited %v, asked %d times", n, err, j.BudgetLimited(), asked)
+		if err := j.UnbindReleasing(t.Context()); err != nil || !j.BudgetLimited() || asked != n+1 {
+			t.Errorf("pass %d: %v, budget limited %v, asked %d times", n, err, j.BudgetLimited(), asked)
 		}
 	}
 	ports.cache = nil
-	if err := j.Sweep(t.Context()); err != nil || j.BudgetLimited() {
+	if err := j.UnbindReleasing(t.Context()); err != nil || j.BudgetLimited() {
 		t.Errorf("with nothing to unbind: %v, budget limited %v", err, j.BudgetLimited())
 	}
 }

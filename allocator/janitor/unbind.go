@@ -11,8 +11,8 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// retry spaces the attempts to unbind one port. AWS may answer ResourceInUse for up to
-// 20 s after a listener was deleted, and every attempt costs a mutating call.
+// retry spaces the attempts on one port. AWS may answer ResourceInUse for up to 20 s after
+// a listener was deleted, and every attempt costs a call.
 type retry struct {
 	at   time.Time
 	wait time.Duration
@@ -36,7 +36,7 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 	}
 	granted, err := j.reserveUnbind(ctx, port)
 	if err != nil || !granted {
-		// The budget would refuse every other port in this sweep, too.
+		// The budget would refuse every other port in this pass, too.
 		j.budgetLimited = true
 		return err
 	}
@@ -44,7 +44,7 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 	if err == nil && gone {
 		return j.startCooldown(ctx, port)
 	}
-	j.scheduleRetry(port.Name, err)
+	j.scheduleRetry(j.retries, port.Name, err)
 	if err == nil {
 		return nil
 	}
@@ -63,12 +63,12 @@ func (j *Janitor) reserveUnbind(ctx context.Context, port ledger.Record[ledger.P
 	return j.ReserveUnbind(ctx, port.Name)
 }
 
-func (j *Janitor) scheduleRetry(name string, err error) {
-	wait := min(max(2*j.retries[name].wait, firstRetry), lastRetry)
+func (j *Janitor) scheduleRetry(retries map[string]retry, name string, err error) {
+	wait := min(max(2*retries[name].wait, firstRetry), lastRetry)
 	if errors.Is(err, errDryRun) {
 		wait = dryRunRetry
 	}
-	j.retries[name] = retry{j.Now().Add(wait), wait}
+	retries[name] = retry{j.Now().Add(wait), wait}
 }
 
 // deleteBinding deletes what is left of a binding, the listener first, and reports
@@ -100,7 +100,7 @@ func (j *Janitor) deleteBinding(ctx context.Context, r ledger.Record[ledger.Port
 		return false, err
 	}
 	if t, exists := tags[targetGroup]; exists && !j.isOwn(t, r) {
-		return false, fmt.Errorf("target group %s does not carry the tags of this holding: check whose it is, then delete it or the port lease", targetGroup)
+		return false, notOwn(targetGroup)
 	}
 	return j.deleteTargetGroup(ctx, r, targetGroup)
 }
@@ -173,6 +173,11 @@ func (j *Janitor) deleteTargetGroup(ctx context.Context, r ledger.Record[ledger.
 	j.Count("delete target group", "released")
 	j.Log.InfoContext(ctx, "target group deleted", "arn", arn, "lease", r.Name, "generation", r.Value.Generation)
 	return true, nil
+}
+
+// notOwn is the error about a recorded target group that is not this holding's.
+func notOwn(targetGroup string) error {
+	return fmt.Errorf("target group %s does not carry the tags of this holding: check whose it is, then delete it or the port lease", targetGroup)
 }
 
 // isOwn reports whether tags are those of this very holding.

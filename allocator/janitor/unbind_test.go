@@ -35,13 +35,13 @@ func (b *bindingAWS) Tags(_ context.Context, arns ...string) (map[string]map[str
 	return found, nil
 }
 
-// unbind sweeps once over a releasing port. Every write of the ledger conflicts.
+// unbind unbinds a releasing port once. Every write of the ledger conflicts.
 func (b *bindingAWS) unbind(t *testing.T, port portRecord) error {
 	t.Helper()
 	c := newConfig(newTestObserver(), staleTable[ledger.Claim](), currentTable(port))
-	c.AWS, c.Listings, c.ReserveUnbind = b, b, alwaysGranted
+	c.AWS, c.Listings, c.ReserveUnbind, c.ReserveDeregister = b, b, alwaysGranted, alwaysDeregistered
 	c.Prepaid = func(ctx context.Context) context.Context { return ctx }
-	return janitor.New(c).Sweep(t.Context())
+	return janitor.New(c).UnbindReleasing(t.Context())
 }
 
 // own are the tags of the releasing port's holding.
@@ -75,6 +75,7 @@ func TestUnbindDeletesOnlyItsOwnBinding(t *testing.T) {
 				{ARN: "unrelated", Port: 50000, TargetGroupARNs: []string{"another"}},
 			}}
 			port := portIn(ledger.Releasing, ledger.AgentAbsent)
+			port.Value.Deregistered = true
 			port.Value.TargetGroupARN, port.Value.ListenerARN = group, listener
 			err := b.unbind(t, port)
 			if !slices.Equal(b.deleted, test.want) {
@@ -109,6 +110,7 @@ func TestUnbindDeletesAnUnreportedOrRedirectedListener(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			port := portIn(ledger.Releasing, ledger.AgentAbsent)
+			port.Value.Deregistered = true
 			port.Value.ListenerPort, port.Value.TargetGroupARN, port.Value.ListenerARN = 30000, "group", "recorded"
 			aws := &bindingAWS{listeners: []elb.Listener{c.listener}, tagsOf: map[string]map[string]string{c.listener.ARN: c.tags.Map(), "group": own.Map()}}
 			if err := aws.unbind(t, port); err != nil {

@@ -98,7 +98,7 @@ func (twoPorts) ReserveDescribes(_ context.Context, calls int) (int, time.Durati
 
 func (twoPorts) TryOpportunistic(context.Context, string, int) (bool, error) { return true, nil }
 
-func (twoPorts) Deregister(context.Context, string, int) (bool, error) { return true, nil }
+func (twoPorts) Deregister(context.Context, string, int, int) (bool, error) { return true, nil }
 
 func (twoPorts) Throttled(context.Context, string, int) error { return nil }
 

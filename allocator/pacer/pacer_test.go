@@ -152,7 +152,9 @@ func TestReleaseReservesItsCalls(t *testing.T) {
 		want    budget.Tokens
 	}{
 		"the agent deregisters and unbinds, the janitor confirms": {(*replica).TryOpportunistic, budget.Tokens{Mutating: 6, Registration: 2, All: 18}},
-		"somebody deregisters": {(*replica).Deregister, budget.Tokens{Registration: 2, All: 2}},
+		"somebody deregisters": {func(r *replica, ctx context.Context, claim string, bindings int) (bool, error) {
+			return r.Deregister(ctx, claim, bindings, 1)
+		}, budget.Tokens{Registration: 2, All: 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, i *installation) {

@@ -90,11 +90,12 @@ func (p *Pacer) TryOpportunistic(ctx context.Context, claim string, bindings int
 	return err == nil && wait == 0, err
 }
 
-// Deregister reserves the calls that deregister the targets of that many bindings. They
-// need nothing of the mutating bucket, so deletions and creates do not delay them. If
-// granted is false, ask again.
-func (p *Pacer) Deregister(ctx context.Context, requester string, bindings int) (granted bool, err error) {
-	wait, err := p.do(ctx, &request{class: budget.Delete, requester: requester, cost: budget.DeregisterCost.Times(float64(bindings))})
+// Deregister reserves the calls that deregister the targets of that many bindings, and the
+// Describe calls before them. They need nothing of the mutating bucket, so deletions and
+// creates do not delay them. If granted is false, ask again.
+func (p *Pacer) Deregister(ctx context.Context, requester string, bindings, describes int) (granted bool, err error) {
+	cost := budget.DeregisterCost.Times(float64(bindings)).Plus(budget.DescribeCost.Times(float64(describes)))
+	wait, err := p.do(ctx, &request{class: budget.Delete, requester: requester, cost: cost})
 	return err == nil && wait == 0, err
 }
 

@@ -32,16 +32,17 @@ import (
 
 // Timing of the simulated installation: the defaults' proportions, shortened.
 const (
-	claimDuration = 60 * time.Second
-	renewEvery    = 15 * time.Second
-	cooldown      = 40 * time.Second
-	sticky        = 2 * time.Minute
-	agentGrace    = 15 * time.Second
-	sweepEvery    = 2 * time.Second
-	auditEvery    = 15 * time.Second
-	describeEvery = 2 * time.Minute
-	describeRetry = 5 * time.Second
-	actTimeout    = 2 * time.Minute
+	claimDuration   = 60 * time.Second
+	renewEvery      = 15 * time.Second
+	cooldown        = 40 * time.Second
+	sticky          = 2 * time.Minute
+	agentGrace      = 15 * time.Second
+	deregisterGrace = 3 * time.Second
+	sweepEvery      = 2 * time.Second
+	auditEvery      = 15 * time.Second
+	describeEvery   = 2 * time.Minute
+	describeRetry   = 5 * time.Second
+	actTimeout      = 2 * time.Minute
 )
 
 // ledgerID of the simulated installation.
@@ -58,6 +59,7 @@ type replica struct {
 	janitor  *janitor.Janitor
 	handler  http.Handler
 	wake     chan struct{}
+	swept    chan struct{}
 	leading  atomic.Bool
 	// stuck is until when its watches are stalled.
 	stuck time.Time
@@ -90,7 +92,7 @@ func (w *World) startReplica(name string) *replica {
 	w.starts[name]++
 	p := newProcess(w.scheduler, fmt.Sprintf("%s#%d", name, w.starts[name]))
 	own := randomFor(w.config.Seed, p.name)
-	r := &replica{Process: p, world: w, wake: make(chan struct{}, 1), clock: newClock(own), random: own}
+	r := &replica{Process: p, world: w, wake: make(chan struct{}, 1), swept: make(chan struct{}, 1), clock: newClock(own), random: own}
 	lag := func() time.Duration { return max(r.lag(), time.Until(r.stuck)) }
 	r.tables = newTables(p, w.leases, lag)
 	log := w.trace.logTo(p)
@@ -114,15 +116,13 @@ func (w *World) startReplica(name string) *replica {
 		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery, ReturnPatience: 30 * time.Second,
 		Budget: r.pay, Age: r.observer.Age, Count: func(string, string) {}, Now: r.clock.wall, NewEpoch: r.newEpoch, Log: log,
 		WakeJanitor: func() {
-			select {
-			case r.wake <- struct{}{}:
-			default:
-			}
+			signal(r.wake)
 		},
 	})
 	r.janitor = janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.JanitorPorts, AWS: deps.JanitorAWS, Listings: r.stock, Observer: r.observer,
-		Timing: janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration}, ReserveUnbind: r.pay.Unbind, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		Timing:        janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration, DeregisterGrace: deregisterGrace},
+		ReserveUnbind: r.pay.Unbind, ReserveDeregister: r.pay.Deregister, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		GetPod: deps.JanitorGetPod, Now: r.clock.now, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // events are not checked here
 		Count: func(string, string) {},
@@ -139,7 +139,9 @@ func (w *World) startReplica(name string) *replica {
 	complain := func(ctx context.Context, what string, err error) {
 		log.WarnContext(ctx, "housekeeping failed", "what", what, "err", err)
 	}
-	go r.run(onThread(p.ctx, "house"), complain)
+	go r.audits(onThread(p.ctx, "audits"), complain)
+	go r.sweeps(onThread(p.ctx, "sweeps"), complain)
+	go r.unbinds(onThread(p.ctx, "unbinds"), complain)
 	w.trace.add("-- replica %s starts", r.name)
 	return r
 }
@@ -165,13 +167,19 @@ func (r *replica) newEpoch() string {
 	return fmt.Sprintf("epoch-%s-%d", strings.ReplaceAll(r.name, "#", "-"), r.epochs)
 }
 
-// run is the loop that observes the ledger and, on the leader, sweeps: what the
-// process of the allocator does, with its own timing.
-func (r *replica) run(ctx context.Context, complain func(context.Context, string, error)) {
-	tick := time.NewTicker(r.clock.real(sweepEvery))
-	defer tick.Stop()
+// signal never blocks: one pending signal is enough.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// audits, sweeps and unbinds are the loops of the allocator's process, with their own
+// timing.
+func (r *replica) audits(ctx context.Context, complain func(context.Context, string, error)) {
 	var describe, audit time.Time
-	for ctx.Err() == nil {
+	for r.await(ctx, nil, sweepEvery) {
 		now := r.clock.now()
 		if r.described.Swap(false) {
 			describe, audit = now, now // what is new is used once it is listed
@@ -191,24 +199,43 @@ func (r *replica) run(ctx context.Context, complain func(context.Context, string
 			})
 			audit = now.Add(auditEvery)
 		}
+	}
+}
+
+func (r *replica) sweeps(ctx context.Context, complain func(context.Context, string, error)) {
+	for r.await(ctx, r.wake, sweepEvery) {
 		r.act(ctx, complain, "sweep incomplete", r.janitor.Sweep, func(context.Context) error {
 			r.observer.Observe(r.tables.claims.CachedAll(), r.tables.ports.CachedAll())
 			return nil
 		})
-		// Go selects at random among ready channels, and a run must be repeatable: a
-		// wake-up comes first.
-		select {
-		case <-r.wake:
-			continue
-		default:
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-r.wake:
-		}
+		signal(r.swept)
 	}
+}
+
+func (r *replica) unbinds(ctx context.Context, complain func(context.Context, string, error)) {
+	for r.await(ctx, r.swept, sweepEvery) {
+		r.act(ctx, complain, "ports not unbound", r.janitor.UnbindReleasing, func(context.Context) error { return nil })
+	}
+}
+
+// await waits for a wake-up, at most for a time by the replica's own clock. It returns
+// false when the replica ends. Go selects at random among ready channels, and a run must be
+// repeatable: a wake-up comes first.
+func (r *replica) await(ctx context.Context, wake <-chan struct{}, most time.Duration) bool {
+	select {
+	case <-wake:
+		return ctx.Err() == nil
+	default:
+	}
+	timer := time.NewTimer(r.clock.real(most))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	case <-wake:
+	}
+	return ctx.Err() == nil
 }
 
 // act runs lead on the leader and follow on the other replicas.

@@ -83,7 +83,7 @@ func changesOf(whose string, irsa bool) []attempt {
 		{"deregister from " + whose + " target group", func(w town, key string) error {
 			_, err := w.client(key).DeregisterTargets(w.t.Context(), &elbv2.DeregisterTargetsInput{TargetGroupArn: aws.String(w.arn[whose+" group"]), Targets: target})
 			return err
-		}, refused("DeregisterTargets", "group", false)},
+		}, refused("DeregisterTargets", "group", ours)},
 		{"set attributes of " + whose + " target group", func(w town, key string) error {
 			_, err := w.client(key).ModifyTargetGroupAttributes(w.t.Context(), &elbv2.ModifyTargetGroupAttributesInput{
 				TargetGroupArn: aws.String(w.arn[whose+" group"]), Attributes: []types.TargetGroupAttribute{{Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String("0")}},

@@ -1,0 +1,168 @@
+package janitor_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/elbemu"
+)
+
+// targets are the targets of something that the test created.
+func (w *account) targets(name string) (ips []string) {
+	for _, g := range w.emulator.Snapshot().TargetGroups {
+		for _, t := range g.Targets {
+			if g.ARN == w.made[name] && t.State != "draining" {
+				ips = append(ips, t.ID)
+			}
+		}
+	}
+	return ips
+}
+
+// releasing makes a binding whose port is being released.
+func (w *account) releasing(pod string, port int) {
+	w.Helper()
+	group, listener := w.bind(pod, pod, 0, port, 1)
+	w.record(pod, 0, port, ledger.Port{State: ledger.Releasing, TargetGroupARN: group, ListenerARN: listener})
+}
+
+// No mutating calls are left, so the listeners still forward. The next pods with these
+// addresses must get none of that.
+func TestTargetsAreDeregisteredWithoutMutatingCalls(t *testing.T) {
+	w := newAccount(t, 1)
+	const ports = 10 // in three batches
+	for n := range ports {
+		w.releasing(fmt.Sprintf("game-%d", n), firstAudit+n)
+	}
+	w.janitor.ReserveUnbind = func(context.Context, string) (bool, error) { return false, nil }
+	before := len(w.emulator.Calls())
+	w.must(w.janitor.UnbindReleasing(t.Context()))
+	for n := range ports {
+		if p := w.ledger.Ports.Value(w.fenceOf(0, firstAudit+n, 1).Lease); p.State != ledger.Releasing || !p.Deregistered {
+			t.Errorf("port %d is %s, deregistered: %v", firstAudit+n, p.State, p.Deregistered)
+		}
+		if left := w.targets(fmt.Sprintf("game-%d/group", n)); len(left) > 0 {
+			t.Errorf("port %d forwards to %v", firstAudit+n, left)
+		}
+	}
+	calls := make(map[string]int)
+	for _, c := range w.emulator.Calls()[before:] {
+		calls[c.Action]++
+	}
+	if calls["DeregisterTargets"] != ports || calls["DescribeTags"] != 3 || len(calls) != 2 {
+		t.Errorf("it made the calls %v", calls)
+	}
+	before = len(w.emulator.Calls())
+	w.must(w.janitor.UnbindReleasing(t.Context()))
+	if again := len(w.emulator.Calls()) - before; again > 0 {
+		t.Errorf("it made %d calls again", again)
+	}
+}
+
+// A binding whose claim lease was lost has no recorded address.
+func TestTargetsOfALostClaimAreRead(t *testing.T) {
+	w := newAccount(t, 1)
+	w.releasing("game", firstAudit)
+	r, _ := w.ledger.Claims.Row(ledger.ClaimName("uid-game"))
+	w.must(w.claims.Delete(t.Context(), r))
+	w.janitor.ReserveUnbind = func(context.Context, string) (bool, error) { return false, nil }
+	w.must(w.janitor.UnbindReleasing(t.Context()))
+	if left := w.targets("game/group"); len(left) > 0 {
+		t.Errorf("it forwards to %v", left)
+	}
+}
+
+// A port counts as deregistered only once AWS has said so, and only of its own target
+// group.
+func TestPortIsNotDeregisteredUntilAWSConfirms(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault elbemu.Fault
+		fails string
+	}{
+		"throttled":          {elbemu.Throttle(), "throttled"},
+		"denied":             {elbemu.Refuse(http.StatusForbidden, "AccessDenied", "no"), "allow elasticloadbalancing:DeregisterTargets"},
+		"not seen by AWS":    {elbemu.Refuse(http.StatusBadRequest, "TargetGroupNotFound", "not found"), ""},
+		"the answer is lost": {elbemu.Fault{Answer: elbemu.AnswerNone}, "deregistering"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newAccount(t, 1)
+			w.releasing("game", firstAudit)
+			w.janitor.ReserveUnbind = func(context.Context, string) (bool, error) { return false, nil }
+			w.emulator.SetFault(func(call elbemu.Call) elbemu.Fault {
+				if call.Action == "DeregisterTargets" {
+					return c.fault
+				}
+				return elbemu.Fault{}
+			})
+			lease := w.fenceOf(0, firstAudit, 1).Lease
+			err := w.janitor.UnbindReleasing(t.Context())
+			if c.fails == "" {
+				w.must(err)
+			} else {
+				w.expectError("deregistration", err, c.fails)
+			}
+			if w.ledger.Ports.Value(lease).Deregistered {
+				t.Error("the port counts as deregistered")
+			}
+			w.emulator.SetFault(nil)
+			w.now = w.now.Add(roundTime)
+			w.must(w.janitor.UnbindReleasing(t.Context()))
+			if !w.ledger.Ports.Value(lease).Deregistered {
+				t.Error("it was not tried again")
+			}
+		})
+	}
+}
+
+func TestForeignTargetGroupIsNotDeregistered(t *testing.T) {
+	port := portIn(ledger.Releasing, ledger.AgentAbsent)
+	port.Value.TargetGroupARN = "group"
+	neighbor := own
+	neighbor.Ledger = "another cluster/portlease"
+	aws := &bindingAWS{tagsOf: map[string]map[string]string{"group": neighbor.Map()}}
+	err := aws.unbind(t, port)
+	if err == nil || len(aws.deregistered) > 0 {
+		t.Errorf("deregistered %v, %v", aws.deregistered, err)
+	}
+}
+
+// What the ledger asks for goes on while AWS hangs.
+func TestSweepCallsNoAWS(t *testing.T) {
+	w := newAccount(t, 1)
+	w.cast(0)
+	before := len(w.emulator.Calls())
+	for range untilAll {
+		w.must(w.janitor.Sweep(t.Context()))
+		w.now = w.now.Add(roundTime)
+	}
+	if calls := w.emulator.Calls()[before:]; len(calls) > 0 {
+		t.Errorf("it called %v", calls)
+	}
+	w.is(0, crashedPort, ledger.Releasing)
+	w.is(0, cooldownPort, ledger.Free)
+}
+
+// The write that records a deregistration conflicts with the agent's report.
+func TestDeregistrationIsRecordedAfterAConflict(t *testing.T) {
+	w := newAccount(t, 1)
+	w.releasing("game", firstAudit)
+	lease := w.fenceOf(0, firstAudit, 1).Lease
+	w.janitor.ReserveUnbind = func(context.Context, string) (bool, error) { return false, nil }
+	w.emulator.SetFault(func(call elbemu.Call) elbemu.Fault {
+		if call.Action != "DeregisterTargets" {
+			return elbemu.Fault{}
+		}
+		return elbemu.Fault{Before: func(context.Context) {
+			r, _ := w.ledger.Ports.Row(lease)
+			r.Value.Agent = ledger.AgentDeregistering
+			w.ledger.Ports.Recreate(lease, r.Value)
+		}}
+	})
+	w.must(w.janitor.UnbindReleasing(t.Context()))
+	if p := w.ledger.Ports.Value(lease); !p.Deregistered || p.Agent != ledger.AgentDeregistering {
+		t.Errorf("the port is %+v", p)
+	}
+}
