@@ -19,10 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/certs"
@@ -36,19 +33,14 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// apiQPS and apiBurst let a fleet claim at once. client-go's defaults are for controllers
-// with one worker.
-const (
-	apiQPS   = 500
-	apiBurst = 1000
-)
-
 // process is one running allocator.
 type process struct {
 	Config
 	log     *slog.Logger
 	metrics *metrics.Metrics
-	kube    kubernetes.Interface
+	kube    clients
+	// apiServer knows whether the API server answers.
+	apiServer apiProbe
 	// starting serves until api is set.
 	starting http.Handler
 	// api is the API once the ledger has been read; nil before.
@@ -80,11 +72,12 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 		return err
 	}
 	listener := doors.Listener
-	kube, err := doors.client()
+	kube, err := doors.clients()
 	if err != nil {
 		return err
 	}
 	p := &process{Config: c, log: log, metrics: metrics.New(), kube: kube}
+	p.apiServer = apiProbe{ask: p.readLeaderLease, log: log}
 	p.starting = httpapi.Starting(httpapi.Config{Observe: p.metrics.Request, Routes: p.probes(), Now: time.Now, Log: log})
 	limiter := conns.New(c.MaxConnections, time.Now, p.metrics.ConnectionClosed)
 	p.metrics.Connections(limiter.Count)
@@ -120,7 +113,7 @@ func (p *process) openCertificate() (renew func(context.Context) error, err erro
 			return nil, err
 		}
 	default:
-		managed, err := certs.NewManaged(kubecerts.NewSecret(p.kube, p.Namespace, p.TLSSecret), p.servingNames(), time.Now, p.log)
+		managed, err := certs.NewManaged(kubecerts.NewSecret(p.kube.main, p.Namespace, p.TLSSecret), p.servingNames(), time.Now, p.log)
 		if err != nil {
 			return nil, err
 		}
@@ -146,34 +139,6 @@ func (d *Doors) open(ctx context.Context, c Config) error {
 		d.Listener = opened
 	}
 	return nil
-}
-
-func (d *Doors) openKube(c Config) error {
-	if d.Kube != nil {
-		return nil
-	}
-	found, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
-	if err != nil {
-		return fmt.Errorf("finding the Kubernetes API (set kubeconfig outside a cluster): %w", err)
-	}
-	d.Kube = found
-	return nil
-}
-
-// client makes the Kubernetes client.
-func (d *Doors) client() (kubernetes.Interface, error) {
-	c := rest.AddUserAgent(rest.CopyConfig(d.Kube), "portlease-allocator")
-	c.QPS, c.Burst = apiQPS, apiBurst
-	// Each renewal writes a Lease. Protobuf costs a fraction of JSON
-	// (https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding).
-	c.ContentType = runtime.ContentTypeProtobuf
-	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	c.DisableCompression = true // the API server is near
-	kube, err := kubernetes.NewForConfig(c)
-	if err != nil {
-		return nil, fmt.Errorf("making the Kubernetes client: %w", err)
-	}
-	return kube, nil
 }
 
 func (d *Doors) openAWS(ctx context.Context) error {
@@ -219,20 +184,26 @@ func (p *process) ready(ctx context.Context) error {
 	if leases == nil {
 		return errors.New("the ledger has not been read yet")
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	_, err := p.kube.CoordinationV1().Leases(p.Namespace).Get(ctx, kubelease.LeaderLease, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("the API server does not answer: %w", err)
+	if err := p.apiServer.check(ctx); err != nil {
+		return err
 	}
 	return leases.Ready()
+}
+
+// readLeaderLease is a request that the API server answers only if it can read the ledger.
+func (p *process) readLeaderLease(ctx context.Context) error {
+	_, err := p.kube.probes.CoordinationV1().Leases(p.Namespace).Get(ctx, kubelease.LeaderLease, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading lease %s: %w", kubelease.LeaderLease, err)
+	}
+	return nil
 }
 
 // ledgerID retries until the API server answers; it fails only when ctx ends.
 func (p *process) ledgerID(ctx context.Context) (string, error) {
 	const retry = 2 * time.Second
 	for {
-		id, err := kubelease.ID(ctx, p.kube, p.Namespace)
+		id, err := kubelease.ID(ctx, p.kube.main, p.Namespace)
 		if err == nil {
 			return id, nil
 		}

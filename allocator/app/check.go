@@ -34,7 +34,7 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	var kube kubernetes.Interface
 	err := doors.openKube(c)
 	if err == nil {
-		kube, err = doors.client()
+		kube, err = doors.client(program, mainLimit)
 	}
 	c.checkTLS(ctx, &r, kube)
 	id := ""

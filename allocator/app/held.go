@@ -27,7 +27,7 @@ func (h *housekeeping) markHeld(ctx context.Context) {
 	if held == h.mark.held && time.Since(h.mark.written) < heldRefresh {
 		return
 	}
-	if err := kubelease.MarkHeld(ctx, h.kube, h.Namespace, held); err != nil {
+	if err := kubelease.MarkHeld(ctx, h.kube.main, h.Namespace, held); err != nil {
 		h.log.ErrorContext(ctx, "failed to update a Lease; retrying with the next sweep", "lease", kubelease.HeldLease, "held", held, "err", err)
 		return
 	}

@@ -38,7 +38,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		return nil //nolint:nilerr // it fails only when ctx ends
 	}
 	var pace atomic.Pointer[pacer.Pacer]
-	leases, err := kubelease.Open(ctx, p.kube, p.Namespace, p.log, func() {
+	leases, err := kubelease.Open(ctx, p.kube.main, p.Namespace, p.log, func() {
 		if p := pace.Load(); p != nil {
 			p.Observe()
 		}
@@ -58,7 +58,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	pay.Observe()
 	aws := paced{client, pay}
 	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Cordons: leases.Cordons(), Log: p.log}, file.Pools)
-	pods := kubepod.New(p.kube)
+	pods := kubepod.New(p.kube.main)
 	wake := make(chan struct{}, 1)
 	service := claim.New(claim.Config{
 		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, GetPod: pods.Get,
@@ -87,7 +87,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		},
 	})
 	p.leases.Store(leases)
-	kubeAuth := auth.Kubernetes{Client: p.kube, Namespace: p.Namespace, GetPod: pods.Get}
+	kubeAuth := auth.Kubernetes{Client: p.kube.reviews, Namespace: p.Namespace, GetPod: pods.Get}
 	handler := httpapi.New(httpapi.Config{
 		Claims: service, Views: admins, Operations: admins, Auth: auth.New(kubeAuth, time.Now, house.fleet), Fleet: house.fleet, Observe: p.metrics.Request,
 		Routes: p.probes(), Now: time.Now, Log: p.log,
@@ -108,11 +108,11 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		return nil
 	})
 	group.Go(func() error {
-		return kubelease.Lead(ctx, p.kube, p.Namespace, p.Identity, p.log, house.lead)
+		return kubelease.Lead(ctx, p.kube.election, p.Namespace, p.Identity, p.log, house.lead)
 	})
 	if namespaces := p.trustNamespaces(); len(namespaces) > 0 {
 		publisher := certs.NewPublisher(certs.PublisherConfig{
-			ConfigMaps: kubecerts.ConfigMaps{Client: p.kube}, Namespace: p.Namespace, CallerNamespaces: namespaces[1:],
+			ConfigMaps: kubecerts.ConfigMaps{Client: p.kube.main}, Namespace: p.Namespace, CallerNamespaces: namespaces[1:],
 			CACertificates: p.certificate.CACertificates, Now: time.Now, Log: p.log,
 		})
 		group.Go(func() error { return publisher.Run(ctx, house.leading, p.metrics.OutdatedNamespaces) })

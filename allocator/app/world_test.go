@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -55,6 +56,26 @@ type world struct {
 	namespace, games string
 	port             string
 	requests         *requests
+	log              lines
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // pools has one pool whose load balancer AWS does not know: nothing is ever granted.
@@ -76,7 +97,7 @@ func newWorld(t *testing.T, flags ...string) *world {
 	if started == nil {
 		t.Fatal("the API server did not start")
 	}
-	w := &world{T: t, requests: &requests{counts: make(map[string]int)}}
+	w := &world{T: t, requests: &requests{counts: make(map[string]int), connections: make(map[string]map[string]bool)}}
 	var err error
 	w.namespace, err = started.Namespace(t.Context(), "allocator")
 	w.must(err)
@@ -95,7 +116,7 @@ func newWorld(t *testing.T, flags ...string) *world {
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() {
-		ended <- app.Run(ctx, c, app.Doors{Listener: listener, Kube: kube, AWS: w.cloud()}, slog.New(slog.DiscardHandler))
+		ended <- app.Run(ctx, c, app.Doors{Listener: listener, Kube: kube, AWS: w.cloud()}, slog.New(slog.NewTextHandler(&w.log, nil)))
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -202,17 +223,43 @@ func (w *world) code(body string) api.Code {
 
 // requests counts what the allocator asks the API server.
 type requests struct {
-	mu     sync.Mutex
+	mu     sync.Mutex     // guards all below
 	counts map[string]int // by "METHOD path"
+	// connections is user agent → the local addresses of its connections.
+	connections map[string]map[string]bool
+	// failing is the end of the user agent whose requests fail; empty is none.
+	failing string
 }
+
+var errCutOff = errors.New("dial tcp 10.96.0.1:443: connect: connection refused")
 
 func (r *requests) through(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(request *http.Request) (*http.Response, error) {
+		client := request.UserAgent()
 		r.mu.Lock()
 		r.counts[request.Method+" "+request.URL.Path]++
+		fails := r.failing != "" && strings.HasSuffix(client, "/"+r.failing)
 		r.mu.Unlock()
-		return next.RoundTrip(request)
+		if fails {
+			return nil, errCutOff
+		}
+		trace := httptrace.WithClientTrace(request.Context(), &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.connections[client] == nil {
+				r.connections[client] = make(map[string]bool)
+			}
+			r.connections[client][got.Conn.LocalAddr().String()] = true
+		}})
+		return next.RoundTrip(request.WithContext(trace))
 	})
+}
+
+// cutOff lets all requests of a user agent fail; an empty one ends that.
+func (r *requests) cutOff(client string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failing = client
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -17,7 +17,7 @@ var rules = []string{
 	"budget: compare and swap", "budget: refunds", "budget: zero after a start", "budget: a quarter for deletes", "budget: slows down", "budget: reports need standing",
 	"budget: deregister first", "sweep: never waits for AWS",
 	"admin: cordon", "admin: block", "rights", "rights in AWS",
-	"door: reviews", "door: bodies", "door: slots", "door: connections",
+	"door: reviews", "door: bodies", "door: slots", "door: connections", "door: probes",
 	"agent: lost withdraws", "agent: release first", "agent: withdraws",
 	"agent: health",
 }
