@@ -35,8 +35,10 @@ type Config struct {
 	ClaimDuration time.Duration
 	RenewEvery    time.Duration
 	AgentGrace    time.Duration
-	SweepEvery    time.Duration
-	AuditEvery    time.Duration
+	// TargetGroupLag is for how long AWS may not know a new target group.
+	TargetGroupLag time.Duration
+	SweepEvery     time.Duration
+	AuditEvery     time.Duration
 	// DryRun makes the janitor log what it would do, and do nothing.
 	DryRun bool
 
@@ -68,6 +70,7 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.Duration(&c.ClaimDuration, "claim-duration", "PORTLEASE_CLAIM_DURATION", 2*time.Minute, "how long a claim lasts without a renewal, in whole seconds")
 	s.Duration(&c.RenewEvery, "renew-every", "PORTLEASE_RENEW_EVERY", 30*time.Second, "how often agents renew; at most a third of claim-duration")
 	s.Duration(&c.AgentGrace, "agent-grace", "PORTLEASE_AGENT_GRACE", 30*time.Second, "how long a stopping agent may take to unbind before the janitor does")
+	s.Duration(&c.TargetGroupLag, "target-group-lag", "PORTLEASE_TARGET_GROUP_LAG", time.Minute, "how long AWS may take until all of it knows a new target group; a port is not freed before its target group is that old")
 	s.Duration(&c.SweepEvery, "sweep-every", "PORTLEASE_SWEEP_EVERY", 2*time.Second, "how often the janitor sweeps the ledger")
 	s.Duration(&c.AuditEvery, "audit-every", "PORTLEASE_AUDIT_EVERY", 30*time.Second, "how often the janitor compares AWS with the ledger")
 	s.Bool(&c.DryRun, "dry-run", "PORTLEASE_DRY_RUN", false, "the janitor only logs what it would reclaim and delete; released ports stay taken")

@@ -74,7 +74,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		process: p, stock: stock, leases: leases, observer: observer, wake: wake, admins: admins, poolsChanged: make(chan struct{}, 1), swept: make(chan struct{}, 1),
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
-			Timing:        janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration, DeregisterGrace: deregisterGrace},
+			Timing:        janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration, DeregisterGrace: deregisterGrace, TargetGroupLag: p.TargetGroupLag},
 			ReserveUnbind: pay.Unbind, ReserveDeregister: pay.Deregister, Prepaid: withPrepaid,
 			GetPod: pods.Get, Warn: pods.Warn, Count: p.metrics.JanitorAction, Now: time.Now, Log: p.log, DryRun: p.DryRun,
 		}),

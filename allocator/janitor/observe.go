@@ -16,6 +16,8 @@ type Observer struct {
 	mu sync.Mutex
 	// seen maps lease names to their version and when it was first seen.
 	seen map[string]sighting
+	// recorded maps the target groups that ports record to when that was first seen.
+	recorded map[string]time.Time
 }
 
 type sighting struct {
@@ -34,13 +36,19 @@ func (o *Observer) Observe(claims []ledger.Record[ledger.Claim], ports []ledger.
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	next := make(map[string]sighting, len(claims)+len(ports))
+	recorded := make(map[string]time.Time, len(ports))
 	for _, c := range claims {
 		next[c.Name] = o.observeLocked(c.Name, c.Version)
 	}
 	for _, p := range ports {
 		next[p.Name] = o.observeLocked(p.Name, p.Version)
+		if arn := p.Value.TargetGroupARN; arn != "" {
+			if recorded[arn] = o.recorded[arn]; recorded[arn].IsZero() {
+				recorded[arn] = o.now()
+			}
+		}
 	}
-	o.seen = next
+	o.seen, o.recorded = next, recorded
 }
 
 func (o *Observer) observeLocked(name, version string) sighting {
@@ -59,4 +67,16 @@ func (o *Observer) Age(name, version string) time.Duration {
 		return 0
 	}
 	return o.now().Sub(s.since)
+}
+
+// RecordedFor returns for how long this process has seen some port record a target group;
+// 0 if it was not observed. The target group is at least that old.
+func (o *Observer) RecordedFor(targetGroupARN string) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	since, ok := o.recorded[targetGroupARN]
+	if !ok {
+		return 0
+	}
+	return o.now().Sub(since)
 }

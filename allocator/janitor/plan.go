@@ -51,6 +51,9 @@ type Timing struct {
 	AgentGrace time.Duration
 	// DeregisterGrace is how long an agent may take to deregister its own targets.
 	DeregisterGrace time.Duration
+	// TargetGroupLag is for how long AWS may not know a new target group. Until then it may
+	// answer that the group is deleted although it exists.
+	TargetGroupLag time.Duration
 }
 
 // Plan returns the actions that the ledger calls for, in the order to carry them out.

@@ -35,6 +35,9 @@ func (j *Janitor) repairDamaged(
 		}
 		c, _ := j.Claims.Cached(r.Value.Holder)
 		reason := Damage(r.Value, c.Value, all, groupARNs)
+		if reason != "" && j.Observer.RecordedFor(r.Value.TargetGroupARN) < j.Timing.TargetGroupLag {
+			continue // AWS may not show yet what is there
+		}
 		if reason == "" {
 			intact = append(intact, r)
 			continue

@@ -42,6 +42,10 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 	}
 	gone, err := j.deleteBinding(j.Prepaid(ctx), port)
 	if err == nil && gone {
+		if wait := j.Timing.TargetGroupLag - j.groupAge(port); wait > 0 {
+			j.retries[port.Name] = retry{j.Now().Add(wait), firstRetry}
+			return nil
+		}
 		return j.startCooldown(ctx, port)
 	}
 	j.scheduleRetry(j.retries, port.Name, err)
@@ -52,6 +56,16 @@ func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) erro
 		j.Count("unbind failed", "error")
 	}
 	return fmt.Errorf("unbinding %s: %w", r.Name, err)
+}
+
+// groupAge is how old the target group of a releasing port is at least, by this process's
+// own clock. If none is recorded, it is as old as the release, because nothing creates one
+// after that.
+func (j *Janitor) groupAge(port ledger.Record[ledger.Port]) time.Duration {
+	if arn := port.Value.TargetGroupARN; arn != "" {
+		return j.Observer.RecordedFor(arn)
+	}
+	return j.Observer.Age(port.Name, port.Version)
 }
 
 // reserveUnbind reserves the calls of one attempt. An agent that unbound its port has
@@ -75,7 +89,8 @@ func (j *Janitor) scheduleRetry(retries map[string]retry, name string, err error
 // whether it is gone. Only the successful deletion of the target group proves that: a
 // new listener of this generation would need that target group. The agent's word and
 // reads do not count. AWS may not show a new target group yet, and a listener for it
-// may still be created.
+// may still be created. The deletion of a new target group may be answered by a part of
+// AWS that does not know it, so unbind believes only that of an older one.
 func (j *Janitor) deleteBinding(ctx context.Context, r ledger.Record[ledger.Port]) (gone bool, err error) {
 	targetGroup := r.Value.TargetGroupARN
 	if targetGroup == "" {

@@ -2,11 +2,14 @@ package janitor_test
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -121,4 +124,58 @@ func TestUnbindDeletesAnUnreportedOrRedirectedListener(t *testing.T) {
 			}
 		})
 	}
+}
+
+// AWS may answer that a new target group is deleted although it exists. A listener for it
+// may still be created then.
+func TestDeletionOfANewTargetGroupIsNotBelieved(t *testing.T) {
+	w := newAccount(t, 1)
+	w.janitor.Timing.TargetGroupLag = time.Minute
+	group, _ := w.bind("game", "game", 0, firstAudit, 1)
+	w.record("game", 0, firstAudit, ledger.Port{State: ledger.Releasing, TargetGroupARN: group})
+	w.emulator.SetFault(func(c elbemu.Call) elbemu.Fault {
+		if c.Action == "DeleteTargetGroup" {
+			return elbemu.Refuse(http.StatusBadRequest, "TargetGroupNotFound", "not found")
+		}
+		return elbemu.Fault{}
+	})
+	deletions := 0
+	pass := func(after time.Duration) {
+		t.Helper()
+		w.now = w.now.Add(after)
+		w.must(w.janitor.Sweep(t.Context()))
+		before := len(w.emulator.Calls())
+		w.must(w.janitor.UnbindReleasing(t.Context()))
+		for _, c := range w.emulator.Calls()[before:] {
+			if c.Action == "DeleteTargetGroup" {
+				deletions++
+			}
+		}
+	}
+	for range 30 {
+		pass(time.Minute / 31)
+		w.is(0, firstAudit, ledger.Releasing)
+	}
+	if deletions != 1 {
+		t.Errorf("it was deleted %d times before an answer counts; each costs a call", deletions)
+	}
+	w.emulator.SetFault(nil)
+	pass(time.Minute)
+	w.is(0, firstAudit, ledger.Cooldown)
+	w.expectGone(whole("game")...)
+}
+
+// A target group that this process has known for long needs no second deletion.
+func TestDeletionOfAnOldTargetGroupIsBelieved(t *testing.T) {
+	w := newAccount(t, 1)
+	w.janitor.Timing.TargetGroupLag = time.Minute
+	group, listener := w.bind("game", "game", 0, firstAudit, 1)
+	w.record("game", 0, firstAudit, ledger.Port{State: ledger.Bound, TargetGroupARN: group, ListenerARN: listener})
+	w.must(w.janitor.Sweep(t.Context()))
+	w.now = w.now.Add(time.Minute)
+	r, _ := w.ledger.Ports.Row(w.fenceOf(0, firstAudit, 1).Lease)
+	r.Value.State = ledger.Releasing
+	w.ledger.Ports.Recreate(r.Name, r.Value)
+	w.must(w.janitor.UnbindReleasing(t.Context()))
+	w.is(0, firstAudit, ledger.Cooldown)
 }

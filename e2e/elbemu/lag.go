@@ -11,6 +11,13 @@ func (e *Emulator) SetTargetGroupLag(lag time.Duration) {
 	e.cfg.Delays = &changed
 }
 
+// TargetGroupLag returns the present Delays.TargetGroupLag.
+func (e *Emulator) TargetGroupLag() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.cfg.Delays.TargetGroupLag
+}
+
 // copyAge returns how old the copy of the account is that serves a call, as far as new
 // target groups are concerned. Half of the calls see an up-to-date copy. So one call may
 // miss a group that an earlier call has found.

@@ -22,11 +22,17 @@ import (
 
 const region = "us-east-1"
 
+// longestLag is how long a call may miss a new target group.
+const longestLag = 12 * time.Second
+
 // cloud is the AWS account.
 type cloud struct {
 	emulator *elbemu.Emulator
 	// inUse is how long AWS says of a target group that it is in use.
 	inUse time.Duration
+	// lag is for how long calls of processes may miss a new target group. Those of
+	// operators and foreign actors never do.
+	lag time.Duration
 	// judge checks a call before it is applied.
 	judge func(p *Process, params url.Values) error
 	// broken is the first violation that judge found.
@@ -59,7 +65,8 @@ func newCloud(r *rand.Rand) (*cloud, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the emulator: %w", err)
 	}
-	return &cloud{emulator: emulator, inUse: c.Delays.InUse}, nil
+	lag := []time.Duration{0, 2 * time.Second, longestLag}[r.IntN(3)]
+	return &cloud{emulator: emulator, inUse: c.Delays.InUse, lag: lag}, nil
 }
 
 // configuration makes an AWS configuration with a transport.
@@ -174,6 +181,8 @@ func (c *cloud) send(req *http.Request, body []byte, f *elbemu.Fault) (reply, er
 		c.emulator.SetFault(func(elbemu.Call) elbemu.Fault { return *f })
 		defer c.emulator.SetFault(nil)
 	}
+	c.emulator.SetTargetGroupLag(c.lag)
+	defer c.emulator.SetTargetGroupLag(0)
 	sent := req.Clone(context.WithoutCancel(req.Context()))
 	sent.Body = io.NopCloser(bytes.NewReader(body))
 	resp, err := c.emulator.RoundTrip(sent)

@@ -38,6 +38,7 @@ const (
 	sticky          = 2 * time.Minute
 	agentGrace      = 15 * time.Second
 	deregisterGrace = 3 * time.Second
+	targetGroupLag  = longestLag + longestLag/8 // by a clock that is fast
 	sweepEvery      = 2 * time.Second
 	auditEvery      = 15 * time.Second
 	describeEvery   = 2 * time.Minute
@@ -121,7 +122,7 @@ func (w *World) startReplica(name string) *replica {
 	})
 	r.janitor = janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.JanitorPorts, AWS: deps.JanitorAWS, Listings: r.stock, Observer: r.observer,
-		Timing:        janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration, DeregisterGrace: deregisterGrace},
+		Timing:        janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration, DeregisterGrace: deregisterGrace, TargetGroupLag: targetGroupLag},
 		ReserveUnbind: r.pay.Unbind, ReserveDeregister: r.pay.Deregister, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		GetPod: deps.JanitorGetPod, Now: r.clock.now, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // events are not checked here
