@@ -44,6 +44,12 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 		return c, false, err
 	}
 	r, created, err := s.findOrCreate(ctx, h, req)
+	if err == nil {
+		r, err = s.withinQuota(ctx, r)
+	}
+	if errors.Is(err, api.ErrQuota) {
+		s.Count("quota", req.Pool)
+	}
 	if err != nil {
 		return c, created, err
 	}
@@ -120,7 +126,10 @@ func (s *Service) admit(h Holder, req api.ClaimRequest) error {
 	if !known {
 		return s.unknownPool(req.Pool)
 	}
-	return from.Admit(h.Namespace, req.Ports)
+	if err := from.Admit(h.Namespace, req.Ports); err != nil {
+		return err
+	}
+	return s.checkCachedQuota(from, h.Namespace, len(req.Ports))
 }
 
 func (s *Service) unknownPool(name string) error {

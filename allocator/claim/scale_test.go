@@ -24,6 +24,10 @@ func (s still[T]) OfPodIP(context.Context, string, string) ([]ledger.Record[T], 
 	return nil, errors.New("unexpected call")
 }
 
+func (s still[T]) OfNamespace(context.Context, string, string) ([]ledger.Record[T], error) {
+	return nil, errors.New("unexpected call")
+}
+
 type fixed struct {
 	Pools
 	from pool.Pool

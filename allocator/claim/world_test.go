@@ -186,6 +186,14 @@ func (w *world) claim(pod, ip string, names ...string) (api.Claim, error) {
 	return w.claimDeregistered(pod, ip, 0, names...)
 }
 
+// claimFrom is claim, asked of another replica.
+func (w *world) claimFrom(service *claim.Service, pod, ip string) (api.Claim, error) {
+	here := w.service
+	w.service = service
+	defer func() { w.service = here }()
+	return w.claim(pod, ip)
+}
+
 // claimDeregistered is claim by an agent that has deregistered the previous pod IP.
 func (w *world) claimDeregistered(pod, ip string, addressChanges int, names ...string) (api.Claim, error) {
 	h := holderOf(pod)

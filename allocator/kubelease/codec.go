@@ -20,7 +20,9 @@ const (
 	labelKind   = "portlease.dev/kind"
 	labelPodUID = "portlease.dev/pod-uid"
 	labelState  = "portlease.dev/state"
-	annotation  = "portlease.dev/record"
+	// labelNamespace is the pod's namespace. Only claim leases have it.
+	labelNamespace = "portlease.dev/namespace"
+	annotation     = "portlease.dev/record"
 	// labelIP is a prefix of an IP address. A claim may record two addresses, and one
 	// selector must find it by either.
 	labelIP = "ip.portlease.dev/"
@@ -110,7 +112,7 @@ var claimCodec = codec[ledger.Claim]{
 		seconds := int32(c.Duration / time.Second)
 		l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = &holder, &seconds
 		l.Spec.RenewTime = microTime(c.RenewedAt)
-		l.Labels[labelPodUID] = c.PodUID
+		l.Labels[labelPodUID], l.Labels[labelNamespace] = c.PodUID, c.Namespace
 		if c.PreviousIP != "" {
 			l.Labels[ipLabel(c.PreviousIP)] = "previous"
 		}

@@ -116,18 +116,36 @@ func (t *table[T]) decode(l *coordinationv1.Lease) (ledger.Record[T], error) {
 	return r, err
 }
 
-// claims adds the read that only the table of claims has.
+// claims adds the reads that only the table of claims has.
 type claims struct{ *table[ledger.Claim] }
 
 // OfPodIP implements ledger.Claims (Kubernetes API concepts, "Semantics for get and
 // list", NotOlderThan).
 func (c claims) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
+	found, err := c.list(ctx, ipLabel(ip), since)
+	if err != nil {
+		return nil, fmt.Errorf("listing claim leases of pod IP %s: %w", ip, err)
+	}
+	return found, nil
+}
+
+// OfNamespace implements ledger.Claims.
+func (c claims) OfNamespace(ctx context.Context, namespace, since string) ([]ledger.Record[ledger.Claim], error) {
+	found, err := c.list(ctx, labelNamespace+"="+namespace, since)
+	if err != nil {
+		return nil, fmt.Errorf("listing claim leases of namespace %s: %w", namespace, err)
+	}
+	return found, nil
+}
+
+// list returns the claim leases with a label, by name.
+func (c claims) list(ctx context.Context, label, since string) ([]ledger.Record[ledger.Claim], error) {
 	list, err := c.leases.List(ctx, metav1.ListOptions{
-		LabelSelector:   labelKind + "=" + kindClaim + "," + ipLabel(ip),
+		LabelSelector:   labelKind + "=" + kindClaim + "," + label,
 		ResourceVersion: since, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listing claim leases of pod IP %s: %w", ip, err)
+		return nil, err
 	}
 	found := make([]ledger.Record[ledger.Claim], 0, len(list.Items))
 	for i := range list.Items {

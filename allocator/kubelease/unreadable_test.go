@@ -104,6 +104,27 @@ func (twoPorts) Throttled(context.Context, string, int) error { return nil }
 
 func (twoPorts) ListenerOwner(context.Context, string) (pool.Owner, error) { return pool.Owner{}, nil }
 
+// newService answers the claims of pods, which always exist.
+func newService(r replica, pools claim.Pools) *claim.Service {
+	return claim.New(claim.Config{
+		Ledger: "l", Claims: r.Claims(), Ports: r.Ports(), Pools: pools, Budget: twoPorts{},
+		Age: func(string, string) time.Duration { return 0 }, Count: func(string, string) {},
+		GetPod: func(_ context.Context, _, pod string) (*ledger.Pod, error) {
+			return &ledger.Pod{UID: "uid-" + pod, IPs: []string{"10.0.0." + pod}}, nil
+		},
+		TargetGroupName: func(string, api.Fence) string { return "pl-x" }, Duration: time.Minute, RenewEvery: time.Second,
+		Now: time.Now, NewEpoch: func() string { return "e" }, WakeJanitor: func() {}, Log: slog.New(slog.DiscardHandler),
+	})
+}
+
+// claimOnePort claims a port for a pod, which is named after the end of its IP.
+func claimOnePort(ctx context.Context, service *claim.Service, pod string) (api.Claim, error) {
+	c, _, err := service.Claim(ctx, claim.Holder{Namespace: "games", Pod: pod, UID: "uid-" + pod}, api.ClaimRequest{
+		PodUID: "uid-" + pod, PodIP: "10.0.0." + pod, Pool: "default", Ports: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.TCP}},
+	})
+	return c, err
+}
+
 // Pods claim both ports of a pool, one of which is unreadable or has lost its label. The
 // first pod gets the other port, and the pool is exhausted for the second.
 func TestUnreadablePortIsNotGrantedAndBlocksNoOther(t *testing.T) {
@@ -126,21 +147,8 @@ func TestUnreadablePortIsNotGrantedAndBlocksNoOther(t *testing.T) {
 				_, err := a.Ports().Create(t.Context(), lease, record)
 				must(t, err)
 				ruin(t, a, namespace, lease)
-				service := claim.New(claim.Config{
-					Ledger: "l", Claims: a.Claims(), Ports: a.Ports(), Pools: twoPorts{}, Budget: twoPorts{},
-					Age: func(string, string) time.Duration { return 0 }, Count: func(string, string) {},
-					GetPod: func(_ context.Context, _, pod string) (*ledger.Pod, error) {
-						return &ledger.Pod{UID: "uid-" + pod, IPs: []string{"10.0.0." + pod}}, nil
-					},
-					TargetGroupName: func(string, api.Fence) string { return "pl-x" }, Duration: time.Minute, RenewEvery: time.Second,
-					Now: time.Now, NewEpoch: func() string { return "e" }, WakeJanitor: func() {}, Log: slog.New(slog.DiscardHandler),
-				})
-				ask := func(pod string) (api.Claim, error) {
-					c, _, err := service.Claim(t.Context(), claim.Holder{Namespace: "games", Pod: pod, UID: "uid-" + pod}, api.ClaimRequest{
-						PodUID: "uid-" + pod, PodIP: "10.0.0." + pod, Pool: "default", Ports: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.TCP}},
-					})
-					return c, err
-				}
+				service := newService(a, twoPorts{})
+				ask := func(pod string) (api.Claim, error) { return claimOnePort(t.Context(), service, pod) }
 				if c, err := ask("1"); err != nil || len(c.Ports) != 1 || c.Ports[0].ListenerPort == ruined {
 					t.Errorf("the first pod got %+v, %v", c.Ports, err)
 				}

@@ -50,6 +50,9 @@ type Claim struct {
 	// deleted and created again, and the claim keeps the ports that it holds. After
 	// that, a port that it holds and does not list was given up.
 	Planned bool `json:"planned,omitempty"`
+	// Admitted is set once the claim fits the quota of its namespace. It is not used in
+	// pools without such a quota.
+	Admitted bool `json:"admitted,omitempty"`
 	// Duration is how long the claim lasts without a renewal.
 	Duration time.Duration `json:"-"`
 	// RenewedAt is for people, and makes every renewal a change. Each replica times

@@ -74,6 +74,8 @@ type Claims interface {
 	// lists from its cache, and learns only ten times a second that nothing of its kind
 	// was written while others were (KEP-2340).
 	OfPodIP(ctx context.Context, ip, since string) ([]Record[Claim], error)
+	// OfNamespace reads all claims of a namespace's pods. It sees what OfPodIP sees.
+	OfNamespace(ctx context.Context, namespace, since string) ([]Record[Claim], error)
 }
 
 // Ports is the table of ports.

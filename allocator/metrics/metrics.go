@@ -43,7 +43,7 @@ func New() *Metrics {
 		budgetRequests: counters("aws_budget_requests_total",
 			"Requests to the AWS budget and reports of throttling, by class of call and outcome.", "class", "outcome"),
 		refusedClaims: counters("claims_refused_total",
-			"Claims that had to wait because the pool was exhausted, or to move because of a collision.", "reason", "pool"),
+			"Claims that were refused because the pool was exhausted or a quota was reached, or had to move because of a collision.", "reason", "pool"),
 		janitorActions: counters("janitor_actions_total",
 			"Actions of the janitor, by reason.", "action", "reason"),
 		requests: counters("http_requests_total",

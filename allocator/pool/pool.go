@@ -58,6 +58,7 @@ func (p Pool) Schedulable() []LoadBalancer {
 type Terms struct {
 	// Namespaces whose pods may claim; empty allows all.
 	Namespaces []string
+	Quota      Quota
 	Protocols  []api.Protocol
 	Placement  Placement
 	// Cooldown is how long a freed port stays unused.
@@ -71,7 +72,7 @@ type Terms struct {
 	Attributes map[string]string
 }
 
-// Admit refuses a new claim that the terms do not allow. Existing claims keep
+// Admit refuses a new claim that the terms do not allow, whatever others hold. Existing claims keep
 // their ports when terms change.
 func (p Pool) Admit(namespace string, ports []api.Port) error {
 	if len(p.Terms.Namespaces) > 0 && !slices.Contains(p.Terms.Namespaces, namespace) {
@@ -82,7 +83,7 @@ func (p Pool) Admit(namespace string, ports []api.Port) error {
 			return api.Errorf(api.Invalid, "pool %s has no %s (port %s): its protocols are %s", p.Name, port.Protocol, port.Name, join(p.Terms.Protocols))
 		}
 	}
-	return nil
+	return p.Terms.Quota.admit(p.Name, len(ports))
 }
 
 func join(protocols []api.Protocol) string {

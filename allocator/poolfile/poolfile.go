@@ -76,6 +76,7 @@ type written struct {
 	Cooldown              *duration         `json:"cooldown"`
 	Sticky                *duration         `json:"sticky"`
 	Namespaces            []string          `json:"namespaces"`
+	Quota                 quota             `json:"quota"`
 	HealthCheck           healthCheck       `json:"healthCheck"`
 	TargetGroupAttributes map[string]string `json:"targetGroupAttributes"`
 }
@@ -251,6 +252,9 @@ func (w written) terms() (pool.Terms, error) {
 		}
 	}
 	var err error
+	if t.Quota, err = w.Quota.check(); err != nil {
+		return t, fmt.Errorf("quota: %w", err)
+	}
 	if t.HealthCheck, err = w.HealthCheck.check(); err != nil {
 		return t, fmt.Errorf("healthCheck: %w", err)
 	}

@@ -37,6 +37,7 @@ pools:
   cooldown: 0s
   sticky: 1h
   namespaces: [games]
+  quota: {perPod: 0, perNamespace: 40}
   healthCheck: {interval: 5s, healthyThreshold: 3, unhealthyThreshold: 10}
   targetGroupAttributes: {deregistration_delay.timeout_seconds: "30"}
 `
@@ -51,6 +52,7 @@ func TestParsePoolsAndDefaults(t *testing.T) {
 	plain := pool.Terms{
 		Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: pool.Spread, Cooldown: 2 * time.Minute, Sticky: 10 * time.Minute,
 		HealthCheck: api.HealthCheck{IntervalSeconds: 10, TimeoutSeconds: 5, HealthyThreshold: 2, UnhealthyThreshold: 2},
+		Quota:       pool.Quota{PerPod: 8},
 	}
 	want := []poolfile.Pool{
 		{Name: "udp", LoadBalancers: []string{arn(1), arn(2)}, Ranges: []pool.Range{{From: 30000, To: 30049}, {From: 31000, To: 31000}}, Terms: plain},
@@ -59,6 +61,7 @@ func TestParsePoolsAndDefaults(t *testing.T) {
 			Ranges: []pool.Range{{From: 40000, To: 40001}, {From: 40003, To: 40004}, {From: 40008, To: 40009}},
 			Terms: pool.Terms{
 				Namespaces: []string{"games"}, Protocols: []api.Protocol{api.TCP}, Placement: pool.Pack, Cooldown: 0, Sticky: time.Hour,
+				Quota:       pool.Quota{PerNamespace: 40},
 				HealthCheck: api.HealthCheck{IntervalSeconds: 5, TimeoutSeconds: 2, HealthyThreshold: 3, UnhealthyThreshold: 10},
 				Attributes:  map[string]string{"deregistration_delay.timeout_seconds": "30"},
 			},
@@ -134,6 +137,9 @@ func TestParseErrorNamesPoolAndRemedy(t *testing.T) {
 		{"unknown placement", with("placement: fill"), []string{`pool "a"`, `"fill"`, "use spread"}},
 		{"cooldown without unit", with("cooldown: 120"), []string{"120", "90s or 2m"}},
 		{"cooldown below zero", with("cooldown: -1s"), []string{`pool "a"`, "cooldown -1s is outside 0s-24h"}},
+		{"a quota below zero", with("quota: {perPod: -1}"), []string{`pool "a"`, "quota: perPod -1 is outside 0-50"}},
+		{"more ports than a load balancer has", with("quota: {perPod: 51}"), []string{`pool "a"`, "quota: perPod 51 is outside 0-50"}},
+		{"a quota of a namespace below zero", with("quota: {perNamespace: -1}"), []string{`pool "a"`, "quota: perNamespace -1 is negative"}},
 		{"sticky for a year", with("sticky: 8760h"), []string{`pool "a"`, "sticky 8760h0m0s is outside"}},
 		{"no namespace", with("namespaces: [\"\"]"), []string{`pool "a"`, "omit namespaces"}},
 		{"namespace pattern", with("namespaces: [\"game*\"]"), []string{`pool "a"`, `"game*"`}},

@@ -186,6 +186,21 @@ var conformance = []struct {
 		created(t, l.ports[0], "lb-30000")
 		expect(t, "delete of another of that name", deleteOf(l.ports[1], second), ledger.ErrConflict)
 	}},
+	{"claims are found by namespace", func(t *testing.T, l tables) {
+		last := ""
+		for name, namespace := range map[string]string{"claim-u1": "games", "claim-u2": "other", "claim-u3": "games"} {
+			c := aClaim("10.0.0.1")
+			c.Namespace = namespace
+			r, err := l.claims[0].Create(t.Context(), name, c)
+			expect(t, "create", err, nil)
+			last = r.Version
+		}
+		found, err := l.claims[1].OfNamespace(t.Context(), "games", last)
+		expect(t, "list", err, nil)
+		if len(found) != 2 || found[0].Name != "claim-u1" || found[1].Name != "claim-u3" {
+			t.Errorf("found %+v", found)
+		}
+	}},
 	{"claims are found by present and previous address", func(t *testing.T, l tables) {
 		last := ""
 		for name, ip := range map[string]string{"claim-u1": "10.0.0.1", "claim-u2": "10.0.0.2", "claim-u3": "10.0.0.1"} {

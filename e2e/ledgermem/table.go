@@ -125,7 +125,7 @@ func call[A any](ctx context.Context, network Network, c Call, apply func() (A, 
 	return *answered, nil
 }
 
-// ClaimTable adds the read that only claims have.
+// ClaimTable adds the reads that only claims have.
 type ClaimTable struct{ *Table[ledger.Claim] }
 
 // NewClaimTable is NewTable for claims.
@@ -137,11 +137,18 @@ func NewClaimTable(s *Store[ledger.Claim], network Network, lag func() time.Dura
 // be.
 func (t ClaimTable) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
 	return call(ctx, t.network, Call{Verb: "list", Name: ip}, func() ([]ledger.Record[ledger.Claim], error) {
-		return t.store.ofPodIP(ip, since, t.lag != nil), nil
+		return t.store.claims(since, t.lag != nil, func(c ledger.Claim) bool { return c.Records(ip) }), nil
 	})
 }
 
-func (s *Store[T]) ofPodIP(ip, since string, lag bool) []ledger.Record[T] {
+// OfNamespace implements ledger.Claims, as OfPodIP does.
+func (t ClaimTable) OfNamespace(ctx context.Context, namespace, since string) ([]ledger.Record[ledger.Claim], error) {
+	return call(ctx, t.network, Call{Verb: "list", Name: namespace}, func() ([]ledger.Record[ledger.Claim], error) {
+		return t.store.claims(since, t.lag != nil, func(c ledger.Claim) bool { return c.Namespace == namespace }), nil
+	})
+}
+
+func (s *Store[T]) claims(since string, lag bool, wanted func(ledger.Claim) bool) []ledger.Record[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rows := s.sorted(s.rows)
@@ -150,7 +157,7 @@ func (s *Store[T]) ofPodIP(ip, since string, lag bool) []ledger.Record[T] {
 	}
 	return slices.DeleteFunc(rows, func(r ledger.Record[T]) bool {
 		c, ok := any(r.Value).(ledger.Claim)
-		return !ok || !c.Records(ip)
+		return !ok || !wanted(c)
 	})
 }
 
