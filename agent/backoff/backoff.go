@@ -13,6 +13,9 @@ import (
 const (
 	first = time.Second
 	most  = 15 * time.Second
+	// mostCredentials is the longest wait for credentials. One service on each node, or one
+	// for the account, issues them to all agents.
+	mostCredentials = time.Minute
 	// needsAdmin is the wait after an error that only an admin can resolve.
 	needsAdmin = time.Minute
 	// mostRetryAfter bounds the wait that an answer of the allocator asks for.
@@ -32,8 +35,12 @@ func (b *Backoff) Next(err error, jitter func() float64) time.Duration {
 		d := min(problem.RetryAfter, mostRetryAfter)
 		return clock.SlightlyAbove(d, jitter)
 	}
-	d := min(first<<min(b.attempts, 10), most)
+	doubled := first << min(b.attempts, 10)
 	b.attempts++
+	if failure.Class(err) == failure.AWSCredentials {
+		return clock.Widely(min(doubled, mostCredentials), jitter)
+	}
+	d := min(doubled, most)
 	if failure.NeedsAdmin(err) {
 		d = needsAdmin
 	}

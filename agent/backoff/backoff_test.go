@@ -7,6 +7,7 @@ import (
 
 	"github.com/portlease/portlease/agent/backoff"
 	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
 )
 
 func TestWaitDoublesUpToALimit(t *testing.T) {
@@ -14,6 +15,19 @@ func TestWaitDoublesUpToALimit(t *testing.T) {
 	for _, seconds := range []time.Duration{1, 2, 4, 8, 15, 15} {
 		if got := b.Next(errors.New("transient"), func() float64 { return 0 }); got != seconds*time.Second {
 			t.Errorf("waits %v, want %v", got, seconds*time.Second)
+		}
+	}
+}
+
+// All pods of a node ask one service for their credentials.
+func TestWaitForCredentialsIsSpreadWidely(t *testing.T) {
+	var least, most backoff.Backoff
+	for _, seconds := range []float64{1, 2, 4, 8, 16, 32, 60, 60} {
+		for b, want := range map[*backoff.Backoff]float64{&least: seconds / 2, &most: seconds * 1.5} {
+			got := b.Next(elb.ErrCredentials, func() float64 { return map[bool]float64{b == &most: 1}[true] })
+			if got.Seconds() != want {
+				t.Errorf("waits %v, want %vs", got, want)
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/portlease/portlease/agent/failure"
 	"github.com/portlease/portlease/agent/holding"
@@ -40,6 +41,8 @@ type attempt struct {
 	holding *holding.Holding
 	port    api.ClaimedPort
 	tags    elb.Tags
+	// created is when this process created the target group; zero if it did not.
+	created time.Time
 	found
 }
 
@@ -51,8 +54,11 @@ func (a *attempt) createTargetGroup(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.targetGroup = arn
-		a.update(func(b *holding.Binding) { b.AttributesSet = b.AttributesSet && b.TargetGroup == arn })
+		a.targetGroup, a.created = arn, a.Clock.Now()
+		a.update(func(b *holding.Binding) {
+			b.AttributesSet = b.AttributesSet && b.TargetGroup == arn
+			b.Created = a.created
+		})
 	}
 	a.update(func(b *holding.Binding) { b.TargetGroup = a.targetGroup })
 	return nil
@@ -92,21 +98,14 @@ func (a *attempt) connect(ctx context.Context) error {
 	return errors.Join(err, <-registered)
 }
 
-// register makes this pod a target. AWS may not know yet a target group that was
-// created a moment ago.
+// register makes this pod a target.
 func (a *attempt) register(ctx context.Context) error {
 	if a.registered {
 		return nil
 	}
-	for try := 1; ; try++ {
-		err := a.LoadBalancer.RegisterTarget(ctx, a.targetGroup, a.Pod.IP, a.port.TargetPort)
-		if !errors.Is(err, elb.ErrTargetGroupGone) || try == lagTries {
-			return err
-		}
-		if err := a.Clock.Sleep(ctx, lagPause); err != nil {
-			return err
-		}
-	}
+	return a.patiently(ctx, func() error {
+		return a.LoadBalancer.RegisterTarget(ctx, a.targetGroup, a.Pod.IP, a.port.TargetPort)
+	})
 }
 
 // listen makes the listener, in place of a damaged one if there is one.
@@ -120,12 +119,13 @@ func (a *attempt) listen(ctx context.Context) error {
 	if err := a.setAttributes(ctx); err != nil {
 		return err
 	}
-	arn, err := a.LoadBalancer.CreateListener(ctx, elb.ListenerSpec{
-		LoadBalancerARN: a.holding.Claim.LoadBalancer.ARN, Port: a.port.ListenerPort, Protocol: a.port.Protocol,
-		TargetGroupARN: a.targetGroup, Tags: a.tags,
+	return a.patiently(ctx, func() (err error) {
+		a.listener, err = a.LoadBalancer.CreateListener(ctx, elb.ListenerSpec{
+			LoadBalancerARN: a.holding.Claim.LoadBalancer.ARN, Port: a.port.ListenerPort, Protocol: a.port.Protocol,
+			TargetGroupARN: a.targetGroup, Tags: a.tags,
+		})
+		return err
 	})
-	a.listener = arn
-	return err
 }
 
 // deleteDamagedListener leaves one that carries other tags by now: it is foreign, and
@@ -148,7 +148,8 @@ func (a *attempt) setAttributes(ctx context.Context) error {
 	if len(a.port.Attributes) == 0 || a.holding.Binding(a.port).AttributesSet {
 		return nil
 	}
-	if err := a.LoadBalancer.SetAttributes(ctx, a.targetGroup, a.port.Attributes); err != nil {
+	err := a.patiently(ctx, func() error { return a.LoadBalancer.SetAttributes(ctx, a.targetGroup, a.port.Attributes) })
+	if err != nil {
 		return err
 	}
 	a.update(func(b *holding.Binding) { b.AttributesSet = true })
@@ -156,11 +157,11 @@ func (a *attempt) setAttributes(ctx context.Context) error {
 }
 
 func (a *attempt) confirmTags(ctx context.Context) error {
-	return a.confirmOwn(ctx, a.tags, a.targetGroup, a.listener)
+	return a.patiently(ctx, func() error { return a.confirmOwn(ctx, a.tags, a.targetGroup, a.listener) })
 }
 
 func (a *attempt) deregisterOthers(ctx context.Context) error {
-	return a.LoadBalancer.DeregisterTargets(ctx, a.targetGroup, a.otherTargets)
+	return a.patiently(ctx, func() error { return a.LoadBalancer.DeregisterTargets(ctx, a.targetGroup, a.otherTargets) })
 }
 
 // reportBound reports an unchanged listener too: the ledger may have the port as

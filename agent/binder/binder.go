@@ -11,7 +11,6 @@ package binder
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/portlease/portlease/agent/clock"
 	"github.com/portlease/portlease/agent/failure"
@@ -72,13 +71,6 @@ type Deletes interface {
 	// for some seconds after that listener was deleted.
 	DeleteTargetGroup(ctx context.Context, arn string) error
 }
-
-// AWS may not show for some seconds what was just created. Calls that depend on it
-// are tried again this often.
-const (
-	lagTries = 5
-	lagPause = 2 * time.Second
-)
 
 // Binder is for one goroutine.
 type Binder struct {

@@ -39,8 +39,12 @@ func (a *attempt) inspect(ctx context.Context) error {
 }
 
 func (a *attempt) inspectTargets(ctx context.Context, known holding.Binding) error {
-	a.targetGroup = known.TargetGroup
-	targets, err := a.LoadBalancer.Targets(ctx, known.TargetGroup)
+	a.targetGroup, a.created = known.TargetGroup, known.Created
+	var targets []elb.Target
+	err := a.patiently(ctx, func() (err error) {
+		targets, err = a.LoadBalancer.Targets(ctx, known.TargetGroup)
+		return err
+	})
 	if errors.Is(err, elb.ErrTargetGroupGone) {
 		a.targetGroup = ""
 	} else if err != nil {

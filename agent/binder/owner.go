@@ -11,15 +11,16 @@ import (
 // confirmOwn returns once all resources are seen to carry exactly these tags. It
 // returns failure.ErrForeign if one carries others.
 func (b *Binder) confirmOwn(ctx context.Context, want elb.Tags, arns ...string) error {
-	for try := 1; ; try++ {
+	begun := b.Clock.Now()
+	for pause := firstLagPause; ; pause = min(2*pause, mostLagPause) {
 		own, err := b.own(ctx, want, arns...)
 		if err != nil || len(own) == len(arns) {
 			return err
 		}
-		if try == lagTries {
+		if b.Clock.Now().Sub(begun) >= goneWhileNew {
 			return fmt.Errorf("checking the tags of %v: AWS shows only %v", arns, own)
 		}
-		if err := b.Clock.Sleep(ctx, lagPause); err != nil {
+		if err := b.Clock.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}

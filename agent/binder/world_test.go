@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,7 +36,16 @@ type world struct {
 	aws      *elb.Client
 	reports  *reports
 	claim    api.Claim
-	slept    time.Duration
+
+	mu    sync.Mutex // guards slept
+	slept time.Duration
+}
+
+// sleptSoFar is how long the binder has slept.
+func (w *world) sleptSoFar() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.slept
 }
 
 // reports records what the binder reports, between the calls to AWS.
@@ -61,7 +71,12 @@ func (r *reports) Bound(context.Context, string, string, api.BoundRequest) error
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	emulator, err := elbemu.New(elbemu.Config{})
+	return newWorldOn(t, elbemu.Config{})
+}
+
+func newWorldOn(t *testing.T, cfg elbemu.Config) *world {
+	t.Helper()
+	emulator, err := elbemu.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,8 +145,10 @@ func (w *world) binder() *binder.Binder {
 	return binder.New(binder.Config{
 		Pod: pod.Identity{Namespace: "games", Name: "game-0", UID: "uid-0", IP: podIP}, LoadBalancer: w.aws, Reports: w.reports,
 		Clock: clock.Clock{
-			Now: time.Now, Timeout: context.WithTimeout,
+			Now: func() time.Time { return time.Unix(0, 0).Add(w.sleptSoFar()) }, Timeout: context.WithTimeout,
 			Sleep: func(_ context.Context, d time.Duration) error {
+				w.mu.Lock()
+				defer w.mu.Unlock()
 				w.slept += d
 				return nil
 			},

@@ -17,6 +17,9 @@ func SlightlyAbove(d time.Duration, jitter func() float64) time.Duration {
 	return d + spread(d, 10, jitter)
 }
 
+// Widely is from half of d to one and a half.
+func Widely(d time.Duration, jitter func() float64) time.Duration { return d/2 + spread(d, 1, jitter) }
+
 // spread is up to one part of d.
 func spread(d time.Duration, part float64, jitter func() float64) time.Duration {
 	return time.Duration(jitter() * float64(d) / part)

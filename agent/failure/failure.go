@@ -20,6 +20,7 @@ const (
 	Foreign          = "foreign"
 	Unreachable      = "allocator_unreachable"
 	AWSThrottled     = "aws_throttled"
+	AWSCredentials   = "aws_credentials"
 	AWSDenied        = "aws_denied"
 	AWSQuota         = "aws_quota"
 	AWSRefused       = "aws_refused"
@@ -39,6 +40,7 @@ var classes = []struct {
 	{ErrForeign, Foreign, true},
 	{ErrUnreachable, Unreachable, false},
 	{elb.ErrThrottled, AWSThrottled, false},
+	{elb.ErrCredentials, AWSCredentials, false}, // they may come late
 	{elb.ErrDenied, AWSDenied, true},
 	{elb.ErrQuota, AWSQuota, false},
 	{elb.ErrRefused, AWSRefused, true},
@@ -86,6 +88,20 @@ func NeedsAdmin(err error) bool {
 		}
 	}
 	return false
+}
+
+// Kind is how the allocator is told that binding failed with err; empty if that is not the
+// pod's or its role's doing.
+func Kind(err error) api.FailureKind {
+	switch Class(err) {
+	case AWSCredentials:
+		return api.FailedCredentials
+	case AWSDenied:
+		return api.FailedDenied
+	case AWSRefused, AWSQuota, AWSNameTaken, Foreign:
+		return api.FailedRefused
+	}
+	return ""
 }
 
 // ThrottledCalls counts the calls that AWS throttled in an error that may join the

@@ -21,6 +21,7 @@ func TestErrorsAreClassified(t *testing.T) {
 		{fmt.Errorf("binding: %w", failure.ErrForeign), failure.Foreign, true},
 		{elb.ErrThrottled, failure.AWSThrottled, false},
 		{elb.ErrDenied, failure.AWSDenied, true},
+		{elb.ErrCredentials, failure.AWSCredentials, false},
 		{elb.ErrQuota, failure.AWSQuota, false},
 		{elb.ErrRefused, failure.AWSRefused, true},
 		{elb.ErrDifferent, failure.AWSNameTaken, true},
@@ -35,6 +36,19 @@ func TestErrorsAreClassified(t *testing.T) {
 	} {
 		if class, needsAdmin := failure.Class(c.err), failure.NeedsAdmin(c.err); class != c.class || needsAdmin != c.needsAdmin {
 			t.Errorf("%v is %s, needs an admin: %v; want %s, %v", c.err, class, needsAdmin, c.class, c.needsAdmin)
+		}
+	}
+}
+
+func TestOnlyFailuresOfThePodAreReported(t *testing.T) {
+	for err, want := range map[error]api.FailureKind{
+		elb.ErrDenied: api.FailedDenied, elb.ErrCredentials: api.FailedCredentials,
+		elb.ErrRefused: api.FailedRefused, elb.ErrQuota: api.FailedRefused, elb.ErrDifferent: api.FailedRefused, failure.ErrForeign: api.FailedRefused,
+		elb.ErrThrottled: "", elb.ErrTargetGroupGone: "", elb.ErrLoadBalancerGone: "", elb.ErrInUse: "", elb.ErrListenerTaken: "",
+		failure.ErrUnreachable: "", api.ErrExhausted: "", errors.ErrUnsupported: "",
+	} {
+		if got := failure.Kind(fmt.Errorf("binding port 30000: %w", err)); got != want {
+			t.Errorf("%v is reported as %q, want %q", err, got, want)
 		}
 	}
 }

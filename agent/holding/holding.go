@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/portlease/portlease/shared/api"
 )
@@ -33,6 +34,8 @@ type Holding struct {
 type Binding struct {
 	TargetGroup string // ARN
 	Listener    string // ARN
+	// Created is when this process created the target group; zero if it did not.
+	Created time.Time
 	// AttributesSet is whether the target group's attributes were set.
 	AttributesSet bool
 	// Bound is whether everything is in place and reported.

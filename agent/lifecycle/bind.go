@@ -8,6 +8,7 @@ import (
 
 	"github.com/portlease/portlease/agent/backoff"
 	"github.com/portlease/portlease/agent/binder"
+	"github.com/portlease/portlease/agent/failure"
 	"github.com/portlease/portlease/agent/holding"
 	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/agent/reporter"
@@ -57,6 +58,7 @@ func (p *bindPhase) run(ctx context.Context, h *holding.Holding) error {
 		case errors.Is(err, api.ErrLost):
 			return err
 		}
+		p.claims.failed = failure.Kind(err)
 		p.reach.failed(failures.Report(ctx, "failed to bind; retrying", err))
 		if err := p.clock.Sleep(ctx, wait.Next(err, p.jitter)); err != nil {
 			return err

@@ -46,6 +46,8 @@ type claims struct {
 	// previousIPDeregistered is AddressChanges of the claim whose previous IP was
 	// deregistered.
 	previousIPDeregistered int
+	// failed is why the last attempt to bind failed, until the allocator was told.
+	failed api.FailureKind
 }
 
 // acquire asks until there is a claim or ctx is over. No error makes it give up: the
@@ -61,7 +63,7 @@ func (c *claims) request(ctx context.Context, h *holding.Holding) error {
 	throttled := c.binder.Throttled()
 	claim, err := c.allocator.Claim(ctx, c.pod.Namespace, c.pod.Name, api.ClaimRequest{
 		PodUID: c.pod.UID, PodIP: c.pod.IP, Pool: c.pool, Ports: c.ports, HealthPort: c.healthPort,
-		Throttled: throttled, PreviousIPDeregistered: c.previousIPDeregistered,
+		Throttled: throttled, Failed: c.failed, PreviousIPDeregistered: c.previousIPDeregistered,
 	})
 	if err != nil {
 		return err
@@ -69,7 +71,7 @@ func (c *claims) request(ctx context.Context, h *holding.Holding) error {
 	if _, err := c.adopt(ctx, h, claim); err != nil {
 		return err
 	}
-	c.binder.ThrottledReported(throttled)
+	c.told(throttled)
 	return nil
 }
 
@@ -123,7 +125,7 @@ func (c *claims) refresh(ctx context.Context, h *holding.Holding) error {
 func (c *claims) renew(ctx context.Context, h *holding.Holding, describes int) (answer api.RenewAnswer, moved bool, err error) {
 	throttled := c.binder.Throttled()
 	answer, err = c.allocator.Renew(ctx, c.pod.Namespace, c.pod.Name, api.RenewRequest{
-		ClaimUID: h.Claim.UID, PodIP: c.pod.IP, Pool: c.pool, Ports: h.Presented(), Throttled: throttled, Describes: describes,
+		ClaimUID: h.Claim.UID, PodIP: c.pod.IP, Pool: c.pool, Ports: h.Presented(), Throttled: throttled, Failed: c.failed, Describes: describes,
 	})
 	if err != nil {
 		return answer, false, err
@@ -131,7 +133,7 @@ func (c *claims) renew(ctx context.Context, h *holding.Holding, describes int) (
 	if err := c.check(answer.Claim); err != nil {
 		return answer, false, err
 	}
-	c.binder.ThrottledReported(throttled)
+	c.told(throttled)
 	c.counters.renewals.Inc()
 	moved = h.Adopt(answer.Claim)
 	for _, p := range h.Claim.Ports {
@@ -141,6 +143,12 @@ func (c *claims) renew(ctx context.Context, h *holding.Holding, describes int) (
 		}
 	}
 	return answer, moved, nil
+}
+
+// told notes that the allocator was told how binding went.
+func (c *claims) told(throttled int) {
+	c.binder.ThrottledReported(throttled)
+	c.failed = ""
 }
 
 // nextRenewal is the time of the next renewal: after a part of the claim's interval,

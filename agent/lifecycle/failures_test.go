@@ -34,6 +34,7 @@ func TestEachPersistentFailureIsOneEvent(t *testing.T) {
 	}{
 		"AWSThrottled":         {refuse("CreateListener", http.StatusBadRequest, "Throttling", "Rate exceeded"), []string{"throttled"}},
 		"AccessDenied":         {refuse("CreateTargetGroup", http.StatusForbidden, "AccessDenied", "no"), []string{"elasticloadbalancing:CreateTargetGroup", "policies"}},
+		"NoCredentials":        {func(w *world) { w.noCredentials.Store(&errNoRole) }, []string{"AssumeRoleWithWebIdentity", "Pod Identity association"}},
 		"AWSQuotaReached":      {refuse("CreateTargetGroup", http.StatusBadRequest, "TooManyTargetGroups", "3000 it is"), []string{"quota", "3000 it is"}},
 		"AWSNotFound":          {refuse("RegisterTargets", http.StatusBadRequest, "TargetGroupNotFound", "gone"), []string{"gone"}},
 		"AWSRefused":           {refuse("RegisterTargets", http.StatusBadRequest, "ValidationError", "not within the VPC"), []string{"not within the VPC"}},
@@ -58,6 +59,7 @@ func TestEachPersistentFailureIsOneEvent(t *testing.T) {
 					}
 				}
 				w.setFault(nil)
+				w.noCredentials.Store(nil)
 				w.ledger.change(func() { w.ledger.refuse = nil })
 				w.awaitReady(p)
 				p.term()
@@ -66,6 +68,55 @@ func TestEachPersistentFailureIsOneEvent(t *testing.T) {
 		})
 	}
 }
+
+// The claim of a pod that cannot be bound waits behind those that can.
+func TestAllocatorIsToldWhyBindingFailed(t *testing.T) {
+	answer := func(action string, status int, code string) func(*world) {
+		return func(w *world) {
+			w.setFault(func(c elbemu.Call) elbemu.Fault {
+				if c.AccessKeyID == "AGENT" && c.Action == action {
+					return elbemu.Refuse(status, code, "no")
+				}
+				return elbemu.Fault{}
+			})
+		}
+	}
+	for kind, begin := range map[api.FailureKind]func(*world){
+		api.FailedDenied:      answer("CreateListener", http.StatusForbidden, "AccessDenied"),
+		api.FailedRefused:     answer("RegisterTargets", http.StatusBadRequest, "ValidationError"),
+		api.FailedCredentials: func(w *world) { w.noCredentials.Store(&errNoRole) },
+		"":                    answer("CreateListener", http.StatusBadRequest, "Throttling"),
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+				begin(w)
+				p := w.start()
+				time.Sleep(10 * time.Minute)
+				synctest.Wait()
+				w.ledger.change(func() {
+					for n, failed := range w.ledger.failed {
+						if want := map[bool]api.FailureKind{n > 0: kind}[true]; failed != want {
+							t.Errorf("call %d reports %q, want %q", n, failed, want)
+						}
+					}
+					w.ledger.failed = nil
+				})
+				w.setFault(nil)
+				w.noCredentials.Store(nil)
+				w.awaitReady(p)
+				time.Sleep(time.Hour)
+				w.ledger.change(func() {
+					if rest := w.ledger.failed[1:]; slices.ContainsFunc(rest, func(k api.FailureKind) bool { return k != "" }) {
+						t.Errorf("it is bound and reports %v", rest)
+					}
+				})
+				p.term()
+			})
+		})
+	}
+}
+
+var errNoRole = errors.New("operation error STS: AssumeRoleWithWebIdentity, AccessDenied")
 
 func TestTransientFailureIsNoEvent(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {

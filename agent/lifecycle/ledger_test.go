@@ -50,7 +50,9 @@ type ledger struct {
 	finished                                         []string
 	presented                                        []api.ClaimedPort // of the last renewal
 	throttled                                        []int             // as reported by every claim and renewal that was answered
-	attributes                                       map[string]string // of every port
+	// failed are the failures to bind that claims and renewals reported.
+	failed     []api.FailureKind
+	attributes map[string]string // of every port
 	// grants decides how many describe calls the AWS budget grants, or when to ask again;
 	// nil grants all. granted is how many it has granted so far.
 	grants  func(asked int) (granted int, later float64)
@@ -128,7 +130,7 @@ func (l *ledger) Claim(_ context.Context, namespace, pod string, r api.ClaimRequ
 		}
 	}
 	l.recordIP(r)
-	l.throttled = append(l.throttled, r.Throttled)
+	l.throttled, l.failed = append(l.throttled, r.Throttled), append(l.failed, r.Failed)
 	return l.paced(), nil
 }
 
@@ -245,7 +247,7 @@ func (l *ledger) Renew(_ context.Context, _, _ string, r api.RenewRequest) (api.
 		return api.RenewAnswer{}, api.Errorf(api.Lost, "claim %s is over", r.ClaimUID)
 	}
 	l.presented = r.Ports
-	l.throttled = append(l.throttled, r.Throttled)
+	l.throttled, l.failed = append(l.throttled, r.Throttled), append(l.failed, r.Failed)
 	answer := api.RenewAnswer{Claim: l.paced(), Rebind: slices.Clone(l.rebind)}
 	switch {
 	case r.Describes > 0 && l.grants != nil:

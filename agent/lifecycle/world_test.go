@@ -41,6 +41,8 @@ type world struct {
 	listens func() (bool, error)
 	// game takes a look at the game; it runs unless dead.
 	game atomic.Pointer[gameLook]
+	// noCredentials is why the agent gets no AWS credentials; nil if it does.
+	noCredentials atomic.Pointer[error]
 	// dead is whether the game does not run.
 	dead atomic.Bool
 	// deaf is whether the game has stopped listening.
@@ -123,9 +125,14 @@ func (w *world) client(transport http.RoundTripper) *elb.Client {
 		key = "AGENT"
 	}
 	return elb.New(aws.Config{
-		Region:      "us-east-1",
-		Credentials: credentials.NewStaticCredentialsProvider(key, "secret", ""),
-		HTTPClient:  &http.Client{Transport: transport},
+		Region: "us-east-1",
+		Credentials: aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+			if refused := w.noCredentials.Load(); refused != nil && key == "AGENT" {
+				return aws.Credentials{}, *refused
+			}
+			return credentials.NewStaticCredentialsProvider(key, "secret", "").Retrieve(ctx)
+		}),
+		HTTPClient: &http.Client{Transport: transport},
 	}, nil)
 }
 

@@ -28,6 +28,7 @@ var reasons = map[string]string{
 	failure.Foreign:             "ForeignResource",
 	failure.Unreachable:         "AllocatorUnreachable",
 	failure.AWSThrottled:        "AWSThrottled",
+	failure.AWSCredentials:      "NoCredentials",
 	failure.AWSDenied:           "AccessDenied",
 	failure.AWSQuota:            "AWSQuotaReached",
 	failure.AWSRefused:          "AWSRefused",

@@ -30,8 +30,9 @@ const callTimeout = 15 * time.Second
 
 // Client calls ELBv2. It is safe for concurrent use.
 type Client struct {
-	api *v2.Client
-	log *slog.Logger
+	api         *v2.Client
+	credentials aws.CredentialsProvider
+	log         *slog.Logger
 }
 
 // New makes a client from a configuration with region, credentials and perhaps an
@@ -42,7 +43,8 @@ func New(cfg aws.Config, log *slog.Logger) *Client {
 	}
 	cfg.Retryer = nil
 	cfg.RetryMaxAttempts = 0
-	return &Client{api: v2.NewFromConfig(cfg, func(o *v2.Options) { o.Retryer = aws.NopRetryer{} }), log: log}
+	api := v2.NewFromConfig(cfg, func(o *v2.Options) { o.Retryer = aws.NopRetryer{} })
+	return &Client{api: api, credentials: api.Options().Credentials, log: log}
 }
 
 // number converts to the API's integers. AWS refuses the largest and smallest of them, so
@@ -58,21 +60,41 @@ func number(n int) *int32 {
 // (https://github.com/aws/aws-sdk-go-v2/issues/2737). Describe calls are then sent once
 // more.
 func call[In, Out any](
-	ctx context.Context, log *slog.Logger, doing, action string, in *In,
+	ctx context.Context, c *Client, doing, action string, in *In,
 	send func(context.Context, *In, ...func(*v2.Options)) (*Out, error),
 ) (*Out, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	if err := c.retrieveCredentials(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
 	start := time.Now()
 	out, err := send(ctx, in)
 	if errors.Is(err, net.ErrClosed) && strings.HasPrefix(action, "Describe") {
 		out, err = send(ctx, in)
 	}
-	log.DebugContext(ctx, "AWS called", "action", action, "took", time.Since(start), "err", err)
+	c.log.DebugContext(ctx, "AWS called", "action", action, "took", time.Since(start), "err", err)
 	if err != nil {
 		return nil, explain(doing, action, err)
 	}
 	return out, nil
+}
+
+// retrieveCredentials fetches the credentials unless the SDK still has valid ones. The
+// services that issue them are others than ELBv2: their refusals and their throttling say
+// nothing about the call itself.
+func (c *Client) retrieveCredentials(ctx context.Context) error {
+	if c.credentials == nil {
+		return nil
+	}
+	_, err := c.credentials.Retrieve(ctx)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ErrCredentials, context.Cause(ctx))
+	}
+	return fmt.Errorf("%w: %v", ErrCredentials, err) //nolint:errorlint // no caller may depend on the SDK's types
 }
 
 // pages collects all pages of a listing. A repeated marker is an error, because callers

@@ -31,8 +31,10 @@ var (
 	ErrQuota = errors.New("quota is used up")
 	// ErrThrottled means that AWS throttled the call: retry later and less often.
 	ErrThrottled = errors.New("call was throttled")
-	// ErrDenied means that a permission or credential is missing.
+	// ErrDenied means that a permission is missing.
 	ErrDenied = errors.New("call was denied")
+	// ErrCredentials means that there are no valid AWS credentials to make a call with.
+	ErrCredentials = errors.New("there are no valid AWS credentials; see whether the pod's service account has a Pod Identity association or a role")
 	// ErrRefused means that AWS will never accept this request, for example a target
 	// outside the VPC.
 	ErrRefused = errors.New("call was refused")
@@ -60,6 +62,13 @@ var codes = map[string]error{
 	"AccessDeniedException":    ErrDenied,
 	"UnauthorizedOperation":    ErrDenied,
 	"OptInRequired":            ErrDenied,
+	// These come from ELBv2, about the credentials of the call.
+	"ExpiredToken":                ErrCredentials,
+	"ExpiredTokenException":       ErrCredentials,
+	"InvalidClientTokenId":        ErrCredentials,
+	"UnrecognizedClientException": ErrCredentials,
+	"SignatureDoesNotMatch":       ErrCredentials,
+	"RequestExpired":              ErrCredentials,
 }
 
 // explain turns an error of the SDK into one of this package. If AWS answered, the SDK's

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
 
 	"github.com/portlease/portlease/e2e/elbemu"
@@ -32,7 +33,7 @@ func TestAWSErrorsMapToErrorsOfThePackage(t *testing.T) {
 		{403, "AccessDenied", elb.ErrDenied},
 		{400, "AccessDeniedException", elb.ErrDenied},
 		{403, "UnauthorizedOperation", elb.ErrDenied},
-		{403, "ExpiredToken", elb.ErrDenied},
+		{403, "ExpiredToken", elb.ErrCredentials},
 		{400, "DuplicateListener", elb.ErrListenerTaken},
 		{400, "IncompatibleProtocols", elb.ErrRefused},
 		{400, "ValidationError", elb.ErrRefused},
@@ -47,7 +48,7 @@ func TestAWSErrorsMapToErrorsOfThePackage(t *testing.T) {
 				t.Fatal("no error")
 			}
 			for _, kind := range []error{
-				elb.ErrThrottled, elb.ErrQuota, elb.ErrDenied, elb.ErrListenerTaken, elb.ErrRefused, elb.ErrDifferent,
+				elb.ErrThrottled, elb.ErrQuota, elb.ErrDenied, elb.ErrCredentials, elb.ErrListenerTaken, elb.ErrRefused, elb.ErrDifferent,
 				elb.ErrInUse, elb.ErrListenerGone, elb.ErrTargetGroupGone, elb.ErrLoadBalancerGone,
 			} {
 				if errors.Is(err, kind) != (kind == test.want) { //nolint:errorlint // identity of the table's own value
@@ -96,5 +97,41 @@ func TestLostAnswerHasAnUnknownOutcome(t *testing.T) {
 	a.emulator.SetFault(nil)
 	if groups := must[[]elb.TargetGroup](t)(a.TargetGroups(t.Context())); len(groups) != 1 {
 		t.Errorf("the call with the lost answer was carried out, but there are %d target groups", len(groups))
+	}
+}
+
+// refusing issues no credentials.
+type refusing struct{ err error }
+
+func (r refusing) Retrieve(context.Context) (aws.Credentials, error) {
+	return aws.Credentials{}, r.err
+}
+
+// Another service issues credentials. That it refuses or throttles is neither a missing
+// right for ELBv2 nor a reason to slow the account down.
+func TestMissingCredentialsAreNoAnswerOfELB(t *testing.T) {
+	a := newAccount(t, elbemu.Config{})
+	for name, err := range map[string]error{
+		"denied":         &smithy.OperationError{ServiceID: "STS", OperationName: "AssumeRoleWithWebIdentity", Err: &smithy.GenericAPIError{Code: "AccessDenied", Message: "not authorized"}},
+		"throttled":      &smithy.GenericAPIError{Code: "Throttling", Message: "Rate exceeded"},
+		"no association": errors.New("no EC2 IMDS role found"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := elb.New(aws.Config{Region: "us-east-1", Credentials: refusing{err}, HTTPClient: &http.Client{Transport: a.emulator}}, nil)
+			before := len(a.emulator.Calls())
+			_, got := client.CreateTargetGroup(t.Context(), groupSpec(1))
+			expect(t, name, got, elb.ErrCredentials)
+			for _, kind := range []error{elb.ErrDenied, elb.ErrThrottled, elb.ErrRefused} {
+				if errors.Is(got, kind) {
+					t.Errorf("%v matches %q", got, kind)
+				}
+			}
+			if !strings.Contains(got.Error(), err.Error()) || !strings.Contains(got.Error(), "Pod Identity association") {
+				t.Errorf("error reads %q", got)
+			}
+			if n := len(a.emulator.Calls()) - before; n != 0 {
+				t.Errorf("%d calls were sent", n)
+			}
+		})
 	}
 }

@@ -41,7 +41,7 @@ type Listener struct {
 // It fails with ErrListenerTaken, ErrTargetGroupGone, ErrLoadBalancerGone or ErrQuota.
 func (c *Client) CreateListener(ctx context.Context, spec ListenerSpec) (arn string, err error) {
 	doing := fmt.Sprintf("creating listener on port %d", spec.Port)
-	out, err := call(ctx, c.log, doing, "CreateListener", &v2.CreateListenerInput{
+	out, err := call(ctx, c, doing, "CreateListener", &v2.CreateListenerInput{
 		LoadBalancerArn: aws.String(spec.LoadBalancerARN),
 		Port:            number(spec.Port),
 		Protocol:        types.ProtocolEnum(spec.Protocol),
@@ -63,7 +63,7 @@ func (c *Client) CreateListener(ctx context.Context, spec ListenerSpec) (arn str
 // DeleteListener deletes a listener; an absent one is success. AWS cuts UDP flows at once
 // and lets TCP connections continue until they end.
 func (c *Client) DeleteListener(ctx context.Context, arn string) error {
-	_, err := call(ctx, c.log, "deleting listener "+arn, "DeleteListener",
+	_, err := call(ctx, c, "deleting listener "+arn, "DeleteListener",
 		&v2.DeleteListenerInput{ListenerArn: aws.String(arn)}, c.api.DeleteListener)
 	if errors.Is(err, ErrListenerGone) {
 		return nil
@@ -75,7 +75,7 @@ func (c *Client) DeleteListener(ctx context.Context, arn string) error {
 // ErrLoadBalancerGone.
 func (c *Client) Listeners(ctx context.Context, loadBalancerARN string) ([]Listener, error) {
 	return pages(func(marker *string) ([]Listener, *string, error) {
-		out, err := call(ctx, c.log, "listing the listeners of "+loadBalancerARN, "DescribeListeners",
+		out, err := call(ctx, c, "listing the listeners of "+loadBalancerARN, "DescribeListeners",
 			&v2.DescribeListenersInput{LoadBalancerArn: aws.String(loadBalancerARN), Marker: marker, PageSize: aws.Int32(pageSize)},
 			c.api.DescribeListeners)
 		if err != nil {

@@ -59,7 +59,7 @@ func (c *Client) LoadBalancers(ctx context.Context, arns ...string) ([]LoadBalan
 	arns = slices.Compact(slices.Sorted(slices.Values(arns)))
 	gone := func(err error) bool { return errors.Is(err, ErrLoadBalancerGone) }
 	found, err := batches(arns, func(some []string) ([]types.LoadBalancer, error) {
-		out, err := call(ctx, c.log, fmt.Sprintf("describing %d load balancers", len(some)), "DescribeLoadBalancers",
+		out, err := call(ctx, c, fmt.Sprintf("describing %d load balancers", len(some)), "DescribeLoadBalancers",
 			&v2.DescribeLoadBalancersInput{LoadBalancerArns: some}, c.api.DescribeLoadBalancers)
 		if err != nil {
 			return nil, err
@@ -88,7 +88,7 @@ func (c *Client) LoadBalancers(ctx context.Context, arns ...string) ([]LoadBalan
 // the region. It makes one call for every 400 load balancers of any type.
 func (c *Client) NetworkLoadBalancers(ctx context.Context) ([]string, error) {
 	all, err := pages(func(marker *string) ([]types.LoadBalancer, *string, error) {
-		out, err := call(ctx, c.log, "listing load balancers", "DescribeLoadBalancers",
+		out, err := call(ctx, c, "listing load balancers", "DescribeLoadBalancers",
 			&v2.DescribeLoadBalancersInput{Marker: marker, PageSize: aws.Int32(pageSize)}, c.api.DescribeLoadBalancers)
 		if err != nil {
 			return nil, nil, err
@@ -132,7 +132,7 @@ func loadBalancer(b types.LoadBalancer) LoadBalancer {
 }
 
 func (c *Client) crossZone(ctx context.Context, arn string) (bool, error) {
-	out, err := call(ctx, c.log, "reading the attributes of "+arn, "DescribeLoadBalancerAttributes",
+	out, err := call(ctx, c, "reading the attributes of "+arn, "DescribeLoadBalancerAttributes",
 		&v2.DescribeLoadBalancerAttributesInput{LoadBalancerArn: aws.String(arn)}, c.api.DescribeLoadBalancerAttributes)
 	if err != nil {
 		return false, err
@@ -164,7 +164,7 @@ type Limits struct {
 func (c *Client) Limits(ctx context.Context) (Limits, error) {
 	const doing = "reading the account's limits"
 	all, err := pages(func(marker *string) ([]types.Limit, *string, error) {
-		out, err := call(ctx, c.log, doing, "DescribeAccountLimits",
+		out, err := call(ctx, c, doing, "DescribeAccountLimits",
 			&v2.DescribeAccountLimitsInput{Marker: marker, PageSize: aws.Int32(pageSize)}, c.api.DescribeAccountLimits)
 		if err != nil {
 			return nil, nil, err

@@ -98,7 +98,7 @@ func (t Tags) list() []types.Tag {
 func (c *Client) Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error) {
 	arns = slices.Compact(slices.Sorted(slices.Values(arns)))
 	describe := func(some []string) ([]types.TagDescription, error) {
-		out, err := call(ctx, c.log, fmt.Sprintf("reading the tags of %d resources", len(some)), "DescribeTags",
+		out, err := call(ctx, c, fmt.Sprintf("reading the tags of %d resources", len(some)), "DescribeTags",
 			&v2.DescribeTagsInput{ResourceArns: some}, c.api.DescribeTags)
 		if err != nil {
 			return nil, err

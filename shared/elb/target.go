@@ -39,7 +39,7 @@ func (t Target) Draining() bool { return t.State == TargetDraining }
 // changes nothing. It fails with ErrTargetGroupGone or ErrQuota, and with ErrRefused for
 // an address outside the subnets of the VPC.
 func (c *Client) RegisterTarget(ctx context.Context, targetGroupARN, ip string, port int) error {
-	_, err := call(ctx, c.log, "registering target "+ip, "RegisterTargets",
+	_, err := call(ctx, c, "registering target "+ip, "RegisterTargets",
 		&v2.RegisterTargetsInput{
 			TargetGroupArn: aws.String(targetGroupARN),
 			Targets:        []types.TargetDescription{{Id: aws.String(ip), Port: number(port)}},
@@ -57,14 +57,14 @@ func (c *Client) DeregisterTargets(ctx context.Context, targetGroupARN string, t
 	for _, t := range targets {
 		in.Targets = append(in.Targets, types.TargetDescription{Id: aws.String(t.IP), Port: number(t.Port)})
 	}
-	_, err := call(ctx, c.log, "deregistering targets of "+targetGroupARN, "DeregisterTargets", in, c.api.DeregisterTargets)
+	_, err := call(ctx, c, "deregistering targets of "+targetGroupARN, "DeregisterTargets", in, c.api.DeregisterTargets)
 	return err
 }
 
 // Targets returns all targets of a target group, including draining ones. It fails with
 // ErrTargetGroupGone.
 func (c *Client) Targets(ctx context.Context, targetGroupARN string) ([]Target, error) {
-	out, err := call(ctx, c.log, "reading the targets of "+targetGroupARN, "DescribeTargetHealth",
+	out, err := call(ctx, c, "reading the targets of "+targetGroupARN, "DescribeTargetHealth",
 		&v2.DescribeTargetHealthInput{TargetGroupArn: aws.String(targetGroupARN)}, c.api.DescribeTargetHealth)
 	if err != nil {
 		return nil, err

@@ -77,7 +77,7 @@ func (c *Client) CreateTargetGroup(ctx context.Context, spec TargetGroupSpec) (a
 		in.HealthCheckTimeoutSeconds = number(min(max(check.IntervalSeconds/2, minCheckTimeout), maxCheckTimeout))
 	}
 	doing := "creating target group " + spec.Name
-	out, err := call(ctx, c.log, doing, "CreateTargetGroup", in, c.api.CreateTargetGroup)
+	out, err := call(ctx, c, doing, "CreateTargetGroup", in, c.api.CreateTargetGroup)
 	if err != nil {
 		return "", err
 	}
@@ -99,14 +99,14 @@ func (c *Client) SetAttributes(ctx context.Context, targetGroupARN string, attri
 	for _, key := range slices.Sorted(maps.Keys(attributes)) {
 		in.Attributes = append(in.Attributes, types.TargetGroupAttribute{Key: aws.String(key), Value: aws.String(attributes[key])})
 	}
-	_, err := call(ctx, c.log, "setting attributes of "+targetGroupARN, "ModifyTargetGroupAttributes", in, c.api.ModifyTargetGroupAttributes)
+	_, err := call(ctx, c, "setting attributes of "+targetGroupARN, "ModifyTargetGroupAttributes", in, c.api.ModifyTargetGroupAttributes)
 	return err
 }
 
 // DeleteTargetGroup deletes a target group with its targets; an absent one is success. It
 // fails with ErrInUse while a listener forwards to it, and for some seconds after.
 func (c *Client) DeleteTargetGroup(ctx context.Context, arn string) error {
-	_, err := call(ctx, c.log, "deleting target group "+arn, "DeleteTargetGroup",
+	_, err := call(ctx, c, "deleting target group "+arn, "DeleteTargetGroup",
 		&v2.DeleteTargetGroupInput{TargetGroupArn: aws.String(arn)}, c.api.DeleteTargetGroup)
 	if errors.Is(err, ErrTargetGroupGone) {
 		return nil
@@ -117,7 +117,7 @@ func (c *Client) DeleteTargetGroup(ctx context.Context, arn string) error {
 // TargetGroup returns one target group. It fails with ErrTargetGroupGone.
 func (c *Client) TargetGroup(ctx context.Context, arn string) (TargetGroup, error) {
 	doing := "describing target group " + arn
-	out, err := call(ctx, c.log, doing, "DescribeTargetGroups",
+	out, err := call(ctx, c, doing, "DescribeTargetGroups",
 		&v2.DescribeTargetGroupsInput{TargetGroupArns: []string{arn}}, c.api.DescribeTargetGroups)
 	if err != nil {
 		return TargetGroup{}, err
@@ -131,7 +131,7 @@ func (c *Client) TargetGroup(ctx context.Context, arn string) (TargetGroup, erro
 // TargetGroups returns all target groups of the account in the region, own and foreign.
 func (c *Client) TargetGroups(ctx context.Context) ([]TargetGroup, error) {
 	return pages(func(marker *string) ([]TargetGroup, *string, error) {
-		out, err := call(ctx, c.log, "listing target groups", "DescribeTargetGroups",
+		out, err := call(ctx, c, "listing target groups", "DescribeTargetGroups",
 			&v2.DescribeTargetGroupsInput{Marker: marker, PageSize: aws.Int32(pageSize)}, c.api.DescribeTargetGroups)
 		if err != nil {
 			return nil, nil, err
