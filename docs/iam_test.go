@@ -25,8 +25,8 @@ func TestIAMPageExplainsEveryStatement(t *testing.T) {
 		explained[m[1]] = true
 	}
 	there := map[string]bool{}
-	for _, file := range []string{policies.AgentPodIdentity, policies.AgentIRSA, policies.Janitor} {
-		filled, err := policies.Read(file, policies.Values{Partition: "aws", Region: "r", Account: "000000000000", Ledger: "l", Namespace: "n"})
+	for _, file := range []string{policies.AgentPodIdentity, policies.AgentIRSA, policies.Janitor, policies.SourceVPC} {
+		filled, err := policies.Read(file, policies.Values{Partition: "aws", Region: "r", Account: "000000000000", Ledger: "l", Namespace: "n", VPC: "vpc-0"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +47,7 @@ func TestIAMPageExplainsEveryStatement(t *testing.T) {
 		}
 	}
 	files, err := filepath.Glob(filepath.Join(root, "deploy/iam/*.json"))
-	if err != nil || len(files) != 5 {
+	if err != nil || len(files) != 6 {
 		t.Fatalf("%v, %v", files, err)
 	}
 	for _, name := range files {

@@ -22,6 +22,8 @@ setup.sh --cluster NAME [options]
   --load-balancer ARN       a load balancer to tag for this installation; repeatable
   --ledger ID               ledger id of the installation (default: kubectl reads
                             it from the cluster)
+  --source-vpc VPC          deny the roles every call that does not come from this VPC;
+                            it needs an endpoint for elasticloadbalancing: docs/iam.md
   --name NAME               prefix of the role names (default portlease-CLUSTER)
 
 Needs the AWS CLI with rights for iam, eks and elasticloadbalancing, in the region
@@ -35,7 +37,7 @@ fail() {
 }
 
 cluster="" apply="" undo="" identity=pod-identity namespace=portlease service_account=portlease-allocator
-ledger="" name="" games=() load_balancers=()
+ledger="" source_vpc="" name="" games=() load_balancers=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --apply) apply=yes ;;
@@ -44,7 +46,7 @@ while [ $# -gt 0 ]; do
       usage
       exit 0
       ;;
-    --cluster | --identity | --namespace | --service-account | --games | --load-balancer | --ledger | --name)
+    --cluster | --identity | --namespace | --service-account | --games | --load-balancer | --ledger | --source-vpc | --name)
       [ $# -ge 2 ] || fail "$1 needs a value"
       case "$1" in
         --cluster) cluster=$2 ;;
@@ -54,6 +56,7 @@ while [ $# -gt 0 ]; do
         --games) games+=("$2") ;;
         --load-balancer) load_balancers+=("$2") ;;
         --ledger) ledger=$2 ;;
+        --source-vpc) source_vpc=$2 ;;
         --name) name=$2 ;;
       esac
       shift
@@ -76,6 +79,7 @@ check --namespace "$namespace" "$label"
 check --service-account "$service_account" "$subdomain"
 name=${name:-portlease-$cluster}
 check --name "$name" '[A-Za-z0-9_-]+'
+[ -z "$source_vpc" ] || check --source-vpc "$source_vpc" 'vpc-[0-9a-f]+'
 for game in "${games[@]}"; do check --games "$game" "$label:$subdomain"; done
 for arn in ${load_balancers[@]+"${load_balancers[@]}"}; do
   check --load-balancer "$arn" 'arn:[a-z-]+:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:loadbalancer/net/[A-Za-z0-9-]+/[0-9a-f]{16}'
@@ -145,12 +149,19 @@ echo "ledger $ledger" >&2
 # fill prints a file of this folder on one line, with its placeholders replaced.
 fill() { # file, namespace, service account
   sed -e "s|<partition>|$partition|g" -e "s|<region>|$region|g" -e "s|<account>|$account|g" -e "s|<ledger>|$ledger|g" \
-    -e "s|<cluster>|$cluster|g" -e "s|<issuer>|$issuer|g" -e "s|<namespace>|$2|g" -e "s|<service-account>|$3|g" "$folder/$1" | tr -d '\n' | tr -s ' '
+    -e "s|<vpc>|$source_vpc|g" -e "s|<cluster>|$cluster|g" -e "s|<issuer>|$issuer|g" -e "s|<namespace>|$2|g" -e "s|<service-account>|$3|g" "$folder/$1" | tr -d '\n' | tr -s ' '
 }
 
 association() { # namespace, service account; prints the id, or None
   query aws eks list-pod-identity-associations --cluster-name "$cluster" --namespace "$1" --service-account "$2" \
     --query 'associations[0].associationId' --output text
+}
+
+# without_policy deletes a policy of a role, if the role has it.
+without_policy() { # role, name of the policy
+  if exists NoSuchEntity aws iam get-role-policy --role-name "$1" --policy-name "$2"; then
+    change aws iam delete-role-policy --role-name "$1" --policy-name "$2"
+  fi
 }
 
 grant() { # role, policy, namespace, service account
@@ -165,6 +176,12 @@ grant() { # role, policy, namespace, service account
     change aws iam create-role --role-name "$role" --description "portlease: $3/$4" --assume-role-policy-document "$trust"
   fi
   change aws iam put-role-policy --role-name "$role" --policy-name portlease --policy-document "$policy"
+  if [ -n "$source_vpc" ]; then
+    policy=$(fill source-vpc.json "$3" "$4")
+    change aws iam put-role-policy --role-name "$role" --policy-name portlease-source-vpc --policy-document "$policy"
+  else
+    without_policy "$role" portlease-source-vpc
+  fi
   if [ "$identity" = irsa ]; then
     echo " now annotate service account $3/$4 with eks.amazonaws.com/role-arn=$arn" >&2
     return
@@ -191,9 +208,8 @@ revoke() { # role, policy, namespace, service account
     fi
   fi
   if exists NoSuchEntity aws iam get-role --role-name "$role"; then
-    if exists NoSuchEntity aws iam get-role-policy --role-name "$role" --policy-name portlease; then
-      change aws iam delete-role-policy --role-name "$role" --policy-name portlease
-    fi
+    without_policy "$role" portlease
+    without_policy "$role" portlease-source-vpc
     change aws iam delete-role --role-name "$role"
   fi
 }

@@ -60,6 +60,14 @@ resource "aws_iam_role_policy" "this" {
   policy = local.filled[each.key].policy
 }
 
+resource "aws_iam_role_policy" "source_vpc" {
+  for_each = var.source_vpc_id == "" ? {} : local.roles
+
+  name   = "portlease-source-vpc"
+  role   = aws_iam_role.this[each.key].id
+  policy = replace(file("${path.module}/../iam/source-vpc.json"), "<vpc>", var.source_vpc_id)
+}
+
 # The cluster needs the add-on eks-pod-identity-agent.
 resource "aws_eks_pod_identity_association" "this" {
   for_each = var.identity == "pod-identity" ? local.roles : {}

@@ -22,6 +22,11 @@ output "load_balancers" {
   }
 }
 
+output "pod_security_group_id" {
+  description = "Security group for the pods of this pool, or for nodes that run nothing else. The load balancers reach its members."
+  value       = aws_security_group.pods.id
+}
+
 output "security_group_id" {
   description = "Security group of all load balancers."
   value       = aws_security_group.this.id

@@ -1,9 +1,25 @@
+# Players reach the load balancers, and these reach the members of some security groups
+# and nothing else. IAM cannot restrict which address an agent registers as a target, so
+# this is what keeps a forged target unreachable.
+
 # A load balancer that was created without security groups can never get one.
 resource "aws_security_group" "this" {
   name_prefix = "${var.name}-load-balancers-"
   description = "portlease: players to listener ports, load balancers to pods"
   vpc_id      = var.vpc_id
   tags        = merge(var.tags, { Name = "${var.name}-load-balancers" })
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+# The pods of this pool, or the nodes that run nothing else.
+resource "aws_security_group" "pods" {
+  name_prefix = "${var.name}-pods-"
+  description = "portlease: pods that the load balancers of pool ${var.pool} reach"
+  vpc_id      = var.vpc_id
+  tags        = merge(var.tags, { Name = "${var.name}-pods" })
 
   lifecycle {
     create_before_destroy = true
@@ -24,9 +40,11 @@ locals {
     health = { from = var.health_port, to = var.health_port, protocol = "tcp" }
   })
 
+  pod_groups = merge({ pods = aws_security_group.pods.id }, var.pod_security_group_ids)
+
   to_pods = {
-    for pair in setproduct(keys(local.in_pods), keys(var.pod_security_group_ids)) :
-    "${pair[0]} ${pair[1]}" => merge(local.in_pods[pair[0]], { group = var.pod_security_group_ids[pair[1]] })
+    for pair in setproduct(keys(local.in_pods), keys(local.pod_groups)) :
+    "${pair[0]} ${pair[1]}" => merge(local.in_pods[pair[0]], { group = local.pod_groups[pair[1]] })
   }
 }
 
@@ -53,30 +71,6 @@ resource "aws_vpc_security_group_egress_rule" "pods" {
   to_port                      = each.value.to
   referenced_security_group_id = each.value.group
   tags                         = var.tags
-}
-
-data "aws_vpc" "this" {
-  id = var.vpc_id
-}
-
-# Pods are often in a second CIDR of the VPC.
-locals {
-  to_vpc = length(var.pod_security_group_ids) > 0 ? {} : {
-    for pair in setproduct(keys(local.in_pods), [for a in data.aws_vpc.this.cidr_block_associations : a.cidr_block]) :
-    "${pair[0]} ${pair[1]}" => merge(local.in_pods[pair[0]], { cidr = pair[1] })
-  }
-}
-
-resource "aws_vpc_security_group_egress_rule" "vpc" {
-  for_each = local.to_vpc
-
-  security_group_id = aws_security_group.this.id
-  description       = "pods"
-  ip_protocol       = each.value.protocol
-  from_port         = each.value.from
-  to_port           = each.value.to
-  cidr_ipv4         = each.value.cidr
-  tags              = var.tags
 }
 
 # For UDP, packets keep the players' addresses. A reference to the load balancers'

@@ -96,9 +96,13 @@ variable "player_cidrs" {
 }
 
 variable "target_ports" {
-  description = "Ports that games listen on in their pods."
+  description = "Ports that games listen on in their pods. The load balancers can reach these and health_port on every member of the pods' security groups, so name no others."
   type        = list(object({ from = number, to = number }))
-  default     = [{ from = 1024, to = 65535 }]
+
+  validation {
+    condition     = length(var.target_ports) > 0 && alltrue([for r in var.target_ports : 1 <= r.from && r.from <= r.to && r.to <= 65535])
+    error_message = "Use ranges with 1 <= from <= to <= 65535."
+  }
 }
 
 variable "health_port" {
@@ -108,9 +112,14 @@ variable "health_port" {
 }
 
 variable "pod_security_group_ids" {
-  description = "Security groups of the pods or their nodes, by a key of your choice. Each gets rules that admit the load balancers. If empty, create such rules yourself; the load balancers may then reach the whole VPC."
+  description = "More security groups that the load balancers may reach, by a key of your choice, besides the one that the module creates (output pod_security_group_id). Each gets rules that admit the load balancers. A group of nodes exposes every pod on them, on target_ports."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = !contains(keys(var.pod_security_group_ids), "pods")
+    error_message = "The key pods is that of the module's own group: use another."
+  }
 }
 
 variable "identity" {
@@ -140,6 +149,12 @@ variable "games" {
   description = "Namespaces and service accounts of game servers, by a key of your choice."
   type        = map(object({ namespace = string, service_account = string }))
   default     = { games = { namespace = "games", service_account = "game" } }
+}
+
+variable "source_vpc_id" {
+  description = "VPC that AWS accepts the roles' calls from; empty for any place. It needs an interface endpoint for elasticloadbalancing with private DNS in that VPC."
+  type        = string
+  default     = ""
 }
 
 variable "allocator_service_account" {

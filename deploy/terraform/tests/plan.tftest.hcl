@@ -9,14 +9,6 @@ mock_provider "aws" {
   mock_data "aws_region" {
     defaults = { id = "eu-central-1", name = "eu-central-1" }
   }
-  mock_data "aws_vpc" {
-    defaults = {
-      cidr_block_associations = [
-        { association_id = "a", cidr_block = "10.0.0.0/16", state = "associated" },
-        { association_id = "b", cidr_block = "100.64.0.0/16", state = "associated" },
-      ]
-    }
-  }
   mock_resource "aws_iam_role" {
     defaults = { arn = "arn:aws:iam::123456789012:role/mocked" }
   }
@@ -29,6 +21,7 @@ variables {
   subnet_ids             = ["subnet-a", "subnet-b"]
   cluster                = "one"
   load_balancers         = 2
+  target_ports           = [{ from = 7777, to = 7777 }, { from = 8080, to = 8090 }]
   pod_security_group_ids = { nodes = "sg-nodes" }
 }
 
@@ -46,8 +39,20 @@ run "pod_identity" {
     error_message = "The pool file must select by those tags."
   }
   assert {
-    condition     = length(aws_vpc_security_group_ingress_rule.players) == 2 && length(aws_vpc_security_group_ingress_rule.pods) == 3 && length(aws_vpc_security_group_egress_rule.pods) == 3 && length(aws_vpc_security_group_egress_rule.vpc) == 0
-    error_message = "Players must be admitted over both protocols, and the load balancers to the games and the health port."
+    condition     = length(aws_vpc_security_group_ingress_rule.players) == 2
+    error_message = "Players must be admitted over both protocols."
+  }
+  assert {
+    condition     = toset(keys(aws_vpc_security_group_egress_rule.pods)) == toset(["tcp 7777-7777 pods", "udp 7777-7777 pods", "tcp 8080-8090 pods", "udp 8080-8090 pods", "health pods", "tcp 7777-7777 nodes", "udp 7777-7777 nodes", "tcp 8080-8090 nodes", "udp 8080-8090 nodes", "health nodes"])
+    error_message = "The load balancers must reach the target ports and the health port of the pods' groups, and nothing else."
+  }
+  assert {
+    condition     = keys(aws_vpc_security_group_ingress_rule.pods) == keys(aws_vpc_security_group_egress_rule.pods) && alltrue([for r in aws_vpc_security_group_egress_rule.pods : r.cidr_ipv4 == null && r.cidr_ipv6 == null])
+    error_message = "The pods' groups must admit exactly what the load balancers send, and no rule may be for addresses."
+  }
+  assert {
+    condition     = length(aws_iam_role_policy.source_vpc) == 0
+    error_message = "Roles must be restricted to a VPC only if one is given."
   }
   assert {
     condition     = aws_vpc_security_group_ingress_rule.pods["health nodes"].from_port == 9901
@@ -108,8 +113,18 @@ run "addresses" {
     error_message = "The pool file must list the ports and the protocol."
   }
   assert {
-    condition     = length(aws_vpc_security_group_egress_rule.vpc) == 4 && aws_vpc_security_group_egress_rule.vpc["health 100.64.0.0/16"].ip_protocol == "tcp"
-    error_message = "Health checks must use TCP for games over UDP, too, and reach every part of the VPC."
+    condition     = toset(keys(aws_vpc_security_group_egress_rule.pods)) == toset(["udp 7777-7777 pods", "udp 8080-8090 pods", "health pods"]) && aws_vpc_security_group_egress_rule.pods["health pods"].ip_protocol == "tcp"
+    error_message = "Without groups of nodes, only the pool's own group must be reached. Health checks must use TCP for games over UDP, too."
+  }
+}
+
+run "source_vpc" {
+  variables {
+    source_vpc_id = "vpc-0123456789abcdef0"
+  }
+  assert {
+    condition     = length(aws_iam_role_policy.source_vpc) == 2 && alltrue([for p in aws_iam_role_policy.source_vpc : jsondecode(p.policy).Statement[0].Effect == "Deny" && jsondecode(p.policy).Statement[0].Condition.StringNotEquals["aws:SourceVpc"] == "vpc-0123456789abcdef0"])
+    error_message = "Every role must be denied calls from elsewhere."
   }
 }
 
@@ -136,4 +151,12 @@ run "internal_has_no_elastic_ips" {
     elastic_ips = true
   }
   expect_failures = [var.elastic_ips]
+}
+
+run "target_ports_are_checked" {
+  command = plan
+  variables {
+    target_ports = []
+  }
+  expect_failures = [var.target_ports]
 }

@@ -14,6 +14,8 @@ const (
 	AgentPodIdentity = "agent-pod-identity.json"
 	AgentIRSA        = "agent-irsa.json"
 	Janitor          = "janitor.json"
+	// SourceVPC is added to any of them.
+	SourceVPC = "source-vpc.json"
 )
 
 // Values replace the placeholders.
@@ -23,6 +25,8 @@ type Values struct {
 	Ledger string
 	// Namespace is the game servers' namespace. Only agent-irsa.json uses it.
 	Namespace string
+	// VPC is the one that calls may come from. Only source-vpc.json uses it.
+	VPC string
 }
 
 // Read gives a policy with its placeholders replaced.
@@ -36,7 +40,7 @@ func Read(file string, v Values) ([]byte, error) {
 		return nil, fmt.Errorf("reading a policy: %w", err)
 	}
 	filled := strings.NewReplacer(
-		"<partition>", v.Partition, "<region>", v.Region, "<account>", v.Account, "<ledger>", v.Ledger, "<namespace>", v.Namespace,
+		"<partition>", v.Partition, "<region>", v.Region, "<account>", v.Account, "<ledger>", v.Ledger, "<namespace>", v.Namespace, "<vpc>", v.VPC,
 	).Replace(string(text))
 	return []byte(filled), nil
 }

@@ -76,14 +76,15 @@ func TestEveryConditionIsNeeded(t *testing.T) {
 		if len(weaker) < 2 {
 			t.Errorf("%s has only %v", file, weaker)
 		}
-		for what, policy := range weaker {
-			through := slices.ContainsFunc(attempts(), func(a attempt) bool {
-				if _, refused := a.refused[role]; !refused {
-					return false
-				}
-				w := newTown(t, elbemu.Switches{})
+		for what, one := range weaker {
+			allows := func(a attempt, policy []byte) bool {
+				w := newTown(t, one.switches)
 				w.assume(role, policy)
 				return a.call(w, role) == nil
+			}
+			through := slices.ContainsFunc(attempts(), func(a attempt) bool {
+				_, refused := a.refused[role]
+				return refused && allows(a, one.without) && !allows(a, one.with)
 			})
 			if !through {
 				t.Errorf("%s: %s refuses nothing", file, what)
@@ -92,19 +93,33 @@ func TestEveryConditionIsNeeded(t *testing.T) {
 	}
 }
 
+// weaker is a policy with and without one of its conditions, and how AWS evaluates it.
+type weaker struct {
+	with, without []byte
+	switches      elbemu.Switches
+}
+
+// onListener is the statement that counts only if AWS evaluates CreateListener for the
+// listener. onLoadBalancer has the same conditions and would hide that it does.
+const onListener, onLoadBalancer = "CreateListenerItself", "CreateListenerOnLoadBalancer"
+
 // weakened gives the policy without each of its conditions, by the condition's name.
-func weakened(t *testing.T, text []byte) map[string][]byte {
+func weakened(t *testing.T, text []byte) map[string]weaker {
 	t.Helper()
-	read := func() map[string]any {
+	read := func(without string) map[string]any {
 		var d map[string]any
 		if err := json.Unmarshal(text, &d); err != nil {
 			t.Fatal(err)
 		}
+		for _, s := range d["Statement"].([]any) {
+			if s := s.(map[string]any); s["Sid"] == without {
+				delete(s, "Condition")
+			}
+		}
 		return d
 	}
 	statement := func(d map[string]any, i int) map[string]any { return d["Statement"].([]any)[i].(map[string]any) }
-	all := make(map[string][]byte)
-	keep := func(what string, d map[string]any) {
+	written := func(d map[string]any) []byte {
 		changed, err := json.Marshal(d)
 		if err != nil {
 			t.Fatal(err)
@@ -112,19 +127,80 @@ func weakened(t *testing.T, text []byte) map[string][]byte {
 		if _, err := iam.Parse(changed); err != nil {
 			t.Fatal(err)
 		}
-		all[what] = changed
+		return changed
 	}
-	for i := range read()["Statement"].([]any) {
-		conditions, _ := statement(read(), i)["Condition"].(map[string]any)
+	all := make(map[string]weaker)
+	for i := range read("")["Statement"].([]any) {
+		sid, open, switches := statement(read(""), i)["Sid"], "", elbemu.Switches{}
+		if sid == onListener {
+			open, switches.CreateListenerOnListener = onLoadBalancer, true
+		}
+		conditions, _ := statement(read(open), i)["Condition"].(map[string]any)
 		for operator, keys := range conditions {
 			for key := range keys.(map[string]any) {
-				d := read()
+				d := read(open)
 				delete(statement(d, i)["Condition"].(map[string]any)[operator].(map[string]any), key)
-				keep(fmt.Sprintf("%v %s %s", statement(d, i)["Sid"], operator, key), d)
+				all[fmt.Sprintf("%v %s %s", sid, operator, key)] = weaker{written(read(open)), written(d), switches}
 			}
 		}
 	}
 	return all
+}
+
+// TestListenersAreConditionedThemselves has AWS evaluate CreateListener for the listener
+// alone: nobody gets a listener that the statement about load balancers would refuse for
+// its tags or protocol.
+func TestListenersAreConditionedThemselves(t *testing.T) {
+	for role, file := range map[string]string{"POD": policies.AgentPodIdentity, "IRSA": policies.AgentIRSA} {
+		text, err := policies.Read(file, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var open weaker
+		for what, one := range weakened(t, text) {
+			if strings.HasPrefix(what, onListener) {
+				open = one
+			}
+		}
+		if open.with == nil {
+			t.Errorf("%s: %s has no conditions", file, onListener)
+			continue
+		}
+		for _, a := range attempts() {
+			if a.refused[role] != "CreateListener {lb}" {
+				continue
+			}
+			w := newTown(t, open.switches)
+			w.assume(role, open.with)
+			if err := a.call(w, role); err == nil {
+				t.Errorf("%s tries to %s: it may", role, a.name)
+			}
+		}
+	}
+}
+
+// TestSourceVPCDeniesEverythingElsewhere decides requests under deploy/iam/source-vpc.json.
+// AWS gives a request the key only if it comes through a VPC endpoint.
+func TestSourceVPCDeniesEverythingElsewhere(t *testing.T) {
+	text, err := policies.Read(policies.SourceVPC, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := iam.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, want := range map[string]iam.Verdict{values.VPC: iam.NotAllowed, "vpc-of-others": iam.Denied, "": iam.Denied} {
+		for _, action := range []string{"elasticloadbalancing:CreateListener", "elasticloadbalancing:DescribeTags"} {
+			r := iam.Request{Action: action, Resource: "*", Keys: iam.Keys{}}
+			if from != "" {
+				r.Keys.Set("aws:SourceVpc", from)
+			}
+			if got, _ := policy.Decide(r); got != want {
+				t.Errorf("%s from VPC %q: got %v, want %v", action, from, got, want)
+			}
+		}
+	}
 }
 
 // TestPoliciesFitTheSizeLimits checks the size limits: a role's inline policy has at most 10,240

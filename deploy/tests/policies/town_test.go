@@ -25,7 +25,7 @@ const (
 	prefix  = "arn:aws:elasticloadbalancing:us-east-1:000000000000:"
 )
 
-var values = policies.Values{Partition: "aws", Region: region, Account: account, Ledger: ledger, Namespace: "games"}
+var values = policies.Values{Partition: "aws", Region: region, Account: account, Ledger: ledger, Namespace: "games", VPC: "vpc-local"}
 
 // mine gives the tags of the calling pod, with some of them changed.
 func mine(changed map[string]string) map[string]string {

@@ -193,6 +193,32 @@ func holds(t *testing.T, kind string, a account) {
 	}
 }
 
+// TestSourceVPC adds the policy about the VPC to every role, removes it when the script
+// runs without the option, and removes it with an undo.
+func TestSourceVPC(t *testing.T) {
+	d := newScriptEnv(t)
+	args := append(slices.Clone(kinds["pod-identity"]), "--apply")
+	inVPC := append(slices.Clone(args), "--source-vpc", "vpc-0123456789abcdef0")
+	_, open := d.must(args...)
+	_, restricted := d.must(inVPC...)
+	for name, r := range restricted.Roles {
+		policy := r.Policies["portlease-source-vpc"]
+		if _, err := iam.Parse([]byte(policy)); err != nil || !strings.Contains(policy, `"vpc-0123456789abcdef0"`) || len(r.Policies) != 2 {
+			t.Errorf("%s has %v: %v", name, r.Policies, err)
+		}
+	}
+	if _, again := d.must(inVPC...); !same(again, restricted) {
+		t.Errorf("running it again made %+v of %+v", again, restricted)
+	}
+	if _, opened := d.must(args...); !same(opened, open) {
+		t.Errorf("without the option it is %+v and was %+v", opened, open)
+	}
+	d.must(inVPC...)
+	if _, undone := d.must(append(slices.Clone(args), "--undo")...); len(undone.Roles) > 0 {
+		t.Errorf("left are %+v", undone.Roles)
+	}
+}
+
 // TestChangesByOthersAreRepaired changes a trust policy, a policy and an association,
 // which the script must repair.
 func TestChangesByOthersAreRepaired(t *testing.T) {
@@ -230,6 +256,7 @@ func TestInvalidArgumentsAndFailedCommands(t *testing.T) {
 		"games":         {"--cluster", "one", "--games", "games"},
 		"namespace":     {"--cluster", "one", "--namespace", "a|b"},
 		"load balancer": {"--cluster", "one", "--load-balancer", "games-1"},
+		"source VPC":    {"--cluster", "one", "--source-vpc", "any"},
 		"injection":     {"--cluster", "one'; true"},
 	} {
 		d := newScriptEnv(t)

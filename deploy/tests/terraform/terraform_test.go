@@ -96,6 +96,32 @@ func TestEveryVariableIsUsed(t *testing.T) {
 	}
 }
 
+// TestLoadBalancersReachOnlyWhatIsNamed checks what keeps a forged target unreachable:
+// nobody opens ports without naming them, and the load balancers send to security
+// groups, never to addresses.
+func TestLoadBalancersReachOnlyWhatIsNamed(t *testing.T) {
+	found := 0
+	for name, body := range bodies(t) {
+		for _, b := range body.Blocks {
+			switch {
+			case b.Type == "variable" && b.Labels[0] == "target_ports":
+				found++
+				if b.Body.Attributes["default"] != nil {
+					t.Errorf("%s: target_ports has a default", name)
+				}
+			case b.Type == "resource" && b.Labels[0] == "aws_vpc_security_group_egress_rule":
+				found++
+				if b.Body.Attributes["referenced_security_group_id"] == nil || b.Body.Attributes["cidr_ipv4"] != nil || b.Body.Attributes["cidr_ipv6"] != nil {
+					t.Errorf("%s: rule %s lets the load balancers reach addresses", name, b.Labels[1])
+				}
+			}
+		}
+	}
+	if found != 2 {
+		t.Errorf("found %d blocks, want the variable and one egress rule", found)
+	}
+}
+
 // TestEveryPlaceholderIsFilled checks that the module fills in exactly the
 // placeholders of the policies.
 func TestEveryPlaceholderIsFilled(t *testing.T) {

@@ -42,6 +42,7 @@ var keys = map[string]bool{
 	"aws:requesttag/":                       false,
 	"aws:resourcetag/":                      false,
 	"aws:securetransport":                   false,
+	"aws:sourcevpc":                         false,
 	"aws:tagkeys":                           true,
 	"elasticloadbalancing:createaction":     false,
 	"elasticloadbalancing:listenerprotocol": true,
