@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -25,65 +26,100 @@ func (j *Janitor) Audit(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(listErr, fmt.Errorf("listing target groups: %w", err))
 	}
-	unaccounted := j.unaccounted(listeners, groups)
-	own, err := j.ownTags(ctx, unaccounted)
+	own, err := j.own(ctx, j.unaccounted(listeners, groups))
 	if err != nil {
 		return errors.Join(listErr, fmt.Errorf("reading tags: %w", err))
 	}
-	errs := []error{listErr, j.checkOrphans(ctx, unaccounted, own)}
+	hidden, err := j.hiddenListeners(ctx, listeners, own)
+	errs := []error{listErr, err, j.checkOrphans(ctx, append(hidden, own...))}
 	j.forgetUnlisted(listeners, groups)
 	errs = append(errs, j.recordForeign(ctx, listeners), j.repairDamaged(ctx, before, listeners, groups))
 	return j.logSkipped(ctx, &j.auditSkips, errs)
 }
 
-// unaccounted returns the ARNs that may be orphans: listeners before target groups,
-// because AWS refuses to delete a target group in use. A known name or a recorded ARN
-// saves the call that reads tags.
-func (j *Janitor) unaccounted(listeners map[string][]elb.Listener, groups []elb.TargetGroup) []string {
+// unaccounted returns what may be an orphan: listeners before target groups, because AWS
+// refuses to delete a target group in use. Its tags are not read yet. A target group with
+// the name of a holding, and a recorded listener in its place, save the call that reads
+// tags.
+func (j *Janitor) unaccounted(listeners map[string][]elb.Listener, groups []elb.TargetGroup) []Resource {
 	names := make(map[string]bool)
-	recorded := make(map[string]bool)
+	recorded := make(map[string]ledger.Port) // by listener ARN
 	for _, p := range j.Ports.CachedAll() {
 		if p.Value.Holder != "" {
 			names[elb.TargetGroupName(j.Ledger, p.Value.Fence(p.Name))] = true
-			recorded[p.Value.TargetGroupARN], recorded[p.Value.ListenerARN] = true, true
+			recorded[p.Value.ListenerARN] = p.Value
 		}
 	}
-	var listenerARNs, groupARNs []string
+	var ofListeners, ofGroups []Resource
 	for _, all := range listeners {
 		for _, l := range all {
-			if !recorded[l.ARN] && j.foreign[l.ARN] < foreignAfter {
-				listenerARNs = append(listenerARNs, l.ARN)
+			p, known := recorded[l.ARN]
+			inPlace := known && l.Port == p.ListenerPort && forwardsTo(l, p.TargetGroupARN)
+			if !inPlace && j.foreign[l.ARN] < foreignAfter {
+				ofListeners = append(ofListeners, Resource{ARN: l.ARN, Listener: &l})
 			}
 		}
 	}
 	for _, g := range groups {
 		if strings.HasPrefix(g.Name, elb.TargetGroupPrefix) && !names[g.Name] && j.foreign[g.ARN] < foreignAfter {
-			groupARNs = append(groupARNs, g.ARN)
+			ofGroups = append(ofGroups, Resource{ARN: g.ARN, Name: g.Name, LoadBalancerARNs: g.LoadBalancerARNs})
 		}
 	}
-	slices.Sort(listenerARNs)
-	slices.Sort(groupARNs)
-	return append(listenerARNs, groupARNs...)
+	byARN := func(a, b Resource) int { return strings.Compare(a.ARN, b.ARN) }
+	slices.SortFunc(ofListeners, byARN)
+	slices.SortFunc(ofGroups, byARN)
+	return append(ofListeners, ofGroups...)
 }
 
-// ownTags reads the tags of resources, returns those of this ledger, and counts the
-// others as foreign. Tags are set at creation, so a foreign resource never becomes this
-// ledger's.
-func (j *Janitor) ownTags(ctx context.Context, arns []string) (map[string]elb.Tags, error) {
-	if len(arns) == 0 {
+// hiddenListeners returns this ledger's listeners on load balancers that no pool has. Nobody
+// holds ports there, so they are not listed; a target group of this ledger leads to them.
+func (j *Janitor) hiddenListeners(ctx context.Context, listed map[string][]elb.Listener, own []Resource) ([]Resource, error) {
+	var hidden []Resource
+	var errs []error
+	asked := make(map[string]bool)
+	for _, group := range own {
+		for _, arn := range group.LoadBalancerARNs {
+			if _, known := listed[arn]; known || asked[arn] {
+				continue
+			}
+			asked[arn] = true
+			all, err := j.Listings.Listeners(ctx, arn)
+			errs = append(errs, err)
+			for _, l := range all {
+				hidden = append(hidden, Resource{ARN: l.ARN, Listener: &l})
+			}
+		}
+	}
+	tagged, err := j.own(ctx, hidden)
+	return tagged, errors.Join(append(errs, err)...)
+}
+
+// own reads the tags of resources, returns those of this ledger, and counts the others as
+// foreign. Tags are set at creation, so a foreign resource never becomes this ledger's.
+func (j *Janitor) own(ctx context.Context, resources []Resource) (own []Resource, err error) {
+	if len(resources) == 0 {
 		return nil, nil
+	}
+	var arns []string
+	for _, r := range resources {
+		arns = append(arns, r.ARN)
 	}
 	all, err := j.AWS.Tags(ctx, arns...)
 	if err != nil {
 		return nil, err
 	}
-	own := make(map[string]elb.Tags)
-	for arn, m := range all {
-		if t, ok := elb.ReadTags(m); ok && t.Ledger == j.Ledger {
-			own[arn] = t
-			delete(j.foreign, arn)
-		} else {
-			j.foreign[arn]++
+	for _, r := range resources {
+		m, exists := all[r.ARN]
+		switch {
+		case !exists: // deleted since the listing
+		case m[elb.TagLedger] != j.Ledger:
+			j.foreign[r.ARN]++
+		default:
+			var ok bool
+			r.Tags, ok = elb.ReadTags(m)
+			r.Malformed = !ok
+			own = append(own, r)
+			delete(j.foreign, r.ARN)
 		}
 	}
 	return own, nil

@@ -80,9 +80,8 @@ type Janitor struct {
 	// foreign counts the audits in which the tags of an ARN said that it is not this
 	// ledger's.
 	foreign map[string]int
-	// sightings counts the audits in a row in which an ARN was an orphan without a port
-	// lease.
-	sightings map[string]int
+	// suspects has the ARNs that the last audit saw as suspects or strays.
+	suspects map[string]suspicion
 	// damaged maps port leases to the version at which the last audit saw a damaged
 	// binding for the first time.
 	damaged map[string]string
@@ -113,7 +112,7 @@ func New(c Config) *Janitor {
 		c = readOnly(c)
 	}
 	return &Janitor{
-		Config: c, foreign: make(map[string]int), sightings: make(map[string]int),
+		Config: c, foreign: make(map[string]int), suspects: make(map[string]suspicion),
 		warned: make(map[string]string), podChecked: make(map[string]time.Time),
 		retries: make(map[string]retry), deregisterRetries: make(map[string]retry),
 	}

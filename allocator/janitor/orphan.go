@@ -5,44 +5,66 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// Verdict says what to do with a resource in AWS that carries this ledger's id but that
-// no holding accounts for.
+// Verdict says what to do with a resource in AWS that carries this ledger's id.
 type Verdict string
 
 const (
-	// Keep means that the resource is in use, being created, or newer than the ledger.
+	// Keep means that the resource is in use or being created.
 	Keep Verdict = "keep"
 	// Delete means that the holding is over for certain.
 	Delete Verdict = "delete"
-	// Suspect means that there is no lease of this holding. Then its pod decides, and
-	// only after several sightings.
+	// Suspect means that the port lease does not know this holding. Then the claim of its
+	// pod decides, and only after several sightings.
 	Suspect Verdict = "suspect"
+	// Stray means that no holding has such a resource. It is deleted after several
+	// sightings.
+	Stray Verdict = "stray"
 )
 
-// ClassifyOrphan applies the deletion rules to one target group or listener. port must
-// have been read fresh after the listing that showed the resource; nil means that there
-// is no port lease. recorded is true if the port lease names this very resource.
-func ClassifyOrphan(epoch string, generation int, port *ledger.Port, recorded bool) (Verdict, string) {
+// Resource is a listener or target group with this ledger's id in its tags. Its other tags
+// are the word of whoever created it.
+type Resource struct {
+	ARN  string
+	Tags elb.Tags
+	// Malformed is true if Tags could not be read.
+	Malformed bool
+	// Listener is nil for a target group.
+	Listener *elb.Listener
+	// Name is that of a target group, and LoadBalancerARNs have listeners that forward to it.
+	Name             string
+	LoadBalancerARNs []string
+}
+
+// ClassifyOrphan applies the deletion rules to one resource. port is the port lease that
+// its tags name. It must have been read fresh after the listing that showed the resource;
+// nil means that there is none.
+func ClassifyOrphan(r Resource, port *ledger.Port) (Verdict, string) {
 	switch {
+	case r.Malformed:
+		return Stray, "malformed tags"
 	case port == nil:
 		return Suspect, "no port lease"
-	case port.Epoch != epoch:
+	case port.Epoch != r.Tags.Epoch:
 		return Suspect, "port lease created again"
-	case port.Generation > generation:
+	case port.Generation > r.Tags.Generation:
 		return Delete, "older generation"
-	case port.Generation < generation:
-		return Keep, "generation unknown to the ledger"
+	case port.Generation < r.Tags.Generation:
+		return Suspect, "generation unknown to the ledger"
 	}
 	switch port.State {
 	case ledger.Claimed, ledger.Bound:
+		if why := misplaced(r, *port); why != "" {
+			return Stray, why
+		}
 		return Keep, "holder is binding"
 	case ledger.Releasing:
-		if recorded {
+		if port.TargetGroupARN == r.ARN || port.ListenerARN == r.ARN {
 			return Keep, "release in progress"
 		}
 		return Delete, "generation is releasing"
@@ -52,90 +74,133 @@ func ClassifyOrphan(epoch string, generation int, port *ledger.Port, recorded bo
 	return Keep, "unknown port state"
 }
 
-// orphanSightings is in how many audits in a row an orphan without a port lease must be
-// seen before it is deleted.
+// misplaced says why a resource is not the one of the present holding whose fence is in its
+// tags; empty if it is. A pod can put its fence on as many resources as it likes. Its agent
+// creates one target group, and a listener only after that is recorded.
+func misplaced(r Resource, p ledger.Port) string {
+	switch {
+	case r.Tags.PodUID != p.PodUID:
+		return "tags of a pod that does not hold the port"
+	case r.Listener == nil && r.Name != elb.TargetGroupName(r.Tags.Ledger, r.Tags.Fence()):
+		return "target group of another name"
+	case r.Listener == nil:
+		return ""
+	case r.Listener.Port != p.ListenerPort, r.Listener.LoadBalancerARN != p.LoadBalancerARN:
+		return "listener on another port"
+	case !p.Restored && !forwardsTo(*r.Listener, p.TargetGroupARN):
+		return "listener forwards to another target group"
+	}
+	return ""
+}
+
+func forwardsTo(l elb.Listener, targetGroup string) bool {
+	return len(l.TargetGroupARNs) == 1 && l.TargetGroupARNs[0] == targetGroup
+}
+
+// orphanSightings is in how many audits in a row a suspect or stray must be seen before it
+// is deleted.
 const orphanSightings = 3
 
-// checkOrphans applies the deletion rules to all resources of this ledger among arns.
-func (j *Janitor) checkOrphans(ctx context.Context, arns []string, own map[string]elb.Tags) error {
+// adoptionPatience is for how many claim durations a live pod may present a binding whose
+// claim lease and port lease are both lost. Its agent tries that with every renewal.
+const adoptionPatience = 5
+
+// suspicion is how often, and since when, an ARN was seen as a suspect or stray.
+type suspicion struct {
+	sightings int
+	since     time.Time
+}
+
+// checkOrphans applies the deletion rules to all resources of this ledger.
+func (j *Janitor) checkOrphans(ctx context.Context, own []Resource) error {
 	var errs []error
-	sightings := make(map[string]int)
-	for _, arn := range arns {
-		if t, ok := own[arn]; ok {
-			errs = append(errs, j.checkOrphan(ctx, arn, t, sightings))
-		}
+	suspects := make(map[string]suspicion)
+	for _, r := range own {
+		errs = append(errs, j.checkOrphan(ctx, r, suspects))
 	}
-	j.sightings = sightings
+	j.suspects = suspects
 	return errors.Join(errs...)
 }
 
 // checkOrphan applies the deletion rules to one resource. It reads the port lease after
 // the listing that showed the resource.
-func (j *Janitor) checkOrphan(ctx context.Context, arn string, t elb.Tags, sightings map[string]int) error {
-	r, exists, err := j.getPort(ctx, t.Lease)
-	if err != nil {
-		return err
-	}
+func (j *Janitor) checkOrphan(ctx context.Context, r Resource, suspects map[string]suspicion) error {
 	var port *ledger.Port
-	if exists {
-		port = &r.Value
-	}
-	recorded := exists && (port.TargetGroupARN == arn || port.ListenerARN == arn)
-	verdict, reason := ClassifyOrphan(t.Epoch, t.Generation, port, recorded)
-	switch verdict {
-	case Keep:
-		return nil
-	case Suspect:
-		adoptable, err := j.mayBeAdopted(ctx, t)
+	if !r.Malformed {
+		record, exists, err := j.getPort(ctx, r.Tags.Lease)
 		if err != nil {
 			return err
 		}
-		if adoptable {
-			j.Count("keep orphan", "pod is alive and may have it adopted")
-			return nil
+		if exists {
+			port = &record.Value
 		}
-		if sightings[arn] = j.sightings[arn] + 1; sightings[arn] < orphanSightings {
-			return nil
-		}
-	case Delete:
 	}
-	return j.deleteOrphan(ctx, arn, t, reason)
+	verdict, reason := ClassifyOrphan(r, port)
+	patience := time.Duration(0)
+	switch verdict {
+	case Keep:
+		return nil
+	case Delete:
+		return j.deleteOrphan(ctx, r, reason)
+	case Suspect:
+		listed, adoptable, err := j.claimOf(ctx, r.Tags, port)
+		if err != nil || listed {
+			return err
+		}
+		if adoptable {
+			patience = adoptionPatience * j.Timing.ClaimDuration
+		}
+	case Stray:
+	}
+	seen := j.suspects[r.ARN]
+	if seen.sightings == 0 {
+		seen.since = j.Now()
+	}
+	seen.sightings++
+	suspects[r.ARN] = seen
+	if seen.sightings < orphanSightings || j.Now().Sub(seen.since) < patience {
+		return nil
+	}
+	return j.deleteOrphan(ctx, r, reason)
 }
 
-// mayBeAdopted reports whether a live pod may still have its claim adopted with this
-// binding. It may not once its claim is granted with other ports.
-func (j *Janitor) mayBeAdopted(ctx context.Context, t elb.Tags) (bool, error) {
+// claimOf reads whether the live pod that tags name has a claim that lists their fence. If
+// not, the pod may still have the binding adopted, but only if both of its leases are lost.
+func (j *Janitor) claimOf(ctx context.Context, t elb.Tags, port *ledger.Port) (listed, adoptable bool, err error) {
 	pod, err := j.GetPod(ctx, t.Namespace, t.Pod)
 	if err != nil || ledger.Gone(pod, t.PodUID) {
-		return false, err
+		return false, false, err
 	}
 	c, err := j.Claims.Get(ctx, ledger.ClaimName(t.PodUID))
 	if errors.Is(err, ledger.ErrAbsent) {
-		return true, nil
+		return false, port == nil, nil
 	}
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	return c.Value.State != ledger.Granted || c.Value.Lists(t.Fence()), nil
+	return c.Value.State != ledger.ClaimReleasing && c.Value.Lists(t.Fence()), false, nil
 }
 
 // deleteOrphan deletes one resource if the AWS budget allows it. Otherwise, or while it
 // is in use, the next audit tries again.
-func (j *Janitor) deleteOrphan(ctx context.Context, arn string, t elb.Tags, reason string) error {
+func (j *Janitor) deleteOrphan(ctx context.Context, r Resource, reason string) error {
 	remove, action := j.AWS.DeleteTargetGroup, "delete target group"
-	if strings.Contains(arn, ":listener/") {
+	if strings.Contains(r.ARN, ":listener/") {
 		remove, action = j.AWS.DeleteListener, "delete listener"
 	}
-	if granted, err := j.ReserveUnbind(ctx, arn); err != nil || !granted {
+	if granted, err := j.ReserveUnbind(ctx, r.ARN); err != nil || !granted {
 		return err
 	}
-	if err := remove(ctx, arn); errors.Is(err, elb.ErrInUse) {
+	if err := remove(ctx, r.ARN); errors.Is(err, elb.ErrInUse) {
 		return nil
 	} else if err != nil {
-		return fmt.Errorf("deleting orphan %s (%s): %w", arn, reason, err)
+		return fmt.Errorf("deleting orphan %s (%s): %w", r.ARN, reason, err)
 	}
+	t := r.Tags
 	j.Count(action, "orphan: "+reason)
-	j.Log.InfoContext(ctx, "orphan deleted", "arn", arn, "lease", t.Lease, "generation", t.Generation, "holder", t.Namespace+"/"+t.Pod, "reason", reason)
-	j.recordEvent(ctx, t.Namespace, t.Pod, t.PodUID, "OrphanDeleted", fmt.Sprintf("The janitor deleted %s: %s", arn, reason))
+	j.Log.InfoContext(ctx, "orphan deleted", "arn", r.ARN, "lease", t.Lease, "generation", t.Generation, "holder", t.Namespace+"/"+t.Pod, "reason", reason)
+	if !r.Malformed {
+		j.recordEvent(ctx, t.Namespace, t.Pod, t.PodUID, "OrphanDeleted", fmt.Sprintf("The janitor deleted %s: %s", r.ARN, reason))
+	}
 	return nil
 }

@@ -26,7 +26,7 @@ func (s *orphanAWS) TargetGroups(context.Context) ([]elb.TargetGroup, error) {
 	if s.hidden || len(s.deleted) > 0 {
 		return nil, nil
 	}
-	return []elb.TargetGroup{{ARN: orphanARN, Name: elb.TargetGroupPrefix + "orphan"}}, nil
+	return []elb.TargetGroup{{ARN: orphanARN, Name: elb.TargetGroupName(ledgerID, fence)}}, nil
 }
 
 func (s *orphanAWS) Tags(context.Context, ...string) (map[string]map[string]string, error) {
@@ -114,7 +114,9 @@ func TestOrphanIsClassifiedByAFreshRead(t *testing.T) {
 	for state, want := range map[ledger.PortState]int{ledger.Claimed: 0, ledger.Bound: 0, ledger.Releasing: 1, ledger.Cooldown: 1} {
 		t.Run(string(state), func(t *testing.T) {
 			var s orphanAWS
-			ports := &uncachedPorts{currentTable(portIn(state, ""))}
+			port := portIn(state, "")
+			port.Value.PodUID = "1"
+			ports := &uncachedPorts{currentTable(port)}
 			if n := deletedIn(t, auditorOf(&s, ports, nil), &s, 10); n != want {
 				t.Errorf("deleted in audit %d, want %d", n, want)
 			}
@@ -122,7 +124,8 @@ func TestOrphanIsClassifiedByAFreshRead(t *testing.T) {
 	}
 }
 
-// Once the claim of the pod is granted without the orphan, the pod cannot have it adopted.
+// A claim that lists the fence keeps a binding whose port lease was lost. So does a pod
+// that may still have it adopted; it has many audits' time for that.
 func TestOrphanThatALivePodMayHaveAdoptedIsKept(t *testing.T) {
 	alive := &ledger.Pod{UID: "1"}
 	other := api.Fence{Lease: "lb-30001", Epoch: "e", Generation: 1}
@@ -133,7 +136,9 @@ func TestOrphanThatALivePodMayHaveAdoptedIsKept(t *testing.T) {
 		want   int
 	}{
 		{"no claim", alive, nil, 0},
-		{"a waiting claim", alive, []claimRecord{claimIn(ledger.Waiting)}, 0},
+		{"a waiting claim", alive, []claimRecord{claimIn(ledger.Waiting)}, 3},
+		{"a waiting claim that lists it", alive, []claimRecord{claimIn(ledger.Waiting, fence)}, 0},
+		{"a releasing claim that lists it", alive, []claimRecord{claimIn(ledger.ClaimReleasing, fence)}, 3},
 		{"a claim that lists it", alive, []claimRecord{claimIn(ledger.Granted, fence)}, 0},
 		{"a claim with another port", alive, []claimRecord{claimIn(ledger.Granted, other)}, 3},
 		{"a later pod of that name", &ledger.Pod{UID: "2"}, nil, 3},

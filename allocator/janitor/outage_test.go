@@ -72,13 +72,14 @@ func TestMissingAWSPermissionStopsOnlyWhatNeedsIt(t *testing.T) {
 	}
 }
 
-// expectRecovery expects everything to be deleted that should be, once nothing is wrong.
-func (w *account) expectRecovery() {
+// expectRecovery expects everything to be deleted that should be, and those bindings of the
+// first cast too, once nothing is wrong.
+func (w *account) expectRecovery(too ...string) {
 	w.Helper()
 	if err := w.rounds(untilAll); err != nil {
 		w.Errorf("it still fails: %v", err)
 	}
-	var all []string
+	all := on(0, whole(too...))
 	for n := range w.loadBalancers {
 		all = append(all, on(n, deletedInAll)...)
 		w.expectStates(n, nil)

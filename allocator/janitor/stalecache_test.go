@@ -91,7 +91,7 @@ func TestBindingCreatedDuringAListingIsKept(t *testing.T) {
 			group, listener := w.bind("live", "live", 0, livePort, 2)
 			w.lives("live")
 			w.ledger.Ports.Change(w.fenceOf(0, livePort, 1).Lease, func(p *ledger.Port) {
-				p.State, p.Generation, p.Holder, p.TargetGroupARN, p.ListenerARN = ledger.Bound, 2, "claim-uid-live", group, listener
+				p.State, p.Generation, p.Holder, p.PodUID, p.TargetGroupARN, p.ListenerARN = ledger.Bound, 2, "claim-uid-live", "uid-live", group, listener
 			})
 		}
 		return w.emulator.RoundTrip(r)

@@ -20,9 +20,9 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// TestBindingWithOtherTagsIsNotDeleted has bindings with our names. The ledger's record
-// of their port would have them deleted at once if their tags were ours.
-func TestBindingWithOtherTagsIsNotDeleted(t *testing.T) {
+// TestOnlyBindingsWithOurLedgerIDAreDeleted has bindings with our names. Those with this
+// ledger's id go, also if their other tags are malformed.
+func TestOnlyBindingsWithOurLedgerIDAreDeleted(t *testing.T) {
 	w := newAccount(t, 1)
 	port := firstAudit
 	put := func(name string, change func(map[string]string)) {
@@ -42,18 +42,23 @@ func TestBindingWithOtherTagsIsNotDeleted(t *testing.T) {
 	put("untagged", func(tags map[string]string) { clear(tags) })
 	put("another ledger's", set(elb.TagLedger, "kube-system-uid/another"))
 	put("another cluster's", set(elb.TagLedger, "another-uid/portlease"))
+	put("without a ledger", func(tags map[string]string) { delete(tags, elb.TagLedger) })
+	gone := []string{"ours", "of a malformed generation", "of no generation", "of a lease without an epoch"}
 	put("of a malformed generation", set(elb.TagGeneration, "01"))
 	put("of no generation", set(elb.TagGeneration, ""))
 	put("of a lease without an epoch", set(elb.TagLease, w.fenceOf(0, port, 1).Lease))
 	for key := range tagsOf("game", w.fenceOf(0, port, 1)).Map() {
-		put("without "+key, func(tags map[string]string) { delete(tags, key) })
+		if key != elb.TagLedger {
+			put("without "+key, func(tags map[string]string) { delete(tags, key) })
+			gone = append(gone, "without "+key)
+		}
 	}
 	ours := port
 	put("ours", func(map[string]string) {})
 	if err := w.rounds(untilAll); err != nil {
 		t.Error(err)
 	}
-	w.expectGone(whole("ours")...)
+	w.expectGone(whole(gone...)...)
 	w.is(0, ours, ledger.Free)
 }
 
@@ -157,7 +162,8 @@ func TestBindingWithoutTagsIsLeftAlone(t *testing.T) {
 	w.expectGone()
 	w.is(0, releasingPort, ledger.Releasing)
 	w.door = nil
-	w.expectRecovery()
+	// Its port was recorded as having a foreign listener, so nobody can have it adopted.
+	w.expectRecovery("living")
 }
 
 // actionOf reads the action of a call and leaves the call as it was.

@@ -13,7 +13,8 @@ import (
 func (j *judge) always() error {
 	s, changed := j.world.cloud.seen()
 	claims := j.world.leases.Claims.List()
-	errs := append(j.broken, j.world.cloud.broken, invariants.Targets(claims, s, ledgerID, unknownIP))
+	own := j.withoutPlanted(s)
+	errs := append(j.broken, j.world.cloud.broken, invariants.Targets(claims, own, ledgerID, unknownIP))
 	j.broken = nil
 	if changed {
 		errs = append(errs, j.checkForeign(s))
@@ -23,7 +24,7 @@ func (j *judge) always() error {
 	}
 	errs = append(errs, invariants.Holders(claims), j.checkAnnounced())
 	for _, p := range j.world.leases.Ports.List() {
-		errs = append(errs, invariants.Listeners(p, s, ledgerID))
+		errs = append(errs, invariants.Listeners(p, own, ledgerID))
 		if j.holds(p) && !j.world.config.Damage {
 			errs = append(errs, invariants.Listening(p, s))
 		}

@@ -33,6 +33,7 @@ const (
 	throttled fault = "throttled"
 	failed    fault = "failed by AWS"
 	slow      fault = "slow" // in addition to any other
+	hanging   fault = "hanging"
 )
 
 // faults decides the outcome of calls. Each seed has its own rates: with equal rates
@@ -46,6 +47,8 @@ type faults struct {
 	partitioned map[string]time.Time
 	// unlisted is until when AWS fails to list a load balancer's listeners.
 	unlisted map[string]time.Time
+	// hangs is until when AWS answers no call.
+	hangs time.Time
 	// storm is until when AWS throttles most reads.
 	storm  time.Time
 	counts map[string]int
@@ -77,6 +80,10 @@ func (f *faults) latency(c *call) time.Duration {
 	if f.on && c.kind != kindAnswer && c.random.IntN(1000) < f.rates[slow] {
 		d += time.Duration(c.random.IntN(30_000)) * time.Millisecond
 		f.count(c.kind, slow)
+	}
+	if hangs := time.Until(f.hangs); f.on && hangs > 0 && (c.kind == kindAWSRead || c.kind == kindAWSWrite) {
+		d += hangs
+		f.count(c.kind, hanging)
 	}
 	return d
 }

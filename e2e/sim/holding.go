@@ -32,6 +32,7 @@ func (j *judge) port(c invariants.PortChange) error {
 		j.reached["ports come back to during cooldown"]++
 	}
 	s, _ := j.world.cloud.seen()
+	s = j.withoutPlanted(s)
 	errs := []error{c.Unbound(s, ledgerID, j.recorded[c.Name]...), j.takenBack(c)}
 	if c.NewHolder() || c.Before == nil && now.State == ledger.Claimed {
 		errs = append(errs, j.offered(now))

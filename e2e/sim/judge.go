@@ -31,6 +31,8 @@ type judge struct {
 	// cooling is since when a port is in cooldown.
 	cooling map[string]time.Time
 	foreign invariants.Foreign
+	// planted has the ARNs of what games created with their pods' AWS credentials.
+	planted map[string]bool
 	reached map[string]int
 	// offersChanged is when admins last changed what is on offer.
 	offersChanged time.Time
@@ -45,7 +47,7 @@ func newJudge(w *World) *judge {
 	j := &judge{
 		world: w, released: make(map[string]bool), collided: make(map[string]bool), granted: make(map[api.Fence]bool),
 		recorded: make(map[string][]string), licensed: make(map[string]bool), cooling: make(map[string]time.Time), reached: make(map[string]int),
-		pending: make(map[string]loss),
+		pending: make(map[string]loss), planted: make(map[string]bool),
 	}
 	w.leases.Ports.Watch(func(before, now *ledger.Record[ledger.Port]) {
 		if w.config.Losses {
@@ -160,6 +162,9 @@ func (j *judge) call(p *Process, params url.Values) error {
 		if j.world.config.Damage && p.owner == r.Value.PodUID {
 			continue // it repairs a redirected binding
 		}
+		if j.world.config.Damage && displaced(s, r.Value) {
+			continue // the janitor deletes a listener that forwards elsewhere
+		}
 		if j.holds(r) && (r.Value.ListenerARN == arn || r.Value.TargetGroupARN == arn) {
 			return invariants.Violated("S4", "%s does %s to %s, which %s holds on port %s", p.name, action, arn, r.Value.Holder, r.Name)
 		}
@@ -187,4 +192,15 @@ func tagsIn(s elbemu.Snapshot, arn string) (map[string]string, bool) {
 		}
 	}
 	return nil, false
+}
+
+// displaced reports whether the recorded listener of a port does not forward to its target
+// group alone.
+func displaced(s elbemu.Snapshot, p ledger.Port) bool {
+	for _, l := range s.Listeners {
+		if l.ARN == p.ListenerARN {
+			return len(l.Forwards) != 1 || l.Forwards[0].TargetGroupARN != p.TargetGroupARN
+		}
+	}
+	return false
 }

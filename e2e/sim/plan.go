@@ -39,6 +39,8 @@ var eventKinds = []eventKind{
 	{name: "pool file", weight: 4, run: (*World).editPool},
 	{name: "fail to list", weight: 2, run: (*World).hideListeners},
 	{name: "throttle reads", weight: 2, run: (*World).throttleReads},
+	{name: "plant listener", weight: 4, run: onPod((*World).plant)},
+	{name: "hang AWS", weight: 2, run: (*World).hangAWS},
 	{name: "delete listener", weight: 6, run: (*World).deleteListener, when: func(c Config) bool { return c.Damage }},
 	{name: "delete target group", weight: 6, run: (*World).deleteTargetGroup, when: func(c Config) bool { return c.Damage }},
 	{name: "delete load balancer", weight: 2, run: (*World).deleteLoadBalancer, when: func(c Config) bool { return c.Damage }},

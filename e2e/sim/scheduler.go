@@ -276,6 +276,6 @@ func (s *Scheduler) release(c *call) {
 	case failed:
 		s.trace.call(c, "FAILED", outcome{})
 		c.finish(c.refusal(elbemu.ServerError()))
-	case late, slow:
+	case late, slow, hanging:
 	}
 }

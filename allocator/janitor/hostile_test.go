@@ -1,0 +1,110 @@
+package janitor_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+// plant creates a target group and a listener as a game can with the AWS credentials of its
+// pod: with any of its own tags, any name, any target and any port.
+func (w *account) plant(name string, tags elb.Tags, groupName string, port int, target string) {
+	w.Helper()
+	group, err := w.aws.CreateTargetGroup(w.Context(), elb.TargetGroupSpec{
+		Name: groupName, Protocol: api.UDP, Port: 7777, VPC: "vpc-local", HealthCheck: elb.HealthCheck{Protocol: "TCP", Port: 9901}, Tags: tags,
+	})
+	w.must(err)
+	w.must(w.aws.RegisterTarget(w.Context(), group, target, 7777))
+	w.made[name+"/group"] = group
+	w.listen(name, tags, port, group)
+}
+
+func (w *account) listen(name string, tags elb.Tags, port int, group string) {
+	w.Helper()
+	listener, err := w.aws.CreateListener(w.Context(), elb.ListenerSpec{
+		LoadBalancerARN: w.loadBalancers[0], Port: port, Protocol: api.UDP, TargetGroupARN: group, Tags: tags,
+	})
+	w.must(err)
+	w.made[name+"/listener"] = listener
+}
+
+// victimIP is an address that another pod has, or a database.
+const victimIP = "127.30.0.77"
+
+// A game publishes another address of the VPC. Its pod lives and holds a port; its claim
+// does not list what it made.
+func TestLivePodKeepsOnlyItsBinding(t *testing.T) {
+	w := newAccount(t, 1)
+	group, listener := w.bind("game", "game", 0, livePort, 1)
+	w.lives("game")
+	w.record("game", 0, livePort, ledger.Port{State: ledger.Bound, TargetGroupARN: group, ListenerARN: listener})
+	f := w.fenceOf(0, livePort, 1)
+	newer, nobodys := f, w.fenceOf(0, livePort+5, 1)
+	newer.Generation = 999
+	w.plant("newer", tagsOf("game", newer), elb.TargetGroupName(auditLedger, newer), livePort+1, victimIP)
+	w.plant("no lease", tagsOf("game", nobodys), elb.TargetGroupName(auditLedger, nobodys), livePort+5, victimIP)
+	w.plant("same fence", tagsOf("game", f), "pl-second", livePort+2, victimIP)
+	w.listen("second", tagsOf("game", f), livePort+3, group)
+	malformed := tagsOf("game", f)
+	malformed.Lease = ""
+	w.plant("malformed", malformed, "pl-malformed", livePort+4, victimIP)
+	w.must(w.rounds(2))
+	w.expectGone()
+	w.must(w.rounds(3))
+	w.expectGone(append(whole("newer", "no lease", "same fence", "malformed"), "second/listener")...)
+	w.is(0, livePort, ledger.Bound)
+}
+
+// The pod has no claim that could be granted: it waits on purpose.
+func TestPodWithoutAGrantKeepsNothing(t *testing.T) {
+	w := newAccount(t, 1)
+	w.lives("game")
+	_, err := w.claims.Create(t.Context(), ledger.ClaimName("uid-game"), ledger.Claim{Namespace: "games", Pod: "game", PodUID: "uid-game", State: ledger.Waiting, Duration: time.Hour})
+	w.must(err)
+	f := w.fenceOf(0, livePort, 999)
+	w.plant("game", tagsOf("game", f), elb.TargetGroupName(auditLedger, f), livePort, victimIP)
+	w.must(w.rounds(4))
+	w.expectGone(whole("game")...)
+}
+
+// The agent reports a listener on another port as the one of its binding.
+func TestRecordedListenerOnAnotherPortIsDeleted(t *testing.T) {
+	w := newAccount(t, 1)
+	group := w.group("game", "game", w.fenceOf(0, livePort, 1))
+	w.lives("game")
+	w.listen("game", tagsOf("game", w.fenceOf(0, livePort, 1)), livePort+1, group)
+	w.record("game", 0, livePort, ledger.Port{State: ledger.Claimed, TargetGroupARN: group, ListenerARN: w.made["game/listener"]})
+	w.must(w.rounds(4))
+	w.expectGone("game/listener")
+}
+
+// Both leases of a live pod were lost, and its agent never has the binding adopted.
+func TestBindingThatIsNeverAdoptedIsDeleted(t *testing.T) {
+	w := newAccount(t, 1)
+	w.bind("game", "game", 0, livePort, 1)
+	w.lives("game")
+	patience := int(5 * claimDuration / roundTime)
+	w.must(w.rounds(patience))
+	w.expectGone()
+	w.must(w.rounds(2))
+	w.expectGone(whole("game")...)
+}
+
+// A load balancer that was taken out of the pool is not listed any more, and agents may still
+// create listeners on it.
+func TestOrphanOnALoadBalancerOfNoPoolIsDeleted(t *testing.T) {
+	w := newAccount(t, 2)
+	w.stock.SetPools(nil)
+	w.must(w.stock.Describe(t.Context()))
+	w.lives("game")
+	f := w.fenceOf(0, livePort, 1)
+	f.Generation = 999
+	w.plant("game", tagsOf("game", f), elb.TargetGroupName(auditLedger, f), livePort, victimIP)
+	w.foreign("stranger", 0, livePort+1)
+	w.record("other", 0, livePort, ledger.Port{State: ledger.Free})
+	w.must(w.rounds(4))
+	w.expectGone(whole("game")...)
+}
