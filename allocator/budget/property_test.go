@@ -197,28 +197,36 @@ func TestDeletesGetTheirShareWhileCreatesWait(t *testing.T) {
 }
 
 // Hundreds of pods start and stop at once. The targets of those that stop are deregistered
-// from the bucket that creates hardly use, and creates are not slower for it.
+// from their first seconds, from the bucket that creates hardly use, and creates are not
+// slower for it.
 func TestDeregistrationsDoNotWaitForMutatingCalls(t *testing.T) {
-	created := func(t *testing.T, deregister int) (creates, deregistered float64) {
+	run := func(d time.Duration, deregister bool) (creates, deregistered float64) {
 		w := newWorld(1, right(3)...)
 		w.lateness = time.Second
 		w.granted = func(a *requester) {
-			if a.cost.Mutating == 0 {
-				deregistered += a.cost.Registration
-			} else if a.class == Create {
+			switch {
+			case a.class == Create:
 				creates++
+			case a.class == Delete && a.cost.Mutating == 0:
+				deregistered += a.cost.Registration
 			}
 		}
-		w.run(time.Minute, func() {
+		w.run(d, func() {
 			w.add(max(0, 300-w.waiting(Create)), Create, CreateCost)
-			w.add(max(0, 20+deregister-w.waiting(Delete)), Delete, DeleteCost)
-			w.add(deregister, Delete, DeregisterCost.Times(4).Plus(DescribeCost))
+			w.add(max(0, 100-w.waiting(Delete)), Delete, DeleteCost)
+			w.add(max(0, 3-w.waiting(Describe)), Describe, DescribeCost)
+			if deregister && w.now%time.Second == 0 {
+				w.add(1, Delete, DeregisterCost.Times(4).Plus(DescribeCost))
+			}
 		})
 		return creates, deregistered
 	}
-	without, _ := created(t, 0)
-	with, deregistered := created(t, 1)
-	if deregistered < 60*2 {
+	if _, soon := run(10*time.Second, true); soon < 16 {
+		t.Errorf("%v targets were deregistered in 10 s", soon)
+	}
+	without, _ := run(time.Minute, false)
+	with, deregistered := run(time.Minute, true)
+	if deregistered < 120 {
 		t.Errorf("%v targets were deregistered in a minute", deregistered)
 	}
 	if with < 0.95*without {
