@@ -129,6 +129,9 @@ func New(c Config) *Agent {
 	return a
 }
 
+// withdrawPause is between two attempts to withdraw when there is nothing else to do.
+const withdrawPause = 2 * time.Second
+
 // Run lives until ctx is over and then releases the claim, which takes up to Drain,
 // Deregister and ReleaseTimeout longer. Closing hurry cuts the first two short. It
 // returns nil once it has released all that time allowed.
@@ -232,4 +235,19 @@ func (a *Agent) stop(ctx context.Context, hurry <-chan struct{}, h *holding.Hold
 		a.drain.run(ctx, hurry, h)
 	}
 	a.release.run(ctx, hurry, h)
+	a.finishWithdrawal(ctx, hurry)
+}
+
+// finishWithdrawal goes on removing what was announced on the pod, if that has failed, for
+// as long as a release may take.
+func (a *Agent) finishWithdrawal(ctx context.Context, hurry <-chan struct{}) {
+	ctx, cancel := a.release.clock.Timeout(ctx, a.release.timeout)
+	defer cancel()
+	ctx, stop := hurried(ctx, hurry)
+	defer stop()
+	for !a.reporter.Withdrawn(ctx) {
+		if a.release.clock.Sleep(ctx, withdrawPause) != nil {
+			return
+		}
+	}
 }

@@ -18,9 +18,9 @@ type announcePhase struct {
 }
 
 // run writes the files, which the game server waits for, and then tells watchers of
-// the pod. A terminating pod is not announced.
+// the pod. A pod that terminates, or may do so, is not announced.
 func (p *announcePhase) run(ctx context.Context, h *holding.Holding) error {
-	if p.termination.begun {
+	if p.termination.begun || !p.termination.doubted.IsZero() {
 		return nil
 	}
 	if err := p.publish(ctx, h); err != nil {

@@ -41,7 +41,7 @@ func TestTargetsAreDeregisteredBeforeTheListenersAreDeleted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 				w.drain = time.Hour
-				w.ownPod.setTermination(&pod.Termination{Deleted: true, Grace: c.grace})
+				w.ownPod.setTermination(&pod.Termination{Begun: true, Grace: c.grace})
 				p := w.startToDeregister(c.asked)
 				c.before(w, p)
 				var deregistered, unlistened, term time.Time

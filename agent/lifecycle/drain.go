@@ -38,13 +38,13 @@ func (p *drainPhase) gameListens(ctx context.Context) bool {
 // run returns when the game listens no more or reports that it is drained, or when
 // time is up. It renews the claim meanwhile, so that the janitor does not reclaim it.
 func (p *drainPhase) run(ctx context.Context, hurry <-chan struct{}, h *holding.Holding) {
-	most := p.termination.within(p.most, p.deregister)
+	left := p.termination.within(p.most, p.deregister)
 	// A damaged port counts as unbound, and may have players all the same.
-	if most <= 0 || !h.HasListener() {
+	if left <= 0 || !h.HasListener() {
 		return
 	}
-	p.log.InfoContext(ctx, "draining started", "seconds", most.Seconds())
-	ctx, cancel := p.clock.Timeout(ctx, most)
+	p.log.InfoContext(ctx, "draining started", "seconds", left.Seconds())
+	ctx, cancel := p.clock.Timeout(ctx, p.most)
 	defer cancel()
 	ctx, stop := hurried(ctx, hurry)
 	defer stop()
@@ -58,7 +58,11 @@ func (p *drainPhase) poll(ctx context.Context, h *holding.Holding) (reason strin
 		if p.signals.Read().Drained {
 			return "the game reports that it is drained"
 		}
-		if _, err := p.signals.Wait(ctx, p.clock.Sleep, drainPoll); err != nil {
+		left := p.termination.within(drainPoll, p.deregister)
+		if left <= 0 {
+			return "the grace period is over"
+		}
+		if _, err := p.signals.Wait(ctx, p.clock.Sleep, left); err != nil {
 			return err.Error()
 		}
 		if !p.gameListens(ctx) {
@@ -66,6 +70,9 @@ func (p *drainPhase) poll(ctx context.Context, h *holding.Holding) (reason strin
 		}
 		if p.clock.Now().Before(renewal) {
 			continue
+		}
+		if err := p.termination.refresh(ctx); err != nil {
+			p.failures.Failed(ctx, "failed to read how much of the grace period is left; it counts as before", err)
 		}
 		_, _, err := p.claims.renew(ctx, h, 0)
 		if errors.Is(err, api.ErrLost) {

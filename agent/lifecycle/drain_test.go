@@ -72,7 +72,7 @@ func TestDrainingEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 				w.drain = 10 * time.Minute
-				w.ownPod.setTermination(&pod.Termination{Deleted: true, Grace: c.grace})
+				w.ownPod.setTermination(&pod.Termination{Begun: true, Grace: c.grace})
 				if name == "sockets unreadable" {
 					c.during(w, nil) // before the agent starts
 				}

@@ -32,11 +32,12 @@ func (p *holdPhase) run(ctx context.Context, h *holding.Holding) error {
 	next := p.claims.nextRenewal(h, 1)
 	for {
 		p.applySignals(ctx, h)
-		woken, err := p.signals.Wait(ctx, p.clock.Sleep, p.wakeAt(next).Sub(p.clock.Now()))
+		due := p.renewAt(next)
+		woken, err := p.signals.Wait(ctx, p.clock.Sleep, p.wakeAt(due).Sub(p.clock.Now()))
 		if err != nil {
 			return err
 		}
-		if woken {
+		if woken || p.clock.Now().Before(due) {
 			continue
 		}
 		answer, moved, err := p.claims.renew(ctx, h, p.reach.describes(h))
@@ -65,9 +66,17 @@ func (p *holdPhase) run(ctx context.Context, h *holding.Holding) error {
 	}
 }
 
-// wakeAt is the time of the next renewal, which is early if targets are to be
-// described before.
+// wakeAt is when to do something: renew, or ask again whether the pod terminates.
 func (p *holdPhase) wakeAt(renewal time.Time) time.Time {
+	if t := p.termination; !t.doubted.IsZero() && t.ask.Before(renewal) {
+		return t.ask
+	}
+	return renewal
+}
+
+// renewAt is the time of the next renewal, which is early if targets are to be
+// described before.
+func (p *holdPhase) renewAt(renewal time.Time) time.Time {
 	if at, ok := p.reach.nextDescribe(); ok && at.Before(renewal) {
 		return at
 	}
@@ -108,16 +117,28 @@ func (p *holdPhase) applySignals(ctx context.Context, h *holding.Holding) {
 	p.reach.catchUp(h)
 }
 
-// applyPodStopping withdraws the endpoint of a terminating pod: no new players should
-// come, and those who play stay. The preStop hook also runs when only this container
-// is restarted, and then nothing changes.
+// applyPodStopping withdraws the endpoint at once: no new players should come, and those
+// who play stay. The preStop hook also runs when only this container is restarted. Then
+// the next agent announces again; if there is none, this one does.
 func (p *holdPhase) applyPodStopping(ctx context.Context, h *holding.Holding) {
-	if !p.termination.check(ctx) {
-		p.log.WarnContext(ctx, "preStop was called but the pod is not being deleted; the endpoint stays announced")
-		p.signals.ClearStopping()
+	t := p.termination
+	first := t.doubted.IsZero()
+	if first && h.Announced {
+		p.announce.withdraw(ctx, h)
+	}
+	if !first && p.clock.Now().Before(t.ask) || t.check(ctx) {
 		return
 	}
-	p.announce.withdraw(ctx, h)
+	t.doubt()
+	if p.clock.Now().Sub(t.doubted) < askedLong {
+		return
+	}
+	p.log.WarnContext(ctx, "preStop was called but the pod does not terminate; announcing the endpoint again")
+	t.doubted = time.Time{}
+	p.signals.ClearStopping()
+	if err := p.announce.run(ctx, h); err != nil {
+		p.log.DebugContext(ctx, "the endpoint was not announced again", "err", err)
+	}
 }
 
 func (p *holdPhase) applyGameReadiness(ctx context.Context, h *holding.Holding, ready bool) {

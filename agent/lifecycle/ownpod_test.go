@@ -40,7 +40,9 @@ func (o *ownPod) Announce(_ context.Context, c api.Claim) error {
 func (o *ownPod) Withdraw(context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.endpoint = 0
+	if o.refuse == nil {
+		o.endpoint = 0
+	}
 	return o.refuse
 }
 

@@ -71,7 +71,7 @@ func inWorld(t *testing.T, cfg elbemu.Config, story func(*testing.T, *world)) {
 		w := &world{
 			t: t, emulator: emulator, dir: t.TempDir(),
 			pod:   pod.Identity{Namespace: "games", Name: "game-0", UID: "uid-0", IP: podIP},
-			ports: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, ownPod: &ownPod{ending: &pod.Termination{Deleted: true, Grace: 24 * time.Hour}},
+			ports: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, ownPod: &ownPod{ending: &pod.Termination{Begun: true, Grace: 24 * time.Hour}},
 			release: 25 * time.Second,
 		}
 		w.listens = func() (bool, error) { return !w.deaf.Load(), nil }

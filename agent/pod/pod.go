@@ -19,10 +19,10 @@ type Condition struct {
 
 // Termination is how a pod ends.
 type Termination struct {
-	// Deleted is whether the pod is being deleted. Kubernetes restarts a stopped
-	// container of a pod that is not, unless the pod has completed.
-	Deleted bool
-	// Grace is the pod's whole grace period, counted from its deletion.
+	// Begun is whether the pod terminates: it is being deleted, its node shuts down or
+	// evicts it, or it has completed. Kubernetes restarts a stopped container of any other.
+	Begun bool
+	// Grace is the pod's whole grace period.
 	Grace time.Duration
 }
 

@@ -76,6 +76,8 @@ type Reporter struct {
 	claim api.Claim
 	// annotated is whether they do.
 	annotated bool
+	// filesLeft is whether the endpoint files are still to be removed.
+	filesLeft bool
 	// condition is the pod's condition, zero if that is not known, and since is when it was
 	// set.
 	condition pod.Condition
@@ -95,7 +97,7 @@ func (r *Reporter) Announce(ctx context.Context, c api.Claim) error {
 	}
 	r.writing.Lock()
 	defer r.writing.Unlock()
-	r.claim, r.annotated = c, false
+	r.claim, r.annotated, r.filesLeft = c, false, false
 	r.annotate(ctx, podTimeout)
 	return nil
 }
@@ -108,6 +110,7 @@ func (r *Reporter) CatchUp(ctx context.Context, condition func() pod.Condition) 
 	if r.Clock.Now().Before(r.retry) {
 		return
 	}
+	r.removeFiles(ctx)
 	if !r.annotated {
 		r.annotate(ctx, podTimeout)
 	}
@@ -123,11 +126,28 @@ func (r *Reporter) differs(c pod.Condition) bool {
 	return r.condition != c && (!same || r.Clock.Now().Sub(r.since) >= rewording)
 }
 
-// Confirmed reports whether the pod's annotations say what they should.
-func (r *Reporter) Confirmed() bool {
+// Withdrawn attempts what has failed of the last Withdraw, and reports whether all of it
+// is done.
+func (r *Reporter) Withdrawn(ctx context.Context) bool {
 	r.writing.Lock()
 	defer r.writing.Unlock()
-	return r.annotated
+	r.removeFiles(ctx)
+	if !r.annotated {
+		r.annotate(ctx, withdrawTimeout)
+	}
+	return r.annotated && !r.filesLeft
+}
+
+// removeFiles is called with writing held.
+func (r *Reporter) removeFiles(ctx context.Context) {
+	if !r.filesLeft {
+		return
+	}
+	err := r.Files.Withdraw(ctx)
+	if err != nil {
+		r.Failures.Failed(ctx, "failed to remove the endpoint files; retrying", err)
+	}
+	r.filesLeft = err != nil
 }
 
 // annotate is called with writing held.
@@ -170,11 +190,10 @@ func (r *Reporter) written(ctx context.Context, message string, err error) bool 
 // what fails of it.
 func (r *Reporter) Withdraw(ctx context.Context, c pod.Condition) {
 	ctx = context.WithoutCancel(ctx)
-	if err := r.Files.Withdraw(ctx); err != nil {
-		r.Failures.Failed(ctx, "failed to remove the endpoint files", err)
-	}
 	r.writing.Lock()
 	defer r.writing.Unlock()
+	r.filesLeft = true
+	r.removeFiles(ctx)
 	r.claim = api.Claim{}
 	r.annotate(ctx, withdrawTimeout)
 	// An earlier agent of this pod may have set the condition.

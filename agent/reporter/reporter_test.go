@@ -129,15 +129,15 @@ func TestFailedWritesAreRepeatedUntilTheySucceed(t *testing.T) {
 		w.check(t, "once it is back", "announce", "condition")
 		w.refuse = errors.New("the API server is down")
 		r.Withdraw(t.Context(), pod.Condition{Reason: "Withdrawn"})
-		if r.Confirmed() {
+		if r.Withdrawn(t.Context()) {
 			t.Error("the annotations could not be removed")
 		}
 		w.refuse, w.calls = nil, nil
 		time.Sleep(time.Minute)
 		says(t.Context(), r, pod.Condition{Reason: "Withdrawn"})
 		w.check(t, "a failed withdrawal", "withdraw", "condition")
-		if !r.Confirmed() {
-			t.Error("the annotations are removed")
+		if w.calls = nil; !r.Withdrawn(t.Context()) || len(w.calls) > 0 {
+			t.Errorf("the annotations are removed already, and it calls %v", w.calls)
 		}
 	})
 }

@@ -74,7 +74,7 @@ func (silent) SetReachable(context.Context, podtypes.Condition) error { return n
 // Termination implements lifecycle.OwnPod: an agent is told to stop here only when
 // its pod ends.
 func (silent) Termination(context.Context) (podtypes.Termination, error) {
-	return podtypes.Termination{Deleted: true, Grace: time.Hour}, nil
+	return podtypes.Termination{Begun: true, Grace: time.Hour}, nil
 }
 
 // Record implements reporter.Events.
