@@ -1,6 +1,6 @@
 // Package auth authenticates and authorizes the callers of the API with the
 // Kubernetes API server: pods by their projected service-account tokens, admins by
-// any token that the API server accepts.
+// tokens that were made for them.
 //
 // Valid tokens are cached for a moment, so that a fleet's renewals do not cost a
 // TokenReview each. Rejected tokens are not cached, and what is not spelled as a token
@@ -53,7 +53,7 @@ func (c Caller) name() string {
 type Reviewer interface {
 	// ReviewPod takes only a token that is bound to a pod, for api.Audience.
 	ReviewPod(ctx context.Context, token string) (Caller, error)
-	// ReviewAdmin takes a token of any audience the API server itself accepts.
+	// ReviewAdmin takes any token for api.AdminAudience.
 	ReviewAdmin(ctx context.Context, token string) (Caller, error)
 	// Authorize checks that a caller may do verb on the Leases of the allocator's
 	// namespace.
@@ -74,7 +74,7 @@ type Authenticator struct {
 }
 
 // tokenKind separates the two kinds of token. A token is good for one kind only: a
-// pod's has api.Audience, an admin's the API server's own.
+// pod's has api.Audience, an admin's api.AdminAudience.
 type tokenKind byte
 
 const (
@@ -126,7 +126,7 @@ var errUnauthenticated = &api.Problem{Code: api.Unauthenticated}
 
 func (a *Authenticator) authenticate(ctx context.Context, kind tokenKind, token string, admit func() error) (Caller, error) {
 	if !wellFormed(token) {
-		return Caller{}, api.Errorf(api.Unauthenticated, "this is not a Kubernetes token: send it as kubectl create token prints it, or as the kubelet mounts it")
+		return Caller{}, api.Errorf(api.Unauthenticated, "this is not a Kubernetes token: send it as kubectl create token prints it or the kubelet mounts it")
 	}
 	accepted, hash := a.accepted[kind], tokenHash(sha256.Sum256([]byte(token)))
 	cached, known := accepted.get(hash)

@@ -36,7 +36,7 @@ type Kubernetes struct {
 
 // ReviewPod implements Reviewer.
 func (k Kubernetes) ReviewPod(ctx context.Context, token string) (Caller, error) {
-	c, err := k.reviewToken(ctx, token, []string{api.Audience})
+	c, err := k.reviewToken(ctx, token, api.Audience)
 	if err != nil {
 		return Caller{}, err
 	}
@@ -50,25 +50,27 @@ func (k Kubernetes) ReviewPod(ctx context.Context, token string) (Caller, error)
 
 // ReviewAdmin implements Reviewer.
 func (k Kubernetes) ReviewAdmin(ctx context.Context, token string) (Caller, error) {
-	return k.reviewToken(ctx, token, nil)
+	return k.reviewToken(ctx, token, api.AdminAudience)
 }
 
-// reviewToken creates a TokenReview; no audiences stand for the API server's own.
-func (k Kubernetes) reviewToken(ctx context.Context, token string, audiences []string) (Caller, error) {
+// remedies say how to get a token of an audience.
+var remedies = map[string]string{
+	api.Audience:      ": mount a projected serviceAccountToken",
+	api.AdminAudience: ": kubectl create token NAME --audience " + api.AdminAudience,
+}
+
+// reviewToken creates a TokenReview.
+func (k Kubernetes) reviewToken(ctx context.Context, token, audience string) (Caller, error) {
 	r, err := k.Client.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{
-		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: audiences},
+		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{audience}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return Caller{}, unavailable(fmt.Errorf("creating a TokenReview: %w", err))
 	}
 	// An authenticator that does not know audiences leaves status.audiences empty;
 	// such a token must not count (TokenReview API, status.audiences).
-	if !r.Status.Authenticated || len(audiences) > 0 && !slices.Contains(r.Status.Audiences, api.Audience) {
-		made := "the API server, as kubectl create token makes it"
-		if len(audiences) > 0 {
-			made = fmt.Sprintf("audience %q", api.Audience)
-		}
-		return Caller{}, api.Errorf(api.Unauthenticated, "the token is not valid here: it must be unexpired, of this cluster, and made for %s", made)
+	if !r.Status.Authenticated || !slices.Contains(r.Status.Audiences, audience) {
+		return Caller{}, api.Errorf(api.Unauthenticated, "the token is not valid here: it must be unexpired, of this cluster, and made for audience %q%s", audience, remedies[audience])
 	}
 	c := Caller{User: r.Status.User.Username, UID: r.Status.User.UID, Groups: r.Status.User.Groups, Extra: make(map[string][]string)}
 	for key, values := range r.Status.User.Extra {

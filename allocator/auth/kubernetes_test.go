@@ -100,17 +100,37 @@ func TestPodTokenMustBeBoundAndForTheAudience(t *testing.T) {
 	}
 }
 
-func TestAdminTokenIsReviewedForTheAPIServersAudience(t *testing.T) {
-	k := answering(t, func(created runtime.Object) (runtime.Object, error) {
-		if spec := created.(*authenticationv1.TokenReview).Spec; spec.Audiences != nil {
-			t.Errorf("reviewed %+v", spec)
+// TestAdminTokenMustBeForTheAdminAudience: a token that was made for something else, such
+// as the API server, could be sent on to it.
+func TestAdminTokenMustBeForTheAdminAudience(t *testing.T) {
+	for name, test := range map[string]struct {
+		audiences []string
+		accepted  bool
+	}{
+		"valid":            {[]string{api.AdminAudience}, true},
+		"no audience":      {nil, false},
+		"the API server's": {[]string{"https://kubernetes.default.svc"}, false},
+		"a pod's":          {[]string{api.Audience}, false},
+	} {
+		k := answering(t, func(created runtime.Object) (runtime.Object, error) {
+			if spec := created.(*authenticationv1.TokenReview).Spec; spec.Token != "token" || !slices.Equal(spec.Audiences, []string{api.AdminAudience}) {
+				t.Errorf("%s: reviewed %+v", name, spec)
+			}
+			return &authenticationv1.TokenReview{Status: authenticationv1.TokenReviewStatus{
+				Authenticated: true, Audiences: test.audiences, User: authenticationv1.UserInfo{Username: "alice", UID: "7", Groups: []string{"oncall"}},
+			}}, nil
+		})
+		c, err := k.ReviewAdmin(t.Context(), "token")
+		if !test.accepted {
+			p, ok := errors.AsType[*api.Problem](err)
+			if !ok || p.Code != api.Unauthenticated || !strings.Contains(p.Detail, "kubectl create token") {
+				t.Errorf("%s: got %+v, %v", name, c, err)
+			}
+			continue
 		}
-		return &authenticationv1.TokenReview{Status: authenticationv1.TokenReviewStatus{
-			Authenticated: true, User: authenticationv1.UserInfo{Username: "alice", UID: "7", Groups: []string{"oncall"}},
-		}}, nil
-	})
-	if c, err := k.ReviewAdmin(t.Context(), "token"); err != nil || c.User != "alice" || c.UID != "7" || !slices.Equal(c.Groups, []string{"oncall"}) || c.Pod != "" {
-		t.Errorf("got %+v, %v", c, err)
+		if err != nil || c.User != "alice" || c.UID != "7" || !slices.Equal(c.Groups, []string{"oncall"}) || c.Pod != "" {
+			t.Errorf("%s: got %+v, %v", name, c, err)
+		}
 	}
 }
 

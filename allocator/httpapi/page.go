@@ -53,6 +53,7 @@ func statusPage() (page []byte, policy string) {
 	err := template.Must(template.New("page").Parse(pageHTML)).Execute(&out, map[string]any{
 		"Style": template.CSS(pageStyle), "Script": template.JS(pageScript), //nolint:gosec // both are embedded
 		"Pools": api.PathPools, "Ports": api.PathPorts, "Refresh": pageRefresh.Milliseconds(),
+		"Audience": api.AdminAudience,
 	})
 	if err != nil {
 		panic(err) // the template and its values are constants

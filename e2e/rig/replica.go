@@ -10,17 +10,19 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/portlease/portlease/allocator/app"
 	"github.com/portlease/portlease/deploy/tests/policies"
+	"github.com/portlease/portlease/shared/api"
 )
 
 // Replica is one allocator process.
@@ -265,18 +267,19 @@ func (r *Rig) WaitPool(ctx context.Context) error {
 	return nil
 }
 
-// AdminToken gives an admin's token that may list the ledger.
+// AdminToken gives an admin's token that may list and change the ledger.
 func (r *Rig) AdminToken(ctx context.Context) (string, error) {
-	rights, err := r.Kube.ServiceAccount(ctx, r.Namespace, "portlease-allocator")
+	return r.AdminTokenOf(ctx, "portlease-allocator")
+}
+
+// AdminTokenOf gives a token with the rights of a service account in the allocator's
+// namespace, as kubectl create token makes it.
+func (r *Rig) AdminTokenOf(ctx context.Context, account string) (string, error) {
+	request, err := r.Admin.CoreV1().ServiceAccounts(r.Namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{Audiences: []string{api.AdminAudience}, ExpirationSeconds: new(int64(24 * time.Hour / time.Second))},
+	}, metav1.CreateOptions{})
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("requesting an admin's token: %w", err)
 	}
-	if rights.BearerToken == "" {
-		text, err := os.ReadFile(rights.BearerTokenFile)
-		if err != nil {
-			return "", fmt.Errorf("reading a token: %w", err)
-		}
-		return string(text), nil
-	}
-	return rights.BearerToken, nil
+	return request.Status.Token, nil
 }

@@ -180,15 +180,25 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: viewer}
 subjects:
 - {kind: ServiceAccount, name: viewer, namespace: %[1]s}
 `, s.Namespace)))
-	rights, err := s.Kube.ServiceAccount(s.Context(), s.Namespace, "viewer")
+	_, err := s.Kube.ServiceAccount(s.Context(), s.Namespace, "viewer")
+	must(s.T, err)
+	token, err := s.AdminTokenOf(s.Context(), "viewer")
 	must(s.T, err)
 	must(s.T, rig.Eventually(s.Context(), "the viewer's right", func() error {
-		got, err := s.patiently("GET", api.PathPools, rights.BearerToken, "")
+		got, err := s.patiently("GET", api.PathPools, token, "")
 		if err == nil && got.status != http.StatusOK {
 			err = errors.New(got.body)
 		}
 		return err
 	}))
+	return token
+}
+
+// allocators gives the token by which the allocator itself calls the API server.
+func (s *tokenScene) allocators() string {
+	s.Helper()
+	rights, err := s.Kube.ServiceAccount(s.Context(), s.Namespace, "portlease-allocator")
+	must(s.T, err)
 	return rights.BearerToken
 }
 

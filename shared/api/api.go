@@ -35,9 +35,13 @@ const (
 // does.
 const HeaderRequestID = "X-Request-Id"
 
-// Audience is the audience of a pod's projected service account token. The allocator
-// refuses tokens with any other audience.
-const Audience = "portlease"
+// The audiences of tokens: that of a pod's projected service account token, and that of the
+// tokens of admins. The allocator refuses tokens with any other audience, so no token for
+// something else, such as the API server, ever reaches it.
+const (
+	Audience      = "portlease"
+	AdminAudience = "portlease-admin"
+)
 
 // ClaimPath returns the path of one pod's claim.
 func ClaimPath(namespace, pod string) string {

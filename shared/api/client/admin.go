@@ -8,7 +8,7 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// The calls below are for admins. Their token is one for the API server, and its user needs
+// The calls below are for admins. Their token is for api.AdminAudience, and its user needs
 // rights on leases in the allocator's namespace. Pod tokens are refused.
 
 // Pools returns all pools as one replica sees them now.
