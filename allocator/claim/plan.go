@@ -1,8 +1,8 @@
 package claim
 
 import (
+	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -138,7 +138,7 @@ func (now situation) holdsElsewhere() bool {
 }
 
 func (now situation) unread() error {
-	return api.Errorf(api.Pending, "the load balancers of pool %s are not all read from AWS yet: %s", now.pool.Name, strings.Join(now.pool.LeftOut, ", ")).WithRetryAfter(retrySoon)
+	return api.Errorf(api.Pending, "the load balancers of pool %s are not all read from AWS yet", now.pool.Name).WithRetryAfter(retrySoon)
 }
 
 // remembered returns a claim without ports with those that its previous claim lease
@@ -261,8 +261,8 @@ func (now situation) withoutPorts() plan {
 
 func (now situation) exhausted() error {
 	leftOut := ""
-	if reasons := now.pool.WhyNone(); reasons != "" {
-		leftOut = "; left out: " + reasons
+	if n := now.pool.TakingNone(); n > 0 { // which ones, and why, is not for pods
+		leftOut = fmt.Sprintf("; %d of its load balancers take no new claims, GET /v1/pools says why", n)
 	}
 	return api.Errorf(api.Exhausted, "pool %s has no load balancer with %d free listener ports: add a load balancer, widen the pool, or wait for a port to come back%s",
 		now.pool.Name, len(now.claim.Value.Requested), leftOut).WithRetryAfter(retryExhausted)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -77,7 +76,7 @@ func decode[T any](x echo.Context) (T, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
-		return v, api.Errorf(api.Malformed, "%s", wrongBody(err)).WithCause(err)
+		return v, wrongBody(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return v, api.Errorf(api.Malformed, "the body holds more than one JSON value")
@@ -86,16 +85,16 @@ func decode[T any](x echo.Context) (T, error) {
 }
 
 // wrongBody says what is wrong with a body, without the names of Go's types.
-func wrongBody(err error) string {
+func wrongBody(err error) *api.Problem {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Sprintf("field %q of the body cannot be a JSON %s", wrong.Field, wrong.Value)
+		return api.Errorf(api.Malformed, "field %q of the body cannot be a JSON %s", wrong.Field, wrong.Value).WithCause(err)
 	}
 	if wrong, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return fmt.Sprintf("the body is not JSON, see byte %d", wrong.Offset)
+		return api.Errorf(api.Malformed, "the body is not JSON, see byte %d", wrong.Offset).WithCause(err)
 	}
 	// Package json has no type for this error.
 	if field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
-		return fmt.Sprintf("the body has the unknown field %s", field)
+		return api.Errorf(api.Malformed, "the body has the unknown field %s", field).WithCause(err)
 	}
-	return "the body is not a complete JSON value"
+	return api.Errorf(api.Malformed, "the body is not a complete JSON value").WithCause(err)
 }

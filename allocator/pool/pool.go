@@ -7,7 +7,6 @@
 package pool
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -105,14 +104,13 @@ func (t Terms) HealthCheckOf(p api.Port, agentPort int) api.HealthCheck {
 	return h
 }
 
-// WhyNone lists the load balancers that take no new claims, with the reasons; empty
-// if all of them do.
-func (p Pool) WhyNone() string {
-	var reasons []string
+// TakingNone is how many load balancers take no new claims.
+func (p Pool) TakingNone() int {
+	n := len(p.LeftOut)
 	for _, lb := range p.LoadBalancers {
 		if lb.Cordoned != "" {
-			reasons = append(reasons, fmt.Sprintf("%s (%s)", lb.ARN, lb.Cordoned))
+			n++
 		}
 	}
-	return strings.Join(append(reasons, p.LeftOut...), ", ")
+	return n
 }
