@@ -112,7 +112,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	})
 	if namespaces := p.trustNamespaces(); len(namespaces) > 0 {
 		publisher := certs.NewPublisher(certs.PublisherConfig{
-			ConfigMaps: kubecerts.ConfigMaps{Client: p.kube.main}, Namespace: p.Namespace, CallerNamespaces: namespaces[1:],
+			Trust: kubecerts.NewTrust(p.kube.main, p.Namespace), ConfigMaps: kubecerts.ConfigMaps{Client: p.kube.main}, Namespaces: namespaces,
 			CACertificates: p.certificate.CACertificates, Now: time.Now, Log: p.log,
 		})
 		group.Go(func() error { return publisher.Run(ctx, house.leading, p.metrics.OutdatedNamespaces) })

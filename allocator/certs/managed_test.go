@@ -174,6 +174,38 @@ func TestPublisherRestoresTheBundles(t *testing.T) {
 	}
 }
 
+// TestForeignCAInAConfigMapIsNeverTrusted, in the allocator's own namespace either: the
+// ConfigMaps are output, and many may write them.
+func TestForeignCAInAConfigMapIsNeverTrusted(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica()
+	w.sync(r)
+	w.publish(r, w.games)
+	right := w.published(w.games)
+	stranger := newWorld(t)
+	other := stranger.replica()
+	stranger.sync(other)
+	foreign := string(stranger.keySet().CA.Certificate)
+	for _, namespace := range []string{w.namespace, w.games} {
+		maps := w.kube.CoreV1().ConfigMaps(namespace)
+		changed, err := maps.Get(t.Context(), kubecerts.ConfigMap, metav1.GetOptions{})
+		w.must(err)
+		changed.Data[kubecerts.Certificates] += foreign
+		_, err = maps.Update(t.Context(), changed, metav1.UpdateOptions{})
+		w.must(err)
+	}
+	for range 2 {
+		if n := w.publish(r, w.games); n != 0 {
+			t.Fatalf("%d namespaces are outdated: %s", n, &w.log)
+		}
+		for _, namespace := range []string{w.namespace, w.games} {
+			if w.published(namespace) != right {
+				t.Errorf("the foreign CA is trusted in %s", namespace)
+			}
+		}
+	}
+}
+
 // TestReplicaWithoutTheRightToTheSecretIsNotReady, and the others keep serving.
 func TestReplicaWithoutTheRightToTheSecretIsNotReady(t *testing.T) {
 	w := newWorld(t)

@@ -19,12 +19,12 @@ const (
 
 // PublisherConfig is what a Publisher needs; all of it is required.
 type PublisherConfig struct {
+	// Trust remembers the previous CAs. The ConfigMaps are copies of it, which others
+	// may write, so nothing is ever read back from them.
+	Trust      kubecerts.Trust
 	ConfigMaps kubecerts.ConfigMaps
-	// Namespace is the allocator's. Its ConfigMap remembers the previous CAs; the
-	// others are copies of it.
-	Namespace string
-	// CallerNamespaces are the other namespaces with callers.
-	CallerNamespaces []string
+	// Namespaces get a ConfigMap: the allocator's own and those with callers.
+	Namespaces []string
 	// CACertificates are the current ones, PEM.
 	CACertificates func() ([]byte, error)
 	Now            func() time.Time
@@ -44,7 +44,7 @@ func NewPublisher(c PublisherConfig) *Publisher {
 }
 
 // Run publishes while this replica leads, until ctx ends. It reports how many
-// namespaces are outdated.
+// objects are outdated.
 func (p *Publisher) Run(ctx context.Context, leading func() bool, report func(outdated int)) error {
 	var next time.Time // zero is at once
 	for {
@@ -61,20 +61,20 @@ func (p *Publisher) Run(ctx context.Context, leading func() bool, report func(ou
 	}
 }
 
-// Publish updates all ConfigMaps once, and gives how many namespaces it failed for.
-// It is not safe for concurrent use.
+// Publish updates the Secret and all ConfigMaps once, and gives how many of them it failed
+// for. It is not safe for concurrent use.
 func (p *Publisher) Publish(ctx context.Context) (outdated int) {
-	bundle, err := p.publishOwn(ctx)
-	p.logOnce(ctx, p.Namespace, err)
+	bundle, err := p.remember(ctx)
+	p.logOnce(ctx, rememberFailed, "", err)
+	if bundle == nil {
+		return len(p.Namespaces)
+	}
 	if err != nil {
 		outdated++
 	}
-	if bundle == nil {
-		return outdated + len(p.CallerNamespaces)
-	}
-	for _, namespace := range p.CallerNamespaces {
+	for _, namespace := range p.Namespaces {
 		err := p.publishTo(ctx, namespace, bundle)
-		p.logOnce(ctx, namespace, err)
+		p.logOnce(ctx, publishFailed, namespace, err)
 		if err != nil {
 			outdated++
 		}
@@ -82,22 +82,22 @@ func (p *Publisher) Publish(ctx context.Context) (outdated int) {
 	return outdated
 }
 
-// publishOwn gives the bundle even if it could not be written. It is nil if the
-// previous CAs are not known.
-func (p *Publisher) publishOwn(ctx context.Context) ([]byte, error) {
+// remember gives the trust bundle, even if it could not be written: callers need the
+// current CAs. It is nil if the previous CAs are not known.
+func (p *Publisher) remember(ctx context.Context) ([]byte, error) {
 	current, err := p.CACertificates()
 	if err != nil {
 		return nil, err
 	}
-	own, err := p.ConfigMaps.Read(ctx, p.Namespace)
+	previous, read, err := p.Trust.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	bundle, err := pki.TrustBundle(current, own.Certificates(), p.Now())
+	bundle, err := pki.TrustBundle(current, previous, p.Now())
 	if err != nil {
 		return nil, err
 	}
-	return bundle, p.write(ctx, own, p.Namespace, bundle)
+	return bundle, p.Trust.Write(ctx, bundle, read)
 }
 
 func (p *Publisher) publishTo(ctx context.Context, namespace string, bundle []byte) error {
@@ -105,10 +105,6 @@ func (p *Publisher) publishTo(ctx context.Context, namespace string, bundle []by
 	if err != nil {
 		return err
 	}
-	return p.write(ctx, found, namespace, bundle)
-}
-
-func (p *Publisher) write(ctx context.Context, found *kubecerts.Bundle, namespace string, bundle []byte) error {
 	changed, err := found.Write(ctx, bundle)
 	if changed {
 		p.Log.InfoContext(ctx, "trust bundle published", "namespace", namespace)
@@ -116,14 +112,20 @@ func (p *Publisher) write(ctx context.Context, found *kubecerts.Bundle, namespac
 	return err
 }
 
-// logOnce logs an error of a namespace, unless it was the last one there.
-func (p *Publisher) logOnce(ctx context.Context, namespace string, err error) {
+const (
+	rememberFailed = "failed to keep the trust bundle; certificates of earlier CAs may not be trusted later"
+	publishFailed  = "failed to publish the trust bundle; new agents in this namespace wait for it"
+)
+
+// logOnce logs an error of a namespace, unless it was the last one there. An empty
+// namespace is the Secret.
+func (p *Publisher) logOnce(ctx context.Context, message, namespace string, err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
 	if text != "" && text != p.logged[namespace] {
-		p.Log.ErrorContext(ctx, "failed to publish the trust bundle; new agents in this namespace wait for it", "namespace", namespace, "err", err)
+		p.Log.ErrorContext(ctx, message, "namespace", namespace, "err", err)
 	}
 	p.logged[namespace] = text
 }

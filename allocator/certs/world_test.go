@@ -185,7 +185,8 @@ func (c *caller) call(s *httptest.Server) error {
 // publish updates the ConfigMaps once and gives how many namespaces are outdated.
 func (w *world) publish(r *certs.Managed, callerNamespaces ...string) (outdated int) {
 	return certs.NewPublisher(certs.PublisherConfig{
-		ConfigMaps: kubecerts.ConfigMaps{Client: w.kube}, Namespace: w.namespace, CallerNamespaces: callerNamespaces,
+		Trust: kubecerts.NewTrust(w.kube, w.namespace), ConfigMaps: kubecerts.ConfigMaps{Client: w.kube},
+		Namespaces:     append([]string{w.namespace}, callerNamespaces...),
 		CACertificates: r.CACertificates, Now: func() time.Time { return w.now }, Log: w.logger,
 	}).Publish(w.Context())
 }

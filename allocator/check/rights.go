@@ -21,21 +21,30 @@ func RequiredRights(namespace, secret string, trustNamespaces []string) []auth.R
 	for _, verb := range []string{"get", "list", "watch", "create", "update", "delete"} {
 		rights = append(rights, auth.Right{Verb: verb, Group: "coordination.k8s.io", Resource: "leases", Namespace: namespace})
 	}
+	var secrets []string
 	if secret != "" {
-		rights = slices.Concat(rights, keepOne("secrets", secret, namespace))
+		secrets = append(secrets, secret)
+	}
+	if len(trustNamespaces) > 0 {
+		secrets = append(secrets, kubecerts.TrustSecret)
+	}
+	if len(secrets) > 0 {
+		rights = slices.Concat(rights, keep("secrets", namespace, secrets...))
 	}
 	for _, n := range trustNamespaces {
-		rights = slices.Concat(rights, keepOne("configmaps", kubecerts.ConfigMap, n))
+		rights = slices.Concat(rights, keep("configmaps", n, kubecerts.ConfigMap))
 	}
 	return rights
 }
 
-// keepOne are the rights to create, read and update one object. RBAC cannot limit
-// create to a name.
-func keepOne(resource, name, namespace string) []auth.Right {
-	return []auth.Right{
-		{Verb: "create", Resource: resource, Namespace: namespace},
-		{Verb: "get", Resource: resource, Name: name, Namespace: namespace},
-		{Verb: "update", Resource: resource, Name: name, Namespace: namespace},
+// keep are the rights to create, read and update objects. RBAC cannot limit create to a
+// name.
+func keep(resource, namespace string, names ...string) []auth.Right {
+	rights := []auth.Right{{Verb: "create", Resource: resource, Namespace: namespace}}
+	for _, name := range names {
+		for _, verb := range []string{"get", "update"} {
+			rights = append(rights, auth.Right{Verb: verb, Resource: resource, Name: name, Namespace: namespace})
+		}
 	}
+	return rights
 }

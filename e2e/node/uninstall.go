@@ -130,8 +130,8 @@ func uninstalled(ctx context.Context, c *cluster) error {
 	if after, err := c.held(ctx); err != nil || after > 0 {
 		return errors.Join(fmt.Errorf("%d leases still say that something is held", after), err)
 	}
-	ca, tls := "portlease-ca", "portlease-tls"
-	if err := c.left(ctx, "ConfigMap "+gamesNamespace+" "+ca, "ConfigMap "+chart.Namespace+" "+ca, "Namespace <none> "+chart.Namespace, "Secret "+chart.Namespace+" "+tls); err != nil {
+	ca, tls, trust := "portlease-ca", "portlease-tls", "portlease-trust"
+	if err := c.left(ctx, "ConfigMap "+gamesNamespace+" "+ca, "ConfigMap "+chart.Namespace+" "+ca, "Namespace <none> "+chart.Namespace, "Secret "+chart.Namespace+" "+tls, "Secret "+chart.Namespace+" "+trust); err != nil {
 		return err
 	}
 	for _, args := range [][]string{{"delete", "namespace", chart.Namespace}, {"delete", "configmap", "--namespace", gamesNamespace, ca}} {

@@ -33,14 +33,6 @@ func (c ConfigMaps) Read(ctx context.Context, namespace string) (*Bundle, error)
 	return b, nil
 }
 
-// Certificates are those in it, PEM.
-func (b *Bundle) Certificates() []byte {
-	if b.found == nil {
-		return nil
-	}
-	return []byte(b.found.Data[Certificates])
-}
-
 // Write stores the certificates, unless they are there already, and reports whether it
 // wrote. It returns ErrConflict if the ConfigMap was changed meanwhile. Other keys of
 // the ConfigMap are kept.

@@ -1,6 +1,6 @@
 // Package kubecerts keeps certificates in the Kubernetes API: the key set of the
-// replicas in a shared Secret, and the CA certificates to trust in a ConfigMap in each
-// namespace with callers.
+// replicas in a shared Secret, the CA certificates to trust in another, and copies of
+// those in a ConfigMap in each namespace with callers.
 //
 // Writes are compare-and-swap by the API server. Nothing is watched: RBAC limits get to
 // one name, but watch only with a field selector.
