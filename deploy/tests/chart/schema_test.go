@@ -3,14 +3,10 @@ package chart_test
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/util/yaml"
-
-	"github.com/portlease/portlease/allocator/poolfile"
-	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
 // invalid values are refused before anything is installed, with the key and the reason.
@@ -39,6 +35,7 @@ var invalid = []struct{ values, key, reason string }{
 	{`{pools: {pools: [{name: a, listenerPorts: [1], cooldwon: 2m}]}}`, "/pools/pools/0", "additional properties 'cooldwon' not allowed"},
 	{`{pools: {pools: [{name: a, listenerPorts: [1], placement: random}]}}`, "/pools/pools/0/placement", "must be one of 'spread', 'pack'"},
 	{`{pools: {pools: [{name: a, listenerPorts: [1], loadBalancers: [games-1]}]}}`, "/pools/pools/0/loadBalancers/0", "'games-1' does not match pattern '^arn:"},
+	{`{pools: {pools: [{name: a, listenerPorts: [1], namespaces: ["game*"]}]}}`, "/pools/pools/0/namespaces/0", "'game*' does not match pattern"},
 	{`{pools: {budget: {share: 2}}}`, "/pools/budget/share", "maximum: got 2, want 1"},
 	{`{games: [{namespace: games}]}`, "/games/0", "missing property 'serviceAccounts'"},
 	{`{games: [{namespace: games, serviceAccounts: []}]}`, "/games/0/serviceAccounts", "minItems: got 0, want 1"},
@@ -92,21 +89,5 @@ func TestSchemaAndAllocatorAcceptDocumentedPoolFile(t *testing.T) {
 	if !found || !ended {
 		t.Fatal("docs/pool-file.md has no example with every key")
 	}
-	path := filepath.Join(t.TempDir(), "values.yaml")
-	must(t, os.WriteFile(path, []byte("pools:\n  "+strings.ReplaceAll("budget:"+file, "\n", "\n  ")), 0o600))
-	rendered, err := newHelm(t).Render(t.Context(), "testdata/plain.values.yaml", "--values", path)
-	must(t, err)
-	objects, err := chart.Objects(rendered)
-	must(t, err)
-	at := slices.IndexFunc(objects, func(o chart.Object) bool { return o.Kind == "ConfigMap" && o.Name == "portlease-pools" })
-	if at < 0 {
-		t.Fatal("the rendering has no ConfigMap portlease-pools")
-	}
-	var pools struct{ Data map[string]string }
-	must(t, yaml.Unmarshal([]byte(objects[at].Text), &pools))
-	mounted := filepath.Join(t.TempDir(), "pools.yaml")
-	must(t, os.WriteFile(mounted, []byte(pools.Data["pools.yaml"]), 0o600))
-	if _, _, err := poolfile.Read(mounted); err != nil {
-		t.Error(err)
-	}
+	renderedPools(t, "pools:\n  "+strings.ReplaceAll("budget:"+file, "\n", "\n  "))
 }
