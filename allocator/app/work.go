@@ -75,7 +75,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
 			Timing:        janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration, DeregisterGrace: deregisterGrace, TargetGroupLag: p.TargetGroupLag},
-			ReserveUnbind: pay.Unbind, ReserveDeregister: pay.Deregister, Prepaid: withPrepaid,
+			ReserveUnbind: pay.Unbind, ReserveDeregister: pay.Deregister, TryDescribes: pay.TryDescribes, Prepaid: withPrepaid,
 			GetPod: pods.Get, Warn: pods.Warn, Count: p.metrics.JanitorAction, Now: time.Now, Log: p.log, DryRun: p.DryRun,
 		}),
 	}

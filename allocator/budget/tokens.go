@@ -15,6 +15,9 @@ var (
 	CreateCost = Tokens{Mutating: 2, Registration: 1, All: 4}
 	// AttributesCost is for ModifyTargetGroupAttributes, on top of CreateCost.
 	AttributesCost = Tokens{Mutating: 1, All: 1}
+	// RepairCost is for repairing a damaged binding, on top of CreateCost: DeleteListener and
+	// DeregisterTargets, and reading targets, listeners and the tags of a damaged one before.
+	RepairCost = Tokens{Mutating: 1, Registration: 1, All: 5}
 	// CheckCost is for comparing a bound port with AWS after its agent restarted: its
 	// targets, the listeners of its load balancer, and their tags.
 	CheckCost = Tokens{All: 3}

@@ -25,19 +25,15 @@ func (s State) wait(l Limits, r Request) time.Duration {
 	case Create:
 		return s.waitCreate(l, r)
 	case Delete:
-		wait := s.waitReserved(l, r, reserved{
+		return s.waitOpportunistic(l, r, s.waitReserved(l, r, reserved{
 			own: s.DeleteReserve, ownShare: max(r.Demand.deleteShare(), deleteShare),
 			others: Tokens{All: s.DescribeReserve}, othersShare: describeShare,
-		})
-		if r.Opportunistic && wait == 0 {
-			wait = s.waitNearlyFull(l, r)
-		}
-		return wait
+		}))
 	case Describe:
-		return s.waitReserved(l, r, reserved{
+		return s.waitOpportunistic(l, r, s.waitReserved(l, r, reserved{
 			own: Tokens{All: s.DescribeReserve}, ownShare: describeShare,
 			others: s.DeleteReserve, othersShare: r.Demand.deleteShare(),
-		})
+		}))
 	}
 	return 0
 }
@@ -115,14 +111,21 @@ func (s State) affords(cost, reserve, unreserved, need Tokens) bool {
 	return true
 }
 
-// waitNearlyFull grants a request only while the mutating bucket is nearly full: a
-// full bucket cannot hold what is refilled.
-func (s State) waitNearlyFull(l Limits, r Request) time.Duration {
-	missing := l.capacity().Mutating - s.Tokens.Mutating
-	if enough(l.perSecond().Mutating*nearlyFull.Seconds(), missing) {
+// waitOpportunistic grants an opportunistic request that would be granted anyway only while
+// its scarcest bucket is nearly full, because a full bucket cannot hold what is refilled.
+func (s State) waitOpportunistic(l Limits, r Request, wait time.Duration) time.Duration {
+	if !r.Opportunistic || wait > 0 {
+		return wait
+	}
+	scarcest := Tokens{Mutating: 1}
+	if r.Cost.Mutating == 0 {
+		scarcest = Tokens{All: 1}
+	}
+	missing := l.capacity().Minus(s.Tokens)
+	if l.perSecond().Times(nearlyFull.Seconds()).covers(missing, scarcest) {
 		return 0
 	}
-	return s.refillTime(l, Tokens{Mutating: missing}, r.Cost, 1)
+	return s.refillTime(l, missing, scarcest, 1)
 }
 
 // refillTime is how long it takes to refill the missing tokens in the buckets that

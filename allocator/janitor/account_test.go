@@ -116,7 +116,7 @@ func newAccount(t *testing.T, loadBalancers int) *account {
 		Ledger: auditLedger, Claims: w.claims, Ports: w.ports, AWS: client, Listings: w.stock, Observer: janitor.NewObserver(now),
 		Timing:        janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute},
 		GetPod:        func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
-		ReserveUnbind: alwaysGranted, ReserveDeregister: alwaysDeregistered, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		ReserveUnbind: alwaysGranted, ReserveDeregister: alwaysDeregistered, TryDescribes: neverIdle, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
 		Count: func(string, string) {}, Now: now, Log: log,
 	})

@@ -30,27 +30,39 @@ func Damage(p ledger.Port, c ledger.Claim, listeners []elb.Listener, groups map[
 	return ""
 }
 
-// TargetDamage says how the targets of a bound port differ from its pod; empty if they
-// do not. While the pod's address changes, its agent is still at work on the targets.
-func TargetDamage(p ledger.Port, c ledger.Claim, targets []elb.Target) string {
+// TargetCheck is how the targets of a bound port compare with its pod.
+type TargetCheck struct {
+	// Damage says how they differ; empty if they do not.
+	Damage string
+	// Others are targets that are not the pod.
+	Others []elb.Target
+	// Health is what AWS says of the pod's own target; empty if there is none.
+	Health string
+}
+
+// CheckTargets compares the targets of a bound port with its pod. While the pod's address
+// changes, its agent is still at work on the targets.
+func CheckTargets(p ledger.Port, c ledger.Claim, targets []elb.Target) (found TargetCheck) {
 	requested, ok := requestedPort(p, c)
 	if !ok || c.PreviousIP != "" || c.ConfirmedIP != c.PodIP {
-		return ""
+		return found
 	}
-	registered := false
 	for _, t := range targets {
 		switch {
 		case t.Draining():
 		case t.IP == c.PodIP && t.Port == requested.TargetPort:
-			registered = true
+			found.Health = t.Health()
 		default:
-			return "target is not the pod"
+			found.Others = append(found.Others, t)
 		}
 	}
-	if !registered {
-		return "pod is not a target"
+	switch {
+	case len(found.Others) > 0:
+		found.Damage = "target is not the pod"
+	case found.Health == "":
+		found.Damage = "pod is not a target"
 	}
-	return ""
+	return found
 }
 
 // requestedPort is the request that a port was granted for.

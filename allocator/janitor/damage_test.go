@@ -3,6 +3,8 @@ package janitor_test
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/api"
@@ -46,28 +48,33 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-func TestTargetDamage(t *testing.T) {
-	own := elb.Target{IP: "10.0.0.1", Port: 7777, State: elb.TargetHealthy}
+func TestCheckTargets(t *testing.T) {
+	own := elb.Target{IP: "10.0.0.1", Port: 7777, State: elb.TargetUnhealthy, Reason: "Target.FailedHealthChecks"}
+	const unhealthy = "unhealthy: Target.FailedHealthChecks"
+	other, otherPort := elb.Target{IP: "10.0.0.9", Port: 7777}, elb.Target{IP: "10.0.0.1", Port: 7778}
+	shifted := own
+	shifted.Override = "zonal_shift_active"
 	moving, unconfirmed := holder, holder
 	moving.PreviousIP, unconfirmed.ConfirmedIP = "10.0.0.9", "10.0.0.9"
 	for name, c := range map[string]struct {
 		claim   ledger.Claim
 		targets []elb.Target
-		want    string
+		want    janitor.TargetCheck
 	}{
-		"intact":                       {holder, []elb.Target{own}, ""},
-		"another target drains":        {holder, []elb.Target{own, {IP: "10.0.0.9", Port: 7777, State: elb.TargetDraining}}, ""},
-		"no target":                    {holder, nil, "pod is not a target"},
-		"the pod drains":               {holder, []elb.Target{{IP: "10.0.0.1", Port: 7777, State: elb.TargetDraining}}, "pod is not a target"},
-		"a foreign target":             {holder, []elb.Target{own, {IP: "10.0.0.9", Port: 7777}}, "target is not the pod"},
-		"another port":                 {holder, []elb.Target{own, {IP: "10.0.0.1", Port: 7778}}, "target is not the pod"},
-		"the address changes":          {moving, nil, ""},
-		"the address is not confirmed": {unconfirmed, nil, ""},
-		"unknown port":                 {ledger.Claim{}, nil, ""},
+		"intact":                       {holder, []elb.Target{own}, janitor.TargetCheck{Health: unhealthy}},
+		"zonal shift":                  {holder, []elb.Target{shifted}, janitor.TargetCheck{Health: "AdministrativeOverride: zonal_shift_active"}},
+		"another target drains":        {holder, []elb.Target{own, {IP: "10.0.0.9", Port: 7777, State: elb.TargetDraining}}, janitor.TargetCheck{Health: unhealthy}},
+		"no target":                    {holder, nil, janitor.TargetCheck{Damage: "pod is not a target"}},
+		"the pod drains":               {holder, []elb.Target{{IP: "10.0.0.1", Port: 7777, State: elb.TargetDraining}}, janitor.TargetCheck{Damage: "pod is not a target"}},
+		"a foreign target":             {holder, []elb.Target{own, other}, janitor.TargetCheck{Damage: "target is not the pod", Others: []elb.Target{other}, Health: unhealthy}},
+		"another port":                 {holder, []elb.Target{otherPort}, janitor.TargetCheck{Damage: "target is not the pod", Others: []elb.Target{otherPort}}},
+		"the address changes":          {moving, nil, janitor.TargetCheck{}},
+		"the address is not confirmed": {unconfirmed, nil, janitor.TargetCheck{}},
+		"unknown port":                 {ledger.Claim{}, nil, janitor.TargetCheck{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := janitor.TargetDamage(boundPort, c.claim, c.targets); got != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
+			if diff := cmp.Diff(c.want, janitor.CheckTargets(boundPort, c.claim, c.targets)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -20,6 +20,7 @@ func readOnly(c Config) Config {
 	// Nothing is reserved in advance, so Describe calls reserve themselves.
 	c.ReserveUnbind = func(context.Context, string) (bool, error) { return true, nil }
 	c.ReserveDeregister = func(context.Context, string, int, int) (bool, error) { return true, nil }
+	c.TryDescribes = func(context.Context, int) (bool, error) { return false, nil }
 	c.Prepaid = func(ctx context.Context) context.Context { return ctx }
 	c.Warn = func(context.Context, string, string, string, string, string) error { return nil }
 	return c

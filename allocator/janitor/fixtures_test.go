@@ -54,13 +54,15 @@ const ledgerID = "cluster/portlease"
 func newConfig(o *testObserver, claims ledger.Table[ledger.Claim], ports ledger.Ports) janitor.Config {
 	return janitor.Config{
 		Ledger: ledgerID, Claims: claims, Ports: ports, AWS: emptyAWS{}, Listings: emptyAWS{}, Observer: o.Observer, Timing: timing,
-		Count: func(string, string) {}, Now: func() time.Time { return o.now }, Log: slog.New(slog.DiscardHandler),
+		TryDescribes: neverIdle, Count: func(string, string) {}, Now: func() time.Time { return o.now }, Log: slog.New(slog.DiscardHandler),
 	}
 }
 
 func alwaysGranted(context.Context, string) (bool, error) { return true, nil }
 
 func alwaysDeregistered(context.Context, string, int, int) (bool, error) { return true, nil }
+
+func neverIdle(context.Context, int) (bool, error) { return false, nil }
 
 func noPod(context.Context, string, string) (*ledger.Pod, error) {
 	return nil, nil //nolint:nilnil // no pod is an answer

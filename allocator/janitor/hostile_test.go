@@ -1,6 +1,8 @@
 package janitor_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -107,4 +109,72 @@ func TestOrphanOnALoadBalancerOfNoPoolIsDeleted(t *testing.T) {
 	w.record("other", 0, livePort, ledger.Port{State: ledger.Free})
 	w.must(w.rounds(4))
 	w.expectGone(whole("game")...)
+}
+
+// live makes the whole binding of a live pod.
+func (w *account) live(pod string, port int) (group string) {
+	w.Helper()
+	group, listener := w.bind(pod, pod, 0, port, 1)
+	w.lives(pod)
+	w.record(pod, 0, port, ledger.Port{State: ledger.Bound, TargetGroupARN: group, ListenerARN: listener})
+	return group
+}
+
+// A game registers another address in the target group of its own binding.
+func TestTargetsOfALivePodThatAreNotThePodAreDeregistered(t *testing.T) {
+	w := newAccount(t, 1)
+	group := w.live("game", livePort)
+	w.must(w.aws.RegisterTarget(t.Context(), group, victimIP, 7777))
+	w.must(w.rounds(1))
+	if n := len(w.targets("game/group")); n != 2 {
+		t.Errorf("%d targets after one sighting", n)
+	}
+	w.must(w.rounds(1))
+	if got := w.targets("game/group"); len(got) != 1 || got[0] != podIP {
+		t.Errorf("it forwards to %v", got)
+	}
+	w.is(0, livePort, ledger.Bound)
+}
+
+// The ports take turns; more are checked while the budget is idle.
+func TestIdleBudgetChecksMoreTargets(t *testing.T) {
+	for idle, want := range map[bool]int{false: 4, true: 24} {
+		t.Run(fmt.Sprint("idle ", idle), func(t *testing.T) {
+			w := newAccount(t, 1)
+			for n := range 30 {
+				w.live(fmt.Sprintf("game-%d", n), firstAudit+n)
+			}
+			w.janitor.TryDescribes = func(context.Context, int) (bool, error) { return idle, nil }
+			w.must(w.janitor.Audit(t.Context()))
+			if got := w.emulator.CallCounts()["DescribeTargetHealth"].Total; got != want {
+				t.Errorf("the targets of %d ports were checked, want %d", got, want)
+			}
+		})
+	}
+}
+
+// What AWS says of a target is written to its port lease when it changes.
+func TestTargetHealthIsRecordedWhenItChanges(t *testing.T) {
+	w := newAccount(t, 1)
+	group := w.live("game", livePort)
+	lease := w.fenceOf(0, livePort, 1).Lease
+	w.must(w.rounds(2))
+	r, _ := w.ledger.Ports.Row(lease)
+	if r.Value.TargetHealth != "healthy" {
+		t.Errorf("it is %q", r.Value.TargetHealth)
+	}
+	w.must(w.rounds(2))
+	if again, _ := w.ledger.Ports.Row(lease); again.Version != r.Version {
+		t.Error("it was written although it has not changed")
+	}
+	w.must(w.aws.DeleteListener(t.Context(), w.made["game/listener"]))
+	w.must(w.rounds(2)) // damaged: the agent binds again
+	w.listen("again", tagsOf("game", w.fenceOf(0, livePort, 1)), livePort, group)
+	w.ledger.Ports.Change(lease, func(p *ledger.Port) {
+		p.State, p.ListenerARN, p.TargetHealth = ledger.Bound, w.made["again/listener"], "unused: Target.NotInUse"
+	})
+	w.must(w.rounds(1))
+	if got := w.ledger.Ports.Value(lease).TargetHealth; got != "healthy" {
+		t.Errorf("after the change it is %q", got)
+	}
 }

@@ -56,7 +56,9 @@ type Config struct {
 	// ReserveDeregister reserves the calls that deregister the targets of that many ports,
 	// and so many Describe calls; false means not now.
 	ReserveDeregister func(ctx context.Context, requester string, ports, describes int) (bool, error)
-	// Prepaid marks Describe calls that one of the two has reserved.
+	// TryDescribes reserves Describe calls if nobody else needs them.
+	TryDescribes func(ctx context.Context, calls int) (bool, error)
+	// Prepaid marks Describe calls that one of these three has reserved.
 	Prepaid func(context.Context) context.Context
 	// GetPod is a fresh read of one pod; nil if there is none.
 	GetPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)

@@ -56,3 +56,20 @@ func TestReserveDescribesGrantsAFewCallsOrAHint(t *testing.T) {
 		t.Error("a hundred calls at once were granted")
 	})
 }
+
+// Target health is worth a call only if nobody else needs it.
+func TestDescribesAreOpportunisticOnlyWhileTheBudgetIsFull(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		r := i.replica()
+		i.fill(r)
+		for n, want := range []bool{true, false} {
+			if granted, err := r.TryDescribes(t.Context(), 20); err != nil || granted != want {
+				t.Errorf("attempt %d: were granted %v, %v", n+1, granted, err)
+			}
+		}
+		time.Sleep(5 * time.Second) // in the bubble: it is full again
+		if granted, err := r.TryDescribes(t.Context(), 20); err != nil || !granted {
+			t.Errorf("with a full bucket: granted %v, %v", granted, err)
+		}
+	})
+}

@@ -143,6 +143,10 @@ func TestBindCostDependsOnThePorts(t *testing.T) {
 		if got, want := cost(two), (budget.Tokens{All: 6}); got != want {
 			t.Errorf("two bound ports cost %+v, want %+v", got, want)
 		}
+		i.change(two, func(p *ledger.Port) { p.State = ledger.Claimed })
+		if got, want := cost(two), (budget.Tokens{Mutating: 7, Registration: 4, All: 19}); got != want {
+			t.Errorf("two damaged ports, one with attributes, cost %+v, want %+v", got, want)
+		}
 	})
 }
 

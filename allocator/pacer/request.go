@@ -59,6 +59,9 @@ func (p *Pacer) Bind(ctx context.Context, claim ledger.Record[ledger.Claim], por
 			continue
 		}
 		q.cost = q.cost.Plus(createCost(planned))
+		if port.ListenerARN != "" { // it was bound, and somebody has changed it
+			q.cost = q.cost.Plus(budget.RepairCost)
+		}
 		q.permitUsed = q.permitUsed && port.TargetGroupARN != ""
 		q.started = q.started || port.TargetGroupARN != ""
 	}
@@ -134,6 +137,13 @@ func (p *Pacer) ReserveDescribes(ctx context.Context, calls int) (granted int, w
 		return 0, wait, err
 	}
 	return n, 0, nil
+}
+
+// TryDescribes reserves Describe calls while the budget is full, so that nobody else waits
+// for them.
+func (p *Pacer) TryDescribes(ctx context.Context, calls int) (granted bool, err error) {
+	wait, err := p.do(ctx, &request{class: budget.Describe, opportunistic: true, cost: budget.DescribeCost.Times(float64(calls))})
+	return err == nil && wait == 0, err
 }
 
 // Throttled reports calls that AWS has throttled, so that all replicas slow down. claim

@@ -30,6 +30,21 @@ type Target struct {
 	// State and Reason come from AWS; deregistering ignores them.
 	State  TargetState
 	Reason string
+	// Override is the state of an administrative override, such as zonal_shift_active;
+	// empty if there is none.
+	Override string
+}
+
+// Health is what AWS says of the target, in one line: its state and reason, or the override
+// that keeps traffic from it.
+func (t Target) Health() string {
+	switch {
+	case t.Override != "":
+		return "AdministrativeOverride: " + t.Override
+	case t.Reason != "":
+		return string(t.State) + ": " + t.Reason
+	}
+	return string(t.State)
 }
 
 // Draining reports whether the target was deregistered and only drains.
@@ -77,6 +92,9 @@ func (c *Client) Targets(ctx context.Context, targetGroupARN string) ([]Target, 
 		t := Target{IP: aws.ToString(d.Target.Id), Port: int(aws.ToInt32(d.Target.Port))}
 		if d.TargetHealth != nil {
 			t.State, t.Reason = TargetState(d.TargetHealth.State), string(d.TargetHealth.Reason)
+		}
+		if o := d.AdministrativeOverride; o != nil && o.State != types.TargetAdministrativeOverrideStateEnumNoOverride && o.State != types.TargetAdministrativeOverrideStateEnumUnknown {
+			t.Override = string(o.State)
 		}
 		targets = append(targets, t)
 	}
