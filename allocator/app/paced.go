@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -56,12 +57,16 @@ type prepaid struct{}
 // withPrepaid marks describe calls that were reserved together with what follows them.
 func withPrepaid(ctx context.Context) context.Context { return context.WithValue(ctx, prepaid{}, true) }
 
-// describe reserves the calls, makes them, and reports to the budget if AWS throttles them
-// nevertheless: others use the account, too.
+// describe charges the calls to the pod that they are made for, reserves them, makes
+// them, and reports to the budget if AWS throttles them nevertheless: others use the
+// account, too.
 func describe[T any](ctx context.Context, pay *pacer.Pacer, calls int, ask func() (T, error)) (T, error) {
+	var none T
+	if err := httpapi.Charge(ctx, calls); err != nil {
+		return none, err
+	}
 	if ctx.Value(prepaid{}) == nil {
 		if err := pay.WaitForDescribes(ctx, calls); err != nil {
-			var none T
 			return none, err
 		}
 	}

@@ -213,8 +213,11 @@ func problem(err error) error {
 }
 
 // unavailable answers that the API server or AWS failed. The outcome is unknown;
-// every call may be repeated.
+// every call may be repeated. A caller over its rate limit is told so.
 func unavailable(err error) error {
+	if limited, ok := errors.AsType[*api.Problem](err); ok && limited.Code == api.RateLimited {
+		return limited
+	}
 	return api.Errorf(api.Unavailable, "a call to the Kubernetes API or AWS failed; retry").WithRetryAfter(retrySoon).WithCause(err)
 }
 

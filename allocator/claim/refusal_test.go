@@ -1,8 +1,13 @@
 package claim
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/portlease/portlease/shared/api"
 )
 
 // TestRefusalsNameNoLoadBalancersAndNoAdmins: pods learn that load balancers take no new
@@ -24,6 +29,21 @@ func TestRefusalsNameNoLoadBalancersAndNoAdmins(t *testing.T) {
 			if strings.Contains(refusal.Error(), internal) {
 				t.Errorf("%s: it tells %q: %v", name, internal, refusal)
 			}
+		}
+	}
+}
+
+// TestPodOverItsRateLimitIsToldSo, also if AWS was to be asked for it.
+func TestPodOverItsRateLimitIsToldSo(t *testing.T) {
+	limited := api.Errorf(api.RateLimited, "too many describe calls").WithRetryAfter(7 * time.Second)
+	for err, want := range map[error]*api.Problem{
+		fmt.Errorf("listing: %w", limited):                         limited,
+		errors.New("AWS does not answer"):                          api.Errorf(api.Unavailable, "").WithRetryAfter(retrySoon),
+		fmt.Errorf("x: %w", api.Errorf(api.NotFound, "internals")): api.Errorf(api.Unavailable, "").WithRetryAfter(retrySoon),
+	} {
+		got, ok := errors.AsType[*api.Problem](unavailable(err))
+		if !ok || got.Code != want.Code || got.RetryAfter != want.RetryAfter {
+			t.Errorf("%v: got %v after %v, want %s", err, got, got.RetryAfter, want.Code)
 		}
 	}
 }

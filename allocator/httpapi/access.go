@@ -17,16 +17,17 @@ import (
 type access struct {
 	authenticator *auth.Authenticator
 	// Pods and admins are limited by their authenticated identity, and reviews of new
-	// tokens by the address that they come from.
-	pods, admins, reviews *limiter
-	podCalls              *concurrency
+	// tokens by the address that they come from. describes are the calls to AWS that are
+	// made for a pod.
+	pods, admins, reviews, describes *limiter
+	podCalls                         *concurrency
 }
 
 func newAccess(c Config) *access {
 	return &access{
 		authenticator: c.Auth,
 		pods:          newLimiter(podRateLimit, c), admins: newLimiter(adminRateLimit, c), reviews: newLimiter(reviewRateLimit, c),
-		podCalls: newConcurrency(callsPerPod, "of one pod"),
+		describes: newLimiter(describeRateLimit, c), podCalls: newConcurrency(callsPerPod, "of one pod"),
 	}
 }
 
@@ -60,6 +61,7 @@ func (a *access) asPod(call podCall) echo.HandlerFunc {
 			return err
 		}
 		defer leave()
+		x.SetRequest(x.Request().WithContext(WithCharge(x.Request().Context(), func(calls int) error { return a.describes.takeN(h.UID, calls) })))
 		return call(x, h)
 	}
 }

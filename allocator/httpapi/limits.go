@@ -32,6 +32,10 @@ var (
 	// they cost the API server as much. A fleet behind one address (a NAT gateway's) gets
 	// in at this rate and is free to call from then on.
 	reviewRateLimit = rateLimit{20, 200, "new tokens from one address"}
+	// Describe calls to AWS for one pod. All pods and the janitor share the account's, and
+	// few calls of pods need any: two for each port of a claim whose Leases were lost, and
+	// one for a foreign listener on a port.
+	describeRateLimit = rateLimit{0.5, 2*api.MaxPorts + 20, "describe calls to AWS"}
 )
 
 const (
@@ -59,12 +63,15 @@ func newLimiter(limit rateLimit, c Config) *limiter {
 }
 
 // take spends one call of a caller, or tells it when to retry.
-func (l *limiter) take(caller string) error {
+func (l *limiter) take(caller string) error { return l.takeN(caller, 1) }
+
+// takeN is take for several calls, all or none.
+func (l *limiter) takeN(caller string, n int) error {
 	bucket, now := l.bucket(caller), l.now()
-	if bucket.AllowN(now, 1) {
+	if bucket.AllowN(now, n) {
 		return nil
 	}
-	missing := 1 - bucket.TokensAt(now)
+	missing := float64(n) - bucket.TokensAt(now)
 	wait := time.Duration(missing / float64(l.perSecond) * float64(time.Second))
 	return api.Errorf(api.RateLimited, "more than %d %s at once and %v a second: call less often", l.burst, l.of, l.perSecond).WithRetryAfter(wait)
 }

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -179,6 +181,32 @@ func TestMalformedTokenCostsNeitherAReviewNorTheLimit(t *testing.T) {
 	}
 	if out := w.from(t, "10.0.0.1:1", "DELETE", path, "game-0"); out.Code != http.StatusNoContent {
 		t.Errorf("the address was limited: %d %s", out.Code, out.Body)
+	}
+}
+
+// TestDescribesForAPodAreLimited, and those for other pods are unaffected.
+func TestDescribesForAPodAreLimited(t *testing.T) {
+	w := newWorld()
+	const burst = 2*api.MaxPorts + 20
+	calls := burst / 2
+	w.do = func(ctx context.Context) error {
+		if err := httpapi.Charge(ctx, calls); err != nil {
+			return fmt.Errorf("asking AWS: %w", err)
+		}
+		return nil
+	}
+	w.finish(t, "game-0")
+	w.finish(t, "game-0")
+	calls = 1
+	out := w.ask(t, "DELETE", path, "game-0", http.NoBody)
+	if problem(t, "one more", out, api.RateLimited); out.Header().Get("Retry-After") != "2" {
+		t.Errorf("Retry-After is %q", out.Header().Get("Retry-After"))
+	}
+	w.finish(t, "game-1")
+	w.now = w.now.Add(2 * time.Second)
+	w.finish(t, "game-0")
+	if err := httpapi.Charge(t.Context(), 10*burst); err != nil {
+		t.Errorf("the allocator's own: %v", err)
 	}
 }
 
