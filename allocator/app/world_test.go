@@ -56,6 +56,7 @@ type world struct {
 	namespace, games string
 	port             string
 	requests         *requests
+	emulator         *elbemu.Emulator
 	log              lines
 }
 
@@ -142,6 +143,7 @@ func (w *world) cloud() *aws.Config {
 		Subnets: []elbemu.Subnet{{ID: "subnet-a", CIDR: netip.MustParsePrefix("127.30.0.0/17"), Zone: "us-east-1a"}},
 	})
 	w.must(err)
+	w.emulator = emulator
 	w.Cleanup(func() { w.must(emulator.Close()) })
 	return &aws.Config{
 		Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("A", "secret", ""), HTTPClient: &http.Client{Transport: emulator},
