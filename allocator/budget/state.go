@@ -13,6 +13,8 @@ type State struct {
 	Tokens Tokens `json:"tokens,omitzero"`
 	// DeleteReserve is the part of Tokens that creates leave to deletes.
 	DeleteReserve Tokens `json:"deleteReserve,omitzero"`
+	// RetryReserve is the part of Tokens that creates and deletes leave to retries.
+	RetryReserve Tokens `json:"retryReserve,omitzero"`
 	// DescribeReserve is the part of Tokens.All that creates and deletes leave to
 	// Describe calls.
 	DescribeReserve float64 `json:"describeReserve,omitempty"`
@@ -44,6 +46,8 @@ const (
 	// mutating calls for each registration.
 	deregisterShare      = 5. / 8
 	deregisterShareOfAll = 1. / 4
+	// retryShare of the refill is reserved for all retries together while any waits.
+	retryShare = 1. / 8
 	// describeShare of the refill is reserved for Describe calls, up to describeReserve.
 	describeShare   = 1. / 16
 	describeReserve = 4
@@ -53,6 +57,8 @@ const (
 type Demand struct {
 	// Creates is the cost of all waiting creates that have no permit.
 	Creates Tokens
+	// Retries is the same of retries.
+	Retries Tokens
 	// Deletes is how many deletes are waiting.
 	Deletes int
 	// Exhausted is true if a claim is waiting for a free port.
@@ -79,6 +85,20 @@ func (d Demand) deleteShares() Tokens {
 	return Tokens{Mutating: share, Registration: deregisterShare, All: share + deregisterShareOfAll}
 }
 
+// retryShare is the fraction of the refill that is reserved for retries.
+func (d Demand) retryShare() float64 {
+	if d.Retries == (Tokens{}) {
+		return 0
+	}
+	return retryShare
+}
+
+// maxRetryReserve is the cost of the waiting retries, up to half of the buckets: four
+// ports by default. A retry that costs more needs full buckets.
+func (d Demand) maxRetryReserve(capacity Tokens) Tokens {
+	return d.Retries.atMost(capacity.Times(1. / 2))
+}
+
 // maxDeleteReserve is the cost of the waiting deletes, up to a quarter of the
 // buckets, but always enough for one delete.
 func (d Demand) maxDeleteReserve(capacity Tokens) Tokens {
@@ -97,6 +117,7 @@ func (s State) After(l Limits, elapsed time.Duration, d Demand) State {
 	s.Tokens = s.Tokens.atLeast(Tokens{-maxDebt, -maxDebt, -maxDebt}).Plus(refill).atMost(capacity)
 	s.DescribeReserve = max(min(s.DescribeReserve+refill.All*describeShare, min(capacity.All, l.maxDescribeReserve())), 0)
 	s.DeleteReserve = s.DeleteReserve.Plus(refill.by(d.deleteShares())).atMost(d.maxDeleteReserve(capacity)).atLeast(Tokens{})
+	s.RetryReserve = s.RetryReserve.Plus(refill.Times(d.retryShare())).atMost(d.maxRetryReserve(capacity)).atLeast(Tokens{})
 	s.Cut = min(max(s.Cut-seconds*recoveryPerSecond, 0), maxCut)
 	s.SinceCut = min(max(s.SinceCut, 0)+seconds, minCutInterval.Seconds())
 	s.Reporters = s.reportersAfter(seconds)

@@ -9,11 +9,16 @@ type Class string
 const (
 	// Create binds ports.
 	Create Class = "create"
+	// Retry binds ports of a claim whose last attempts have failed.
+	Retry Class = "retry"
 	// Delete unbinds one.
 	Delete Class = "delete"
 	// Describe is a Describe call of the allocator.
 	Describe Class = "describe"
 )
+
+// binds reports whether the calls create bindings.
+func (c Class) binds() bool { return c == Create || c == Retry }
 
 // Request asks for tokens.
 type Request struct {
@@ -25,10 +30,10 @@ type Request struct {
 	// Opportunistic requests are for work that would be done without them too. They are
 	// granted only while the mutating bucket is nearly full.
 	Opportunistic bool
-	// Older is the cost of the older waiting creates that have no permit.
+	// Older is the cost of the older waiting creates, or retries, that have no permit.
 	Older Tokens
-	// Demand is everything that is waiting. Its Creates include Older and, for a
-	// create, this request.
+	// Demand is everything that is waiting. Its Creates or Retries include Older and this
+	// request.
 	Demand Demand
 	// Outcome tells what became of a claim's permit; nil if nothing is known.
 	Outcome func(claim string) PermitOutcome
@@ -41,7 +46,7 @@ type Request struct {
 // elapsed is the time that the state does not count yet; see Clock.
 func Take(s State, l Limits, elapsed time.Duration, r Request) (next State, wait time.Duration) {
 	next = s.closePermits(r.Outcome).After(l, elapsed, r.Demand)
-	if i := next.findPermit(r.Requester); r.Class == Create && i >= 0 {
+	if i := next.findPermit(r.Requester); r.Class.binds() && i >= 0 {
 		p := next.Permits[i]
 		next = next.withoutPermit(i)
 		if p.Repeats < maxRepeats && p.Cost.covers(r.Cost, r.Cost) {
@@ -60,7 +65,10 @@ func Take(s State, l Limits, elapsed time.Duration, r Request) (next State, wait
 func (s State) grant(r Request) State {
 	s.Tokens = s.Tokens.Minus(r.Cost)
 	switch r.Class {
-	case Create:
+	case Create, Retry:
+		if r.Class == Retry {
+			s.RetryReserve = s.RetryReserve.Minus(r.Cost).atLeast(Tokens{})
+		}
 		// Describe calls leave no record that could close a permit.
 		if r.Cost.Mutating > 0 {
 			s = s.withPermit(Permit{Claim: r.Requester, Cost: r.Cost})

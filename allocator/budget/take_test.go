@@ -208,8 +208,8 @@ func TestEveryClassIsGrantedAtAnyShare(t *testing.T) {
 	for _, part := range []float64{1, 0.5, 0.1, 0.01} {
 		l := Default().Share(part)
 		s, hint := State{}, time.Duration(0)
-		for _, class := range []Class{Create, Delete, Describe, Create} {
-			request := Request{Requester: string(class), Class: class, Cost: map[Class]Tokens{Create: CreateCost, Delete: DeleteCost, Describe: DescribeCost}[class]}
+		for _, class := range []Class{Create, Delete, Describe, Retry, Create} {
+			request := Request{Requester: string(class), Class: class, Cost: map[Class]Tokens{Create: CreateCost, Retry: CreateCost, Delete: DeleteCost, Describe: DescribeCost}[class]}
 			for tries := 0; ; tries++ {
 				next, wait := Take(s, l, hint, request)
 				if wait == 0 {

@@ -95,7 +95,7 @@ func Throttled(s State, l Limits, elapsed time.Duration, d Demand, r Report) (St
 // slower returns the state after a cut to at most the given fraction.
 func (s State) slower(most float64) State {
 	s.Tokens = s.Tokens.atMost(Tokens{})
-	s.DeleteReserve, s.DescribeReserve = Tokens{}, 0
+	s.DeleteReserve, s.RetryReserve, s.DescribeReserve = Tokens{}, Tokens{}, 0
 	s.Cut = max(s.Cut, min(1-(1-s.Cut)*cutFactor, most))
 	s.SinceCut = 0
 	return s

@@ -24,26 +24,28 @@ func (s State) wait(l Limits, r Request) time.Duration {
 	switch r.Class {
 	case Create:
 		return s.waitCreate(l, r)
+	case Retry:
+		return s.waitRetry(l, r)
 	case Delete:
 		return s.waitOpportunistic(l, r, s.waitReserved(l, r, reserved{
 			own: s.DeleteReserve, ownShare: max(r.Demand.deleteShare(), deleteShare),
-			others: Tokens{All: s.DescribeReserve}, othersShare: describeShare,
+			others: s.RetryReserve.Plus(Tokens{All: s.DescribeReserve}), othersShare: describeShare + r.Demand.retryShare(),
 		}))
 	case Describe:
 		return s.waitOpportunistic(l, r, s.waitReserved(l, r, reserved{
 			own: Tokens{All: s.DescribeReserve}, ownShare: describeShare,
-			others: s.DeleteReserve, othersShare: r.Demand.deleteShare(),
+			others: s.DeleteReserve.Plus(s.RetryReserve), othersShare: r.Demand.deleteShare() + r.Demand.retryShare(),
 		}))
 	}
 	return 0
 }
 
 // waitCreate grants a create if the buckets hold its cost and that of all older
-// waiting creates, on top of the reserves for deletes and Describe calls. Full
+// waiting creates, on top of the reserves for deletes, retries and Describe calls. Full
 // buckets are always enough, so older creates that never come only delay the
 // request.
 func (s State) waitCreate(l Limits, r Request) time.Duration {
-	reserves := s.DeleteReserve
+	reserves := s.DeleteReserve.Plus(s.RetryReserve)
 	reserves.All += s.DescribeReserve
 	need := r.Older.Plus(r.Cost)
 	room := l.capacity().Minus(reserves)
@@ -51,11 +53,27 @@ func (s State) waitCreate(l Limits, r Request) time.Duration {
 	if unreserved.covers(need.atMost(room), r.Cost) {
 		return 0
 	}
-	wait := s.refillTime(l, need.Minus(unreserved), r.Cost, 1-r.Demand.deleteShare())
+	wait := s.refillTime(l, need.Minus(unreserved), r.Cost, 1-r.Demand.deleteShare()-r.Demand.retryShare())
 	// Fuller buckets mean that fewer of the older creates are coming, so the request is
 	// told to come again sooner.
 	fraction := min(max(2-2*unreserved.fill(room, r.Cost), minWaitFraction), 1)
 	return hintMargin + time.Duration(float64(wait-hintMargin)*fraction)
+}
+
+// waitRetry grants a retry from the reserve that all retries share, the oldest first, or
+// from the upper half of the buckets if no create waits. The lower half is for claims that
+// come with their first attempt.
+func (s State) waitRetry(l Limits, r Request) time.Duration {
+	older := r.Older.atMost(r.Demand.maxRetryReserve(l.capacity()).Minus(r.Cost)).atLeast(Tokens{})
+	wait := s.waitReserved(l, r, reserved{
+		own: s.RetryReserve.Minus(older), ownShare: retryShare,
+		others: s.DeleteReserve.Plus(Tokens{All: s.DescribeReserve}), othersShare: r.Demand.deleteShare() + describeShare,
+		left: l.capacity().Times(1. / 2),
+	})
+	if wait > 0 {
+		wait = min(wait+s.refillTime(l, r.Older.Minus(older), r.Cost, retryShare), maxWait)
+	}
+	return wait
 }
 
 // fill is how full the emptiest bucket is that cost touches, 0 to 1.
@@ -79,6 +97,8 @@ type reserved struct {
 	// others are the reserves of other classes, and othersShare is their fraction.
 	others      Tokens
 	othersShare float64
+	// left is what a grant beyond the reserve leaves in the buckets.
+	left Tokens
 }
 
 // waitReserved grants a request that its own reserve covers, or one for which the
@@ -86,7 +106,7 @@ type reserved struct {
 // enough.
 func (s State) waitReserved(l Limits, r Request, from reserved) time.Duration {
 	unreserved := s.Tokens.Minus(from.others)
-	need := r.Demand.Creates.Plus(r.Cost).atMost(l.capacity().Minus(from.others))
+	need := r.Demand.Creates.Plus(r.Cost).Plus(from.left).atMost(l.capacity().Minus(from.others))
 	if s.affords(r.Cost.atMost(l.capacity()), from.own, unreserved, need) {
 		return 0
 	}

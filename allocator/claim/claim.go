@@ -138,7 +138,7 @@ func (s *Service) unknownPool(name string) error {
 
 // serve takes an existing claim to granted, and answers its pod.
 func (s *Service) serve(ctx context.Context, r ledger.Record[ledger.Claim], req api.ClaimRequest) (api.Claim, error) {
-	r, err := s.renewClaim(ctx, r, req.PodIP, req.PreviousIPDeregistered)
+	r, err := s.renewClaim(ctx, r, req)
 	if err != nil {
 		return api.Claim{}, err
 	}
@@ -163,18 +163,20 @@ func (s *Service) serve(ctx context.Context, r ledger.Record[ledger.Claim], req 
 }
 
 // renewClaim records that the pod still asks: it may wait for the budget or a port
-// for longer than a claim lasts. It also records a changed pod IP, and that the
-// previous one was deregistered.
-func (s *Service) renewClaim(ctx context.Context, r ledger.Record[ledger.Claim], ip string, deregistered int) (ledger.Record[ledger.Claim], error) {
+// for longer than a claim lasts. It also records a changed pod IP, that the previous
+// one was deregistered, and what became of the last attempt to bind.
+func (s *Service) renewClaim(ctx context.Context, r ledger.Record[ledger.Claim], req api.ClaimRequest) (ledger.Record[ledger.Claim], error) {
 	r, _, err := ledger.ChangeFrom(ctx, s.Claims, r, func(r ledger.Record[ledger.Claim]) (ledger.Claim, bool, error) {
 		next := r.Value
+		next.Retries = s.retries(r, req.Failed)
 		switch {
 		case next.State == ledger.ClaimReleasing:
 			return next, false, nil
-		case next.PodIP != ip:
-			next = next.MovedTo(ip)
-		case next.PreviousIP != "" && next.AddressChanges == deregistered:
+		case next.PodIP != req.PodIP:
+			next = next.MovedTo(req.PodIP)
+		case next.PreviousIP != "" && next.AddressChanges == req.PreviousIPDeregistered:
 			next.PreviousIP = ""
+		case next.Retries != r.Value.Retries:
 		case s.Age(r.Name, r.Version) < s.RenewEvery:
 			return next, false, nil
 		}
@@ -182,6 +184,14 @@ func (s *Service) renewClaim(ctx context.Context, r ledger.Record[ledger.Claim],
 		return next, true, nil
 	})
 	return r, problem(err)
+}
+
+// retries are those of a claim after a renewal by its agent.
+func (s *Service) retries(r ledger.Record[ledger.Claim], failed api.FailureKind) ledger.Retries {
+	_, bound := s.cachedWhole(r)
+	// Agents come up to a tenth early, and this process sees a change a little late.
+	interval := s.Age(r.Name, r.Version) >= s.RenewEvery*2/3
+	return r.Value.Retries.Renewed(failed != "", bound, interval)
 }
 
 // deregisterPreviousIP answers a claim whose agent must deregister the previous pod

@@ -19,7 +19,7 @@ func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (ap
 		if next.State == ledger.ClaimReleasing || r.UID != req.ClaimUID && !presentsAll(next, req) {
 			return next, false, api.Errorf(api.Lost, "the claim is over: stop announcing, unbind, and claim again")
 		}
-		next.RenewedAt = s.Now()
+		next.RenewedAt, next.Retries = s.Now(), s.retries(r, req.Failed)
 		return next, true, nil
 	})
 	if errors.Is(err, ledger.ErrAbsent) {

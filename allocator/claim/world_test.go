@@ -39,6 +39,7 @@ type cloud struct {
 	read      []string
 	cordoned  string // who cordoned all of them and why
 	terms     pool.Terms
+	limit     int
 	listeners map[int]pool.Listener
 	owners    map[string]pool.Owner
 }
@@ -48,7 +49,7 @@ func (c *cloud) Names() []string { return []string{"default"} }
 func (c *cloud) Pool(string) (pool.Pool, bool) {
 	found := pool.Pool{Name: "default", Terms: c.terms, Unread: !slices.Contains(c.read, firstLB)}
 	for _, arn := range c.read {
-		lb := pool.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Cordoned: c.cordoned, Occupied: make(map[int]bool), Limit: 50}
+		lb := pool.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Cordoned: c.cordoned, Occupied: make(map[int]bool), Limit: c.limit}
 		for port := range c.listeners {
 			lb.Occupied[port] = arn == firstLB
 		}
@@ -155,7 +156,7 @@ func newWorld(t *testing.T, size int) *world {
 		claims: ledgermem.NewClaimTable(leases.Claims, ledgermem.Direct, nil), ports: ledgermem.NewTable(leases.Ports, ledgermem.Direct, nil),
 		cloud: &cloud{
 			ranges: []pool.Range{{From: listenerPort, To: listenerPort + size - 1}}, read: []string{firstLB},
-			terms:     pool.Terms{Protocols: []api.Protocol{api.TCP}, Cooldown: time.Minute},
+			terms: pool.Terms{Protocols: []api.Protocol{api.TCP}, Cooldown: time.Minute}, limit: 50,
 			listeners: make(map[int]pool.Listener), owners: make(map[string]pool.Owner),
 		},
 	}

@@ -53,6 +53,8 @@ type Claim struct {
 	// Admitted is set once the claim fits the quota of its namespace. It is not used in
 	// pools without such a quota.
 	Admitted bool `json:"admitted,omitempty"`
+	// Retries paces attempts to bind that fail.
+	Retries Retries `json:"retries,omitzero"`
 	// Duration is how long the claim lasts without a renewal.
 	Duration time.Duration `json:"-"`
 	// RenewedAt is for people, and makes every renewal a change. Each replica times

@@ -143,14 +143,14 @@ func (d *decision) run(batch []*request) {
 		}
 	}
 	demand := d.queue.demand(d.state)
-	var older budget.Tokens
+	older := make(map[budget.Class]budget.Tokens)
 	for _, w := range d.queue.creates {
 		paid := d.state.HasPermit(w.claim)
 		for _, q := range w.requests {
-			d.take(q, older, demand)
+			d.take(q, older[w.class], demand)
 		}
 		if !paid && !d.state.HasPermit(w.claim) {
-			older = older.Plus(w.cost)
+			older[w.class] = older[w.class].Plus(w.cost)
 		}
 	}
 	for _, class := range []budget.Class{budget.Delete, budget.Describe} {

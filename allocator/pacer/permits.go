@@ -25,7 +25,7 @@ func (p *Pacer) permitOutcomes(ctx context.Context, permits []budget.Permit) (ma
 // so, because that refunds tokens.
 func (p *Pacer) permitOutcome(ctx context.Context, claim string) (budget.PermitOutcome, error) {
 	r, seen := p.Claims.Cached(claim)
-	if !seen || r.Value.State == ledger.ClaimReleasing {
+	if !seen || r.Value.State == ledger.ClaimReleasing || r.Value.Retries.Paused() {
 		var err error
 		r, err = p.Claims.Get(ctx, claim)
 		switch {
@@ -37,14 +37,15 @@ func (p *Pacer) permitOutcome(ctx context.Context, claim string) (budget.PermitO
 			return budget.PermitUnused, err
 		}
 	}
-	releasing := r.Value.State == ledger.ClaimReleasing
-	recorded, err := p.recordedTargetGroups(ctx, r.Value.Ports, releasing)
+	// The calls of an attempt that failed are not made any more.
+	over := r.Value.State == ledger.ClaimReleasing || r.Value.Retries.Paused()
+	recorded, err := p.recordedTargetGroups(ctx, r.Value.Ports, over)
 	switch {
 	case err != nil:
 		return budget.PermitUnused, err
-	case releasing && recorded == 0:
+	case over && recorded == 0:
 		return budget.PermitAbandoned, nil
-	case releasing, recorded == len(r.Value.Ports):
+	case over, recorded == len(r.Value.Ports):
 		return budget.PermitUsed, nil
 	}
 	return budget.PermitUnused, nil

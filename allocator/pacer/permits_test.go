@@ -46,6 +46,11 @@ func TestTokensOfAnAbandonedPermitAreRefunded(t *testing.T) {
 			i.change(c, func(p *ledger.Port) { p.TargetGroupARN = "tg" })
 			end(i, c)
 		}, 0},
+		"its attempt failed": {func(i *installation, c ledger.Record[ledger.Claim]) { fail(i, c) }, 1},
+		"target group recorded, then its attempt failed": {func(i *installation, c ledger.Record[ledger.Claim]) {
+			i.change(c, func(p *ledger.Port) { p.TargetGroupARN = "tg" })
+			fail(i, c)
+		}, 0},
 		"alive": {func(*installation, ledger.Record[ledger.Claim]) {}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,4 +80,8 @@ func TestTokensOfAnAbandonedPermitAreRefunded(t *testing.T) {
 
 func end(i *installation, c ledger.Record[ledger.Claim]) {
 	i.ledger.Claims.Change(c.Name, func(c *ledger.Claim) { c.State = ledger.ClaimReleasing })
+}
+
+func fail(i *installation, c ledger.Record[ledger.Claim]) {
+	i.ledger.Claims.Change(c.Name, func(c *ledger.Claim) { c.Retries = c.Retries.Renewed(true, false, false) })
 }

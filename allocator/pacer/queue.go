@@ -23,6 +23,7 @@ type queue struct {
 // waitingCreate is one claim in the queue.
 type waitingCreate struct {
 	claim     string
+	class     budget.Class
 	createdAt time.Time
 	cost      budget.Tokens
 	// requests are the claim's requests in the present batch.
@@ -36,7 +37,7 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 	inBatch := make(map[string][]*request) // by claim
 	for _, r := range batch {
 		switch r.class {
-		case budget.Create:
+		case budget.Create, budget.Retry:
 			inBatch[r.requester] = append(inBatch[r.requester], r)
 		case budget.Delete:
 			q.deletes++
@@ -44,7 +45,7 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 		}
 	}
 	for claim, requests := range inBatch {
-		q.creates = append(q.creates, waitingCreate{claim, requests[0].createdAt, requests[0].cost, requests})
+		q.creates = append(q.creates, waitingCreate{claim, requests[0].class, requests[0].createdAt, requests[0].cost, requests})
 	}
 	ports := make(map[string]ledger.Port)
 	releasing := 0
@@ -58,15 +59,16 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 	for _, r := range p.Claims.CachedAll() {
 		q.exhausted = q.exhausted || r.Value.State == ledger.Waiting && len(r.Value.Ports) == 0
 		silent := p.Age(r.Name, r.Version) >= 2*p.RenewEvery
-		if r.Value.State != ledger.Granted || inBatch[r.Name] != nil || silent {
+		if r.Value.State != ledger.Granted || inBatch[r.Name] != nil || silent || r.Value.Retries.Paused() {
 			continue
 		}
 		if cost := remainingCost(r, ports); cost != (budget.Tokens{}) {
-			q.creates = append(q.creates, waitingCreate{claim: r.Name, createdAt: r.CreatedAt, cost: cost})
+			q.creates = append(q.creates, waitingCreate{claim: r.Name, class: createClass(r.Value), createdAt: r.CreatedAt, cost: cost})
 		}
 	}
 	slices.SortFunc(q.creates, func(a, b waitingCreate) int {
-		return cmp.Or(a.createdAt.Compare(b.createdAt), strings.Compare(a.claim, b.claim))
+		// A claim whose attempts fail comes after all others: "create" is before "retry".
+		return cmp.Or(cmp.Compare(a.class, b.class), a.createdAt.Compare(b.createdAt), strings.Compare(a.claim, b.claim))
 	})
 	return q
 }
@@ -85,7 +87,11 @@ func remainingCost(claim ledger.Record[ledger.Claim], ports map[string]ledger.Po
 func (q queue) demand(s budget.State) budget.Demand {
 	d := budget.Demand{Deletes: q.deletes, Exhausted: q.exhausted}
 	for _, w := range q.creates {
-		if !s.HasPermit(w.claim) {
+		switch {
+		case s.HasPermit(w.claim):
+		case w.class == budget.Retry:
+			d.Retries = d.Retries.Plus(w.cost)
+		default:
 			d.Creates = d.Creates.Plus(w.cost)
 		}
 	}

@@ -65,8 +65,22 @@ func (p *Pacer) Bind(ctx context.Context, claim ledger.Record[ledger.Claim], por
 		q.permitUsed = q.permitUsed && port.TargetGroupARN != ""
 		q.started = q.started || port.TargetGroupARN != ""
 	}
+	if q.cost.Mutating > 0 { // or all is bound, and the agent only checks it
+		if claim.Value.Retries.Paused() {
+			return p.RenewEvery, nil
+		}
+		q.class = createClass(claim.Value)
+	}
 	wait, err = p.do(ctx, q)
 	return min(wait, p.RenewEvery), err
+}
+
+// createClass is the class of the calls that bind a claim's ports.
+func createClass(c ledger.Claim) budget.Class {
+	if c.Retries.Failing {
+		return budget.Retry
+	}
+	return budget.Create
 }
 
 func createCost(p ledger.PlannedPort) budget.Tokens {
