@@ -64,12 +64,16 @@ func Run(ctx context.Context, c Config, deps Dependencies, log *slog.Logger) err
 	if err != nil {
 		return errors.Join(fmt.Errorf("%w: %w", ErrSetting, err), deps.Listener.Close(), deps.Local.Close())
 	}
+	remembered := markerIn(c.Dir)
+	if err := remembered.restore(agent.Signals); err != nil {
+		return errors.Join(fmt.Errorf("%w: %w", ErrSetting, err), deps.Listener.Close(), deps.Local.Close())
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	// Health checks are served until the release is over: players may still play.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	public := daemon.Server{Handler: routes(agent, set), Log: log}
 	group.Go(func() error { return public.Run(serving, deps.Listener) })
-	private := daemon.Server{Handler: local(agent, board), Log: log}
+	private := daemon.Server{Handler: local(agent, board, remembered, log), Log: log}
 	group.Go(func() error { return private.Run(serving, deps.Local) })
 	group.Go(func() error {
 		defer stop()

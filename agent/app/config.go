@@ -120,8 +120,12 @@ func (c *Config) declarePod(s *daemon.Settings) {
 	}
 	s.String(&c.Pod.IP, "pod-ip", "PORTLEASE_POD_IP", "", "IP address of the pod, from status.podIP")
 	s.Check("pod-ip", func() error {
-		if net.ParseIP(c.Pod.IP) == nil {
+		ip := net.ParseIP(c.Pod.IP)
+		switch {
+		case ip == nil:
 			return errors.New(fromField("status.podIP"))
+		case ip.To4() == nil:
+			return errors.New("portlease does not support IPv6 yet: its listeners forward to IPv4 addresses only. Run the pod in a cluster whose pods have IPv4 addresses")
 		}
 		return nil
 	})

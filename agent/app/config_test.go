@@ -69,6 +69,7 @@ func TestInvalidSettingsAreRefused(t *testing.T) {
 		{"PORTLEASE_POD", "", "metadata.name"},
 		{"PORTLEASE_POD_UID", "", "metadata.uid"},
 		{"PORTLEASE_POD_IP", "game-0", "status.podIP"},
+		{"PORTLEASE_POD_IP", "fd00::7", "does not support IPv6 yet"},
 		{"PORTLEASE_PORTS", "", "game=7777/UDP"},
 		{"PORTLEASE_PORTS", "game=7777/SCTP", "use TCP, UDP or TCP_UDP"},
 		{"PORTLEASE_DIR", filepath.Join(t.TempDir(), "none"), "mount a volume"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -27,15 +28,26 @@ const (
 	PathPreStop  = "/v1/prestop"
 )
 
-// local serves the API that only the pod itself may call.
-func local(agent *lifecycle.Agent, board *announce.Board) http.Handler {
+// local serves the API that only the pod itself may call. A report that cannot be
+// remembered counts all the same, until the agent restarts, and the answer says so.
+func local(agent *lifecycle.Agent, board *announce.Board, remembered marker, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+announce.PathEndpoint, board)
-	for path, signal := range map[string]func(){
-		PathReady: agent.GameReady, PathNotReady: agent.GameNotReady, PathDrained: agent.GameDrained, PathPreStop: agent.PodStopping,
+	nothing := func() error { return nil }
+	for path, signal := range map[string]struct {
+		send     func()
+		remember func() error
+	}{
+		PathReady: {agent.GameReady, remembered.ready}, PathNotReady: {agent.GameNotReady, remembered.notReady},
+		PathDrained: {agent.GameDrained, nothing}, PathPreStop: {agent.PodStopping, nothing},
 	} {
-		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, _ *http.Request) {
-			signal()
+		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+			signal.send()
+			if err := signal.remember(); err != nil {
+				log.WarnContext(r.Context(), "the game's report counts only until the agent restarts", "err", err)
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
 			w.WriteHeader(http.StatusNoContent)
 		})
 	}

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -186,6 +188,61 @@ func TestHealthCheckDependsOnTheGame(t *testing.T) {
 			}
 		})
 	}
+}
+
+// awaitReport waits for a health check that the game decides, and not that nobody has
+// looked at the game yet.
+func awaitReport(t *testing.T, public string) int {
+	t.Helper()
+	for {
+		resp, err := http.Get("http://" + public + api.HealthPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode == http.StatusOK || strings.Contains(string(body), "it is not ready") {
+			return resp.StatusCode
+		}
+	}
+}
+
+func TestNotReadyOutlivesTheAgent(t *testing.T) {
+	dir := t.TempDir()
+	settings := func() map[string]string {
+		return map[string]string{"PORTLEASE_HEALTH": "signals", "PORTLEASE_DIR": dir}
+	}
+	for _, step := range []struct {
+		before int
+		path   string
+		after  int
+	}{
+		{http.StatusOK, app.PathNotReady, http.StatusServiceUnavailable},
+		{http.StatusServiceUnavailable, app.PathNotReady, http.StatusServiceUnavailable},
+		{http.StatusServiceUnavailable, app.PathReady, http.StatusOK},
+		{http.StatusOK, app.PathReady, http.StatusOK},
+	} {
+		t.Run(step.path, func(t *testing.T) { // its agent ends with it
+			public, private := waiting(t, settings())
+			if got := awaitReport(t, public); got != step.before {
+				t.Errorf("a new agent answers %d, want %d", got, step.before)
+			}
+			if got := ask(t, http.MethodPost, "http://"+private+step.path); got != http.StatusNoContent {
+				t.Errorf("POST %s: %d", step.path, got)
+			}
+			awaitHealth(t, public, step.after)
+		})
+	}
+	public, private := waiting(t, settings())
+	if err := os.Mkdir(filepath.Join(dir, ".notready"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, http.MethodPost, "http://"+private+app.PathNotReady); got != http.StatusInternalServerError {
+		t.Errorf("what cannot be remembered is answered with %d", got)
+	}
+	awaitHealth(t, public, http.StatusServiceUnavailable)
 }
 
 func TestPreStopCommandNotifiesTheAgent(t *testing.T) {

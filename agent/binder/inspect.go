@@ -102,11 +102,7 @@ func (b *Binder) noteTargetState(h *holding.Holding, p api.ClaimedPort, targets 
 	state, healthy := "not registered", false
 	for _, t := range targets {
 		if t.IP == b.Pod.IP && t.Port == p.TargetPort {
-			healthy = t.State == elb.TargetHealthy && t.Reason == ""
-			state = string(t.State)
-			if t.Reason != "" {
-				state += ", " + t.Reason
-			}
+			state, healthy = t.Health(), t.Healthy()
 		}
 	}
 	h.Update(p.Fence, func(known *holding.Binding) { known.TargetState, known.Healthy = state, healthy })

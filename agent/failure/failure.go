@@ -27,6 +27,7 @@ const (
 	AWSNameTaken     = "aws_name_taken"
 	AWSListenerTaken = "aws_listener_taken"
 	AWSNotFound      = "aws_not_found"
+	AWSLoadBalancer  = "aws_load_balancer_gone"
 	AWSInUse         = "aws_in_use"
 	unknownCode      = "unknown_code"
 	other            = "other"
@@ -47,7 +48,7 @@ var classes = []struct {
 	{elb.ErrDifferent, AWSNameTaken, true},
 	{elb.ErrListenerTaken, AWSListenerTaken, false},
 	{elb.ErrTargetGroupGone, AWSNotFound, false},
-	{elb.ErrLoadBalancerGone, AWSNotFound, false},
+	{elb.ErrLoadBalancerGone, AWSLoadBalancer, false},
 	{elb.ErrListenerGone, AWSNotFound, false},
 	{elb.ErrInUse, AWSInUse, false},
 }

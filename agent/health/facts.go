@@ -9,6 +9,7 @@ package health
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/portlease/portlease/agent/holding"
 	"github.com/portlease/portlease/agent/pod"
@@ -19,6 +20,8 @@ import (
 const (
 	ReasonTargetHealthy       = "TargetHealthy"
 	ReasonTargetNotHealthy    = "TargetNotHealthy"
+	ReasonTargetNotInUse      = "TargetNotInUse"
+	ReasonZonalShift          = "ZonalShift"
 	ReasonGameNotReady        = "GameNotReady"
 	ReasonGameStarting        = "GameStarting"
 	ReasonGameStopped         = "GameStopped"
@@ -57,6 +60,32 @@ type Target struct {
 	Healthy bool
 }
 
+// problem says what AWS has against a target that is not healthy.
+func (t Target) problem() (reason, message string) {
+	switch {
+	case t.State == "":
+		return ReasonTargetNotHealthy, fmt.Sprintf("the target of port %s is not described yet", t.Port)
+	case strings.Contains(t.State, notInUse):
+		return ReasonTargetNotInUse, fmt.Sprintf(
+			"the load balancer does not use the target of port %s (%s); see whether its subnets cover the zone of the pod, and its listener forwards to the pod", t.Port, t.State)
+	case strings.HasPrefix(t.State, override):
+		return ReasonZonalShift, fmt.Sprintf("a zonal shift keeps players from the target of port %s (%s); it ends when the shift is canceled or expires", t.Port, t.State)
+	}
+	return ReasonTargetNotHealthy, fmt.Sprintf("the target of port %s is %s", t.Port, t.State)
+}
+
+// Healthy is what the allocator says of a target that AWS reports healthy.
+const Healthy = "healthy"
+
+// What AWS calls a target that no load balancer uses, and one whose zone somebody has shifted
+// traffic away from
+// (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html,
+// API_AdministrativeOverride.html).
+const (
+	notInUse = "Target.NotInUse"
+	override = "AdministrativeOverride"
+)
+
 // TargetsOf are the targets of a claim, as the binder has noted them.
 func TargetsOf(h *holding.Holding) []Target {
 	var targets []Target
@@ -90,12 +119,8 @@ func (f Facts) Condition() pod.Condition {
 		return unreachable(ReasonGameStopped, "the game has stopped: "+f.Problem)
 	}
 	for _, t := range f.Targets {
-		switch {
-		case t.Healthy:
-		case t.State == "":
-			return unreachable(ReasonTargetNotHealthy, fmt.Sprintf("the target of port %s is not described yet", t.Port))
-		default:
-			return unreachable(ReasonTargetNotHealthy, fmt.Sprintf("the target of port %s is %s", t.Port, t.State))
+		if !t.Healthy {
+			return unreachable(t.problem())
 		}
 	}
 	if f.ChecksStopped {

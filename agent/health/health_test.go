@@ -29,7 +29,9 @@ func TestFirstThingThatIsWrongIsTheReason(t *testing.T) {
 	}{
 		{func() {}, health.ReasonTargetHealthy, "games.elb.example:30000 (a), games.elb.example:30001 (b)"},
 		{func() { f.ChecksStopped = true }, health.ReasonHealthChecksStopped, "security groups"},
-		{func() { f.Targets[1] = health.Target{Port: "b", State: "unhealthy, Target.FailedHealthChecks"} }, health.ReasonTargetNotHealthy, "port b is unhealthy, Target.FailedHealthChecks"},
+		{func() { f.Targets[1] = health.Target{Port: "b", State: "unhealthy: Target.FailedHealthChecks"} }, health.ReasonTargetNotHealthy, "port b is unhealthy: Target.FailedHealthChecks"},
+		{func() { f.Targets[1].State = "unused: Target.NotInUse" }, health.ReasonTargetNotInUse, "zone of the pod"},
+		{func() { f.Targets[1].State = "AdministrativeOverride: zonal_shift_active" }, health.ReasonZonalShift, "zonal shift"},
 		{f.ForgetTargets, health.ReasonTargetNotHealthy, "port a is not described yet"},
 		{func() { f.Game, f.Problem = health.GameStopped, silent }, health.ReasonGameStopped, silent},
 		{func() { f.Game = health.GameStarting }, health.ReasonGameStarting, silent},

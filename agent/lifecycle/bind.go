@@ -13,6 +13,7 @@ import (
 	"github.com/portlease/portlease/agent/pod"
 	"github.com/portlease/portlease/agent/reporter"
 	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/shared/elb"
 )
 
 const (
@@ -32,6 +33,8 @@ type bindPhase struct {
 	reach    *reachability
 	status   *status
 	counters counters
+	// gone is the ARN of the last load balancer that was told to be gone.
+	gone string
 }
 
 // run returns when every port is bound, when the claim is lost, when it moved away
@@ -143,6 +146,11 @@ func (p *bindPhase) bindPorts(ctx context.Context, h *holding.Holding) (bound bo
 	}
 	p.log.WarnContext(ctx, "cannot create a listener on this port; reporting a collision",
 		"port", unusable.ListenerPort, "lease", unusable.Fence.Lease, "err", reason)
+	if gone := h.Claim.LoadBalancer.ARN; errors.Is(reason, elb.ErrLoadBalancerGone) && p.gone != gone {
+		p.gone = gone
+		p.reporter.Event(ctx, pod.Warning, reporter.ReasonLoadBalancerGone,
+			"the load balancer at "+h.Claim.LoadBalancer.Host+" does not exist any more; asking for ports on another one, which changes the endpoint")
+	}
 	moved, err := p.claims.reportCollision(ctx, h, unusable)
 	if moved {
 		return false, nil

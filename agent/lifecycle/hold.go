@@ -55,6 +55,7 @@ func (p *holdPhase) run(ctx context.Context, h *holding.Holding) error {
 			return errMoved
 		}
 		failures.Reset()
+		p.reach.consider(h)
 		if len(h.Unbound()) > 0 {
 			if err := p.repair(ctx, h); err != nil {
 				return err

@@ -59,6 +59,8 @@ type ledger struct {
 	granted int
 	// queue decides how long binding has to wait; nil: not at all.
 	queue func() time.Duration
+	// moves is the load balancer that the next collision moves the claim to.
+	moves *api.LoadBalancer
 	// hang, if not nil, keeps every call waiting until it is closed.
 	hang chan struct{}
 	// refuse decides with which error a call is refused; nil refuses none.
@@ -227,6 +229,10 @@ func (l *ledger) ReportCollision(_ context.Context, _, _ string, r api.Collision
 	p, err := l.held(r.ClaimUID, r.Fence)
 	if err != nil {
 		return api.Claim{}, err
+	}
+	if l.moves != nil {
+		l.claim.LoadBalancer, l.moves = *l.moves, nil
+		l.blocked[p.ListenerPort] = true
 	}
 	if l.blocked[p.ListenerPort] {
 		*p = l.grant(p.Port, p.HealthCheck.Port)

@@ -29,6 +29,10 @@ type reachability struct {
 	game   health.Game
 	checks health.Checks
 	polls  health.Polls
+	// unused is how many times in a row a target was described as not in use.
+	unused int
+	// opinions are what the allocator last said of the targets, by port lease.
+	opinions map[string]string
 	// stale is whether the game has stopped or started since the targets were described.
 	stale bool
 }
@@ -199,8 +203,41 @@ func (r *reachability) described(ctx context.Context, h *holding.Holding) {
 		r.polls.Described(r.clock.Now(), r.jitter)
 	}
 	r.apply()
+	c := r.facts.Condition()
+	r.unused++
+	if c.Reason != health.ReasonTargetNotInUse {
+		r.unused = 0
+	}
+	persists := r.unused == unusedAttempts
 	r.mu.Unlock()
+	if persists {
+		r.reporter.Event(ctx, pod.Warning, reporter.ReasonTargetNotInUse, c.Message)
+	}
 	r.ifHealthy(ctx, h)
+}
+
+// unusedAttempts is how often in a row a target is described as not in use before that is
+// an event. AWS may say so for a moment of each new target.
+const unusedAttempts = 2
+
+// consider has the targets described again, as far as the AWS budget allows, if the
+// allocator has news of AWS that contradict what is known. Its opinion may be minutes old,
+// so it decides nothing.
+func (r *reachability) consider(h *holding.Holding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	news := false
+	opinions := make(map[string]string, len(h.Claim.Ports))
+	for _, p := range h.Claim.Ports {
+		opinions[p.Fence.Lease] = p.TargetHealth
+		bad := p.TargetHealth != "" && p.TargetHealth != health.Healthy
+		news = news || bad && r.opinions[p.Fence.Lease] != p.TargetHealth
+	}
+	r.opinions = opinions
+	if news && r.facts.Condition().Reachable {
+		h.ForgetTargetStates()
+		r.follow(h)
+	}
 }
 
 // setGameReady applies the game's own report and says whether it is news. A game that

@@ -138,8 +138,10 @@ func (w *world) client(transport http.RoundTripper) *elb.Client {
 
 var arnPattern = regexp.MustCompile(`<LoadBalancerArn>([^<]+)<`)
 
-func (w *world) loadBalancer() string {
-	body := w.post(url.Values{"Action": {"CreateLoadBalancer"}, "Name": {"games"}, "Type": {"network"}, "Subnets.member.1": {"subnet-local-a"}})
+func (w *world) loadBalancer() string { return w.namedLoadBalancer("games") }
+
+func (w *world) namedLoadBalancer(name string) string {
+	body := w.post(url.Values{"Action": {"CreateLoadBalancer"}, "Name": {name}, "Type": {"network"}, "Subnets.member.1": {"subnet-local-a"}})
 	match := arnPattern.FindSubmatch(body)
 	if match == nil {
 		w.t.Fatalf("no load balancer in %s", body)

@@ -35,6 +35,7 @@ var reasons = map[string]string{
 	failure.AWSNameTaken:        "AWSNameTaken",
 	failure.AWSListenerTaken:    "ListenerPortTaken",
 	failure.AWSNotFound:         "AWSNotFound",
+	failure.AWSLoadBalancer:     ReasonLoadBalancerGone,
 	failure.AWSInUse:            "AWSInUse",
 	string(api.Exhausted):       "PoolExhausted",
 	string(api.Unavailable):     "AllocatorUnavailable",

@@ -22,7 +22,7 @@ func TestDocumentedEventsAreTheRecordedEvents(t *testing.T) {
 	for _, m := range regexp.MustCompile("`([A-Z][A-Za-z]+)`").FindAllStringSubmatch(events, -1) {
 		documented = append(documented, m[1])
 	}
-	code := []string{ReasonAnnounced, ReasonWaitingForBudget, ReasonClaimLost, ReasonGameStopped, ReasonGameBack, reasonOther}
+	code := []string{ReasonAnnounced, ReasonWaitingForBudget, ReasonClaimLost, ReasonGameStopped, ReasonGameBack, ReasonTargetNotInUse, ReasonLoadBalancerGone, reasonOther}
 	for _, reason := range reasons {
 		code = append(code, reason)
 	}

@@ -65,6 +65,8 @@ const (
 	ReasonClaimLost        = "ClaimLost"
 	ReasonGameStopped      = "GameStopped"
 	ReasonGameBack         = "GameBack"
+	ReasonTargetNotInUse   = "TargetNotInUse"
+	ReasonLoadBalancerGone = "LoadBalancerGone"
 )
 
 // Reporter is safe for concurrent use.

@@ -35,6 +35,11 @@ type Target struct {
 	Override string
 }
 
+// Healthy reports whether AWS sends traffic to the target.
+func (t Target) Healthy() bool {
+	return t.State == TargetHealthy && t.Reason == "" && t.Override == ""
+}
+
 // Health is what AWS says of the target, in one line: its state and reason, or the override
 // that keeps traffic from it.
 func (t Target) Health() string {
