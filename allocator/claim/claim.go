@@ -17,6 +17,7 @@ package claim
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -88,6 +89,8 @@ func (s *Service) checkPod(ctx context.Context, h Holder, ip string) error {
 		return podGone(h.Namespace, h.Pod, h.UID)
 	case pod.HostNetwork:
 		return api.Errorf(api.Invalid, "pod %s/%s is on the host network and has no IP of its own: remove hostNetwork", h.Namespace, h.Pod)
+	case isIPv6(ip):
+		return api.Errorf(api.Invalid, "pod IP %s is IPv6, and target groups are IPv4: give the pod an IPv4 address", ip)
 	case len(pod.IPs) == 0 && h.Address == ip:
 		// The kubelet reports an IP up to a second after the agent has started. A
 		// call from that IP proves as much.
@@ -95,6 +98,11 @@ func (s *Service) checkPod(ctx context.Context, h Holder, ip string) error {
 		return api.Errorf(api.Pending, "status.podIPs of the pod is %v, not %s: ask again once the kubelet has reported it", pod.IPs, ip).WithRetryAfter(retrySoon)
 	}
 	return nil
+}
+
+func isIPv6(ip string) bool {
+	address, err := netip.ParseAddr(ip)
+	return err == nil && address.Is6()
 }
 
 // findOrCreate returns the claim of a pod. It creates one if there is none, and if

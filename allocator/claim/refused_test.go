@@ -23,6 +23,7 @@ func TestClaimIsRefused(t *testing.T) {
 		{"another pod's IP", func(_ *ledger.Pod, r *api.ClaimRequest) { r.PodIP = "10.0.0.2" }, api.Pending},
 		{"an IP that the kubelet has not reported", func(p *ledger.Pod, _ *api.ClaimRequest) { p.IPs = nil }, api.Pending},
 		{"a pod on the host network", func(p *ledger.Pod, _ *api.ClaimRequest) { p.HostNetwork = true }, api.Invalid},
+		{"a pod with an IPv6 address", func(p *ledger.Pod, r *api.ClaimRequest) { p.IPs, r.PodIP = []string{"fd00::7"}, "fd00::7" }, api.Invalid},
 		{"a pod that has ended", func(p *ledger.Pod, _ *api.ClaimRequest) { p.Terminal = true }, api.Forbidden},
 		{"a later pod of the same name", func(p *ledger.Pod, _ *api.ClaimRequest) { p.UID = "uid-2" }, api.Forbidden},
 	} {

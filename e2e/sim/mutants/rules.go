@@ -8,7 +8,7 @@ var rules = []string{
 	"S3 ledger id", "S3 own fence", "S3 tags", "S3 names", "S3 seen ports",
 	"S4 pod gone", "S4 claim expired", "S4 pod UID", "S4 consistent reads", "S4 lost leases",
 	"S5 pod of the token", "S5 UID of the token", "S5 claim UID", "S5 reviews", "S5 rights of admins",
-	"S6 one holder", "S6 own address", "S6 previous IP", "S6 host network", "S6 late registration", "S6 deregister first",
+	"S6 one holder", "S6 own address", "S6 previous IP", "S6 host network", "S6 IPv4 address", "S6 late registration", "S6 deregister first",
 	"L1 accounts", "L2 oldest first", "L2 abandoned plans", "L3 bound first", "L3 whole files",
 	"cache: stale reads refuse nothing", "clocks: own and monotonic", "clocks: changes seen", "clocks: wait after a start",
 	"deletion: sightings", "deletion: higher generation", "deletion: consistent read", "deletion: its pod first", "damage: sightings", "damage: AWS lags", "dry run", "agent: drains",
