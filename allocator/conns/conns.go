@@ -1,7 +1,7 @@
-// Package conns bounds the connections to the allocator: all of them together, and those
-// of one address.
+// Package conns bounds the connections to the allocator: all of them together, those of
+// one address, and how fast one address opens new ones.
 //
-// A connection too many never shuts out a newcomer. It costs the address with the most
+// A connection too many never shuts out a newcomer of another address. It costs the address with the most
 // connections one of its own instead, so a caller with one connection is served beside
 // neighbors that hold as many as they can.
 package conns
@@ -13,16 +13,30 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/time/rate"
 )
 
 // PerAddress is how many connections one address may hold. An agent holds one or two; a
 // proxy in front of many pods has more.
 const PerAddress = 64
 
+const (
+	// newPerSecond and newBurst are how many connections one address may open. Each costs
+	// a TLS handshake, and agents keep theirs.
+	newPerSecond = 50
+	newBurst     = 200
+	// maxAddresses bounds the table of addresses to more than the pods of the biggest
+	// fleet. One that is evicted starts anew.
+	maxAddresses = 16384
+)
+
 // The limits, for metrics.
 const (
 	LimitAddress = "address"
 	LimitTotal   = "total"
+	LimitRate    = "rate"
 )
 
 // Limiter bounds connections. Its method Track is the hook of an http.Server.
@@ -31,6 +45,8 @@ type Limiter struct {
 	now   func() time.Time
 	// closed is told of every connection that was closed, and which limit was reached.
 	closed func(limit string)
+	// opening is how many more connections an address may open now.
+	opening *lru.Cache[netip.Addr, *rate.Limiter]
 
 	mu sync.Mutex // guards all below
 	// known is every open connection that Track was told of; addresses has the same, by
@@ -50,8 +66,12 @@ type connection struct {
 
 // New makes a Limiter for so many connections in total.
 func New(total int, now func() time.Time, closed func(limit string)) *Limiter {
+	opening, err := lru.New[netip.Addr, *rate.Limiter](maxAddresses)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
 	return &Limiter{
-		total: total, now: now, closed: closed,
+		total: total, now: now, closed: closed, opening: opening,
 		known: make(map[net.Conn]*connection), addresses: make(map[netip.Addr]map[*connection]bool),
 	}
 }
@@ -88,6 +108,11 @@ func (l *Limiter) Track(conn net.Conn, state http.ConnState) {
 // open admits a new connection, and closes another if there are too many.
 func (l *Limiter) open(conn net.Conn) {
 	c := &connection{Conn: conn, address: addressOf(conn), quiet: true, since: l.now()}
+	if !l.mayOpen(c.address) {
+		l.closed(LimitRate)
+		shut(conn)
+		return
+	}
 	l.mu.Lock()
 	victim, limit := l.victimLocked(c.address)
 	if victim != nil {
@@ -103,6 +128,18 @@ func (l *Limiter) open(conn net.Conn) {
 		l.closed(limit)
 		shut(victim.Conn)
 	}
+}
+
+// mayOpen spends one of the connections that an address may open.
+func (l *Limiter) mayOpen(address netip.Addr) bool {
+	bucket, known := l.opening.Get(address)
+	if !known {
+		bucket = rate.NewLimiter(newPerSecond, newBurst)
+		if other, found, _ := l.opening.PeekOrAdd(address, bucket); found {
+			bucket = other // a concurrent connection of this address was first
+		}
+	}
+	return bucket.AllowN(l.now(), 1)
 }
 
 // victimLocked gives what makes room for one more connection of an address; nil if there

@@ -81,6 +81,40 @@ func TestOneAddressHoldsALimitedNumberOfConnections(t *testing.T) {
 	}
 }
 
+// TestNewConnectionsOfAnAddressAreLimited: each costs a TLS handshake, so too many are
+// closed before it.
+func TestNewConnectionsOfAnAddressAreLimited(t *testing.T) {
+	w := newWorld(1000)
+	const burst, perSecond = 200, 50
+	open := func(address string) (admitted bool) {
+		p := &peer{address: address}
+		w.Track(p, http.StateNew)
+		w.Track(p, http.StateClosed)
+		return !p.closed
+	}
+	for n := range burst {
+		if !open("10.0.0.1:1") {
+			t.Fatalf("connection %d was closed", n)
+		}
+	}
+	if open("10.0.0.1:1") || w.closed[conns.LimitRate] != 1 || w.Count() != 0 {
+		t.Errorf("one more: %d connections, closed %v", w.Count(), w.closed)
+	}
+	if !open("10.0.0.2:1") {
+		t.Error("another address is limited, too")
+	}
+	w.now = w.now.Add(time.Second)
+	admitted := 0
+	for range 2 * perSecond {
+		if open("10.0.0.1:1") {
+			admitted++
+		}
+	}
+	if admitted != perSecond {
+		t.Errorf("a second later %d were admitted, want %d", admitted, perSecond)
+	}
+}
+
 func TestNewcomerDisplacesAConnectionOfTheAddressWithMost(t *testing.T) {
 	const total, hostile = 20, 3
 	w := newWorld(total)

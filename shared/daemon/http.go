@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,7 +36,7 @@ type Server struct {
 	Grace time.Duration
 	// ConnState is told of every connection's changes, as in http.Server; it may be nil.
 	ConnState func(net.Conn, http.ConnState)
-	// Log receives the errors of net/http, as warnings.
+	// Log receives the errors of net/http, as warnings, except failed TLS handshakes.
 	Log *slog.Logger
 }
 
@@ -61,7 +63,7 @@ func (s Server) Run(ctx context.Context, listener net.Listener) error {
 		ConnState:         s.ConnState,
 	}
 	if s.Log != nil {
-		server.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)
+		server.ErrorLog = log.New(serverErrors{s.Log}, "", 0)
 	}
 	served := make(chan error, 1)
 	go func() {
@@ -83,6 +85,20 @@ func (s Server) Run(ctx context.Context, listener net.Listener) error {
 		return errors.Join(err, server.Close(), ignoreClosed(<-served))
 	}
 	return ignoreClosed(<-served)
+}
+
+// serverErrors logs what net/http reports. Failed TLS handshakes are for debugging:
+// anybody can cause as many as they like.
+type serverErrors struct{ log *slog.Logger }
+
+// Write implements io.Writer.
+func (e serverErrors) Write(line []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.Contains(line, []byte("TLS handshake error")) {
+		level = slog.LevelDebug
+	}
+	e.log.Log(context.Background(), level, "HTTP server error", "err", string(bytes.TrimSpace(line)))
+	return len(line), nil
 }
 
 func ignoreClosed(err error) error {

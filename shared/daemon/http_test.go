@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -58,6 +59,44 @@ func errText(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// TestFailedHandshakesDoNotFillTheLog: anybody can cause as many as they like.
+func TestFailedHandshakesDoNotFillTheLog(t *testing.T) {
+	for level, logged := range map[string]bool{"info": false, "debug": true} {
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		log, err := daemon.NewLogger(&out, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		none := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("no certificate") }
+		ctx, stop := context.WithCancel(t.Context())
+		stopped := make(chan error, 1)
+		server := daemon.Server{Handler: daemon.Probe(nil), TLS: &tls.Config{GetCertificate: none, MinVersion: tls.VersionTLS12}, Log: log}
+		go func() { stopped <- server.Run(ctx, listener) }()
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "nonsense\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(conn); err != nil { // until the server has closed it
+			t.Log(err)
+		}
+		conn.Close()
+		stop()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+		if got := out.String(); strings.Contains(got, "handshake") != logged || strings.Contains(got, "WARN") {
+			t.Errorf("at level %s the log is %s", level, got)
+		}
+	}
 }
 
 func TestServerSaysWhenGraceWasTooShort(t *testing.T) {
