@@ -39,6 +39,7 @@ var eventKinds = []eventKind{
 	{name: "pool file", weight: 4, run: (*World).editPool},
 	{name: "fail to list", weight: 2, run: (*World).hideListeners},
 	{name: "throttle reads", weight: 2, run: (*World).throttleReads},
+	{name: "reuse IP", weight: 4, run: onPod((*World).reuseIP)},
 	{name: "plant listener", weight: 4, run: onPod((*World).plant)},
 	{name: "hang AWS", weight: 2, run: (*World).hangAWS},
 	{name: "delete listener", weight: 6, run: (*World).deleteListener, when: func(c Config) bool { return c.Damage }},

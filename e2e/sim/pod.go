@@ -201,6 +201,20 @@ func (w *World) loseNode(p *pod, within time.Duration) {
 	})
 }
 
+// reuseIP removes a pod at once and gives its IP to a new one, before anything of it is
+// released.
+func (w *World) reuseIP(p *pod) {
+	if p.leaving {
+		return
+	}
+	p.leaving = true
+	w.endProcesses(p)
+	w.removeObject(p)
+	w.all = slices.DeleteFunc(w.all, func(other *pod) bool { return other == p })
+	w.free = append(w.free, p.ip)
+	w.createPod()
+}
+
 // fail makes a pod terminal: its IP is free although its object stays.
 func (w *World) fail(p *pod) {
 	found := w.pods.byName[p.name]
