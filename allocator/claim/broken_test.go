@@ -153,8 +153,8 @@ func TestBrokenDeploymentDoesNotDelayOthers(t *testing.T) {
 	})
 }
 
-// TestMendedDeploymentBinds within the pause of its pods.
-func TestMendedDeploymentBinds(t *testing.T) {
+// TestRepairedDeploymentBinds within the pause of its pods.
+func TestRepairedDeploymentBinds(t *testing.T) {
 	inFleet(t, func(f *fleet) {
 		ctx, cancel := context.WithCancel(f.Context())
 		defer cancel()
@@ -167,7 +167,7 @@ func TestMendedDeploymentBinds(t *testing.T) {
 		}
 		all.Wait()
 		if most := slices.Max(took) - 20*time.Minute; most > 9*time.Minute {
-			t.Errorf("the last pod took %v after it was mended", most)
+			t.Errorf("the last pod took %v after it was repaired", most)
 		}
 		for pod, n := range f.attempts {
 			if n > 6 {

@@ -20,6 +20,10 @@ func (j *judge) atRest() error {
 		if p.leaving || !j.world.pods.lives(p.name, p.uid) {
 			continue
 		}
+		if j.world.faults.denied[p.name] {
+			j.reached["pods of a broken deployment at rest"]++
+			continue
+		}
 		if p.agent == nil || p.agent.over() {
 			errs = append(errs, invariants.Violated("L2", "pod %s/%s has no agent", p.name, p.uid))
 			continue

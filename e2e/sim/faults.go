@@ -50,7 +50,9 @@ type faults struct {
 	// hangs is until when AWS answers no call.
 	hangs time.Time
 	// storm is until when AWS throttles most reads.
-	storm  time.Time
+	storm time.Time
+	// denied are the names of the pods whose agents AWS denies every change.
+	denied map[string]bool
 	counts map[string]int
 }
 
@@ -109,6 +111,8 @@ func (f *faults) partition(p *Process, until time.Time, kinds ...kind) {
 func (f *faults) choose(c *call) fault {
 	now := time.Now()
 	switch {
+	case f.denies(c):
+		return denied
 	case !f.on:
 		return pass
 	case now.Before(f.partitioned[partitionKey(c.process, c.kind)]):

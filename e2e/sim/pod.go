@@ -29,12 +29,17 @@ var (
 	twoPorts = []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}, {Name: "chat", TargetPort: 8080, Protocol: api.TCP}}
 )
 
+// podNames is how many names pods have.
+const podNames = 5
+
+func podName(n int) string { return fmt.Sprintf("game-%d", n) }
+
 // createPod makes a pod whose agent starts soon. Its name is free, and often one that a
 // pod had before. Its IP is the one freed last.
 func (w *World) createPod() {
 	var names []string
-	for i := range 5 {
-		if name := fmt.Sprintf("game-%d", i); w.pods.byName[name] == nil {
+	for i := range podNames {
+		if name := podName(i); w.pods.byName[name] == nil {
 			names = append(names, name)
 		}
 	}
@@ -247,6 +252,9 @@ func (w *World) crash(p *pod) {
 func (w *World) newSandbox(p *pod) {
 	if p.leaving || p.agent == nil || p.agent.over() || len(w.free) == 0 {
 		return
+	}
+	if w.faults.denied[p.name] {
+		return // it could not deregister its previous IP, and would block that of others
 	}
 	if w.config.Losses && w.leases.Claims.Value(ledger.ClaimName(p.uid)).ConfirmedIP != p.ip {
 		return // if its claim is lost, nothing records its previous IP

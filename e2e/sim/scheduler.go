@@ -238,7 +238,7 @@ func minTime(a, b time.Time) time.Time {
 func (s *Scheduler) release(c *call) {
 	if s.over(c) { // it is applied late, or was never sent
 		s.remove(c)
-		if c.random.IntN(4) == 0 {
+		if c.random.IntN(4) == 0 || s.faults.denies(c) {
 			s.trace.call(c, "dropped", outcome{})
 			return
 		}
@@ -276,6 +276,9 @@ func (s *Scheduler) release(c *call) {
 	case failed:
 		s.trace.call(c, "FAILED", outcome{})
 		c.finish(c.refusal(elbemu.ServerError()))
+	case denied:
+		s.trace.call(c, "DENIED", outcome{})
+		c.finish(c.refusal(denial()))
 	case late, slow, hanging:
 	}
 }

@@ -37,7 +37,10 @@ const events = 30
 // configOf is what a seed simulates. Leases are deleted with some seeds, but not where
 // bindings are damaged too: a lost claim is adopted by its binding in AWS.
 func configOf(n uint64) Config {
-	return Config{Seed: n, Events: events, HardMoves: *hard, Damage: *damage || n%8 == 4, Losses: *losses || n%8 == 0 && !*damage}
+	return Config{
+		Seed: n, Events: events, HardMoves: *hard, Damage: *damage || n%8 == 4, Losses: *losses || n%8 == 0 && !*damage,
+		Broken: n%8 == 2 || n%8 == 7,
+	}
 }
 
 // simulate runs one seed in a bubble of its own.

@@ -27,6 +27,9 @@ type Config struct {
 	// Damage adds operators who change and delete bindings in AWS. Then a bound port
 	// may lack its listener.
 	Damage bool
+	// Broken adds a deployment whose agents AWS denies every change, until all others are
+	// at rest. Those must be bound by then.
+	Broken bool
 	// Kinds are the names of the kinds of events that may happen; nil means all.
 	Kinds []string
 	// Calm is a run without faults of calls.
@@ -85,6 +88,9 @@ func newWorld(c Config) (*World, error) {
 	}
 	for i := range 9 {
 		w.free = append(w.free, fmt.Sprintf("127.30.0.%d", 10+i))
+	}
+	if c.Broken {
+		w.breakDeployment(randomFor(c.Seed, "broken deployment"))
 	}
 	w.judge = newJudge(w)
 	w.cloud.judge = w.judge.call
@@ -200,6 +206,15 @@ func (w *World) run() error {
 	}
 	if err := w.judge.atRest(); err != nil {
 		return err
+	}
+	if w.config.Broken {
+		w.repairDeployment()
+		if err := w.runFor(restTime); err != nil {
+			return err
+		}
+		if err := w.judge.atRest(); err != nil {
+			return err
+		}
 	}
 	w.trace.add("-- newcomers")
 	w.cause = &cause{Rand: randomFor(w.config.Seed, "newcomers"), number: first + w.config.Events + 1}
