@@ -78,7 +78,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	}
 	p := &process{Config: c, log: log, metrics: metrics.New(), kube: kube}
 	p.apiServer = apiProbe{ask: p.readLeaderLease, log: log}
-	p.starting = httpapi.Starting(httpapi.Config{Observe: p.metrics.Request, Routes: p.probes(), Now: time.Now, Log: log})
+	p.starting = httpapi.Starting(httpapi.Config{Observe: p.metrics.Request, Probes: p.probes(), Metrics: p.metrics.Handler(), Fleet: func() int { return 0 }, Now: time.Now, Log: log})
 	limiter := conns.New(c.MaxConnections, time.Now, p.metrics.ConnectionClosed)
 	p.metrics.Connections(limiter.Count)
 	server := daemon.Server{Handler: p, ConnState: limiter.Track, Log: log}
@@ -166,9 +166,8 @@ func (p *process) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (p *process) probes() map[string]http.Handler {
 	return map[string]http.Handler{
-		"/livez":   daemon.Probe(nil),
-		"/readyz":  daemon.Probe(p.ready),
-		"/metrics": p.metrics.Handler(),
+		"/livez":  daemon.Probe(nil),
+		"/readyz": daemon.Probe(p.ready),
 	}
 }
 

@@ -90,7 +90,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	kubeAuth := auth.Kubernetes{Client: p.kube.reviews, Namespace: p.Namespace, GetPod: pods.Get}
 	handler := httpapi.New(httpapi.Config{
 		Claims: service, Views: admins, Operations: admins, Auth: auth.New(kubeAuth, time.Now, house.fleet), Fleet: house.fleet, Observe: p.metrics.Request,
-		Routes: p.probes(), Now: time.Now, Log: p.log,
+		Probes: p.probes(), Metrics: p.metrics.Handler(), Now: time.Now, Log: p.log,
 	})
 	p.api.Store(&handler)
 	group, ctx := errgroup.WithContext(ctx)

@@ -24,7 +24,7 @@ import (
 // requestTimeout bounds one request, from its admission on.
 const requestTimeout = 20 * time.Second
 
-// probesRunning is how many requests for one of Routes run at once, probesQueued how many
+// probesRunning is how many requests for one probe or the metrics run at once, probesQueued how many
 // more wait.
 const (
 	probesRunning = 16
@@ -73,11 +73,12 @@ type Config struct {
 	Fleet func() int
 	// Observe is told of every answer, for metrics.
 	Observe func(Answer)
-	// Routes are the process's own (probes, metrics), path → handler. They need no
-	// authentication.
-	Routes map[string]http.Handler
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Probes are the process's own, path → handler. They need no authentication.
+	Probes map[string]http.Handler
+	// Metrics serves the metrics, which need none either.
+	Metrics http.Handler
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Answer is what metrics learn of an answer.
@@ -116,8 +117,8 @@ func rejectEmptySegments(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // Starting makes the handler of a process that has not read the ledger yet: it serves
-// Routes, and answers every call with unavailable. It needs no more than Observe,
-// Routes, Now and Log.
+// Probes and Metrics, and answers every call with unavailable. It needs no more than
+// those, Observe, Fleet, Now and Log.
 func Starting(c Config) http.Handler {
 	e := c.bare()
 	e.Any("/*", func(echo.Context) error {
@@ -126,15 +127,16 @@ func Starting(c Config) http.Handler {
 	return e
 }
 
-// bare makes a router with the middleware around every answer, and Routes.
+// bare makes a router with the middleware around every answer, Probes and Metrics.
 func (c Config) bare() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.Use(assignRequestID, c.answer, middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: recovered, DisableErrorHandler: true}))
-	for path, h := range c.Routes {
-		// Each has slots of its own: an overloaded allocator is not dead, and its
-		// metrics are needed most then.
+	// Each has slots of its own: an overloaded allocator is not dead, and its metrics are
+	// needed most then.
+	for path, h := range c.Probes {
 		e.GET(path, echo.WrapHandler(h), newSlots(probesRunning, probesQueued).admit)
 	}
+	e.GET("/metrics", echo.WrapHandler(c.Metrics), newLimiter(metricsRateLimit, c).perAddress, newSlots(probesRunning, probesQueued).admit)
 	return e
 }

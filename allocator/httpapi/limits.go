@@ -4,6 +4,7 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/labstack/echo/v4"
 	"golang.org/x/time/rate"
 
 	"github.com/portlease/portlease/shared/api"
@@ -32,6 +33,8 @@ var (
 	// they cost the API server as much. A fleet behind one address (a NAT gateway's) gets
 	// in at this rate and is free to call from then on.
 	reviewRateLimit = rateLimit{20, 200, "new tokens from one address"}
+	// Scrapes from one address. Each reads the whole cache, and needs no token.
+	metricsRateLimit = rateLimit{5, 50, "scrapes from one address"}
 	// Describe calls to AWS for one pod. All pods and the janitor share the account's, and
 	// few calls of pods need any: two for each port of a claim whose Leases were lost, and
 	// one for a foreign listener on a port.
@@ -60,6 +63,16 @@ func newLimiter(limit rateLimit, c Config) *limiter {
 		panic(err) // only for a size below 1
 	}
 	return &limiter{rateLimit: limit, now: c.Now, fleet: c.Fleet, buckets: buckets}
+}
+
+// perAddress spends one call of the address that a request comes from.
+func (l *limiter) perAddress(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(x echo.Context) error {
+		if err := l.take(peerAddress(x)); err != nil {
+			return err
+		}
+		return next(x)
+	}
 }
 
 // take spends one call of a caller, or tells it when to retry.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/shared/api"
@@ -153,13 +154,39 @@ func TestCallsInProgressAreLimitedByAddressAndPod(t *testing.T) {
 	}
 }
 
+// TestMetricsAreLimitedByAddress: they cost more than a probe, and need no token either.
+func TestMetricsAreLimitedByAddress(t *testing.T) {
+	w := newWorld()
+	scrape := func(address string) *httptest.ResponseRecorder {
+		return w.send(t, address, http.MethodGet, "/metrics", "", http.NoBody)
+	}
+	for n := range 50 {
+		if out := scrape("10.0.0.1:1"); out.Code != http.StatusOK {
+			t.Fatalf("scrape %d: %d %s", n, out.Code, out.Body)
+		}
+	}
+	problem(t, "one more", scrape("10.0.0.1:1"), api.RateLimited)
+	if out := scrape("10.0.0.2:1"); out.Code != http.StatusOK {
+		t.Errorf("from another address: %d %s", out.Code, out.Body)
+	}
+	for range 200 {
+		if out := w.send(t, "10.0.0.1:1", http.MethodGet, "/livez", "", http.NoBody); out.Code != http.StatusOK {
+			t.Fatalf("the liveness probe: %d %s", out.Code, out.Body)
+		}
+	}
+	w.now = w.now.Add(time.Second)
+	if out := scrape("10.0.0.1:1"); out.Code != http.StatusOK {
+		t.Errorf("a second later: %d %s", out.Code, out.Body)
+	}
+}
+
 // TestEachProbeHasSlotsOfItsOwn: a readiness probe that hangs, and a flood of it, do not
 // hold up the liveness probe and the calls.
 func TestEachProbeHasSlotsOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		free := make(chan struct{})
-		w.config.Routes["/readyz"] = daemon.Probe(func(context.Context) error { <-free; return nil })
+		w.config.Probes["/readyz"] = daemon.Probe(func(context.Context) error { <-free; return nil })
 		w.Handler = httpapi.New(w.config)
 		var wait sync.WaitGroup
 		const held = 16 + 64

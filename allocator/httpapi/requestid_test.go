@@ -71,7 +71,7 @@ func TestEveryLogLineOfARequestHasItsID(t *testing.T) {
 
 func TestStartingProcessAnswersUnavailable(t *testing.T) {
 	w := newWorld()
-	w.Handler = httpapi.Starting(httpapi.Config{Observe: w.config.Observe, Routes: w.config.Routes, Now: w.config.Now, Log: w.config.Log})
+	w.Handler = httpapi.Starting(httpapi.Config{Observe: w.config.Observe, Probes: w.config.Probes, Metrics: w.config.Metrics, Fleet: w.config.Fleet, Now: w.config.Now, Log: w.config.Log})
 	for _, at := range []struct{ method, path string }{{"PUT", path}, {"GET", api.PathPools}, {"GET", "/"}, {"POST", path + api.CallRenew}, {"DELETE", path}} {
 		out := w.ask(t, at.method, at.path, "game-0", http.NoBody)
 		problem(t, at.path, out, api.Unavailable)

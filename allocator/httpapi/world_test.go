@@ -62,8 +62,8 @@ func newWorld() *world {
 			defer w.mu.Unlock()
 			w.observed = append(w.observed, strings.TrimSpace(a.Method+" "+a.Route+" "+http.StatusText(a.Status)+" "+string(a.Code)))
 		},
-		Routes: map[string]http.Handler{"/livez": daemon.Probe(nil), "/readyz": daemon.Probe(nil), "/metrics": http.NotFoundHandler()},
-		Now:    func() time.Time { return w.now }, Log: log,
+		Probes: map[string]http.Handler{"/livez": daemon.Probe(nil), "/readyz": daemon.Probe(nil)}, Metrics: daemon.Probe(nil),
+		Now: func() time.Time { return w.now }, Log: log,
 	}
 	w.Handler = httpapi.New(w.config)
 	return w

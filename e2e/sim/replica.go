@@ -135,7 +135,7 @@ func (w *World) startReplica(name string) *replica {
 	fleet := func() int { return len(r.tables.claims.CachedAll()) }
 	r.handler = httpapi.New(httpapi.Config{
 		Claims: service, Views: admins, Operations: admins, Auth: auth.New(callers{p, w.pods}, r.clock.now, fleet), Now: r.clock.now, Log: log,
-		Fleet: fleet, Observe: func(httpapi.Answer) {},
+		Fleet: fleet, Metrics: http.NotFoundHandler(), Observe: func(httpapi.Answer) {},
 	})
 	complain := func(ctx context.Context, what string, err error) {
 		log.WarnContext(ctx, "housekeeping failed", "what", what, "err", err)
