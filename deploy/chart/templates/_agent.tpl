@@ -59,8 +59,8 @@ volumeMounts:
 - name: portlease-identity
   projected:
     sources:
-    - serviceAccountToken: {path: token, audience: portlease}
-    - serviceAccountToken: {path: kube-token}
+    - serviceAccountToken: {path: token, audience: portlease, expirationSeconds: 600}
+    - serviceAccountToken: {path: kube-token, expirationSeconds: 600}
     - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: kube-ca.crt}]}
     - configMap: {name: portlease-ca, items: [{key: ca.crt, path: ca.crt}]}
 {{- end }}
