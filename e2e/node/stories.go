@@ -24,6 +24,8 @@ var stories = []story{
 	{name: "a pod that is deleted is withdrawn at once, outlived by its agent, and leaves nothing in AWS", run: deleted},
 	{name: "a pod that is deleted by force is reclaimed by the janitor, and not before its claim has expired", run: deletedByForce},
 	{name: "a recreated pod of a StatefulSet gets its port again", run: recreated},
+	{name: "a UDP game that is killed is told on its pod within 15 s, and so is its return", run: gameKilledUDP},
+	{name: "a TCP game that is killed is told on its pod within 15 s, and so is its return", run: gameKilledTCP},
 	{name: "a pod that cannot get a port is refused, and kubectl describe shows the reason", run: refused},
 	{name: "the allocator is restarted, and no packet is lost", run: allocatorRestarted},
 	{name: "a rollout replaces some games, and no packet of the others is lost", run: gamesRestarted},
