@@ -110,7 +110,7 @@ func assemble(c Config, deps Dependencies, board *announce.Board, set *metrics.S
 	cfg := lifecycle.Config{
 		Pod: c.Pod, Pool: c.Pool, Ports: c.Ports, HealthPort: healthPort,
 		Drain: c.Drain, Deregister: c.Deregister, ReleaseTimeout: c.ReleaseTimeout,
-		Listens:   func() (bool, error) { return sockets.Table{Dir: procNet, IP: c.Pod.IP}.Any(c.Ports) },
+		Listens:   func() (bool, error) { return (&sockets.Table{Dir: procNet, IP: c.Pod.IP}).Any(c.Ports) },
 		Game:      c.Health.look(c.Pod.IP, c.Ports),
 		Allocator: allocator, LoadBalancer: elb.New(*deps.AWS, log),
 		Files: reporter.Announcers{announce.Files{Dir: c.Dir}, board}, OwnPod: ownpod.Silent{}, Events: ownpod.Silent{},

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,13 +19,18 @@ import (
 )
 
 // Table is the kernel's tables of one network namespace
-// (https://docs.kernel.org/networking/proc_net_tcp.html).
+// (https://docs.kernel.org/networking/proc_net_tcp.html). It is for one goroutine.
 type Table struct {
 	// Dir is /proc/self/net, except in tests.
 	Dir string
 	// IP is the pod's address. Sockets bound to another address do not count.
 	IP string
+
+	buffer []byte // is kept, because the tables are read every few seconds for hours
 }
+
+// lineSize is more than a line of any table has.
+const lineSize = 512
 
 // protocols have the state, in hexadecimal, of sockets that accept any sender: TCP_LISTEN
 // and, for UDP, TCP_CLOSE.
@@ -40,7 +44,7 @@ var protocols = []struct {
 }
 
 // Any reports whether a process listens on any of the ports.
-func (t Table) Any(ports []api.Port) (bool, error) {
+func (t *Table) Any(ports []api.Port) (bool, error) {
 	wanted := 0
 	for _, p := range protocols {
 		wanted += len(of(ports, p.name))
@@ -51,7 +55,7 @@ func (t Table) Any(ports []api.Port) (bool, error) {
 
 // Missing returns the ports that no process listens on. A port with TCP and UDP needs a
 // socket of each; what it lacks is returned as a port of that one protocol.
-func (t Table) Missing(ports []api.Port) ([]api.Port, error) {
+func (t *Table) Missing(ports []api.Port) ([]api.Port, error) {
 	ip, err := netip.ParseAddr(t.IP)
 	if err != nil {
 		return nil, fmt.Errorf("parsing the pod's IP address: %w", err)
@@ -63,7 +67,7 @@ func (t Table) Missing(ports []api.Port) ([]api.Port, error) {
 			if len(missing) == 0 {
 				break
 			}
-			if missing, err = remove(missing, filepath.Join(t.Dir, file), p.state, ip.Unmap()); err != nil {
+			if missing, err = t.remove(missing, filepath.Join(t.Dir, file), p.state, ip.Unmap()); err != nil {
 				return nil, err
 			}
 		}
@@ -86,7 +90,7 @@ func of(ports []api.Port, protocol api.Protocol) []api.Port {
 
 // remove searches one table and returns the ports without a socket in it. A kernel
 // without IPv6 has no table for it.
-func remove(ports []api.Port, path, state string, ip netip.Addr) ([]api.Port, error) {
+func (t *Table) remove(ports []api.Port, path, state string, ip netip.Addr) ([]api.Port, error) {
 	file, err := os.Open(path) //nolint:gosec // the kernel's tables, and files of tests
 	if errors.Is(err, os.ErrNotExist) && strings.HasSuffix(path, "6") {
 		return ports, nil
@@ -95,17 +99,21 @@ func remove(ports []api.Port, path, state string, ip netip.Addr) ([]api.Port, er
 		return nil, fmt.Errorf("opening the socket table: %w", err)
 	}
 	defer file.Close() //nolint:errcheck // the file was only read
-	missing, err := search(file, ports, state, ip)
+	if t.buffer == nil {
+		t.buffer = make([]byte, lineSize)
+	}
+	lines := bufio.NewScanner(file)
+	lines.Buffer(t.buffer, lineSize)
+	missing, err := search(lines, ports, state, ip)
 	if err != nil {
 		return nil, fmt.Errorf("reading the socket table %s: %w", path, err)
 	}
 	return missing, nil
 }
 
-// search reads no further than it must. It is called every few seconds and allocates
-// nothing for the connections of players, which may be thousands.
-func search(table io.Reader, ports []api.Port, state string, ip netip.Addr) ([]api.Port, error) {
-	lines := bufio.NewScanner(table)
+// search reads no further than it must, and allocates nothing for the connections of
+// players, which may be thousands.
+func search(lines *bufio.Scanner, ports []api.Port, state string, ip netip.Addr) ([]api.Port, error) {
 	lines.Scan() // the heading
 	for len(ports) > 0 && lines.Scan() {
 		address, found := column(lines.Bytes(), 1)
