@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -45,8 +46,10 @@ type Pod struct {
 	// allocator, kube and aws are the agent's connections, which a test can cut.
 	allocator, kube *gate
 	aws             *link
-	agent           part
-	log             string
+	// changeAWS changes the configuration of an agent that runs in this process.
+	changeAWS func(*aws.Config)
+	agent     part
+	log       string
 
 	mu    sync.Mutex
 	games []*process
@@ -134,9 +137,17 @@ func (p *Pod) newAgent() (part, error) {
 		return nil, fmt.Errorf("configuring an agent: %w", err)
 	}
 	return &inProcess{log: p.log, run: func(ctx context.Context, log *slog.Logger) error {
-		return app.Run(ctx, c, app.Dependencies{AWS: awsConfig(p.aws, accessKey(p.UID))}, log)
+		config := awsConfig(p.aws, accessKey(p.UID))
+		if p.changeAWS != nil {
+			p.changeAWS(config)
+		}
+		return app.Run(ctx, c, app.Dependencies{AWS: config}, log)
 	}}, nil
 }
+
+// ConfigureAWS changes the AWS configuration of an agent that runs in this process, from
+// its next start on.
+func (p *Pod) ConfigureAWS(change func(*aws.Config)) { p.changeAWS = change }
 
 // lookup finds a variable in an environment. As for a process, the last one counts.
 func lookup(environment []string) func(string) string {

@@ -34,8 +34,17 @@ type attacker struct {
 }
 
 func (w *world) newAttacker(ctx context.Context) (*attacker, error) {
+	ip, err := w.NewAddress()
+	if err != nil {
+		return nil, err
+	}
+	return w.newAttackerAt(ctx, ip)
+}
+
+// newAttackerAt is newAttacker with a given address.
+func (w *world) newAttackerAt(ctx context.Context, ip string) (*attacker, error) {
 	w.named++
-	p, err := w.NewPod(ctx, fmt.Sprintf("attacker-%d", w.named), "game=7777/UDP")
+	p, err := w.NewPodAt(ctx, fmt.Sprintf("attacker-%d", w.named), "game=7777/UDP", ip)
 	if err != nil {
 		return nil, err
 	}

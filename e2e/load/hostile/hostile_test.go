@@ -51,7 +51,7 @@ func TestHarmToHonestPodsIsMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if honest.bound != 3 || honest.lost == 0 || w.quiet.unaffected(honest) || len(outcomes) != 1 || !outcomes[0].succeeded {
+	if honest.bound != 3 || honest.lost == 0 || w.quiet.unaffected(honest) || len(outcomes) != 1 || outcomes[0].verdict != succeeded {
 		t.Errorf("the honest pods: %+v, the attacker: %+v", honest, outcomes)
 	}
 	if honest.p99 > time.Minute {

@@ -25,14 +25,15 @@ import (
 // what no claim lists.
 
 const (
-	// orphanLimit is how long something that no claim lists may stay: three audits must
-	// see it, and its deletion waits behind the calls that bind honest pods.
-	orphanLimit = 20 * time.Second
+	// orphanLimit is how long something that no claim lists may stay. A pod may present a
+	// binding whose Leases are lost for five claim durations. Then its deletion waits
+	// behind the calls that bind honest pods.
+	orphanLimit = 5*claimDuration + 20*time.Second
 	// fillLimit is the same for a whole load balancer, whose deletion takes a mutating
 	// call for each listener.
-	fillLimit = 45 * time.Second
+	fillLimit = orphanLimit + 25*time.Second
 	// refill is how long AWS's buckets take to fill. Whoever has credentials can empty
-	// them, which no program can prevent; the honest pods must not be measured by that.
+	// them, which no program can prevent. So honest pods start that much later.
 	refill = 3 * time.Second
 	// Ports that the pool grants last, so that no honest pod has them.
 	lastPort = firstPort + portsEach - 1
@@ -47,8 +48,8 @@ func tagList(m map[string]string) (list []types.Tag) {
 	return list
 }
 
-// group creates a target group that forwards to an address.
-func (a *attacker) group(ctx context.Context, name, ip string, tags map[string]string) (arn string, err error) {
+// emptyGroup creates a target group.
+func (a *attacker) emptyGroup(ctx context.Context, name string, tags map[string]string) (arn string, err error) {
 	made, err := a.aws.CreateTargetGroup(ctx, &elbv2.CreateTargetGroupInput{
 		Name: &name, Protocol: types.ProtocolEnumUdp, Port: aws.Int32(7777), VpcId: aws.String("vpc-rig"), TargetType: types.TargetTypeEnumIp,
 		HealthCheckProtocol: types.ProtocolEnumTcp, HealthCheckPort: aws.String("9901"), Tags: tagList(tags),
@@ -56,7 +57,14 @@ func (a *attacker) group(ctx context.Context, name, ip string, tags map[string]s
 	if err != nil {
 		return "", fmt.Errorf("creating a target group: %w", err)
 	}
-	arn = aws.ToString(made.TargetGroups[0].TargetGroupArn)
+	return aws.ToString(made.TargetGroups[0].TargetGroupArn), nil
+}
+
+// group creates a target group that forwards to an address.
+func (a *attacker) group(ctx context.Context, name, ip string, tags map[string]string) (arn string, err error) {
+	if arn, err = a.emptyGroup(ctx, name, tags); err != nil {
+		return "", err
+	}
 	_, err = a.aws.RegisterTargets(ctx, &elbv2.RegisterTargetsInput{TargetGroupArn: &arn, Targets: []types.TargetDescription{{Id: &ip}}})
 	if err != nil {
 		return "", fmt.Errorf("registering %s: %w", ip, err)
@@ -155,19 +163,22 @@ func fillLoadBalancer(ctx context.Context, w *world) (judge, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The attacker stays below AWS's rate, so that nobody is throttled.
+	pace := time.NewTicker(time.Second / (2 * speed))
+	defer pace.Stop()
 	for port := firstPort; port <= lastPort; port++ {
+		<-pace.C
 		tags := a.tags(api.Fence{Lease: w.leaseOf(port), Epoch: "made-up", Generation: madeUpGeneration})
 		if _, err := a.listener(ctx, w.LoadBalancerARNs[0], port, group, tags); err != nil {
 			return nil, err
 		}
 	}
-	scenario.Wait(ctx, refill)
 	return w.judgeOrphans(a, fillLimit, func(listeners int) bool { return listeners == 0 },
 		fmt.Sprintf("all %d listeners of a load balancer", portsEach)), nil
 }
 
-// bind claims a port and binds it as an agent does.
-func (a *attacker) bind(ctx context.Context, poolName string) (c api.Claim, group string, err error) {
+// grant claims a port and the AWS calls that bind it.
+func (a *attacker) grant(ctx context.Context, poolName string) (c api.Claim, err error) {
 	var given answer
 	err = rig.Eventually(ctx, a.Name+" to be granted a port", func() error {
 		if given, err = a.put(ctx, poolName, gamePort); err == nil {
@@ -178,7 +189,32 @@ func (a *attacker) bind(ctx context.Context, poolName string) (c api.Claim, grou
 		}
 		return err
 	})
-	if err != nil {
+	return c, err
+}
+
+// license records the target group of a claim's only port.
+func (a *attacker) license(ctx context.Context, c api.Claim, group string) error {
+	return a.must(ctx, "recording the target group", api.CallTargetGroup,
+		api.TargetGroupRequest{ClaimUID: c.UID, Fence: c.Ports[0].Fence, TargetGroupARN: group})
+}
+
+// release gives all ports back.
+func (a *attacker) release(ctx context.Context, c api.Claim) error {
+	return a.must(ctx, "the release", api.CallRelease, api.ReleaseRequest{ClaimUID: c.UID})
+}
+
+// must makes a call of a holder that the allocator has to grant.
+func (a *attacker) must(ctx context.Context, what, path string, body any) error {
+	given, err := a.call(ctx, a.w.Replicas[0], http.MethodPost, path, body)
+	if err == nil && !given.ok() {
+		err = fmt.Errorf("%s was answered %v", what, given)
+	}
+	return err
+}
+
+// bind claims a port and binds it as an agent does.
+func (a *attacker) bind(ctx context.Context, poolName string) (c api.Claim, group string, err error) {
+	if c, err = a.grant(ctx, poolName); err != nil {
 		return c, "", err
 	}
 	port := c.Ports[0]
@@ -186,19 +222,14 @@ func (a *attacker) bind(ctx context.Context, poolName string) (c api.Claim, grou
 	if group, err = a.group(ctx, port.TargetGroupName, a.IP, tags); err != nil {
 		return c, "", err
 	}
-	if given, err = a.call(ctx, a.w.Replicas[0], http.MethodPost, api.CallTargetGroup,
-		api.TargetGroupRequest{ClaimUID: c.UID, Fence: port.Fence, TargetGroupARN: group}); err != nil || !given.ok() {
-		return c, "", errors.Join(err, fmt.Errorf("recording the target group was answered %v", given))
+	if err = a.license(ctx, c, group); err != nil {
+		return c, "", err
 	}
 	listener, err := a.listener(ctx, c.LoadBalancer.ARN, port.ListenerPort, group, tags)
 	if err != nil {
 		return c, "", err
 	}
-	if given, err = a.call(ctx, a.w.Replicas[0], http.MethodPost, api.CallBound,
-		api.BoundRequest{ClaimUID: c.UID, Fence: port.Fence, ListenerARN: listener}); err != nil || !given.ok() {
-		return c, "", errors.Join(err, fmt.Errorf("reporting the listener was answered %v", given))
-	}
-	return c, group, nil
+	return c, group, a.must(ctx, "reporting the listener", api.CallBound, api.BoundRequest{ClaimUID: c.UID, Fence: port.Fence, ListenerARN: listener})
 }
 
 // judgeOrphans waits until AWS has no more listeners of the attacker than it may have.

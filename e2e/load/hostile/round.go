@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/portlease/portlease/e2e/load/scenario"
 )
 
 // attack is one case: an attack of a hostile neighbor, or a breakage of a broken one.
@@ -14,19 +16,32 @@ type attack struct {
 	begin func(ctx context.Context, w *world) (judge, error)
 }
 
-// judge finds out what the attacker got. An error means that the attack proved
-// nothing, for example because another mechanism than the defense stopped it.
+// judge finds out what the attacker got. An error of begin or judge means that the case
+// proved nothing, for example because another mechanism than the defense stopped it.
 type judge func(context.Context) (outcome, error)
+
+// verdict is how a case ended.
+type verdict string
+
+const (
+	defended  verdict = "nothing"
+	succeeded verdict = "SUCCEEDED"
+	unproven  verdict = "UNPROVEN"
+)
 
 // outcome is what the attacker got.
 type outcome struct {
-	succeeded bool
-	got       string
+	verdict
+	got string
 }
 
 // got is an outcome in words.
-func got(succeeded bool, format string, args ...any) (outcome, error) {
-	return outcome{succeeded, fmt.Sprintf(format, args...)}, nil
+func got(success bool, format string, args ...any) (outcome, error) {
+	o := outcome{defended, fmt.Sprintf(format, args...)}
+	if success {
+		o.verdict = succeeded
+	}
+	return o, nil
 }
 
 // round is the attacks that are played beside the same honest pods. Attacks that put
@@ -51,7 +66,7 @@ func matching(all []round, text string) (chosen []round) {
 
 // playAll plays the quiet run and every round.
 func (w *world) playAll(ctx context.Context, rounds []round) (table, error) {
-	t := table{}
+	t := newTable()
 	// The first run warms up caches and connections.
 	for range 2 {
 		if err := w.playQuiet(ctx); err != nil {
@@ -109,9 +124,12 @@ func (w *world) play(ctx context.Context, r round) (measure, []outcome, error) {
 	for _, a := range r {
 		j, err := a.begin(attacking, w)
 		if err != nil {
-			return none, nil, fmt.Errorf("%s: %w", a.name, err)
+			j = func(context.Context) (outcome, error) { return outcome{}, err }
 		}
 		judges = append(judges, j)
+	}
+	if len(r) > 0 {
+		scenario.Wait(ctx, refill)
 	}
 	if err := honest.bind(ctx); err != nil {
 		return none, nil, err
@@ -120,13 +138,16 @@ func (w *world) play(ctx context.Context, r round) (measure, []outcome, error) {
 	for i, j := range judges {
 		o, err := j(ctx)
 		if err != nil {
-			return none, nil, fmt.Errorf("%s: %w", r[i].name, err)
+			o = outcome{unproven, err.Error()}
 		}
 		outcomes = append(outcomes, o)
-		w.Say("%s: %s", r[i].name, o.got)
+		w.Say("%s: %s: %s", r[i].name, o.verdict, o.got)
 	}
 	honest.stop()
 	cease()
+	if ctx.Err() != nil {
+		return none, nil, context.Cause(ctx)
+	}
 	w.Say("honest pods: %v", honest.measure)
 	if err := honest.end(ctx); err != nil {
 		return none, nil, err

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"time"
 
 	"github.com/portlease/portlease/e2e/load/scenario"
@@ -22,7 +23,7 @@ var Hostile = scenario.Scenario{
 	Name:    "hostile",
 	Summary: "play every attack and breakage of bad neighbors beside honest pods, and show what the attackers got",
 	Configure: func(flags *flag.FlagSet) func(context.Context, *scenario.Stage) error {
-		var c config
+		c := new(config)
 		scenario.CountFlag(flags, &c.pods, "pods", 20, "number of honest pods")
 		flags.StringVar(&c.only, "only", "", "play only the cases whose names contain this")
 		flags.StringVar(&c.logs, "logs", "", "folder to write all logs to")
@@ -46,12 +47,12 @@ const (
 )
 
 // play plays the quiet run and then each round, and prints the table.
-func (c config) play(ctx context.Context, stage *scenario.Stage) (err error) {
+func (c *config) play(ctx context.Context, stage *scenario.Stage) (err error) {
 	chosen := matching(rounds(), c.only)
 	if len(chosen) == 0 {
-		return errors.New("no case has a name with " + c.only)
+		return fmt.Errorf("no case has a name with %q", c.only)
 	}
-	w, err := newWorld(ctx, stage, c)
+	w, err := newWorld(ctx, stage, *c)
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,10 @@ import (
 
 // table is the result of a run.
 type table struct {
-	lines               [][]any
-	cases, won, harming int
+	lines [][]any
+	// cases counts the cases, by how they ended; harming those that affected honest pods.
+	cases   map[verdict]int
+	harming int
 }
 
 // row is the attacker's part of a line.
@@ -35,22 +37,20 @@ func (m measure) unaffected(honest measure) bool {
 	return honest.bound == honest.pods && honest.lost == 0 && m.ratio(honest) <= mostOfQuiet
 }
 
+func newTable() table { return table{cases: make(map[verdict]int)} }
+
 // add adds a case, or the quiet run without a row.
 func (t *table) add(r *row, honest, quiet measure) {
-	name, got, verdict := "(quiet run)", "", ""
+	name, prize := "(quiet run)", ""
 	if r != nil {
-		name, got, verdict = r.name, r.got, "nothing: "
-		t.cases++
-		if r.succeeded {
-			t.won++
-			verdict = "SUCCEEDED: "
-		}
+		name, prize = r.name, fmt.Sprintf("%s: %s", r.verdict, r.got)
+		t.cases[r.verdict]++
 		if !quiet.unaffected(honest) {
 			t.harming++
 		}
 	}
 	t.lines = append(t.lines, []any{
-		name, verdict + got, fmt.Sprintf("%d/%d", honest.bound, honest.pods),
+		name, prize, fmt.Sprintf("%d/%d", honest.bound, honest.pods),
 		fmt.Sprintf("%.2f s", honest.p99.Seconds()), fmt.Sprintf("%.2f", quiet.ratio(honest)), fmt.Sprintf("%d of %d", honest.lost, honest.sent),
 	})
 }
@@ -66,13 +66,18 @@ func (t *table) print(out io.Writer) error {
 	if err := lines.Flush(); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
+	cases := t.cases[defended] + t.cases[succeeded] + t.cases[unproven]
+	result := fmt.Sprintf("hostile: %d cases, %d succeeded, ", cases, t.cases[succeeded])
+	if n := t.cases[unproven]; n > 0 {
+		result += fmt.Sprintf("%d unproven, ", n)
+	}
 	honest := "honest pods unaffected"
 	if t.harming > 0 {
 		honest = fmt.Sprintf("honest pods affected in %d", t.harming)
 	}
-	fmt.Fprintf(out, "hostile: %d cases, %d succeeded, %s\n", t.cases, t.won, honest)
-	if t.won > 0 || t.harming > 0 {
-		return errors.New("no attack should succeed, and honest pods should be bound within 1.5 times the quiet run's time and lose no packet")
+	fmt.Fprintln(out, result+honest)
+	if t.cases[defended] < cases || t.harming > 0 {
+		return errors.New("each attack should be shown to fail, and honest pods should be bound within 1.5 times the quiet run's time and lose no packet")
 	}
 	return nil
 }

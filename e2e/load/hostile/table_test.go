@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"bytes"
+	"flag"
 	"strings"
 	"testing"
 	"time"
@@ -10,20 +11,21 @@ import (
 func TestTableFailsIfAnAttackSucceedsOrHarmsHonestPods(t *testing.T) {
 	quiet := measure{pods: 20, bound: 20, p99: 2 * time.Second, sent: 100}
 	for name, c := range map[string]struct {
-		succeeded bool
-		honest    measure
-		closing   string
-		good      bool
+		verdict verdict
+		honest  measure
+		closing string
+		good    bool
 	}{
-		"harmless":    {false, measure{20, 20, 3 * time.Second, 100, 0}, "hostile: 1 cases, 0 succeeded, honest pods unaffected", true},
-		"successful":  {true, quiet, "hostile: 1 cases, 1 succeeded, honest pods unaffected", false},
-		"slower":      {false, measure{20, 20, 3001 * time.Millisecond, 100, 0}, "honest pods affected in 1", false},
-		"not bound":   {false, measure{20, 19, 3 * time.Second, 100, 0}, "honest pods affected in 1", false},
-		"lost packet": {false, measure{20, 20, 2 * time.Second, 100, 1}, "honest pods affected in 1", false},
+		"unproven":    {unproven, quiet, "hostile: 1 cases, 0 succeeded, 1 unproven, honest pods unaffected", false},
+		"harmless":    {defended, measure{20, 20, 3 * time.Second, 100, 0}, "hostile: 1 cases, 0 succeeded, honest pods unaffected", true},
+		"successful":  {succeeded, quiet, "hostile: 1 cases, 1 succeeded, honest pods unaffected", false},
+		"slower":      {defended, measure{20, 20, 3001 * time.Millisecond, 100, 0}, "honest pods affected in 1", false},
+		"not bound":   {defended, measure{20, 19, 3 * time.Second, 100, 0}, "honest pods affected in 1", false},
+		"lost packet": {defended, measure{20, 20, 2 * time.Second, 100, 1}, "honest pods affected in 1", false},
 	} {
-		var table table
+		table := newTable()
 		table.add(nil, quiet, quiet)
-		table.add(&row{name, outcome{c.succeeded, "a prize"}}, c.honest, quiet)
+		table.add(&row{name, outcome{c.verdict, "a prize"}}, c.honest, quiet)
 		var out bytes.Buffer
 		if err := table.print(&out); (err == nil) != c.good || !strings.Contains(out.String(), c.closing) {
 			t.Errorf("%s: %v\n%s", name, err, out.String())
@@ -55,6 +57,17 @@ func TestOnlyNamedCasesAreChosen(t *testing.T) {
 		if names != want {
 			t.Errorf("%q chooses %q, want %q", text, names, want)
 		}
+	}
+}
+
+func TestAnUnknownCaseIsAnError(t *testing.T) {
+	flags := flag.NewFlagSet("hostile", flag.ContinueOnError)
+	play := Hostile.Configure(flags)
+	if err := flags.Parse([]string{"-only", "no such case"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := play(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "no such case") {
+		t.Errorf("got %v", err)
 	}
 }
 

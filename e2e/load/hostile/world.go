@@ -17,8 +17,8 @@ import (
 
 // These times are shorter than in production, so that a run takes minutes.
 const (
-	claimDuration = 6 * time.Second
-	renewEvery    = 2 * time.Second
+	claimDuration = 4 * time.Second
+	renewEvery    = time.Second
 	cooldown      = time.Second
 	sticky        = time.Second
 	agentGrace    = 3 * time.Second
@@ -32,7 +32,7 @@ const (
 	replicas = 2
 	// openLoadBalancers are in the pool that honest pods use. One more is in the pools
 	// aside and closed.
-	openLoadBalancers = 3
+	openLoadBalancers = 4
 	firstPort         = 30000
 	portsEach         = 50
 	// firstClosedPort divides the last load balancer between the pools aside and closed.
@@ -81,12 +81,16 @@ func newWorld(ctx context.Context, stage *scenario.Stage, c config) (*world, err
 		AgentGrace: agentGrace, SweepEvery: sweepEvery, AuditEvery: auditEvery,
 		Budget: fmt.Sprintf("budget:\n  mutating: %s\n  registration: %s\n  all: %s\n",
 			limit(published.Mutating), limit(published.Registration), limit(published.Account)),
-		Emulator: func(e *elbemu.Config) { e.Buckets = &published },
+		Emulator: func(e *elbemu.Config) {
+			e.Buckets = &published
+			e.Delays = &elbemu.Delays{TargetGroupLag: groupLag} // the replicas are told so
+		},
 		KubeDoor: w.kube.door, LogLevel: "info", Output: stage.Out, Progress: stage.Progress,
 	})
 	if err != nil {
 		return nil, err
 	}
+	w.Emulator.SetTargetGroupLag(0) // until stopYoungPods
 	if err := w.dividePools(ctx); err != nil {
 		return nil, errors.Join(err, w.Abandon(ctx))
 	}
@@ -158,10 +162,10 @@ func (w *world) metric(ctx context.Context, a *rig.Replica, sample string) (floa
 }
 
 // restLimit is how long it may take until nothing is left of a round.
-const restLimit = 90 * time.Second
+const restLimit = 150 * time.Second
 
 // waitAtRest waits until no claim is left, AWS has nothing of this installation, and the
-// mutating bucket no longer fills. So every round begins alike.
+// mutating bucket no longer fills, at full speed. So every round begins alike.
 func (w *world) waitAtRest(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, restLimit)
 	defer cancel()
@@ -176,6 +180,9 @@ func (w *world) waitAtRest(ctx context.Context) error {
 		}
 		if err := w.CheckAtRest(ctx); err != nil {
 			return err
+		}
+		if speed, err := w.metric(ctx, w.Replicas[0], budgetSpeed); err != nil || speed < stillFast {
+			return errors.Join(err, fmt.Errorf("calls to AWS are at %.2f of their speed", speed))
 		}
 		tokens, err := w.metric(ctx, w.Replicas[0], `portlease_aws_budget_tokens{bucket="mutating"}`)
 		if err == nil && tokens != before {
