@@ -2,34 +2,68 @@ package claim
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pool"
 )
 
-// olderWaiting returns how many ports each older waiting claim of the pool needs,
-// oldest first. It leaves out claims that cannot or need not be served first: those
-// that have been silent, those whose pod IP is still another's, and those that the
-// cache shows with a port, because their plan is on its way here.
-func (now situation) olderWaiting() []int {
+// otherWaiting returns the other waiting claims of the pool, oldest first. It leaves out
+// claims that cannot or need not be served: those that have been silent, those whose pod
+// IP is still another's, and those that the cache shows with a port, because their plan is
+// on its way here.
+func (now situation) otherWaiting() []cached[ledger.Claim] {
 	holds := make(map[string]bool)
 	for _, p := range now.ports {
 		if p.Value.State == ledger.Claimed || p.Value.State == ledger.Bound {
 			holds[p.Value.Holder] = true
 		}
 	}
-	older := slices.DeleteFunc(slices.Clone(now.waiting), func(o cached[ledger.Claim]) bool {
+	others := slices.DeleteFunc(slices.Clone(now.waiting), func(o cached[ledger.Claim]) bool {
 		return o.Name == now.claim.Name || o.Value.Pool != now.claim.Value.Pool || len(o.Value.Ports) > 0 ||
-			holds[o.Name] || o.Value.ConfirmedIP != o.Value.PodIP || o.age > now.silence || byAge(&now.claim, o.Record) < 0
+			holds[o.Name] || o.Value.ConfirmedIP != o.Value.PodIP || o.age > now.silence
 	})
-	slices.SortFunc(older, func(a, b cached[ledger.Claim]) int { return byAge(a.Record, b.Record) })
+	slices.SortFunc(others, func(a, b cached[ledger.Claim]) int { return byAge(a.Record, b.Record) })
+	return others
+}
+
+// olderWaiting returns how many ports each older waiting claim of the pool needs, oldest
+// first.
+func (now situation) olderWaiting() []int {
 	var needs []int
-	for _, o := range older {
-		needs = append(needs, len(o.Value.Requested))
+	for _, o := range now.otherWaiting() {
+		if byAge(&now.claim, o.Record) > 0 {
+			needs = append(needs, len(o.Value.Requested))
+		}
 	}
 	return needs
+}
+
+// place says where the claim is in the queue of its pool; empty for one that has ports.
+func (now situation) place() string {
+	if now.claim.Value.State == ledger.Granted {
+		return ""
+	}
+	return fmt.Sprintf("; this is the %s of %d waiting claims", ordinal(len(now.olderWaiting())+1), len(now.otherWaiting())+1)
+}
+
+// ordinal is 1st, 2nd and so on.
+func ordinal(n int) string {
+	suffix := "th"
+	if n/10%10 != 1 {
+		switch n % 10 {
+		case 1:
+			suffix = "st"
+		case 2:
+			suffix = "nd"
+		case 3:
+			suffix = "rd"
+		}
+	}
+	return strconv.Itoa(n) + suffix
 }
 
 // byAge orders claims, oldest first. The API server's time decides, and the name for

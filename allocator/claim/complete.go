@@ -133,6 +133,11 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], con
 		return r, err
 	}
 	p := makePlan(now)
+	if p.changes && r.Value.State == ledger.Granted {
+		if err := s.checkMove(ctx, r, p.claim, excluded); err != nil {
+			return r, err
+		}
+	}
 	if p.changes {
 		before := r.Value.Ports
 		if r, err = s.write(ctx, r, p.claim, confirmed); err != nil {
@@ -155,6 +160,33 @@ func (s *Service) replan(ctx context.Context, r ledger.Record[ledger.Claim], con
 		s.Count("exhausted", r.Value.Pool)
 	}
 	return r, p.refusal
+}
+
+// checkMove reads the ports that a granted claim is to move to, before it gives up a port
+// that works. A plan may rest on a stale cache, because a wrong one only costs another
+// plan; here it would cost that port. If one is taken it returns ledger.ErrConflict: plan
+// again, the cache knows it now.
+func (s *Service) checkMove(ctx context.Context, r ledger.Record[ledger.Claim], next ledger.Claim, excluded leaseSet) error {
+	givenUp := func(p ledger.PlannedPort) bool { return !excluded.has(p) && !next.Lists(p.Fence) }
+	if !slices.ContainsFunc(r.Value.Ports, givenUp) {
+		return nil
+	}
+	for _, p := range next.Ports {
+		if r.Value.Lists(p.Fence) {
+			continue
+		}
+		port, err := s.Ports.Get(ctx, p.Fence.Lease)
+		switch {
+		case errors.Is(err, ledger.ErrAbsent) && p.Fence.Generation == 1:
+		case errors.Is(err, ledger.ErrAbsent), errors.Is(err, ledger.ErrUnreadable):
+			return ledger.ErrConflict
+		case err != nil:
+			return unavailable(err)
+		case !precedes(port.Value, p.Fence) || !available(port.Value, next):
+			return ledger.ErrConflict
+		}
+	}
+	return nil
 }
 
 // write writes the next value of a claim, and the confirmation with it. It returns

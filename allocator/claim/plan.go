@@ -264,6 +264,6 @@ func (now situation) exhausted() error {
 	if n := now.pool.TakingNone(); n > 0 { // which ones, and why, is not for pods
 		leftOut = fmt.Sprintf("; %d of its load balancers take no new claims, GET /v1/pools says why", n)
 	}
-	return api.Errorf(api.Exhausted, "pool %s has no load balancer with %d free listener ports: add a load balancer, widen the pool, or wait for a port to come back%s",
-		now.pool.Name, len(now.claim.Value.Requested), leftOut).WithRetryAfter(retryExhausted)
+	return api.Errorf(api.Exhausted, "pool %s has no load balancer with %d free listener ports%s: add a load balancer, widen the pool, or wait for a port to come back%s",
+		now.pool.Name, len(now.claim.Value.Requested), now.place(), leftOut).WithRetryAfter(retryExhausted)
 }
