@@ -32,13 +32,13 @@ func newAdmission() *admission {
 
 // bare gives what calls of one kind without a body pass, in that order.
 func (a *admission) bare(s slots) []echo.MiddlewareFunc {
-	return []echo.MiddlewareFunc{a.perAddress, s.admit, middleware.ContextTimeout(requestTimeout)}
+	return []echo.MiddlewareFunc{a.perAddress, sendLater, s.admit, middleware.ContextTimeout(requestTimeout)}
 }
 
-// body gives what calls of one kind with a body pass, in that order. A slow body holds
-// one of its address's calls, but no slot.
+// body gives what calls of one kind with a body pass, in that order. A slow body, or a
+// slow reader of the answer, holds one of its address's calls, but no slot.
 func (a *admission) body(s slots) []echo.MiddlewareFunc {
-	return []echo.MiddlewareFunc{a.perAddress, readBody, s.admit, middleware.ContextTimeout(requestTimeout)}
+	return []echo.MiddlewareFunc{a.perAddress, readBody, sendLater, s.admit, middleware.ContextTimeout(requestTimeout)}
 }
 
 func (a *admission) perAddress(next echo.HandlerFunc) echo.HandlerFunc {

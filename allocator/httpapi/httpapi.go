@@ -135,8 +135,8 @@ func (c Config) bare() *echo.Echo {
 	// Each has slots of its own: an overloaded allocator is not dead, and its metrics are
 	// needed most then.
 	for path, h := range c.Probes {
-		e.GET(path, echo.WrapHandler(h), newSlots(probesRunning, probesQueued).admit)
+		e.GET(path, echo.WrapHandler(h), sendLater, newSlots(probesRunning, probesQueued).admit)
 	}
-	e.GET("/metrics", echo.WrapHandler(c.Metrics), newLimiter(metricsRateLimit, c).perAddress, newSlots(probesRunning, probesQueued).admit)
+	e.GET("/metrics", echo.WrapHandler(c.Metrics), newLimiter(metricsRateLimit, c).perAddress, sendLater, newSlots(probesRunning, probesQueued).admit)
 	return e
 }

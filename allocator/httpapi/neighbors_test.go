@@ -48,7 +48,7 @@ func bodyOf(t *testing.T, method, path string) io.Reader {
 		return body(t, api.ClaimRequest{})
 	}
 	if method == http.MethodPost {
-		return body(t, api.RenewRequest{})
+		return body(t, api.ReleaseRequest{ClaimUID: "c"})
 	}
 	return http.NoBody
 }
