@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -111,7 +112,8 @@ func stopYoungPods(ctx context.Context, w *world) (judge, error) {
 		if err := a.license(ctx, c, group); err != nil {
 			return nil, err
 		}
-		if err := a.release(ctx, c); err != nil {
+		// What the pod says makes the janitor look at once.
+		if err := errors.Join(a.release(ctx, c), a.finish(ctx, c)); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -201,6 +202,16 @@ func (a *attacker) license(ctx context.Context, c api.Claim, group string) error
 // release gives all ports back.
 func (a *attacker) release(ctx context.Context, c api.Claim) error {
 	return a.must(ctx, "the release", api.CallRelease, api.ReleaseRequest{ClaimUID: c.UID})
+}
+
+// finish says that the binding of a claim's only port is gone.
+func (a *attacker) finish(ctx context.Context, c api.Claim) error {
+	query := url.Values{api.QueryClaimUID: {c.UID}, api.QueryGone: {c.Ports[0].Fence.Lease}}
+	given, err := a.call(ctx, a.w.Replicas[0], http.MethodDelete, "?"+query.Encode(), nil)
+	if err == nil && !given.ok() {
+		err = fmt.Errorf("the end of a release was answered %v", given)
+	}
+	return err
 }
 
 // must makes a call of a holder that the allocator has to grant.

@@ -100,7 +100,8 @@ func newWorld(ctx context.Context, stage *scenario.Stage, c config) (*world, err
 // dividePools puts the last load balancer into pools of its own.
 func (w *world) dividePools(ctx context.Context) error {
 	last := w.asideARN()
-	text := w.PoolText(w.LoadBalancerARNs[:openLoadBalancers], "")
+	var text strings.Builder
+	text.WriteString(w.PoolText(w.LoadBalancerARNs[:openLoadBalancers], ""))
 	for _, p := range []struct {
 		name, namespace string
 		first, last     int
@@ -108,10 +109,10 @@ func (w *world) dividePools(ctx context.Context) error {
 		{poolAside, w.Games, firstPort, firstClosedPort - 1},
 		{poolClosed, "somebody-else", firstClosedPort, firstPort + portsEach - 1},
 	} {
-		text += fmt.Sprintf("- name: %s\n  loadBalancers: [%s]\n  listenerPorts: [\"%d-%d\"]\n  namespaces: [%s]\n  cooldown: %v\n",
+		fmt.Fprintf(&text, "- name: %s\n  loadBalancers: [%s]\n  listenerPorts: [\"%d-%d\"]\n  namespaces: [%s]\n  cooldown: %v\n",
 			p.name, last, p.first, p.last, p.namespace, longCooldown)
 	}
-	if err := w.SetPools(text); err != nil {
+	if err := w.SetPools(text.String()); err != nil {
 		return err
 	}
 	admin, err := w.AdminToken(ctx)
