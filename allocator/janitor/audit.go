@@ -30,7 +30,7 @@ func (j *Janitor) Audit(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(listErr, fmt.Errorf("reading tags: %w", err))
 	}
-	hidden, err := j.hiddenListeners(ctx, listeners, own)
+	hidden, err := j.hiddenListeners(ctx, listeners, groups, own)
 	errs := []error{listErr, err, j.checkOrphans(ctx, append(hidden, own...))}
 	j.forgetUnlisted(listeners, groups)
 	errs = append(errs, j.recordForeign(ctx, listeners), j.repairDamaged(ctx, before, listeners, groups))
@@ -42,11 +42,10 @@ func (j *Janitor) Audit(ctx context.Context) error {
 // the name of a holding, and a recorded listener in its place, save the call that reads
 // tags.
 func (j *Janitor) unaccounted(listeners map[string][]elb.Listener, groups []elb.TargetGroup) []Resource {
-	names := make(map[string]bool)
+	names := j.heldNames()
 	recorded := make(map[string]ledger.Port) // by listener ARN
 	for _, p := range j.Ports.CachedAll() {
 		if p.Value.Holder != "" {
-			names[elb.TargetGroupName(j.Ledger, p.Value.Fence(p.Name))] = true
 			recorded[p.Value.ListenerARN] = p.Value
 		}
 	}
@@ -62,7 +61,7 @@ func (j *Janitor) unaccounted(listeners map[string][]elb.Listener, groups []elb.
 	}
 	for _, g := range groups {
 		if strings.HasPrefix(g.Name, elb.TargetGroupPrefix) && !names[g.Name] && j.foreign[g.ARN] < foreignAfter {
-			ofGroups = append(ofGroups, Resource{ARN: g.ARN, Name: g.Name, LoadBalancerARNs: g.LoadBalancerARNs})
+			ofGroups = append(ofGroups, Resource{ARN: g.ARN, Name: g.Name})
 		}
 	}
 	byARN := func(a, b Resource) int { return strings.Compare(a.ARN, b.ARN) }
@@ -71,14 +70,33 @@ func (j *Janitor) unaccounted(listeners map[string][]elb.Listener, groups []elb.
 	return append(ofListeners, ofGroups...)
 }
 
+// heldNames are the names of the target groups of all holdings.
+func (j *Janitor) heldNames() map[string]bool {
+	names := make(map[string]bool)
+	for _, p := range j.Ports.CachedAll() {
+		if p.Value.Holder != "" {
+			names[elb.TargetGroupName(j.Ledger, p.Value.Fence(p.Name))] = true
+		}
+	}
+	return names
+}
+
 // hiddenListeners returns this ledger's listeners on load balancers that no pool has. Nobody
-// holds ports there, so they are not listed; a target group of this ledger leads to them.
-func (j *Janitor) hiddenListeners(ctx context.Context, listed map[string][]elb.Listener, own []Resource) ([]Resource, error) {
+// holds ports there, so they are not listed; the target groups of this ledger lead to them.
+func (j *Janitor) hiddenListeners(ctx context.Context, listed map[string][]elb.Listener, groups []elb.TargetGroup, own []Resource) ([]Resource, error) {
+	names := j.heldNames()
+	ours := make(map[string]bool, len(own))
+	for _, r := range own {
+		ours[r.ARN] = true
+	}
 	var hidden []Resource
 	var errs []error
 	asked := make(map[string]bool)
-	for _, group := range own {
-		for _, arn := range group.LoadBalancerARNs {
+	for _, g := range groups {
+		if !ours[g.ARN] && !names[g.Name] {
+			continue
+		}
+		for _, arn := range g.LoadBalancerARNs {
 			if _, known := listed[arn]; known || asked[arn] {
 				continue
 			}

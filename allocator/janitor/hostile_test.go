@@ -111,6 +111,25 @@ func TestOrphanOnALoadBalancerOfNoPoolIsDeleted(t *testing.T) {
 	w.expectGone(whole("game")...)
 }
 
+// The game has such a listener forward to the target group of its binding. Its agent cannot
+// create the binding's own listener then, because a target group is of one load balancer.
+func TestListenerOfABindingOnALoadBalancerOfNoPoolIsDeleted(t *testing.T) {
+	w := newAccount(t, 2)
+	w.stock.SetPools(nil)
+	w.must(w.stock.Describe(t.Context()))
+	f := w.fenceOf(0, livePort, 1)
+	group := w.group("game", "game", f)
+	w.lives("game")
+	w.record("game", 0, livePort, ledger.Port{State: ledger.Claimed, TargetGroupARN: group})
+	listener, err := w.aws.CreateListener(t.Context(), elb.ListenerSpec{
+		LoadBalancerARN: w.loadBalancers[1], Port: livePort, Protocol: api.UDP, TargetGroupARN: group, Tags: tagsOf("game", f),
+	})
+	w.must(err)
+	w.made["game/listener"] = listener
+	w.must(w.rounds(4))
+	w.expectGone("game/listener")
+}
+
 // live makes the whole binding of a live pod.
 func (w *account) live(pod string, port int) (group string) {
 	w.Helper()

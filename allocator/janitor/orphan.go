@@ -36,9 +36,8 @@ type Resource struct {
 	Malformed bool
 	// Listener is nil for a target group.
 	Listener *elb.Listener
-	// Name is that of a target group, and LoadBalancerARNs have listeners that forward to it.
-	Name             string
-	LoadBalancerARNs []string
+	// Name is that of a target group.
+	Name string
 }
 
 // ClassifyOrphan applies the deletion rules to one resource. port is the port lease that
