@@ -19,14 +19,16 @@ var errBusy = api.Errorf(api.Unavailable, "the allocator is overloaded; retry").
 // never delay those of pods that hold ports. Altogether they use what the client of the
 // API server allows; more would only queue there.
 type admission struct {
-	addresses               *concurrency
-	claims, holders, admins slots
+	addresses *concurrency
+	// collisions are reports that wait for AWS, holders all other calls of pods that hold
+	// ports.
+	claims, holders, collisions, admins slots
 }
 
 func newAdmission() *admission {
 	return &admission{
 		addresses: newConcurrency(callsPerAddress, "from one address"),
-		claims:    newSlots(96, 1024), holders: newSlots(128, 1024), admins: newSlots(32, 128),
+		claims:    newSlots(96, 1024), holders: newSlots(112, 1024), collisions: newSlots(16, 128), admins: newSlots(32, 128),
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // TestOverloadIsRefusedAndProbesAreNot fills the allocator with calls that do not end.
 func TestOverloadIsRefusedAndProbesAreNot(t *testing.T) {
-	const working, queued = 128, 1024
+	const working, queued = 112, 1024
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		free := make(chan struct{})
@@ -90,7 +90,7 @@ func TestCallerThatGoesAwayLeavesTheQueue(t *testing.T) {
 		free := make(chan struct{})
 		w.do = func(context.Context) error { <-free; return nil }
 		var wait sync.WaitGroup
-		for n := range 128 {
+		for n := range 112 {
 			wait.Go(func() {
 				w.from(t, addressOf(podNumber(n)), "DELETE", api.ClaimPath("games", podNumber(n)), podNumber(n))
 			})

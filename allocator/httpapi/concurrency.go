@@ -12,7 +12,8 @@ const (
 	// or two; a proxy in front of many pods has more.
 	callsPerAddress = 32
 	// callsPerPod is how many calls one pod may have in progress, wherever they come from.
-	callsPerPod = 8
+	// An agent has two at most.
+	callsPerPod = 4
 )
 
 // concurrency bounds how many calls each caller has in progress.

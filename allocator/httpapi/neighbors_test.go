@@ -117,9 +117,29 @@ func TestNewClaimsDoNotHoldUpHolders(t *testing.T) {
 	})
 }
 
+// TestCollisionsDoNotHoldUpRenewals: the allocator asks AWS about each, and that may take
+// long.
+func TestCollisionsDoNotHoldUpRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		release := w.hold(t, 16+128, func(n int) (string, string, string, string) {
+			pod := podNumber(n)
+			return addressOf(pod), http.MethodPost, api.ClaimPath("games", pod) + api.CallCollision, pod
+		})
+		defer release()
+		again := func(call string) *httptest.ResponseRecorder {
+			return w.send(t, addressOf("game-0"), http.MethodPost, path+call, "game-0", bodyOf(t, http.MethodPost, call))
+		}
+		problem(t, "one collision more", again(api.CallCollision), api.Unavailable)
+		if out := again(api.CallRenew); out.Code != http.StatusOK {
+			t.Errorf("a renewal beside collisions: %d %s", out.Code, out.Body)
+		}
+	})
+}
+
 // TestCallsInProgressAreLimitedByAddressAndPod, and other callers are unaffected.
 func TestCallsInProgressAreLimitedByAddressAndPod(t *testing.T) {
-	const perAddress, perPod = 32, 8
+	const perAddress, perPod = 32, 4
 	for _, test := range []struct {
 		name string
 		held int

@@ -47,7 +47,7 @@ func (c Config) pods(e *echo.Echo, access *access, admission *admission) {
 	g.POST(api.CallCollision, access.asPod(access.ifAlive(withBody(func(ctx context.Context, h claim.Holder, req api.CollisionRequest) (int, any, error) {
 		got, err := c.Claims.ReportCollision(ctx, h, req)
 		return http.StatusOK, completeClaim(got), err
-	}))), holders...)
+	}))), admission.body(admission.collisions)...)
 	g.POST(api.CallRelease, access.asPod(withBody(func(ctx context.Context, h claim.Holder, req api.ReleaseRequest) (int, any, error) {
 		got, err := c.Claims.Release(ctx, h, req)
 		got.Ports = orEmpty(got.Ports)
