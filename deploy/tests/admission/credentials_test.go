@@ -1,7 +1,9 @@
 package admission_test
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,9 +17,9 @@ const (
 )
 
 // newGuarded is a place with the policy about credentials in effect.
-func newGuarded(t *testing.T) (p place, try func(*testing.T, *corev1.Pod) error) {
+func newGuarded(t *testing.T, values string, more ...string) (p place, try func(*testing.T, *corev1.Pod) error) {
 	t.Helper()
-	p = newPlace(t, "", "policy-credentials.yaml")
+	p = newPlace(t, values, append(more, "policy-credentials.yaml")...)
 	account(t, p.games, "game")
 	account(t, p.games, "other")
 	account(t, p.arena, "arena")
@@ -64,7 +66,7 @@ func token(pod *corev1.Pod, audience string) corev1.VolumeMount {
 // TestOnlyTheAgentGetsAWSCredentials creates pods in which the webhook of EKS would give
 // another container credentials. Each refusal says what to write.
 func TestOnlyTheAgentGetsAWSCredentials(t *testing.T) {
-	p, try := newGuarded(t)
+	p, try := newGuarded(t, "")
 	const annotate = "Set its annotation eks.amazonaws.com/skip-containers to game,logs,maps, without spaces"
 	for name, test := range map[string]struct {
 		shape func(*corev1.Pod)
@@ -106,7 +108,7 @@ func TestOnlyTheAgentGetsAWSCredentials(t *testing.T) {
 // TestPodsWithoutCredentialsAreCreated creates pods in which nobody but the agent would
 // get credentials, and pods that have none.
 func TestPodsWithoutCredentialsAreCreated(t *testing.T) {
-	p, try := newGuarded(t)
+	p, try := newGuarded(t, "")
 	for name, shape := range map[string]func(*corev1.Pod){
 		"every name":                  func(p *corev1.Pod) { p.Annotations[skip] = "game,logs,maps" },
 		"in another order, with more": func(p *corev1.Pod) { p.Annotations[skip] = "istio-proxy,maps,logs,game" },
@@ -131,4 +133,42 @@ func TestPodsWithoutCredentialsAreCreated(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOneRefusalOfALabeledPod creates a labeled pod that gets no agent. The policy about
+// injection says why; if nothing injects, the pod is one like any other.
+func TestOneRefusalOfALabeledPod(t *testing.T) {
+	labeled := func(p place) *corev1.Pod {
+		pod := gamePod(p)
+		pod.Spec.InitContainers = nil
+		pod.Labels = map[string]string{"portlease.dev/inject": "true"}
+		return pod
+	}
+	t.Run("without injection", func(t *testing.T) {
+		p, try := newGuarded(t, "injection: {enabled: false}")
+		if err := try(t, labeled(p)); !deniedBy(err, credentials, "") {
+			t.Errorf("got %v, want a refusal", err)
+		}
+	})
+	t.Run("with injection", func(t *testing.T) {
+		p, try := newGuarded(t, "injection: {enabled: true}", "injection.yaml")
+		t.Cleanup(func() {
+			client, err := kubernetes.NewForConfig(cluster.AdminConfig())
+			must(t, err)
+			ctx, registered := context.WithoutCancel(t.Context()), client.AdmissionregistrationV1()
+			must(t, registered.MutatingAdmissionPolicyBindings().Delete(ctx, "portlease-injection", metav1.DeleteOptions{}),
+				registered.ValidatingAdmissionPolicyBindings().Delete(ctx, "portlease-injection", metav1.DeleteOptions{}))
+		})
+		eventually(t, "the policy about injection refuses the pod", func() error {
+			if err := try(t, labeled(p)); err == nil || !strings.Contains(err.Error(), "'portlease-injection'") || !strings.Contains(err.Error(), "portlease.dev/ports is missing") {
+				return errors.Join(errors.New("another refusal, or none"), err)
+			}
+			return nil
+		})
+		for range 20 {
+			if err := try(t, labeled(p)); err == nil || strings.Contains(err.Error(), credentials) {
+				t.Fatalf("got %v, want the refusal by portlease-injection alone", err)
+			}
+		}
+	})
 }
