@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/allocator/budget"
+	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pacer"
@@ -175,4 +176,48 @@ func TestRepairedDeploymentBinds(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestClaimThatAsksAllTheTimeDoesNotDelayOthers: an older pod takes calls as often as it
+// can, and never says that it failed.
+func TestClaimThatAsksAllTheTimeDoesNotDelayOthers(t *testing.T) {
+	for name, after := range map[string]func(f *fleet, h claim.Holder, c api.Claim){
+		"it makes none of them": func(*fleet, claim.Holder, api.Claim) {},
+		"it reports target groups": func(f *fleet, h claim.Holder, c api.Claim) {
+			p := c.Ports[0]
+			group := api.TargetGroupRequest{ClaimUID: c.UID, Fence: p.Fence, TargetGroupARN: targetGroupARN(p)}
+			if err := f.service.TargetGroup(f.Context(), h, group); err != nil {
+				f.Error(err)
+			}
+		},
+		"it reports that it is bound": func(f *fleet, _ claim.Holder, c api.Claim) { f.record(c, &c.Ports[0]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, func(f *fleet) {
+				ctx, cancel := context.WithTimeout(f.Context(), 10*time.Minute) // in the bubble
+				defer cancel()
+				h := holderOf("greedy")
+				f.mu.Lock()
+				f.pods["greedy"] = &ledger.Pod{UID: h.UID, IPs: []string{"10.9.9.9"}}
+				f.mu.Unlock()
+				req := api.ClaimRequest{PodUID: h.UID, PodIP: "10.9.9.9", Pool: "default", Ports: []api.Port{{Name: "game", Protocol: api.TCP, TargetPort: 7777}}}
+				f.every(ctx, 200*time.Millisecond, func() {
+					if c, _, err := f.service.Claim(ctx, h, req); err == nil && c.BindAfterSeconds == 0 {
+						after(f, h, c)
+					}
+				})
+				time.Sleep(2 * time.Minute) // in the bubble
+				took := make([]time.Duration, 20)
+				var honest sync.WaitGroup
+				for n := range took {
+					honest.Go(func() { took[n] = f.bindAs(ctx, fmt.Sprint("honest-", n), never) })
+				}
+				honest.Wait()
+				if most := slices.Max(took); most > 20*time.Second {
+					t.Errorf("20 pods took %v to bind beside a claim that asks all the time", most)
+				}
+				cancel()
+			})
+		})
+	}
 }

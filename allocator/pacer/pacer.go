@@ -63,10 +63,11 @@ type Pacer struct {
 	// decides batches.
 	pending  []*request
 	deciding bool
+	frequent frequent
 }
 
 // New makes a Pacer that has seen nothing.
-func New(c Config) *Pacer { return &Pacer{Config: c, start: c.Now()} }
+func New(c Config) *Pacer { return &Pacer{Config: c, start: c.Now(), frequent: make(frequent)} }
 
 // Observe must be called soon after each change of the cache. The refill between a
 // write and Observe may be lost.

@@ -63,7 +63,7 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 			continue
 		}
 		if cost := remainingCost(r, ports); cost != (budget.Tokens{}) {
-			q.creates = append(q.creates, waitingCreate{claim: r.Name, class: createClass(r.Value), createdAt: r.CreatedAt, cost: cost})
+			q.creates = append(q.creates, waitingCreate{claim: r.Name, class: p.createClass(r), createdAt: r.CreatedAt, cost: cost})
 		}
 	}
 	slices.SortFunc(q.creates, func(a, b waitingCreate) int {

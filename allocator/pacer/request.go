@@ -65,22 +65,31 @@ func (p *Pacer) Bind(ctx context.Context, claim ledger.Record[ledger.Claim], por
 		q.permitUsed = q.permitUsed && port.TargetGroupARN != ""
 		q.started = q.started || port.TargetGroupARN != ""
 	}
-	if q.cost.Mutating > 0 { // or all is bound, and the agent only checks it
-		if claim.Value.Retries.Paused() {
-			return p.RenewEvery, nil
-		}
-		q.class = createClass(claim.Value)
+	if claim.Value.Retries.Paused() && q.cost.Mutating > 0 { // or the agent only checks its bindings
+		return p.RenewEvery, nil
 	}
+	q.class = p.createClass(claim)
 	wait, err = p.do(ctx, q)
+	if err == nil && wait == 0 {
+		p.granted(claim.Name)
+	}
 	return min(wait, p.RenewEvery), err
 }
 
 // createClass is the class of the calls that bind a claim's ports.
-func createClass(c ledger.Claim) budget.Class {
-	if c.Retries.Failing {
+func (p *Pacer) createClass(claim ledger.Record[ledger.Claim]) budget.Class {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if claim.Value.Retries.Failing || p.frequent.asksTooOften(claim.Name, p.Now()) {
 		return budget.Retry
 	}
 	return budget.Create
+}
+
+func (p *Pacer) granted(claim string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.frequent.granted(claim, p.Now())
 }
 
 func createCost(p ledger.PlannedPort) budget.Tokens {
