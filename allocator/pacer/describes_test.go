@@ -63,12 +63,12 @@ func TestDescribesAreOpportunisticOnlyWhileTheBudgetIsFull(t *testing.T) {
 		r := i.replica()
 		i.fill(r)
 		for n, want := range []bool{true, false} {
-			if granted, err := r.TryDescribes(t.Context(), 20); err != nil || granted != want {
+			if granted, err := r.TryDescribes(t.Context(), 10); err != nil || granted != want {
 				t.Errorf("attempt %d: were granted %v, %v", n+1, granted, err)
 			}
 		}
 		time.Sleep(5 * time.Second) // in the bubble: it is full again
-		if granted, err := r.TryDescribes(t.Context(), 20); err != nil || !granted {
+		if granted, err := r.TryDescribes(t.Context(), 10); err != nil || !granted {
 			t.Errorf("with a full bucket: granted %v, %v", granted, err)
 		}
 	})
