@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
+	"github.com/portlease/portlease/agent/app"
 	"github.com/portlease/portlease/deploy/tests/chart"
 	"github.com/portlease/portlease/e2e/rig"
 )
@@ -40,6 +41,10 @@ func TestEachPartUsesExactlyItsRights(t *testing.T) {
 	must(t, silent.Resume())
 	must(t, silent.Terminate(ctx))
 	must(t, rig.Eventually(ctx, "every port to be released", func() error { return r.CheckEmpty(ctx) }))
+	// An agent that is told by mistake that its pod stops announces again, which counts up
+	// its event.
+	hesitant := newPod(t, r, "hesitant", "game=7777/UDP")
+	must(t, hesitant.WaitBound(ctx), hesitant.Say(ctx, app.PathPreStop))
 	admin, err := r.AdminToken(ctx)
 	must(t, err)
 	_, err = r.Get(ctx, r.Replicas[0].URL()+"/v1/ports", admin)
