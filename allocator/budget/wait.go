@@ -61,14 +61,14 @@ func (s State) waitCreate(l Limits, r Request) time.Duration {
 }
 
 // waitRetry grants a retry from the reserve that all retries share, the oldest first, or
-// from the upper half of the buckets if no create waits. The lower half is for claims that
+// from the upper quarter of the buckets if no create waits. The rest is for claims that
 // come with their first attempt.
 func (s State) waitRetry(l Limits, r Request) time.Duration {
 	older := r.Older.atMost(r.Demand.maxRetryReserve(l.capacity()).Minus(r.Cost)).atLeast(Tokens{})
 	wait := s.waitReserved(l, r, reserved{
 		own: s.RetryReserve.Minus(older), ownShare: retryShare,
 		others: s.DeleteReserve.Plus(Tokens{All: s.DescribeReserve}), othersShare: r.Demand.deleteShare() + describeShare,
-		left: l.capacity().Times(1. / 2),
+		left: l.capacity().Times(3. / 4),
 	})
 	if wait > 0 {
 		wait = min(wait+s.refillTime(l, r.Older.Minus(older), r.Cost, retryShare), maxWait)
