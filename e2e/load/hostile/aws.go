@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,9 +27,17 @@ func (w *world) faultReplicas(ctx context.Context, f func(elbemu.Call) elbemu.Fa
 // expiryLimit is how long the claim of a pod that is gone may stay granted.
 const expiryLimit = claimDuration + agentGrace + 5*time.Second
 
-// hangAWS lets every AWS call of the replicas hang. What needs no AWS must go on: the
-// claim of a pod that is gone expires.
+// hangAWS lets every AWS call of the replicas hang from the moment at which the janitor
+// unbinds a port. What needs no AWS must go on: the claim of a pod that is gone expires.
 func hangAWS(ctx context.Context, w *world) (judge, error) {
+	earlier, err := w.newAttacker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	released, _, err := earlier.bind(ctx, poolOpen)
+	if err != nil {
+		return nil, err
+	}
 	a, err := w.newAttacker(ctx)
 	if err != nil {
 		return nil, err
@@ -36,23 +45,31 @@ func hangAWS(ctx context.Context, w *world) (judge, error) {
 	if _, _, err := a.bind(ctx, poolOpen); err != nil {
 		return nil, err
 	}
-	hanging := make(chan struct{}, 1)
-	w.faultReplicas(ctx, func(elbemu.Call) elbemu.Fault {
+	hanging := make(chan struct{})
+	begin := sync.OnceFunc(func() { close(hanging) })
+	w.faultReplicas(ctx, func(c elbemu.Call) elbemu.Fault {
+		if !strings.HasPrefix(c.Action, "Describe") {
+			begin()
+		}
+		select {
+		case <-hanging:
+		default:
+			return elbemu.Fault{}
+		}
 		return elbemu.Fault{Before: func(caller context.Context) {
-			select {
-			case hanging <- struct{}{}:
-			default:
-			}
 			select {
 			case <-caller.Done():
 			case <-ctx.Done():
 			}
 		}}
 	})
+	if err := errors.Join(earlier.release(ctx, released), earlier.finish(ctx, released)); err != nil {
+		return nil, err
+	}
 	select {
 	case <-hanging:
-	case <-time.After(restLimit):
-		return nil, fmt.Errorf("no replica has called AWS within %v", restLimit)
+	case <-time.After(expiryLimit):
+		return nil, fmt.Errorf("the janitor has not begun to unbind within %v", expiryLimit)
 	}
 	if err := a.Crash(ctx); err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ func rounds() []round {
 			{"add a CA to the allocator's ConfigMap", poisonTrust},
 		},
 		{{"ask for readiness on 1,500 connections", askForReadiness}},
-		{{"spell one token in other ways", spellToken}},
+		{{"spell tokens in other ways", spellTokens}},
 		{{"send slow bodies on 330 connections to each replica", sendSlowBodies}},
 		{{"report throttled calls without a claim", reportThrottling}},
 		{{"report every granted call as throttled", holdThrottled}},
