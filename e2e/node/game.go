@@ -39,8 +39,9 @@ func gameKilled(ctx context.Context, c *cluster, game string) (err error) {
 	if err != nil {
 		return err
 	}
+	killed := make(map[int]bool)
 	for range 3 {
-		if err := c.eventually(ctx, patience, "the game to be killed", func(context.Context) error { return killGame(pod, game) }); err != nil {
+		if err := c.eventually(ctx, patience, "the game to be killed", func(context.Context) error { return killGame(pod, game, killed) }); err != nil {
 			return err
 		}
 	}
@@ -56,8 +57,9 @@ func gameKilled(ctx context.Context, c *cluster, game string) (err error) {
 	return c.hasEvent(ctx, pod, "GameBack")
 }
 
-// killGame kills the process of a pod's game; it has to run.
-func killGame(pod corev1.Pod, game string) error {
+// killGame kills the process of a pod's game and notes its id. It has to run, and not to be
+// one that was killed before: a process stays for a moment.
+func killGame(pod corev1.Pod, game string, killed map[int]bool) error {
 	own, err := processes("cgroup", "pod"+string(pod.UID))
 	if err != nil {
 		return err
@@ -66,10 +68,11 @@ func killGame(pod corev1.Pod, game string) error {
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(named, func(id int) bool { return slices.Contains(own, id) })
+	at := slices.IndexFunc(named, func(id int) bool { return slices.Contains(own, id) && !killed[id] })
 	if at < 0 {
 		return fmt.Errorf("the game of %s does not run", pod.Name)
 	}
+	killed[named[at]] = true
 	return syscall.Kill(named[at], syscall.SIGKILL)
 }
 
