@@ -55,11 +55,15 @@ func reuseAddress(ctx context.Context, w *world) (judge, error) {
 
 // claimIPv6 claims with an IPv6 address, which the target groups cannot take.
 func claimIPv6(ctx context.Context, w *world) (judge, error) {
-	a, err := w.newAttackerAt(ctx, "fd00::7")
+	const ip = "fd00::7"
+	a, err := w.newAttacker(ctx) // calls from its IPv4 address: this machine has no such IPv6 address
 	if err != nil {
 		return nil, err
 	}
-	a.http = w.httpFrom("127.0.0.1") // this machine has no such address
+	if err := w.Kube.MovePod(ctx, w.Games, a.Name, ip); err != nil {
+		return nil, err
+	}
+	a.IP = ip
 	given, err := a.put(ctx, poolOpen, gamePort)
 	if err != nil {
 		return nil, err
