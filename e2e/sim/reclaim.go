@@ -11,10 +11,11 @@ import (
 var crashes = []string{"create", "delete by force", "lose node", "fail"}
 
 // gone records that a pod is gone or terminal, and which ports are to be reclaimed from
-// now on.
+// now on. A port that has recorded no target group has nothing to delete and no cooldown:
+// it is free as soon as its claim is reclaimed.
 func (w *World) gone(p *pod) {
 	for _, r := range w.leases.Ports.List() {
-		if r.Value.PodUID == p.uid && r.Value.Held() {
+		if r.Value.PodUID == p.uid && r.Value.Held() && r.Value.TargetGroupARN != "" {
 			w.judge.pending[r.Name] = loss{p.uid, time.Now()}
 		}
 	}
