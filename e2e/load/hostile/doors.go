@@ -87,21 +87,25 @@ func get(ctx context.Context, client *http.Client, at string) error {
 }
 
 const (
+	// leastSpellings is how many spellings are sent: more than a cache of reviews might
+	// hold. How many a token has depends on its length.
+	leastSpellings = 5000
 	// tokenCallers send them concurrently.
 	tokenCallers = 8
 	// mostReviews is how many reviews one address may cause with them.
 	mostReviews = 300
 )
 
-// spellTokens sends two valid tokens in all their spellings. Together these are more than
-// a cache of reviews might hold.
+// spellTokens sends the valid tokens of some pods in all their spellings.
 func spellTokens(ctx context.Context, w *world) (judge, error) {
-	var pods [2]*attacker
-	for i := range pods {
-		var err error
-		if pods[i], err = w.newAttacker(ctx); err != nil {
+	pods := make(map[*attacker][]string) // with the spellings of their tokens
+	for sent := 0; sent < leastSpellings; {
+		a, err := w.newAttacker(ctx)
+		if err != nil {
 			return nil, err
 		}
+		pods[a] = spellings(a.token)
+		sent += len(pods[a])
 	}
 	victim, err := w.newAttacker(ctx) // an honest pod whose calls the test makes
 	if err != nil {
@@ -110,18 +114,16 @@ func spellTokens(ctx context.Context, w *world) (judge, error) {
 	call := func(of *attacker, token string) (answer, error) {
 		return of.callAs(ctx, w.Replicas[0], http.MethodDelete, "?"+api.QueryClaimUID+"=none", token, nil)
 	}
-	for _, of := range append(pods[:], victim) {
-		if given, err := call(of, of.token); err != nil || !given.ok() {
-			return nil, errors.Join(err, fmt.Errorf("a valid token was answered %v", given))
-		}
+	if given, err := call(victim, victim.token); err != nil || !given.ok() {
+		return nil, errors.Join(err, fmt.Errorf("a valid token was answered %v", given))
 	}
 	before, repeated := w.kube.tokenReviews(), w.kube.repeated()
 	var passed atomic.Int64
 	group := new(errgroup.Group)
 	group.SetLimit(tokenCallers)
 	sent := 0
-	for _, a := range pods {
-		for _, token := range spellings(a.token) {
+	for a, tokens := range pods {
+		for _, token := range tokens {
 			sent++
 			group.Go(func() error {
 				given, err := call(a, token)

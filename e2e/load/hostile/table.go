@@ -43,7 +43,7 @@ func newTable() table { return table{cases: make(map[verdict]int)} }
 func (t *table) add(r *row, honest, quiet measure) {
 	name, prize := "(quiet run)", ""
 	if r != nil {
-		name, prize = r.name, fmt.Sprintf("%s: %s", r.verdict, r.got)
+		name, prize = r.name, shortened(fmt.Sprintf("%s: %s", r.verdict, r.got))
 		t.cases[r.verdict]++
 		if !quiet.unaffected(honest) {
 			t.harming++
@@ -53,6 +53,15 @@ func (t *table) add(r *row, honest, quiet measure) {
 		name, prize, fmt.Sprintf("%d/%d", honest.bound, honest.pods),
 		fmt.Sprintf("%.2f s", honest.p99.Seconds()), fmt.Sprintf("%.2f", quiet.ratio(honest)), fmt.Sprintf("%d of %d", honest.lost, honest.sent),
 	})
+}
+
+// shortened keeps a line of the table readable; the progress has said the whole.
+func shortened(text string) string {
+	const most = 100
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return text
 }
 
 // print prints the table and the closing line. It returns an error if an attack
