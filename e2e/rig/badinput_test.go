@@ -35,6 +35,8 @@ func TestBadInputIsRefused(t *testing.T) {
 	must(t, err)
 	node, err := r.Kube.ServiceAccount(ctx, r.Games, "game")
 	must(t, err)
+	powerless, err := r.Kube.PodToken(ctx, r.Games, p.Name, api.AdminAudience, time.Hour)
+	must(t, err)
 	gone, err := r.NewPod(ctx, "gone", "game=7777/UDP")
 	must(t, err)
 	goneToken, err := r.Token(ctx, gone.Name)
@@ -88,7 +90,8 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"a call that does not exist", p, "POST", "/steal", `{}`, own, 404, api.NotFound},
 		{"a method that does not exist", p, "PATCH", "", `{}`, own, 405, api.MethodNotAllowed},
 		{"an admin call with a pod's token", p, "GET", "", "", own, 401, api.Unauthenticated},
-		{"an admin call without the right", p, "GET", "", "", node.BearerToken, 403, api.Forbidden},
+		{"an admin call without the right", p, "GET", "", "", powerless, 403, api.Forbidden},
+		{"an admin call with a token for the API server", p, "GET", "", "", node.BearerToken, 401, api.Unauthenticated},
 	}
 	before := stateOf(t, r)
 	for _, c := range cases {

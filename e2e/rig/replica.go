@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -198,11 +199,17 @@ func (r *Rig) client(from string, once bool) *http.Client {
 
 // toAllocator makes a transport that trusts the allocator's certificate. Its connections
 // come from that address, because the allocator limits what one address may do. An empty
-// one is any.
+// one stands for many callers: each connection has an address of its own.
 func (r *Rig) toAllocator(from string) *http.Transport {
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	return &http.Transport{
-		TLSClientConfig: r.ClientTLS(), DialContext: dialer.DialContext,
+		TLSClientConfig: r.ClientTLS(),
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			source := net.ParseIP(from)
+			if from == "" {
+				source = net.IPv4(127, 31, byte(rand.Uint32()), byte(rand.Uint32())) // neither a pod's nor a replica's
+			}
+			return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: source}}).DialContext(ctx, network, address)
+		},
 	}
 }
 
