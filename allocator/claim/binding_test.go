@@ -56,6 +56,8 @@ func (w *world) selfMade(pod string, f api.Fence) api.ClaimedPort {
 func (w *world) listen(podUID string, p *api.ClaimedPort) {
 	p.TargetGroupARN = targetGroupARN(*p)
 	p.ListenerARN = strings.Replace(firstLB, ":loadbalancer/", ":listener/", 1) + fmt.Sprintf("/%016x", p.ListenerPort)
+	w.cloud.mu.Lock()
+	defer w.cloud.mu.Unlock()
 	w.cloud.listeners[p.ListenerPort] = pool.Listener{ARN: p.ListenerARN, TargetGroupARNs: []string{p.TargetGroupARN}}
 	w.cloud.owners[p.ListenerARN] = pool.Owner{PodUID: podUID, Fence: p.Fence}
 }

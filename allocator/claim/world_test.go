@@ -7,8 +7,9 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,10 +37,12 @@ const (
 type cloud struct {
 	ranges []pool.Range
 	// read are the load balancers of the pool that were read from AWS.
-	read      []string
-	cordoned  string // who cordoned all of them and why
-	terms     pool.Terms
-	limit     int
+	read     []string
+	cordoned string // who cordoned all of them and why
+	terms    pool.Terms
+	limit    int
+
+	mu        sync.Mutex // guards all below while pods bind concurrently
 	listeners map[int]pool.Listener
 	owners    map[string]pool.Owner
 }
@@ -47,6 +50,8 @@ type cloud struct {
 func (c *cloud) Names() []string { return []string{"default"} }
 
 func (c *cloud) Pool(string) (pool.Pool, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	found := pool.Pool{Name: "default", Terms: c.terms, Unread: !slices.Contains(c.read, firstLB)}
 	for _, arn := range c.read {
 		lb := pool.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Cordoned: c.cordoned, Occupied: make(map[int]bool), Limit: c.limit}
@@ -60,10 +65,14 @@ func (c *cloud) Pool(string) (pool.Pool, bool) {
 }
 
 func (c *cloud) Inspect(context.Context, string) (pool.Inspection, error) {
-	return pool.Inspection{Listeners: c.listeners, Limit: 50}, nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return pool.Inspection{Listeners: maps.Clone(c.listeners), Limit: 50}, nil
 }
 
 func (c *cloud) ListenerOwner(_ context.Context, listenerARN string) (pool.Owner, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.owners[listenerARN], nil
 }
 
@@ -73,6 +82,8 @@ func (c *cloud) List(ctx context.Context) (map[string][]elb.Listener, error) {
 }
 
 func (c *cloud) Listeners(context.Context, string) (all []elb.Listener, _ error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for port, l := range c.listeners {
 		all = append(all, elb.Listener{ARN: l.ARN, Port: port, TargetGroupARNs: l.TargetGroupARNs})
 	}
@@ -160,13 +171,14 @@ func newWorld(t *testing.T, size int) *world {
 			listeners: make(map[int]pool.Listener), owners: make(map[string]pool.Owner),
 		},
 	}
-	now, log, epochs := func() time.Time { return w.now }, slog.New(slog.DiscardHandler), 0
+	now, log := func() time.Time { return w.now }, slog.New(slog.DiscardHandler)
+	var epochs atomic.Int64
 	getPod := func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], nil }
 	observer := janitor.NewObserver(now)
 	w.service = claim.New(claim.Config{
 		Ledger: "l", Claims: w.claims, Ports: w.ports, Pools: w.cloud, GetPod: getPod, TargetGroupName: elb.TargetGroupName,
 		Duration: claimDuration, RenewEvery: claimDuration / 4, ReturnPatience: time.Minute, Budget: plenty{}, Age: observer.Age,
-		NewEpoch: func() string { epochs++; return "epoch-" + strconv.Itoa(epochs) },
+		NewEpoch: func() string { return fmt.Sprintf("epoch-%d", epochs.Add(1)) },
 		Count:    func(string, string) {}, Now: now, WakeJanitor: func() {}, Log: log,
 	})
 	w.janitor = janitor.New(janitor.Config{
