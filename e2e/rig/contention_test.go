@@ -94,8 +94,10 @@ func TestFortyPodsTwentyPorts(t *testing.T) {
 }
 
 // TestRepeatedClaims sends the same PUT many times at once to all replicas and gets
-// one claim with one port.
+// one claim with one port. Each replica gets as many calls at once as it takes of one pod,
+// so none is refused.
 func TestRepeatedClaims(t *testing.T) {
+	const atOnce, times = 4, 3
 	r := start(t, rig.Config{Replicas: 3, InProcess: true})
 	ctx := t.Context()
 	p, err := r.NewPod(ctx, "game-0", "game=7777/UDP")
@@ -105,22 +107,22 @@ func TestRepeatedClaims(t *testing.T) {
 	var mu sync.Mutex
 	seen := make(map[string]int)
 	var wait sync.WaitGroup
-	for n := range 30 {
+	for n := range atOnce * len(r.Replicas) {
 		wait.Go(func() {
-			for {
-				claim, problem, _ := put(t, p, r.Replicas[n%3], token, request(p, onePort))
+			for done := 0; done < times; {
+				claim, problem, _ := put(t, p, r.Replicas[n%len(r.Replicas)], token, request(p, onePort))
 				if problem.Code == api.Pending || problem.Code == api.Unavailable {
 					<-time.After(50 * time.Millisecond) // the allocator asked the pod to retry
 					continue
 				}
-				mu.Lock()
-				defer mu.Unlock()
 				if problem.Code != "" {
 					t.Errorf("one was answered %+v", problem)
 					return
 				}
+				mu.Lock()
 				seen[fmt.Sprintf("%s %+v", claim.UID, claim.Ports)]++
-				return
+				mu.Unlock()
+				done++
 			}
 		})
 	}

@@ -1,7 +1,7 @@
 package rig_test
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,8 +12,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/portlease/portlease/agent/ownpod"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/rig"
+	"github.com/portlease/portlease/shared/api"
 )
 
 // TestPodsKeepPortsWhenLeasesAreDeleted deletes all Leases under 20 running pods, and
@@ -62,8 +64,9 @@ func TestPodsKeepPortsWhenLeasesAreDeleted(t *testing.T) {
 }
 
 // TestUnusableLoadBalancerIsLeftOut changes load balancers behind the allocator's
-// back. The allocator leaves out an unusable one, names it, and goes on with the
-// others.
+// back. The allocator leaves out an unusable one, names it to admins, and goes on with
+// the others. A pod that gets no port is told its place in the queue, and not which load
+// balancers are left out or why.
 func TestUnusableLoadBalancerIsLeftOut(t *testing.T) {
 	r := start(t, rig.Config{LoadBalancers: 3, ListenerPorts: "30000"})
 	ctx := t.Context()
@@ -77,15 +80,16 @@ func TestUnusableLoadBalancerIsLeftOut(t *testing.T) {
 	must(t, err)
 	// A new process describes the load balancers at once.
 	must(t, r.Replicas[0].Stop(ctx), r.Replicas[0].Revive(ctx))
-	admin, err := r.AdminToken(ctx)
-	must(t, err)
-	must(t, rig.Eventually(ctx, "two load balancers to be left out", func() error {
-		body, err := r.Get(ctx, r.Replicas[0].URL()+"/v1/pools", admin)
-		if err == nil && (!strings.Contains(body, "cross-zone load balancing is off") || !strings.Contains(body, "does not exist")) {
-			err = errors.New(body)
+	reasons := []string{"", "cross-zone load balancing is off", "does not exist"}
+	eachReplica(t, r, "which two load balancers are left out, and why", func(v api.PoolView) bool {
+		for n, arn := range r.LoadBalancerARNs {
+			lb, ok := find(v, arn)
+			if !ok || (lb.LeftOut == "") != (reasons[n] == "") || !strings.Contains(lb.LeftOut, reasons[n]) {
+				return false
+			}
 		}
-		return err
-	}))
+		return true
+	})
 	p := newPod(t, r, "game-0", "game=7777/UDP")
 	must(t, p.WaitBound(ctx))
 	port, err := p.PortOf(ctx)
@@ -99,14 +103,63 @@ func TestUnusableLoadBalancerIsLeftOut(t *testing.T) {
 		t.Errorf("the metrics do not say that two load balancers are left out:\n%s", metrics)
 	}
 	waiting := newPod(t, r, "game-1", "game=7777/UDP")
-	must(t, rig.Eventually(ctx, "the second pod to be told why there is no port", func() error {
-		log, err := waiting.Log()
-		if err == nil && (!strings.Contains(log, "exhausted") || !strings.Contains(log, "cross-zone load balancing is off")) {
-			err = errors.New("it has not been told yet")
+	must(t, rig.Eventually(ctx, "the second pod to be told that the pool is exhausted", func() error {
+		told, err := toldOf(ctx, r, waiting, "PoolExhausted")
+		if err != nil {
+			return err
 		}
-		return err
+		for _, text := range told {
+			for _, part := range []string{"1st of 1 waiting claims", "2 of its load balancers take no new claims"} {
+				if !strings.Contains(text, part) {
+					t.Errorf("the second pod is not told %q: %s", part, text)
+				}
+			}
+			for _, internal := range append([]string{"arn:", "cross-zone", "does not exist"}, ids(r.LoadBalancerARNs)...) {
+				if strings.Contains(text, internal) {
+					t.Errorf("the second pod is told %q: %s", internal, text)
+				}
+			}
+		}
+		return nil
 	}))
+	// Admins still see the reasons, and that one claim waits.
+	eachReplica(t, r, "one waiting claim", func(v api.PoolView) bool {
+		off, _ := find(v, r.LoadBalancerARNs[1])
+		return v.Waiting == 1 && strings.Contains(off.LeftOut, reasons[1])
+	})
 	check(t, r)
+}
+
+// toldOf gives what a pod's events and its condition of one reason say. Both must exist.
+func toldOf(ctx context.Context, r *rig.Rig, p *rig.Pod, reason string) (texts []string, err error) {
+	events, err := r.Admin.CoreV1().Events(r.Games).List(ctx, metav1.ListOptions{FieldSelector: "reason=" + reason + ",involvedObject.uid=" + p.UID})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events.Items {
+		texts = append(texts, e.Message)
+	}
+	if len(texts) == 0 {
+		return nil, fmt.Errorf("no event %s yet", reason)
+	}
+	pod, err := r.Admin.CoreV1().Pods(r.Games).Get(ctx, p.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == ownpod.ConditionReachable && c.Reason == reason {
+			return append(texts, c.Message), nil
+		}
+	}
+	return nil, fmt.Errorf("no condition %s yet: %+v", reason, pod.Status.Conditions)
+}
+
+// ids gives the last parts of the ARNs of load balancers.
+func ids(arns []string) (ids []string) {
+	for _, arn := range arns {
+		ids = append(ids, ledger.LoadBalancerID(arn))
+	}
+	return ids
 }
 
 // TestGracefulStop stops a pod: within the grace period of Kubernetes the agent
