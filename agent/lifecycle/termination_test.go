@@ -188,7 +188,7 @@ func TestTerminatingPodClaimsNoOtherPort(t *testing.T) {
 }
 
 func TestSignalDuringAnotherSignalIsApplied(t *testing.T) {
-	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+	inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
 		w.ownPod.takes = 20 * time.Millisecond
 		p := w.start()
 		w.awaitReady(p)

@@ -70,7 +70,7 @@ func (f *Failures) Reset() { f.class, f.times = "", 0 }
 // resolve it or the pool is exhausted, and otherwise when it persists: by an event, and by
 // the reason and text of a condition, which are empty before.
 func (f *Failures) Report(ctx context.Context, message string, err error) (reason, text string) {
-	f.reporter.Failures.Failed(ctx, message, err) //nolint:sloglint // message is a constant of each caller
+	f.reporter.Failures.Failed(ctx, message, err)
 	told := transientAttempts
 	if failure.NeedsAdmin(err) || errors.Is(err, api.ErrExhausted) || errors.Is(err, api.ErrQuota) {
 		told = 1

@@ -181,7 +181,7 @@ func (r *Reporter) written(ctx context.Context, message string, err error) bool 
 		r.retry, r.pause = time.Time{}, 0
 		return true
 	}
-	r.Failures.Failed(ctx, message, err) //nolint:sloglint // message is a constant of each caller
+	r.Failures.Failed(ctx, message, err)
 	r.pause = min(max(2*r.pause, firstRetry), mostRetry)
 	r.retry = r.Clock.Now().Add(r.pause)
 	return false

@@ -64,12 +64,17 @@ func (w *world) keepConnected(dialer *net.Dialer, opened func(), stop <-chan str
 			defer close(ended)
 			_, _ = conn.Read(make([]byte, 1)) // until the allocator closes it
 		}()
+		stopped := false
 		select {
 		case <-ended:
-			conn.Close()
 		case <-stop:
-			conn.Close()
-			<-ended
+			stopped = true
+		}
+		if err := conn.Close(); err != nil {
+			w.Error(err)
+		}
+		<-ended
+		if stopped {
 			return
 		}
 	}

@@ -36,11 +36,11 @@ type apiProbe struct {
 
 // check gives what the API server answered last, and asks it if that was too long ago.
 func (p *apiProbe) check(ctx context.Context) error {
-	if err, fresh := p.last(); fresh {
+	if fresh, err := p.last(); fresh {
 		return err
 	}
 	flight := p.flight.DoChan("", func() (any, error) {
-		if err, fresh := p.last(); fresh {
+		if fresh, err := p.last(); fresh {
 			return nil, err // another flight has just ended
 		}
 		// Others wait for this too: it must not end with its first caller.
@@ -56,10 +56,10 @@ func (p *apiProbe) check(ctx context.Context) error {
 	}
 }
 
-func (p *apiProbe) last() (err error, fresh bool) {
+func (p *apiProbe) last() (fresh bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.err, time.Since(p.asked) < probeTTL
+	return time.Since(p.asked) < probeTTL, p.err
 }
 
 // keep remembers an answer, and logs the first of several failures.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/portlease/portlease/shared/api"
 )
@@ -59,7 +60,11 @@ func (w *world) slowBody(dialer *net.Dialer, path, token string, sent func(), st
 		sent()
 		return
 	}
-	defer conn.Close()
+	defer func() {
+		if err := conn.Close(); err != nil {
+			w.Error(err)
+		}
+	}()
 	_, err = fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: allocator\r\nAuthorization: Bearer %s\r\nContent-Length: 4096\r\n\r\n{", path, token)
 	sent()
 	if err != nil {
@@ -75,7 +80,9 @@ func (w *world) slowBody(dialer *net.Dialer, path, token string, sent func(), st
 	select {
 	case <-ended:
 	case <-stop:
-		conn.Close()
+		if err := conn.SetReadDeadline(time.Now()); err != nil {
+			w.Error(err)
+		}
 		<-ended
 	}
 }

@@ -2,9 +2,7 @@ package app_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -213,16 +211,6 @@ func (w *world) try(client *http.Client, method, path, token string) (status int
 	return answer.StatusCode, string(text), err
 }
 
-// code gives the code of a problem document.
-func (w *world) code(body string) api.Code {
-	w.Helper()
-	var p api.Problem
-	if err := json.Unmarshal([]byte(body), &p); err != nil {
-		w.Fatalf("%q is no problem document: %v", body, err)
-	}
-	return p.Code
-}
-
 // requests counts what the allocator asks the API server.
 type requests struct {
 	mu     sync.Mutex     // guards all below
@@ -283,5 +271,3 @@ func (r *requests) count(method, suffix string) (n int) {
 
 // reviews gives how many tokens the API server was asked about.
 func (w *world) reviews() int { return w.requests.count(http.MethodPost, "/tokenreviews") }
-
-func podName(n int) string { return fmt.Sprintf("game-%d", n) }

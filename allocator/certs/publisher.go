@@ -65,7 +65,9 @@ func (p *Publisher) Run(ctx context.Context, leading func() bool, report func(ou
 // for. It is not safe for concurrent use.
 func (p *Publisher) Publish(ctx context.Context) (outdated int) {
 	bundle, err := p.remember(ctx)
-	p.logOnce(ctx, rememberFailed, "", err)
+	if p.isNew("", err) {
+		p.Log.ErrorContext(ctx, "failed to keep the trust bundle; certificates of earlier CAs may not be trusted later", "namespace", "", "err", err)
+	}
 	if bundle == nil {
 		return len(p.Namespaces)
 	}
@@ -74,7 +76,9 @@ func (p *Publisher) Publish(ctx context.Context) (outdated int) {
 	}
 	for _, namespace := range p.Namespaces {
 		err := p.publishTo(ctx, namespace, bundle)
-		p.logOnce(ctx, publishFailed, namespace, err)
+		if p.isNew(namespace, err) {
+			p.Log.ErrorContext(ctx, "failed to publish the trust bundle; new agents in this namespace wait for it", "namespace", namespace, "err", err)
+		}
 		if err != nil {
 			outdated++
 		}
@@ -112,20 +116,14 @@ func (p *Publisher) publishTo(ctx context.Context, namespace string, bundle []by
 	return err
 }
 
-const (
-	rememberFailed = "failed to keep the trust bundle; certificates of earlier CAs may not be trusted later"
-	publishFailed  = "failed to publish the trust bundle; new agents in this namespace wait for it"
-)
-
-// logOnce logs an error of a namespace, unless it was the last one there. An empty
-// namespace is the Secret.
-func (p *Publisher) logOnce(ctx context.Context, message, namespace string, err error) {
+// isNew notes an error of a namespace, and tells whether it is another than the last one
+// there. An empty namespace is the Secret.
+func (p *Publisher) isNew(namespace string, err error) bool {
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	if text != "" && text != p.logged[namespace] {
-		p.Log.ErrorContext(ctx, message, "namespace", namespace, "err", err)
-	}
+	last := p.logged[namespace]
 	p.logged[namespace] = text
+	return err != nil && text != last
 }

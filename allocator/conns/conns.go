@@ -96,6 +96,7 @@ func (l *Limiter) Track(conn net.Conn, state http.ConnState) {
 		return // the limiter has closed it
 	}
 	switch state {
+	case http.StateNew: // opened above
 	case http.StateIdle:
 		c.quiet, c.since = true, l.now()
 	case http.StateActive:

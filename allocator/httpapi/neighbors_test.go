@@ -42,7 +42,7 @@ func (w *world) hold(t *testing.T, calls int, of func(n int) (address, method, p
 }
 
 // bodyOf is a body that a call takes.
-func bodyOf(t *testing.T, method, path string) io.Reader {
+func bodyOf(t *testing.T, method, _ string) io.Reader {
 	t.Helper()
 	if method == http.MethodPut {
 		return body(t, api.ClaimRequest{})

@@ -22,13 +22,18 @@ func TestBodyHasADeadlineAndTheCallHasNot(t *testing.T) {
 	const bodyTime = 3 * time.Second
 	w := newWorld()
 	server := httptest.NewServer(w)
-	defer server.Close()
-	begin := func(length int) (net.Conn, *bufio.Reader) {
+	t.Cleanup(server.Close) // after the connections
+	begin := func(length int) *bufio.Reader {
 		t.Helper()
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() {
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 		// Without an answer the test fails, and does not hang.
 		if err := conn.SetDeadline(time.Now().Add(10 * bodyTime)); err != nil {
 			t.Fatal(err)
@@ -36,7 +41,7 @@ func TestBodyHasADeadlineAndTheCallHasNot(t *testing.T) {
 		if _, err := fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: allocator\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n{}", path, tokenOf("game-0"), length); err != nil {
 			t.Fatal(err)
 		}
-		return conn, bufio.NewReader(conn)
+		return bufio.NewReader(conn)
 	}
 	begun := make(chan struct{})
 	w.do = func(ctx context.Context) error {
@@ -50,23 +55,27 @@ func TestBodyHasADeadlineAndTheCallHasNot(t *testing.T) {
 			return nil
 		}
 	}
-	long, longAnswer := begin(2)
-	defer long.Close()
+	long := begin(2)
 	<-begun
-	slow, slowAnswer := begin(3)
-	defer slow.Close()
-	answer, err := http.ReadResponse(slowAnswer, nil)
+	slow := begin(3)
+	answer, err := http.ReadResponse(slow, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer answer.Body.Close()
 	var p api.Problem
 	if err := json.NewDecoder(answer.Body).Decode(&p); err != nil || answer.StatusCode != http.StatusServiceUnavailable || p.Code != api.Unavailable || !answer.Close {
 		t.Errorf("the slow body was answered %d %+v, %v; the connection closes: %t", answer.StatusCode, p, err, answer.Close)
 	}
-	if _, err := io.Copy(io.Discard, slowAnswer); err != nil {
+	if _, err := io.Copy(io.Discard, slow); err != nil {
 		t.Errorf("the connection of the slow body: %v", err)
 	}
-	if answer, err = http.ReadResponse(longAnswer, nil); err != nil || answer.StatusCode != http.StatusOK {
-		t.Errorf("the long call: %+v, %v", answer, err)
+	longAnswer, err := http.ReadResponse(long, nil)
+	if err != nil {
+		t.Fatalf("the long call: %v", err)
+	}
+	defer longAnswer.Body.Close()
+	if longAnswer.StatusCode != http.StatusOK {
+		t.Errorf("the long call: %+v", longAnswer)
 	}
 }

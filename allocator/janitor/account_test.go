@@ -211,16 +211,16 @@ func (w *account) record(pod string, balancer, port int, p ledger.Port) {
 }
 
 // foreign creates a foreign listener and target group.
-func (w *account) foreign(name string, balancer, port int, tags ...types.Tag) {
+func (w *account) foreign(name string, balancer, port int) {
 	w.Helper()
 	group, err := w.foreignClient.CreateTargetGroup(w.Context(), &elbv2.CreateTargetGroupInput{
 		Name: aws.String("else-" + strings.ReplaceAll(name, " ", "-")), Protocol: types.ProtocolEnumTcp, Port: aws.Int32(443), VpcId: aws.String("vpc-local"),
-		TargetType: types.TargetTypeEnumIp, Tags: tags,
+		TargetType: types.TargetTypeEnumIp,
 	})
 	w.must(err)
 	w.made[name+"/group"] = *group.TargetGroups[0].TargetGroupArn
 	listener, err := w.foreignClient.CreateListener(w.Context(), &elbv2.CreateListenerInput{
-		LoadBalancerArn: &w.loadBalancers[balancer], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp, Tags: tags,
+		LoadBalancerArn: &w.loadBalancers[balancer], Port: aws.Int32(int32(port)), Protocol: types.ProtocolEnumTcp,
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: group.TargetGroups[0].TargetGroupArn}},
 	})
 	w.must(err)

@@ -12,14 +12,14 @@ import (
 )
 
 // plant creates a target group and a listener as a game can with the AWS credentials of its
-// pod: with any of its own tags, any name, any target and any port.
-func (w *account) plant(name string, tags elb.Tags, groupName string, port int, target string) {
+// pod: with any of its own tags, any name, any port, and the victim as its target.
+func (w *account) plant(name string, tags elb.Tags, groupName string, port int) {
 	w.Helper()
 	group, err := w.aws.CreateTargetGroup(w.Context(), elb.TargetGroupSpec{
 		Name: groupName, Protocol: api.UDP, Port: 7777, VPC: "vpc-local", HealthCheck: elb.HealthCheck{Protocol: "TCP", Port: 9901}, Tags: tags,
 	})
 	w.must(err)
-	w.must(w.aws.RegisterTarget(w.Context(), group, target, 7777))
+	w.must(w.aws.RegisterTarget(w.Context(), group, victimIP, 7777))
 	w.made[name+"/group"] = group
 	w.listen(name, tags, port, group)
 }
@@ -46,13 +46,13 @@ func TestLivePodKeepsOnlyItsBinding(t *testing.T) {
 	f := w.fenceOf(0, livePort, 1)
 	newer, nobodys := f, w.fenceOf(0, livePort+5, 1)
 	newer.Generation = 999
-	w.plant("newer", tagsOf("game", newer), elb.TargetGroupName(auditLedger, newer), livePort+1, victimIP)
-	w.plant("no lease", tagsOf("game", nobodys), elb.TargetGroupName(auditLedger, nobodys), livePort+5, victimIP)
-	w.plant("same fence", tagsOf("game", f), "pl-second", livePort+2, victimIP)
+	w.plant("newer", tagsOf("game", newer), elb.TargetGroupName(auditLedger, newer), livePort+1)
+	w.plant("no lease", tagsOf("game", nobodys), elb.TargetGroupName(auditLedger, nobodys), livePort+5)
+	w.plant("same fence", tagsOf("game", f), "pl-second", livePort+2)
 	w.listen("second", tagsOf("game", f), livePort+3, group)
 	malformed := tagsOf("game", f)
 	malformed.Lease = ""
-	w.plant("malformed", malformed, "pl-malformed", livePort+4, victimIP)
+	w.plant("malformed", malformed, "pl-malformed", livePort+4)
 	w.must(w.rounds(2))
 	w.expectGone()
 	w.must(w.rounds(3))
@@ -67,7 +67,7 @@ func TestPodWithoutAGrantKeepsNothing(t *testing.T) {
 	_, err := w.claims.Create(t.Context(), ledger.ClaimName("uid-game"), ledger.Claim{Namespace: "games", Pod: "game", PodUID: "uid-game", State: ledger.Waiting, Duration: time.Hour})
 	w.must(err)
 	f := w.fenceOf(0, livePort, 999)
-	w.plant("game", tagsOf("game", f), elb.TargetGroupName(auditLedger, f), livePort, victimIP)
+	w.plant("game", tagsOf("game", f), elb.TargetGroupName(auditLedger, f), livePort)
 	w.must(w.rounds(4))
 	w.expectGone(whole("game")...)
 }
@@ -104,7 +104,7 @@ func TestOrphanOnALoadBalancerOfNoPoolIsDeleted(t *testing.T) {
 	w.lives("game")
 	f := w.fenceOf(0, livePort, 1)
 	f.Generation = 999
-	w.plant("game", tagsOf("game", f), elb.TargetGroupName(auditLedger, f), livePort, victimIP)
+	w.plant("game", tagsOf("game", f), elb.TargetGroupName(auditLedger, f), livePort)
 	w.foreign("stranger", 0, livePort+1)
 	w.record("other", 0, livePort, ledger.Port{State: ledger.Free})
 	w.must(w.rounds(4))

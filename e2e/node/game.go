@@ -131,7 +131,7 @@ func getAgent(ctx context.Context, ip, path string) (status int, body string, er
 	if err != nil {
 		return 0, "", fmt.Errorf("asking the agent: %w", err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // the body was only read
+	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return 0, "", fmt.Errorf("asking the agent: %w", err)

@@ -88,7 +88,9 @@ func TestFailedHandshakesDoNotFillTheLog(t *testing.T) {
 		if _, err := io.ReadAll(conn); err != nil { // until the server has closed it
 			t.Log(err)
 		}
-		conn.Close()
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
 		stop()
 		if err := <-stopped; err != nil {
 			t.Error(err)
