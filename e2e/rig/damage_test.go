@@ -18,7 +18,8 @@ import (
 )
 
 // TestDamagedBindingIsRepaired breaks a live pod's binding, as an admin might: the
-// agent repairs it on the same port and in the same generation.
+// agent repairs it on the same port and in the same generation. A stray target is
+// deregistered by the janitor, and nothing else changes.
 func TestDamagedBindingIsRepaired(t *testing.T) {
 	t.Parallel()
 	r := start(t, rig.Config{AuditEvery: 300 * time.Millisecond, ListenerPorts: "30000-30019"})
@@ -78,6 +79,7 @@ func TestDamagedBindingIsRepaired(t *testing.T) {
 			bound, err := p.PortOf(ctx)
 			must(t, err)
 			before := bound.Value
+			own := targetOf(r, before, p.IP)
 			must(t, damage(ctx, before.ListenerARN, before.TargetGroupARN, p.IP))
 			must(t, rig.Eventually(ctx, "the binding to be repaired", func() error {
 				record, err := p.PortOf(ctx)
@@ -88,18 +90,77 @@ func TestDamagedBindingIsRepaired(t *testing.T) {
 				if now.ListenerPort != before.ListenerPort || now.Generation != before.Generation {
 					t.Fatalf("port %d generation %d became port %d generation %d", before.ListenerPort, before.Generation, now.ListenerPort, now.Generation)
 				}
+				if now.State != ledger.Bound && name == "stray-target" {
+					t.Fatalf("the port became %s although only its targets were changed", now.State)
+				}
 				if now.State != ledger.Bound {
 					return fmt.Errorf("it is %s", now.State)
 				}
 				return whole(r, now, p.IP)
 			}))
 			check(t, r)
-			must(t, waitForEvent(r, p, "BindingDamaged"), p.Terminate(ctx))
+			if name == "stray-target" {
+				must(t, waitForEvent(r, p, "TargetsDeregistered"))
+				onlyTheStrayWent(t, r, p, before, own, stray)
+			} else {
+				must(t, waitForEvent(r, p, "BindingDamaged"))
+			}
+			must(t, p.Terminate(ctx))
 		})
 	}
 	_, err = r.ELB().DeleteTargetGroup(ctx, &elbv2.DeleteTargetGroupInput{TargetGroupArn: aws.String(theirs)})
 	must(t, err)
 	r.ForgetForeign()
+}
+
+// onlyTheStrayWent checks that the janitor deregistered the stray target in time, once,
+// and that the binding and the pod's own target are as they were.
+func onlyTheStrayWent(t *testing.T, r *rig.Rig, p *rig.Pod, before ledger.Port, own, stray string) {
+	t.Helper()
+	ctx := t.Context()
+	must(t, contains(ctx, r.Replicas[0], `portlease_janitor_actions_total{action="deregister",reason="target is not the pod"} 1`))
+	now, err := p.PortOf(ctx)
+	must(t, err)
+	if now.Value.State != ledger.Bound || now.Value.ListenerARN != before.ListenerARN || now.Value.TargetGroupARN != before.TargetGroupARN {
+		t.Errorf("the port was %+v and is %+v", before, now.Value)
+	}
+	if still := targetOf(r, before, p.IP); own == "" || still != own {
+		t.Errorf("the pod's own target was %q and is %q", own, still)
+	}
+	i := slices.IndexFunc(groupOf(r, before).Targets, func(t elbemu.Target) bool { return t.ID == stray })
+	if i < 0 {
+		t.Fatal("the stray target does not drain")
+	}
+	left := groupOf(r, before).Targets[i]
+	// One pod is bound, so the first audit after the damage sees it, and the second acts.
+	audits := 0
+	for _, c := range r.Emulator.Calls() {
+		if c.Action == "DescribeTargetGroups" && c.AccessKeyID == r.Replicas[0].AccessKey() && c.At.After(left.RegisteredAt) && c.At.Before(left.DeregisteredAt) {
+			audits++
+		}
+	}
+	if left.DeregisteredAt.IsZero() || audits == 0 || audits > 2 {
+		t.Errorf("the stray target was deregistered at %v, in audit %d after the damage", left.DeregisteredAt, audits)
+	}
+}
+
+// groupOf gives the port's target group.
+func groupOf(r *rig.Rig, p ledger.Port) elbemu.TargetGroup {
+	groups := r.Emulator.Snapshot().TargetGroups
+	if i := slices.IndexFunc(groups, func(g elbemu.TargetGroup) bool { return g.ARN == p.TargetGroupARN }); i >= 0 {
+		return groups[i]
+	}
+	return elbemu.TargetGroup{}
+}
+
+// targetOf says since when the IP has been a target of the port; empty if it is none.
+func targetOf(r *rig.Rig, p ledger.Port, ip string) string {
+	for _, t := range groupOf(r, p).Targets {
+		if t.ID == ip && t.DeregisteredAt.IsZero() {
+			return fmt.Sprintf("%s:%d since %s", t.ID, t.Port, t.RegisteredAt.Format(time.RFC3339Nano))
+		}
+	}
+	return ""
 }
 
 // redirect changes a listener to forward to another target group.

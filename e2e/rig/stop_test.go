@@ -30,7 +30,7 @@ func stillBound(t *testing.T, p *rig.Pod, before rig.PortRecord) {
 	t.Helper()
 	port, err := p.PortOf(t.Context())
 	must(t, err)
-	if port.Value.State != ledger.Bound || port.Value.ListenerARN != before.Value.ListenerARN {
+	if port.Value.State != ledger.Bound || port.Value.ListenerARN != before.Value.ListenerARN || port.Value.Generation != before.Value.Generation {
 		t.Errorf("the port was %+v and is %+v", before.Value, port.Value)
 	}
 }
@@ -74,12 +74,26 @@ func TestPodsStop(t *testing.T) {
 		p := playing(t, r, "restarted")
 		before, err := p.PortOf(ctx)
 		must(t, err)
-		must(t, p.Say(ctx, app.PathPreStop), p.Signal(), p.WaitEnded(ctx))
+		endpoint, err := p.Endpoint()
+		must(t, err)
+		must(t, p.Say(ctx, app.PathPreStop))
+		must(t, rig.Eventually(ctx, "the announcement to be withdrawn", func() error { return p.Withdrawn(ctx) }))
 		stillBound(t, p, before)
-		if _, err := p.Endpoint(); err != nil {
-			t.Errorf("the announcement went: %v", err)
-		}
+		must(t, p.Signal(), p.WaitEnded(ctx), p.Withdrawn(ctx))
+		stillBound(t, p, before)
+		// The next agent takes over the port and announces what was announced before.
 		must(t, p.Start(), p.WaitBound(ctx))
+		must(t, rig.Eventually(ctx, "the same endpoint to be announced again", func() error {
+			again, err := p.Endpoint()
+			if err != nil {
+				return err
+			}
+			annotations, err := p.Annotations(ctx)
+			if said := annotations["portlease.dev/endpoint"]; err == nil && (again != endpoint || said != endpoint) {
+				err = fmt.Errorf("it was %s; the file says %s and the annotation %s", endpoint, again, said)
+			}
+			return err
+		}))
 		stillBound(t, p, before)
 		must(t, p.Terminate(ctx))
 	})
