@@ -42,7 +42,7 @@ build: ## build both programs into bin/
 
 # The packages whose tests are quick: they start no API server and no simulation.
 MODULE := github.com/portlease/portlease
-SLOW = grep -rlE 'kubeapi\.(Main|Start)\(|scenario\.RunTests\(' --include='*_test.go' . | xargs -n 1 dirname | sed 's|^\.|$(MODULE)|'
+SLOW = grep -rlE 'kubeapi\.(Main|Start)\(|kubeapi\.Lazy|scenario\.RunTests\(' --include='*_test.go' . | xargs -n 1 dirname | sed 's|^\.|$(MODULE)|'
 QUICK = go list ./... | grep -vxF "$$($(SLOW))" | grep -vE '$(MODULE)/(e2e/(sim|kubeapi)|deploy/tests/.*)$$'
 
 .PHONY: check

@@ -179,16 +179,8 @@ func podsAs(t *testing.T, cfg *rest.Config, namespace string) typedcorev1.PodInt
 
 func (s story) eventually(t *testing.T, what string, try func() error) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waiting for %s: %v", what, err)
-		}
-		time.Sleep(20 * time.Millisecond)
+	if err := kubeapi.Eventually(t.Context(), 30*time.Second, what, try); err != nil {
+		t.Fatal(err)
 	}
 }
 

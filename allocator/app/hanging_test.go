@@ -21,7 +21,7 @@ func TestLedgerGoesOnWhileAWSHangs(t *testing.T) {
 	w.emulator.SetFault(func(elbemu.Call) elbemu.Fault {
 		return elbemu.Fault{Apply: elbemu.ApplyNever, Answer: elbemu.AnswerHang}
 	})
-	kube, err := kubernetes.NewForConfig(started.AdminConfig())
+	kube, err := kubernetes.NewForConfig(w.cluster.AdminConfig())
 	w.must(err)
 	leases, err := kubelease.Open(t.Context(), kube, w.namespace, slog.New(slog.DiscardHandler), func() {})
 	w.must(err, leases.WaitReady(t.Context()))

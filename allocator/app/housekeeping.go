@@ -17,7 +17,8 @@ const (
 	// describeRetry is the first back-off after that failed.
 	describeRetry = 5 * time.Second
 	// actTimeout bounds one sweep, one pass of unbinding and one audit, so that a hanging
-	// call ends. It is long because a starting fleet leaves little of the AWS budget to describe calls.
+	// call ends. It is long because a starting fleet leaves little of the AWS budget to
+	// describe calls.
 	actTimeout = 10 * time.Minute
 	// reportSweeps is after how many sweeps empty load balancers are reported.
 	reportSweeps = 5

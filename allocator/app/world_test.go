@@ -27,30 +27,16 @@ import (
 	"github.com/portlease/portlease/shared/api"
 )
 
-// started is the API server of the tests that need one; nil if none did.
-var (
-	started   *kubeapi.API
-	startOnce sync.Once
-)
+// server is the API server of the tests that need one.
+var server kubeapi.Lazy
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	code := m.Run()
-	if started == nil {
-		return code
-	}
-	if err := started.Close(); err != nil {
-		_, _ = io.WriteString(os.Stderr, err.Error()+"\n")
-		return 1
-	}
-	return code
-}
+func TestMain(m *testing.M) { os.Exit(server.Main(m.Run)) }
 
 // world is a running allocator on the real API server and the emulated AWS. It serves
 // plain HTTP on all of 127.0.0.0/8, so that each caller can have an address of its own.
 type world struct {
 	*testing.T
+	cluster          *kubeapi.API
 	namespace, games string
 	port             string
 	requests         *requests
@@ -87,20 +73,14 @@ const pools = `pools:
 // newWorld starts an allocator with further flags and waits until it is ready.
 func newWorld(t *testing.T, flags ...string) *world {
 	t.Helper()
-	startOnce.Do(func() {
-		var err error
-		if started, err = kubeapi.Start(context.Background(), kubeapi.Config{Progress: os.Stderr}); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if started == nil {
-		t.Fatal("the API server did not start")
+	cluster, err := server.Get()
+	if err != nil {
+		t.Fatal(err)
 	}
-	w := &world{T: t, requests: &requests{counts: make(map[string]int), connections: make(map[string]map[string]bool)}}
-	var err error
-	w.namespace, err = started.Namespace(t.Context(), "allocator")
+	w := &world{T: t, cluster: cluster, requests: &requests{counts: make(map[string]int), connections: make(map[string]map[string]bool)}}
+	w.namespace, err = cluster.Namespace(t.Context(), "allocator")
 	w.must(err)
-	w.games, err = started.Namespace(t.Context(), "games")
+	w.games, err = cluster.Namespace(t.Context(), "games")
 	w.must(err)
 	file := filepath.Join(t.TempDir(), "pools.yaml")
 	w.must(os.WriteFile(file, []byte(pools), 0o600))
@@ -110,7 +90,7 @@ func newWorld(t *testing.T, flags ...string) *world {
 	w.must(err)
 	_, w.port, err = net.SplitHostPort(listener.Addr().String())
 	w.must(err)
-	kube := started.AdminConfig()
+	kube := cluster.AdminConfig()
 	kube.Wrap(w.requests.through)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
@@ -158,21 +138,15 @@ func (w *world) must(errs ...error) {
 // eventually polls check until it passes.
 func (w *world) eventually(what string, check func() error) {
 	w.Helper()
-	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if err = check(); err == nil {
-			return
-		}
-	}
-	w.Fatalf("waited in vain for %s: %v", what, err)
+	w.must(kubeapi.Eventually(w.Context(), 30*time.Second, what, check))
 }
 
 // pod creates a running pod and gives its token for the allocator.
 func (w *world) pod(name, ip string) (token string) {
 	w.Helper()
-	_, err := started.CreatePod(w.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.games, Name: name}})
-	w.must(err, started.RunPod(w.Context(), w.games, name, ip))
-	token, err = started.PodToken(w.Context(), w.games, name, api.Audience, time.Hour)
+	_, err := w.cluster.CreatePod(w.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.games, Name: name}})
+	w.must(err, w.cluster.RunPod(w.Context(), w.games, name, ip))
+	token, err = w.cluster.PodToken(w.Context(), w.games, name, api.Audience, time.Hour)
 	w.must(err)
 	return token
 }

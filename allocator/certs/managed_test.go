@@ -131,7 +131,7 @@ func TestPublisherRestoresTheBundles(t *testing.T) {
 		t.Errorf("without a certificate %d namespaces are outdated, want both", n)
 	}
 	w.sync(r)
-	more, err := started.Namespace(t.Context(), "more")
+	more, err := w.cluster.Namespace(t.Context(), "more")
 	w.must(err)
 	publish := func() int {
 		return w.publish(r, w.games, "gone", more)
@@ -214,7 +214,7 @@ func TestReplicaWithoutTheRightToTheSecretIsNotReady(t *testing.T) {
 	served := w.server(r)
 	w.publish(r, w.games)
 	agent := w.caller(w.published(w.games))
-	powerless, err := started.ServiceAccount(t.Context(), w.namespace, "powerless")
+	powerless, err := w.cluster.ServiceAccount(t.Context(), w.namespace, "powerless")
 	w.must(err)
 	w.kube, err = kubernetes.NewForConfig(powerless)
 	w.must(err)

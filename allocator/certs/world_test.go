@@ -1,10 +1,8 @@
 package certs_test
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -26,29 +24,15 @@ import (
 	"github.com/portlease/portlease/shared/api/client"
 )
 
-// started is the API server of the tests that need one; nil if none did.
-var (
-	started   *kubeapi.API
-	startOnce sync.Once
-)
+// server is the API server of the tests that need one.
+var server kubeapi.Lazy
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	code := m.Run()
-	if started == nil {
-		return code
-	}
-	if err := started.Close(); err != nil {
-		_, _ = io.WriteString(os.Stderr, err.Error()+"\n")
-		return 1
-	}
-	return code
-}
+func TestMain(m *testing.M) { os.Exit(server.Main(m.Run)) }
 
 // world is an installation of replicas that share a Secret and a fake clock.
 type world struct {
 	*testing.T
+	cluster          *kubeapi.API
 	kube             kubernetes.Interface
 	namespace, games string
 	now              time.Time
@@ -60,23 +44,17 @@ const tlsSecret = "portlease-tls"
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	startOnce.Do(func() {
-		var err error
-		if started, err = kubeapi.Start(context.Background(), kubeapi.Config{Progress: os.Stderr}); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if started == nil {
-		t.Fatal("the API server did not start")
+	cluster, err := server.Get()
+	if err != nil {
+		t.Fatal(err)
 	}
-	w := &world{T: t, now: time.Now()}
+	w := &world{T: t, cluster: cluster, now: time.Now()}
 	w.logger = slog.New(slog.NewTextHandler(&w.log, nil))
-	var err error
-	w.kube, err = kubernetes.NewForConfig(started.AdminConfig())
+	w.kube, err = kubernetes.NewForConfig(cluster.AdminConfig())
 	w.must(err)
-	w.namespace, err = started.Namespace(t.Context(), "allocator")
+	w.namespace, err = cluster.Namespace(t.Context(), "allocator")
 	w.must(err)
-	w.games, err = started.Namespace(t.Context(), "games")
+	w.games, err = cluster.Namespace(t.Context(), "games")
 	w.must(err)
 	return w
 }

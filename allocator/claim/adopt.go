@@ -57,19 +57,12 @@ func (s *Service) adopt(ctx context.Context, h Holder, req api.RenewRequest) (le
 	if err != nil {
 		return none, unavailable(err)
 	}
-	// Its lease must not stay: a renewal takes an existing claim for an admitted one.
-	from, _ := s.Pools.Pool(r.Value.Pool)
-	if from.Terms.Quota.PerNamespace > 0 {
-		refusal, err := s.checkQuota(ctx, from, r)
-		if errors.Is(refusal, api.ErrQuota) {
-			refusal = notAdmitted(refusal)
+	if err := s.checkQuota(ctx, r); err != nil {
+		if errors.Is(err, api.ErrQuota) {
+			err = notAdmitted(err)
 		}
-		if err == nil {
-			err = refusal
-		}
-		if err != nil {
-			return none, s.deleteUnadmitted(ctx, r, err)
-		}
+		// Its lease must not stay: a renewal takes an existing claim for an admitted one.
+		return none, s.deleteUnadmitted(ctx, r, err)
 	}
 	if err := s.checkAddress(ctx, r); err != nil {
 		return none, err

@@ -41,31 +41,30 @@ func (s *Service) withinQuota(ctx context.Context, r ledger.Record[ledger.Claim]
 	if !known || from.Terms.Quota.PerNamespace == 0 || decided(r.Value) {
 		return r, nil
 	}
-	refusal, err := s.checkQuota(ctx, from, r)
-	if err != nil {
+	if err := s.checkQuota(ctx, r); errors.Is(err, api.ErrQuota) {
+		return r, s.deleteUnadmitted(ctx, r, err)
+	} else if err != nil {
 		return r, err
-	}
-	if errors.Is(refusal, api.ErrQuota) {
-		return r, s.deleteUnadmitted(ctx, r, refusal)
-	}
-	if refusal != nil {
-		return r, refusal
 	}
 	next := r.Value
 	next.Admitted = true
-	r, err = s.write(ctx, r, next, confirmation{})
+	r, err := s.write(ctx, r, next, confirmation{})
 	if errors.Is(err, ledger.ErrConflict) {
 		return r, errContended
 	}
 	return r, err
 }
 
-// checkQuota counts the ports of a claim's namespace. refusal is why the claim must go or
-// wait.
-func (s *Service) checkQuota(ctx context.Context, from pool.Pool, r ledger.Record[ledger.Claim]) (refusal, err error) {
+// checkQuota counts the ports of a claim's namespace. The error is a quota problem if the
+// claim must go, and pending if it must wait for younger ones.
+func (s *Service) checkQuota(ctx context.Context, r ledger.Record[ledger.Claim]) error {
+	from, _ := s.Pools.Pool(r.Value.Pool)
+	if from.Terms.Quota.PerNamespace == 0 {
+		return nil
+	}
 	all, err := s.Claims.OfNamespace(ctx, r.Value.Namespace, r.Version)
 	if err != nil {
-		return nil, unavailable(err)
+		return unavailable(err)
 	}
 	first, others, own := 0, 0, portsOfQuota(r.Value)
 	for _, o := range all {
@@ -77,13 +76,13 @@ func (s *Service) checkQuota(ctx context.Context, from pool.Pool, r ledger.Recor
 			first += portsOfQuota(o.Value)
 		}
 	}
-	if refusal := from.AdmitMore(r.Value.Namespace, first, own); refusal != nil {
-		return refusal, nil
+	if err := from.AdmitMore(r.Value.Namespace, first, own); err != nil {
+		return err
 	}
 	if from.AdmitMore(r.Value.Namespace, others, own) != nil {
-		return api.Errorf(api.Pending, "other pods of namespace %s claim at the same time, and the quota may not suffice for all; ask again", r.Value.Namespace).WithRetryAfter(retrySoon), nil
+		return api.Errorf(api.Pending, "other pods of namespace %s claim at the same time, and the quota may not suffice for all; ask again", r.Value.Namespace).WithRetryAfter(retrySoon)
 	}
-	return nil, nil
+	return nil
 }
 
 // deleteUnadmitted deletes the lease of a claim that must not go on, and returns why.

@@ -1,9 +1,9 @@
 // Package conns bounds the connections to the allocator: all of them together, those of
 // one address, and how fast one address opens new ones.
 //
-// A connection too many never shuts out a newcomer of another address. It costs the address with the most
-// connections one of its own instead, so a caller with one connection is served beside
-// neighbors that hold as many as they can.
+// A connection too many never shuts out a newcomer of another address. It costs the
+// address with the most connections one of its own instead, so a caller with one
+// connection is served beside neighbors that hold as many as they can.
 package conns
 
 import (
@@ -14,8 +14,7 @@ import (
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/time/rate"
+	"github.com/portlease/portlease/allocator/buckets"
 )
 
 // PerAddress is how many connections one address may hold. An agent holds one or two; a
@@ -46,7 +45,7 @@ type Limiter struct {
 	// closed is told of every connection that was closed, and which limit was reached.
 	closed func(limit string)
 	// opening is how many more connections an address may open now.
-	opening *lru.Cache[netip.Addr, *rate.Limiter]
+	opening *buckets.Table[netip.Addr]
 
 	mu sync.Mutex // guards all below
 	// known is every open connection that Track was told of; addresses has the same, by
@@ -66,12 +65,8 @@ type connection struct {
 
 // New makes a Limiter for so many connections in total.
 func New(total int, now func() time.Time, closed func(limit string)) *Limiter {
-	opening, err := lru.New[netip.Addr, *rate.Limiter](maxAddresses)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
 	return &Limiter{
-		total: total, now: now, closed: closed, opening: opening,
+		total: total, now: now, closed: closed, opening: buckets.New[netip.Addr](newPerSecond, newBurst, func() int { return maxAddresses }),
 		known: make(map[net.Conn]*connection), addresses: make(map[netip.Addr]map[*connection]bool),
 	}
 }
@@ -109,7 +104,7 @@ func (l *Limiter) Track(conn net.Conn, state http.ConnState) {
 // open admits a new connection, and closes another if there are too many.
 func (l *Limiter) open(conn net.Conn) {
 	c := &connection{Conn: conn, address: addressOf(conn), quiet: true, since: l.now()}
-	if !l.mayOpen(c.address) {
+	if !l.opening.Of(c.address).AllowN(l.now(), 1) {
 		l.closed(LimitRate)
 		shut(conn)
 		return
@@ -129,18 +124,6 @@ func (l *Limiter) open(conn net.Conn) {
 		l.closed(limit)
 		shut(victim.Conn)
 	}
-}
-
-// mayOpen spends one of the connections that an address may open.
-func (l *Limiter) mayOpen(address netip.Addr) bool {
-	bucket, known := l.opening.Get(address)
-	if !known {
-		bucket = rate.NewLimiter(newPerSecond, newBurst)
-		if other, found, _ := l.opening.PeekOrAdd(address, bucket); found {
-			bucket = other // a concurrent connection of this address was first
-		}
-	}
-	return bucket.AllowN(l.now(), 1)
 }
 
 // victimLocked gives what makes room for one more connection of an address; nil if there

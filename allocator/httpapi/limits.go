@@ -3,10 +3,10 @@ package httpapi
 import (
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/labstack/echo/v4"
 	"golang.org/x/time/rate"
 
+	"github.com/portlease/portlease/allocator/buckets"
 	"github.com/portlease/portlease/shared/api"
 )
 
@@ -51,18 +51,13 @@ const (
 // limiter holds each caller to a rate limit.
 type limiter struct {
 	rateLimit
-	now   func() time.Time
-	fleet func() int
-	// buckets is caller → its token bucket.
-	buckets *lru.Cache[string, *rate.Limiter]
+	now     func() time.Time
+	buckets *buckets.Table[string]
 }
 
 func newLimiter(limit rateLimit, c Config) *limiter {
-	buckets, err := lru.New[string, *rate.Limiter](minCallers)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
-	return &limiter{rateLimit: limit, now: c.Now, fleet: c.Fleet, buckets: buckets}
+	size := func() int { return max(minCallers, callersPerPod*c.Fleet()) }
+	return &limiter{rateLimit: limit, now: c.Now, buckets: buckets.New[string](limit.perSecond, limit.burst, size)}
 }
 
 // perAddress spends one call of the address that a request comes from.
@@ -80,23 +75,11 @@ func (l *limiter) take(caller string) error { return l.takeN(caller, 1) }
 
 // takeN is take for several calls, all or none.
 func (l *limiter) takeN(caller string, n int) error {
-	bucket, now := l.bucket(caller), l.now()
+	bucket, now := l.buckets.Of(caller), l.now()
 	if bucket.AllowN(now, n) {
 		return nil
 	}
 	missing := float64(n) - bucket.TokensAt(now)
 	wait := time.Duration(missing / float64(l.perSecond) * float64(time.Second))
 	return api.Errorf(api.RateLimited, "more than %d %s at once and %v a second: call less often", l.burst, l.of, l.perSecond).WithRetryAfter(wait)
-}
-
-func (l *limiter) bucket(caller string) *rate.Limiter {
-	if bucket, known := l.buckets.Get(caller); known {
-		return bucket
-	}
-	l.buckets.Resize(max(minCallers, callersPerPod*l.fleet()))
-	bucket := rate.NewLimiter(l.perSecond, l.burst)
-	if other, found, _ := l.buckets.PeekOrAdd(caller, bucket); found {
-		return other // a concurrent call of this caller was first
-	}
-	return bucket
 }

@@ -31,7 +31,7 @@ func (w *world) hold(t *testing.T, calls int, of func(n int) (address, method, p
 	var wait sync.WaitGroup
 	for n := range calls {
 		address, method, path, name := of(n)
-		wait.Go(func() { w.send(t, address, method, path, name, bodyOf(t, method, path)) })
+		wait.Go(func() { w.send(t, address, method, path, name, bodyOf(t, method)) })
 	}
 	synctest.Wait()
 	w.do = func(context.Context) error { return nil }
@@ -42,7 +42,7 @@ func (w *world) hold(t *testing.T, calls int, of func(n int) (address, method, p
 }
 
 // bodyOf is a body that a call takes.
-func bodyOf(t *testing.T, method, _ string) io.Reader {
+func bodyOf(t *testing.T, method string) io.Reader {
 	t.Helper()
 	if method == http.MethodPut {
 		return body(t, api.ClaimRequest{})
@@ -128,7 +128,7 @@ func TestCollisionsDoNotHoldUpRenewals(t *testing.T) {
 		})
 		defer release()
 		again := func(call string) *httptest.ResponseRecorder {
-			return w.send(t, addressOf("game-0"), http.MethodPost, path+call, "game-0", bodyOf(t, http.MethodPost, call))
+			return w.send(t, addressOf("game-0"), http.MethodPost, path+call, "game-0", bodyOf(t, http.MethodPost))
 		}
 		problem(t, "one collision more", again(api.CallCollision), api.Unavailable)
 		if out := again(api.CallRenew); out.Code != http.StatusOK {

@@ -45,7 +45,7 @@ func TestSlowReadersHoldNoSlot(t *testing.T) {
 					name = podNumber(n)
 					at = api.ClaimPath("games", name) + api.CallRelease
 				}
-				r := httptest.NewRequestWithContext(t.Context(), test.method, at, bodyOf(t, test.method, at))
+				r := httptest.NewRequestWithContext(t.Context(), test.method, at, bodyOf(t, test.method))
 				r.RemoteAddr = addressOf(podNumber(n))
 				if name != "" {
 					r.Header.Set("Authorization", "Bearer "+tokenOf(name))
@@ -59,7 +59,7 @@ func TestSlowReadersHoldNoSlot(t *testing.T) {
 				})
 			}
 			synctest.Wait()
-			if out := w.ask(t, test.method, test.path, orGame(test.name, test.method), bodyOf(t, test.method, test.path)); out.Code != http.StatusOK {
+			if out := w.ask(t, test.method, test.path, orGame(test.name, test.method), bodyOf(t, test.method)); out.Code != http.StatusOK {
 				t.Errorf("%s %s beside slow readers: %d %s", test.method, test.path, out.Code, out.Body)
 			}
 			close(read)

@@ -71,8 +71,8 @@ type Terms struct {
 	Attributes map[string]string
 }
 
-// Admit refuses a new claim that the terms do not allow, whatever others hold. Existing claims keep
-// their ports when terms change.
+// Admit refuses a new claim that the terms do not allow, whatever others hold. Existing
+// claims keep their ports when terms change.
 func (p Pool) Admit(namespace string, ports []api.Port) error {
 	if len(p.Terms.Namespaces) > 0 && !slices.Contains(p.Terms.Namespaces, namespace) {
 		return api.Errorf(api.Forbidden, "pool %s does not admit namespace %s: add the namespace to the pool, or claim from another pool", p.Name, namespace)

@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -58,23 +57,6 @@ type API struct {
 
 	mu     sync.Mutex
 	server *child // nil while it is down
-}
-
-// Main starts an API for the tests of one package, runs them and closes the API. It
-// returns the exit code for TestMain.
-func Main(config Config, run func(*API) int) int {
-	config.Progress = os.Stderr
-	k, err := Start(context.Background(), config)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := run(k)
-	if err := k.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return max(code, 1)
-	}
-	return code
 }
 
 // Start starts an API with an empty cluster and returns once it serves. The caller must

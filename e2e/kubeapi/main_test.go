@@ -55,19 +55,8 @@ func startAndWaitToBeKilled(ctx context.Context) int {
 // eventually polls until the condition returns nil.
 func eventually(t *testing.T, condition func() error) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatal(err)
-		case <-poll.C:
-		}
+	if err := Eventually(t.Context(), 30*time.Second, "the condition", condition); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -234,8 +234,7 @@ func (r *Rig) allLinks() []*link {
 }
 
 const (
-	region    = "us-east-1"
-	account   = "000000000000"
-	patience  = 60 * time.Second
-	pollEvery = 50 * time.Millisecond
+	region   = "us-east-1"
+	account  = "000000000000"
+	patience = 60 * time.Second
 )

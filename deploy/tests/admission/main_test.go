@@ -123,20 +123,7 @@ func patch(t *testing.T, as *rest.Config, namespace, name, change string, below 
 // eventually polls for what takes effect a moment after it was applied.
 func eventually(t *testing.T, what string, condition func() error) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("timed out waiting until %s: %v", what, err)
-		case <-poll.C:
-		}
-	}
+	must(t, kubeapi.Eventually(t.Context(), 30*time.Second, what, condition))
 }
 
 // deniedBy reports whether that policy refused the request with that message. A missing

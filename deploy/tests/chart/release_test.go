@@ -22,6 +22,7 @@ import (
 
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/deploy/tests/chart"
+	"github.com/portlease/portlease/e2e/kubeapi"
 )
 
 // release is the chart, installed into the API server.
@@ -113,20 +114,7 @@ func (r *release) lease(name, state string) {
 // eventually polls until there is no error.
 func (r *release) eventually(what string, condition func() error) {
 	r.Helper()
-	deadline := time.After(time.Minute)
-	poll := time.NewTicker(50 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		select {
-		case <-deadline:
-			r.Fatalf("timed out waiting for %s: %v", what, err)
-		case <-poll.C:
-		}
-	}
+	must(r.T, kubeapi.Eventually(r.Context(), time.Minute, what, condition))
 }
 
 // waitUntilProtected waits until the policy protects a lease: it takes effect some
