@@ -47,7 +47,12 @@ func (now situation) place() string {
 	if now.claim.Value.State == ledger.Granted {
 		return ""
 	}
-	return fmt.Sprintf("; this is the %s of %d waiting claims", ordinal(len(now.olderWaiting())+1), len(now.otherWaiting())+1)
+	others := now.otherWaiting()
+	older := 0
+	for older < len(others) && byAge(others[older].Record, &now.claim) < 0 {
+		older++
+	}
+	return fmt.Sprintf("; this is the %s of %d waiting claims", ordinal(older+1), len(others)+1)
 }
 
 // ordinal is 1st, 2nd and so on.
