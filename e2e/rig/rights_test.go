@@ -199,13 +199,15 @@ func TestAgentsAreConfined(t *testing.T) {
 	must(t, err)
 	agent, err := kubernetes.NewForConfig(kube.TokenConfig(token))
 	must(t, err)
-	label := func(name string) error {
-		_, err := agent.CoreV1().Pods(r.Games).Patch(t.Context(), name, types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
-		return err
-	}
-	if err := label(p.Name); err == nil || !strings.Contains(err.Error(), "'portlease-agent-"+r.Games+"' denied request") {
-		t.Errorf("an agent labels its pod: %v", err)
-	}
+	// The API server enforces a new policy after a moment, which a bound pod does not wait for.
+	must(t, rig.Eventually(t.Context(), "the policy to refuse a label", func() error {
+		_, err := agent.CoreV1().Pods(r.Games).Patch(t.Context(), p.Name, types.MergePatchType,
+			[]byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil || !strings.Contains(err.Error(), "'portlease-agent-"+r.Games+"' denied request") {
+			return fmt.Errorf("an agent labels its pod: %v", err)
+		}
+		return nil
+	}))
 	annotations, err := p.Annotations(t.Context())
 	must(t, err)
 	if annotations["portlease.dev/endpoint"] == "" {

@@ -123,14 +123,14 @@ func hold(ctx context.Context, leases *kubelease.Leases, arn string, port int) e
 
 // requests counts the allocator's requests to the API server. It leaves out periodic
 // ones: leader election, readiness, AWS budget, the Lease portlease-held, and
-// certificates.
+// certificates, which are in Secrets and ConfigMaps.
 func requests(t *testing.T, r *rig.Rig) map[string]int {
 	t.Helper()
 	entries, err := kube.AuditEntries()
 	must(t, err)
 	n := make(map[string]int)
 	for _, e := range entries {
-		byClock := e.Name == kubelease.LeaderLease || e.Name == ledger.BudgetName || e.Name == kubelease.HeldLease || e.Resource == "configmaps"
+		byClock := e.Name == kubelease.LeaderLease || e.Name == ledger.BudgetName || e.Name == kubelease.HeldLease || e.Resource == "configmaps" || e.Resource == "secrets"
 		if e.User == "system:serviceaccount:"+r.Namespace+":portlease-allocator" && !byClock {
 			n[e.Verb+" "+e.Resource]++
 		}
