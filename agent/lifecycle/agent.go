@@ -217,11 +217,15 @@ func (a *Agent) lose(ctx context.Context, h *holding.Holding, reason error) {
 }
 
 // stop ends the life; ctx is over or the agent failed. If only the container is
-// restarted, the next agent of the pod takes over everything.
+// restarted, the next agent of the pod takes over everything. SIGTERM may come before the
+// call of the preStop hook was applied.
 func (a *Agent) stop(ctx context.Context, hurry <-chan struct{}, h *holding.Holding) {
 	ctx = context.WithoutCancel(ctx)
 	if h.Claim.UID == "" {
 		return
+	}
+	if h.Announced && a.Signals.Read().Stopping {
+		a.announce.withdraw(ctx, h)
 	}
 	listens := a.drain.gameListens(ctx)
 	if !a.termination.begun && !a.termination.check(ctx) && listens {

@@ -66,6 +66,28 @@ func TestRestartedContainerKeepsItsPort(t *testing.T) {
 	})
 }
 
+// SIGTERM follows the hook at once, while the agent is busy. Nobody knows when the next
+// agent starts.
+func TestPreStopWithdrawsAlsoWhenSIGTERMFollowsAtOnce(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		w.ownPod.setTermination(&pod.Termination{})
+		p := w.start()
+		w.awaitReady(p)
+		busy := make(chan struct{})
+		w.ledger.change(func() { w.ledger.hang = busy })
+		renewals := w.ledger.count("renew")
+		w.await("renewal", func() bool { return w.ledger.count("renew") > renewals })
+		p.PodStopping()
+		p.stop()
+		close(busy)
+		p.term()
+		if w.ledger.count("release") != 0 || w.announced() != "" || w.ownPod.says() != 0 || w.ownPod.condition().Reachable {
+			t.Errorf("released %d times, announced %q and %d, condition %+v", w.ledger.count("release"), w.announced(), w.ownPod.says(), w.ownPod.condition())
+		}
+		w.checkBound(30000)
+	})
+}
+
 // No pod that may end gets players, and none that lives on is without them for long.
 func TestPreStopOfAPodThatLivesOnIsRevoked(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {

@@ -203,8 +203,11 @@ func TestAgentsAreConfined(t *testing.T) {
 	must(t, rig.Eventually(t.Context(), "the policy to refuse a label", func() error {
 		_, err := agent.CoreV1().Pods(r.Games).Patch(t.Context(), p.Name, types.MergePatchType,
 			[]byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
-		if err == nil || !strings.Contains(err.Error(), "'portlease-agent-"+r.Games+"' denied request") {
-			return fmt.Errorf("an agent labels its pod: %v", err)
+		if err == nil {
+			return errors.New("an agent may label its pod")
+		}
+		if !strings.Contains(err.Error(), "'portlease-agent-"+r.Games+"' denied request") {
+			return fmt.Errorf("an agent labels its pod: %w", err)
 		}
 		return nil
 	}))
