@@ -183,6 +183,9 @@ func (s *Service) Port(ctx context.Context, loadBalancerID string, port int) (ap
 // ClaimOf returns the claim of a pod that exists.
 func (s *Service) ClaimOf(ctx context.Context, namespace, pod string) (api.Claim, error) {
 	p, err := s.config.GetPod(ctx, namespace, pod)
+	if errors.Is(err, ledger.ErrPodForbidden) {
+		return api.Claim{}, api.Errorf(api.NotFound, "portlease serves no pods of namespace %s: it is not listed under games in the chart's values", namespace).WithCause(err)
+	}
 	if err != nil {
 		return api.Claim{}, unavailable(err)
 	}

@@ -41,7 +41,10 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	if err != nil {
 		r.Add("Kubernetes", check.Error, err.Error())
 	} else {
-		rights := check.RequiredRights(c.Namespace, c.TLSSecret, c.trustNamespaces())
+		if len(c.games()) == 0 {
+			r.Add("rights in namespaces of games", check.Unchecked, "trust-namespaces does not say in which namespaces game servers run")
+		}
+		rights := check.RequiredRights(c.Namespace, c.TLSSecret, c.trustNamespaces(), c.games())
 		ledger := func(ctx context.Context) (string, error) { return kubelease.ID(ctx, kube, c.Namespace) }
 		id = r.Kubernetes(ctx, ledger, auth.Kubernetes{Client: kube}, rights)
 	}

@@ -159,13 +159,20 @@ func (c *Config) trustNamespaces() []string {
 	if c.PlainHTTP || c.TLSSecret == "" && c.TLSCA == "" {
 		return nil
 	}
-	namespaces := []string{c.Namespace}
-	for _, namespace := range list(c.TrustNamespaces) {
-		if !slices.Contains(namespaces, namespace) {
-			namespaces = append(namespaces, namespace)
+	return unique(append([]string{c.Namespace}, list(c.TrustNamespaces)...))
+}
+
+// games are the namespaces with agents, each once; none if they are not known.
+func (c *Config) games() []string { return unique(list(c.TrustNamespaces)) }
+
+// unique leaves out what was there before.
+func unique(names []string) (once []string) {
+	for _, name := range names {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
 		}
 	}
-	return namespaces
+	return once
 }
 
 // list splits a comma-separated text.

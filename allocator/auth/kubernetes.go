@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -104,6 +105,9 @@ func (k Kubernetes) Authorize(ctx context.Context, c Caller, verb string) error 
 // the API server caches tokens and learns late that their pods are gone.
 func (k Kubernetes) CheckAlive(ctx context.Context, c Caller) error {
 	pod, err := k.GetPod(ctx, c.Namespace, c.Pod)
+	if errors.Is(err, ledger.ErrPodForbidden) {
+		return api.Errorf(api.Forbidden, "portlease serves no pods of namespace %s: list it under games in the chart's values", c.Namespace).WithCause(err)
+	}
 	if err != nil {
 		return unavailable(err)
 	}

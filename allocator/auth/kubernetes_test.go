@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -165,6 +166,18 @@ func TestPodIsAliveOnlyWithItsOwnUID(t *testing.T) {
 		if (err == nil) != test.alive || err != nil && !errors.Is(err, api.ErrForbidden) {
 			t.Errorf("%s with %s: got %v", test.pod, test.uid, err)
 		}
+	}
+}
+
+// A retry would not help, and the answer says what does.
+func TestPodOfANamespaceWithoutGamesIsForbidden(t *testing.T) {
+	k := auth.Kubernetes{GetPod: func(context.Context, string, string) (*ledger.Pod, error) {
+		return nil, fmt.Errorf("reading pod: %w", ledger.ErrPodForbidden)
+	}}
+	err := k.CheckAlive(t.Context(), auth.Caller{Namespace: "elsewhere", Pod: "game-0", PodUID: "uid-0"})
+	p, ok := errors.AsType[*api.Problem](err)
+	if !ok || p.Code != api.Forbidden || !strings.Contains(p.Detail, "namespace elsewhere: list it under games") {
+		t.Errorf("got %v", err)
 	}
 }
 

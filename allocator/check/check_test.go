@@ -104,7 +104,7 @@ func TestEachFault(t *testing.T) {
 			p.kube, p.config.Kubeconfig = nil, "/nonexistent"
 		}, want: row{"unchecked", "TLS key pair", "portlease-tls"}, fails: true},
 		"no API server":           {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"error", "ledger", "refused"}, fails: true},
-		"rights of no API server": {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"unchecked", "Kubernetes: get pods", "refused"}, fails: true},
+		"rights of no API server": {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"unchecked", "Kubernetes: get namespaces", "refused"}, fails: true},
 		"tags without a ledger":   {change: func(p *place) { p.kube = &rest.Config{Host: "https://127.0.0.1:1"} }, want: row{"unchecked", "tags of games-1", "not known"}, fails: true},
 		"no kubeconfig":           {change: func(p *place) { p.kube, p.config.Kubeconfig = nil, "/nonexistent" }, want: row{"error", "Kubernetes", "kubeconfig"}, fails: true},
 		"no region":               {change: func(p *place) { p.aws.Region = "" }, want: row{"error", "AWS", "AWS_REGION"}, fails: true},

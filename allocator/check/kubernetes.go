@@ -34,7 +34,7 @@ func (r *Report) Kubernetes(ctx context.Context, ledger func(context.Context) (s
 // grantedBy is the command that grants a right, with the chart values that matter.
 func grantedBy(right auth.Right) string {
 	switch right.Resource {
-	case "configmaps":
+	case "configmaps", "pods", "events":
 		return "helm upgrade with each of trust-namespaces in games"
 	case "secrets":
 		return "helm upgrade with tls.from as self"

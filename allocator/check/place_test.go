@@ -109,7 +109,7 @@ const secret = "portlease-tls"
 // needed are the rights of an allocator that keeps its certificates itself. Their
 // namespaces are "own" and "games"; in gives them those of a place.
 func needed() []auth.Right {
-	return check.RequiredRights("own", secret, []string{"own", "games"})
+	return check.RequiredRights("own", secret, []string{"own", "games"}, []string{"games", "own"})
 }
 
 func (p *place) in(r auth.Right) auth.Right {

@@ -9,14 +9,16 @@ import (
 
 // RequiredRights are all rights that the allocator needs, exactly those that the
 // chart grants. secret is the one where the replicas keep their certificates, empty
-// if they keep none. trustNamespaces are where the ConfigMap for callers is kept.
-func RequiredRights(namespace, secret string, trustNamespaces []string) []auth.Right {
+// if they keep none. trustNamespaces are where the ConfigMap for callers is kept, and games
+// those with agents.
+func RequiredRights(namespace, secret string, trustNamespaces, games []string) []auth.Right {
 	rights := []auth.Right{
-		{Verb: "get", Resource: "pods"},
-		{Verb: "create", Resource: "events"},
 		{Verb: "create", Group: "authentication.k8s.io", Resource: "tokenreviews"},
 		{Verb: "create", Group: "authorization.k8s.io", Resource: "subjectaccessreviews"},
-		{Verb: "get", Resource: "namespaces", Name: "kube-system"},
+		{Verb: "get", Resource: "namespaces"},
+	}
+	for _, n := range games {
+		rights = append(rights, auth.Right{Verb: "get", Resource: "pods", Namespace: n}, auth.Right{Verb: "create", Resource: "events", Namespace: n})
 	}
 	for _, verb := range []string{"get", "list", "watch", "create", "update", "delete"} {
 		rights = append(rights, auth.Right{Verb: verb, Group: "coordination.k8s.io", Resource: "leases", Namespace: namespace})

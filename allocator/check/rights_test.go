@@ -19,7 +19,7 @@ import (
 // TestEachMissingRightIsReported in one row, which names what grants it.
 func TestEachMissingRightIsReported(t *testing.T) {
 	remedies := map[string]string{"configmaps": "in games grants it", "secrets": "tls.from as self grants it"}
-	uses := map[string]string{"get namespaces kube-system": "ledger", "get secrets portlease-tls in own": "TLS key pair"}
+	uses := map[string]string{"get namespaces": "ledger", "get secrets portlease-tls in own": "TLS key pair"}
 	for _, right := range needed() {
 		t.Run(right.String(), func(t *testing.T) {
 			p := newPlace(t, right, nil)

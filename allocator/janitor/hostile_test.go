@@ -95,6 +95,26 @@ func TestBindingThatIsNeverAdoptedIsDeleted(t *testing.T) {
 	w.expectGone(whole("game")...)
 }
 
+// Tags may name any namespace, also one that the allocator has no rights in.
+func TestTagsOfAForbiddenNamespaceProtectNothing(t *testing.T) {
+	w := newAccount(t, 1)
+	w.bind("lost", "lost", 0, livePort, 1)
+	group, listener := w.bind("game", "game", 0, livePort+1, 1)
+	w.record("game", 0, livePort+1, ledger.Port{State: ledger.Bound, TargetGroupARN: group, ListenerARN: listener})
+	newer := w.fenceOf(0, livePort+1, 999)
+	w.plant("newer", tagsOf("stranger", newer), elb.TargetGroupName(auditLedger, newer), livePort+2)
+	w.noPods = ledger.ErrPodForbidden
+	w.must(w.rounds(4))
+	w.expectGone(whole("newer")...)
+	w.is(0, livePort+1, ledger.Bound)
+	// Both leases of the first are lost, and its namespace may be one of games again.
+	sweeps, audits := w.errorsOf(int(5 * claimDuration / roundTime))
+	w.must(audits)
+	w.expectError("sweeps that cannot tell whether the holder lives", sweeps, "list it under games")
+	w.expectGone(append(whole("newer"), whole("lost")...)...)
+	w.is(0, livePort+1, ledger.Bound)
+}
+
 // A load balancer that was taken out of the pool is not listed any more, and agents may still
 // create listeners on it.
 func TestOrphanOnALoadBalancerOfNoPoolIsDeleted(t *testing.T) {

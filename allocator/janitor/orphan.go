@@ -165,19 +165,27 @@ func (j *Janitor) checkOrphan(ctx context.Context, r Resource, suspects map[stri
 
 // claimOf reads whether the live pod that tags name has a claim that lists their fence. If
 // not, the pod may still have the binding adopted, but only if both of its leases are lost.
+// A pod that the allocator may not read counts as live then, because its namespace may be
+// one of games again soon; anybody can name such a pod in tags, so the claim decides first.
 func (j *Janitor) claimOf(ctx context.Context, t elb.Tags, port *ledger.Port) (listed, adoptable bool, err error) {
-	pod, err := j.GetPod(ctx, t.Namespace, t.Pod)
-	if err != nil || ledger.Gone(pod, t.PodUID) {
-		return false, false, err
-	}
 	c, err := j.Claims.Get(ctx, ledger.ClaimName(t.PodUID))
-	if errors.Is(err, ledger.ErrAbsent) {
-		return false, port == nil, nil
-	}
-	if err != nil {
+	lost := errors.Is(err, ledger.ErrAbsent)
+	switch {
+	case err != nil && !lost:
 		return false, false, err
+	case lost && port != nil, !lost && (c.Value.State == ledger.ClaimReleasing || !c.Value.Lists(t.Fence())):
+		return false, false, nil
 	}
-	return c.Value.State != ledger.ClaimReleasing && c.Value.Lists(t.Fence()), false, nil
+	pod, err := j.GetPod(ctx, t.Namespace, t.Pod)
+	switch {
+	case lost && errors.Is(err, ledger.ErrPodForbidden):
+		return false, true, nil
+	case err != nil:
+		return false, false, err
+	case ledger.Gone(pod, t.PodUID):
+		return false, false, nil
+	}
+	return !lost, lost, nil
 }
 
 // deleteOrphan deletes one resource if the AWS budget allows it. Otherwise, or while it

@@ -22,11 +22,16 @@ type Client struct{ kube kubernetes.Interface }
 // New makes a Client.
 func New(kube kubernetes.Interface) *Client { return &Client{kube} }
 
-// Get is a fresh read of one pod; nil if there is none.
+// Get is a fresh read of one pod; nil if there is none. It returns ledger.ErrPodForbidden
+// for a namespace that exists and is not one of games. With a namespace its RoleBindings
+// go, too, so a refused read of a pod in a deleted one means that the pod is gone.
 func (c *Client) Get(ctx context.Context, namespace, name string) (*ledger.Pod, error) {
 	p, err := c.kube.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // no pod is an answer, not an error
+	}
+	if apierrors.IsForbidden(err) {
+		return nil, c.refused(ctx, namespace, name, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading pod %s/%s: %w", namespace, name, err)
@@ -39,6 +44,18 @@ func (c *Client) Get(ctx context.Context, namespace, name string) (*ledger.Pod, 
 		pod.IPs = append(pod.IPs, ip.IP)
 	}
 	return pod, nil
+}
+
+// refused is the error of a pod that must not be read; nil if its namespace is gone.
+func (c *Client) refused(ctx context.Context, namespace, name string, refusal error) error {
+	_, err := c.kube.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading namespace %s, because its pod %s must not be read: %w", namespace, name, err)
+	}
+	return fmt.Errorf("reading pod %s/%s: %w: %w", namespace, name, ledger.ErrPodForbidden, refusal)
 }
 
 // Warn creates a warning event on a pod.

@@ -1,5 +1,11 @@
 package ledger
 
+import "errors"
+
+// ErrPodForbidden means that the allocator has no right to read pods in a namespace, which
+// therefore is not one of games. Nothing is known about its pods.
+var ErrPodForbidden = errors.New("the allocator may not read the pods of this namespace; list it under games in the chart's values")
+
 // Pod is what the API server reports of one pod.
 type Pod struct {
 	UID string
