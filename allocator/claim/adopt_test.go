@@ -187,5 +187,16 @@ func TestHoldingYieldsToALaterRecord(t *testing.T) {
 				t.Errorf("overwritten: %+v", got)
 			}
 		})
+		t.Run(test.name+", its claim lease is there", func(t *testing.T) {
+			w := newWorld(t, 1)
+			c := w.bind("live", "10.0.0.1")
+			later, f := test.later, c.Ports[0].Fence
+			later.LoadBalancerARN, later.ListenerPort = firstLB, listenerPort
+			w.ledger.Ports.Recreate(f.Lease, later)
+			answer, err := w.renew(c)
+			if got := w.ledger.Ports.Value(f.Lease); got.HeldBy(ledger.ClaimName("uid-live"), f) {
+				t.Errorf("overwritten: %+v; the renewal was answered %+v, %v", got, answer.Claim.Ports, err)
+			}
+		})
 	}
 }
