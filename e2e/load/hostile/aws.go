@@ -98,15 +98,13 @@ func hangAWS(ctx context.Context, w *world) (judge, error) {
 }
 
 // groupLag is how long any call may miss a new target group: three seconds of AWS's, at
-// the speed of this scenario. Honest pods have to wait for it, too.
+// the speed of this scenario.
 const groupLag = time.Second
 
 // stopYoungPods ends pods right after their target groups were created, while AWS may
 // not know the groups yet. A port must not be free while its group exists.
 func stopYoungPods(ctx context.Context, w *world) (judge, error) {
 	const young = 16
-	w.Emulator.SetTargetGroupLag(groupLag)
-	context.AfterFunc(ctx, func() { w.Emulator.SetTargetGroupLag(0) })
 	f := freed{w: w, groups: make(map[string]string)}
 	unfollow, err := w.FollowLedger(f.observe, func(rig.ClaimRecord) {})
 	if err != nil {

@@ -26,13 +26,17 @@ const budgetSpeed = "portlease_aws_budget_speed"
 
 // lowest follows a metric of all replicas and keeps its lowest value, until ctx ends.
 type lowest struct {
+	w *world
+	// throttled is how many calls AWS itself had throttled when it began.
+	throttled int
+
 	mu    sync.Mutex
 	value float64
 	err   error
 }
 
 func (w *world) follow(ctx context.Context, sample string) *lowest {
-	l := &lowest{value: 1}
+	l := &lowest{w: w, throttled: w.throttled(), value: 1}
 	go func() {
 		for ; ctx.Err() == nil; scenario.Wait(ctx, 200*time.Millisecond) {
 			for _, a := range w.Replicas {
@@ -51,10 +55,23 @@ func (w *world) follow(ctx context.Context, sample string) *lowest {
 	return l
 }
 
+// get returns the lowest value. It fails if AWS has throttled any call meanwhile: then a
+// low speed may be right, whatever pods report.
 func (l *lowest) get() (float64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if n := l.w.throttled() - l.throttled; n > 0 && l.err == nil {
+		return l.value, fmt.Errorf("AWS itself throttled %d calls", n)
+	}
 	return l.value, l.err
+}
+
+// throttled is how many calls AWS has throttled so far, by its own count.
+func (w *world) throttled() (n int) {
+	for _, c := range w.Emulator.CallCounts() {
+		n += c.Throttled
+	}
+	return n
 }
 
 // stillFast is the least speed that counts as full. It recovers slowly after a cut.
@@ -70,7 +87,7 @@ func judgeSpeed(l *lowest) judge {
 		if speed < stillFast {
 			return got(true, "all calls to AWS at %.2f of their speed", speed)
 		}
-		return got(false, "all calls to AWS keep their speed")
+		return got(false, "all calls to AWS keep their speed, and AWS itself throttled none")
 	}
 }
 
@@ -121,7 +138,7 @@ func holdThrottled(ctx context.Context, w *world) (judge, error) {
 		if value < oneStep-(1-stillFast) {
 			return got(true, "all calls to AWS at %.2f of their speed", value)
 		}
-		return got(false, "all calls to AWS at %.2f of their speed, one step", value)
+		return got(false, "all calls to AWS at %.2f of their speed, one step; AWS itself throttled none", value)
 	}, nil
 }
 

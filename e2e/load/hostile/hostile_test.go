@@ -47,7 +47,7 @@ func TestHarmToHonestPodsIsMeasured(t *testing.T) {
 			return got(true, "everything")
 		}, nil
 	}}
-	honest, outcomes, err := w.play(t.Context(), round{harm})
+	honest, outcomes, err := w.play(t.Context(), round{attacks: []attack{harm}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,9 @@ package hostile
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/portlease/portlease/e2e/load/scenario"
 )
@@ -46,19 +48,19 @@ func got(success bool, format string, args ...any) (outcome, error) {
 
 // round is the attacks that are played beside the same honest pods. Attacks that put
 // load on anything have a round of their own.
-type round []attack
+type round struct {
+	attacks []attack
+	// lag is how long calls to AWS may miss a new target group. That is AWS's own and slows
+	// every pod, so honest pods are compared with a quiet run under the same lag.
+	lag time.Duration
+}
 
 // matching keeps the attacks whose names contain the text.
 func matching(all []round, text string) (chosen []round) {
 	for _, r := range all {
-		var kept round
-		for _, a := range r {
-			if strings.Contains(a.name, text) {
-				kept = append(kept, a)
-			}
-		}
-		if len(kept) > 0 {
-			chosen = append(chosen, kept)
+		r.attacks = slices.DeleteFunc(slices.Clone(r.attacks), func(a attack) bool { return !strings.Contains(a.name, text) })
+		if len(r.attacks) > 0 {
+			chosen = append(chosen, r)
 		}
 	}
 	return chosen
@@ -73,8 +75,18 @@ func (w *world) playAll(ctx context.Context, rounds []round) (table, error) {
 			return t, err
 		}
 	}
-	t.add(nil, w.quiet, w.quiet)
+	t.addQuiet(w.quiet, 0)
+	lag := time.Duration(0)
+	defer w.Emulator.SetTargetGroupLag(0)
 	for _, r := range rounds {
+		if r.lag != lag {
+			lag = r.lag
+			w.Emulator.SetTargetGroupLag(lag)
+			if err := w.playQuiet(ctx); err != nil {
+				return t, err
+			}
+			t.addQuiet(w.quiet, lag)
+		}
 		honest, outcomes, err := w.play(ctx, r)
 		if err != nil {
 			return t, err
@@ -89,15 +101,15 @@ func (w *world) playAll(ctx context.Context, rounds []round) (table, error) {
 				return t, err
 			}
 		}
-		for i, a := range r {
-			t.add(&row{a.name, outcomes[i]}, honest, w.quiet)
+		for i, a := range r.attacks {
+			t.add(row{a.name, outcomes[i]}, honest, w.quiet)
 		}
 	}
 	return t, nil
 }
 
 func (w *world) playQuiet(ctx context.Context) error {
-	honest, _, err := w.play(ctx, nil)
+	honest, _, err := w.play(ctx, round{})
 	if err != nil {
 		return err
 	}
@@ -121,14 +133,14 @@ func (w *world) play(ctx context.Context, r round) (measure, []outcome, error) {
 	attacking, cease := context.WithCancel(ctx)
 	defer cease()
 	var judges []judge
-	for _, a := range r {
+	for _, a := range r.attacks {
 		j, err := a.begin(attacking, w)
 		if err != nil {
 			j = func(context.Context) (outcome, error) { return outcome{}, err }
 		}
 		judges = append(judges, j)
 	}
-	if len(r) > 0 {
+	if len(r.attacks) > 0 {
 		scenario.Wait(ctx, refill)
 	}
 	if err := honest.bind(ctx); err != nil {
@@ -141,7 +153,7 @@ func (w *world) play(ctx context.Context, r round) (measure, []outcome, error) {
 			o = outcome{unproven, err.Error()}
 		}
 		outcomes = append(outcomes, o)
-		w.Say("%s: %s: %s", r[i].name, o.verdict, o.got)
+		w.Say("%s: %s: %s", r.attacks[i].name, o.verdict, o.got)
 	}
 	honest.stop()
 	cease()

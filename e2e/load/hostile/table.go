@@ -39,16 +39,25 @@ func (m measure) unaffected(honest measure) bool {
 
 func newTable() table { return table{cases: make(map[verdict]int)} }
 
-// add adds a case, or the quiet run without a row.
-func (t *table) add(r *row, honest, quiet measure) {
-	name, prize := "(quiet run)", ""
-	if r != nil {
-		name, prize = r.name, shortened(fmt.Sprintf("%s: %s", r.verdict, r.got))
-		t.cases[r.verdict]++
-		if !quiet.unaffected(honest) {
-			t.harming++
-		}
+// addQuiet adds a quiet run, and how long AWS lags in it.
+func (t *table) addQuiet(quiet measure, lag time.Duration) {
+	name := "(quiet run)"
+	if lag > 0 {
+		name = fmt.Sprintf("(quiet run, calls miss new target groups for %v)", lag)
 	}
+	t.line(name, "", quiet, quiet)
+}
+
+// add adds a case.
+func (t *table) add(r row, honest, quiet measure) {
+	t.cases[r.verdict]++
+	if !quiet.unaffected(honest) {
+		t.harming++
+	}
+	t.line(r.name, shortened(fmt.Sprintf("%s: %s", r.verdict, r.got)), honest, quiet)
+}
+
+func (t *table) line(name, prize string, honest, quiet measure) {
 	t.lines = append(t.lines, []any{
 		name, prize, fmt.Sprintf("%d/%d", honest.bound, honest.pods),
 		fmt.Sprintf("%.2f s", honest.p99.Seconds()), fmt.Sprintf("%.2f", quiet.ratio(honest)), fmt.Sprintf("%d of %d", honest.lost, honest.sent),

@@ -24,8 +24,8 @@ func TestTableFailsIfAnAttackSucceedsOrHarmsHonestPods(t *testing.T) {
 		"lost packet": {defended, measure{20, 20, 2 * time.Second, 100, 1}, "honest pods affected in 1", false},
 	} {
 		table := newTable()
-		table.add(nil, quiet, quiet)
-		table.add(&row{name, outcome{c.verdict, "a prize"}}, c.honest, quiet)
+		table.addQuiet(quiet, 0)
+		table.add(row{name, outcome{c.verdict, "a prize"}}, c.honest, quiet)
 		var out bytes.Buffer
 		if err := table.print(&out); (err == nil) != c.good || !strings.Contains(out.String(), c.closing) {
 			t.Errorf("%s: %v\n%s", name, err, out.String())
@@ -46,11 +46,11 @@ func TestPercentile99(t *testing.T) {
 }
 
 func TestOnlyNamedCasesAreChosen(t *testing.T) {
-	all := []round{{{name: "one"}, {name: "two"}}, {{name: "three"}}}
+	all := []round{{attacks: []attack{{name: "one"}, {name: "two"}}}, {attacks: []attack{{name: "three"}}}}
 	for text, want := range map[string]string{"": "one two three ", "o": "one two ", "three": "three ", "four": ""} {
 		names := ""
 		for _, r := range matching(all, text) {
-			for _, a := range r {
+			for _, a := range r.attacks {
 				names += a.name + " "
 			}
 		}
@@ -74,7 +74,7 @@ func TestAnUnknownCaseIsAnError(t *testing.T) {
 func TestCasesHaveDistinctNames(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, r := range rounds() {
-		for _, a := range r {
+		for _, a := range r.attacks {
 			if seen[a.name] || a.name == "" || a.begin == nil {
 				t.Errorf("case %q is not distinct or not complete", a.name)
 			}

@@ -90,7 +90,7 @@ func newWorld(ctx context.Context, stage *scenario.Stage, c config) (*world, err
 	if err != nil {
 		return nil, err
 	}
-	w.Emulator.SetTargetGroupLag(0) // until stopYoungPods
+	w.Emulator.SetTargetGroupLag(0) // until a round with lag
 	if err := w.dividePools(ctx); err != nil {
 		return nil, errors.Join(err, w.Abandon(ctx))
 	}
