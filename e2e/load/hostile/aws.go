@@ -104,7 +104,7 @@ const groupLag = time.Second
 // stopYoungPods ends pods right after their target groups were created, while AWS may
 // not know the groups yet. A port must not be free while its group exists.
 func stopYoungPods(ctx context.Context, w *world) (judge, error) {
-	const young = 16
+	const young = 8 // few: like any pods they use the budget, which this case is not about
 	f := freed{w: w, groups: make(map[string]string)}
 	unfollow, err := w.FollowLedger(f.observe, func(rig.ClaimRecord) {})
 	if err != nil {
