@@ -15,24 +15,21 @@ import (
 // creates that are waiting do not delay it.
 const deregisterBatch = 4
 
-// deregister deregisters the targets of releasing ports, so that AWS does not forward to
-// whoever gets the IP of the gone pod. Listener and target group may have to wait for
-// mutating calls for minutes; these calls have a token bucket of their own. limited is true
-// if the budget has refused some of them.
-func (j *Janitor) deregister(ctx context.Context, leases []string) (limited bool, err error) {
-	leases = slices.DeleteFunc(leases, func(lease string) bool { return j.Now().Before(j.deregisterRetries[lease].at) })
-	var errs []error
-	for batch := range slices.Chunk(leases, deregisterBatch) {
-		granted, err := j.deregisterAll(ctx, batch)
-		errs = append(errs, err)
-		if limited = !granted; limited || ctx.Err() != nil {
-			break
+// dueToDeregister are the port leases whose targets are to be deregistered now, in batches.
+func (j *Janitor) dueToDeregister(actions []Action) [][]string {
+	var leases []string
+	for _, a := range actions {
+		if a.Kind == Deregister && !j.Now().Before(j.deregisterRetries[a.Port.Name].at) {
+			leases = append(leases, a.Port.Name)
 		}
 	}
-	return limited, errors.Join(errs...)
+	return slices.Collect(slices.Chunk(leases, deregisterBatch))
 }
 
-// deregisterAll deregisters the targets of one batch if the budget grants it.
+// deregisterAll deregisters the targets of one batch of releasing ports if the budget
+// grants it, so that AWS does not forward to whoever gets the IP of the gone pod. Listener
+// and target group may have to wait for mutating calls for minutes; these calls have a token
+// bucket of their own.
 func (j *Janitor) deregisterAll(ctx context.Context, leases []string) (granted bool, err error) {
 	var ports []ledger.Record[ledger.Port]
 	var arns []string

@@ -166,3 +166,59 @@ func TestDeregistrationIsRecordedAfterAConflict(t *testing.T) {
 		t.Errorf("the port is %+v", p)
 	}
 }
+
+// shared gives the janitor a bucket for all calls that regains six tokens with each pass.
+// To unbind costs four of them, and to deregister one for each call.
+func (w *account) shared(pass func()) {
+	tokens := 0
+	take := func(n int) bool {
+		enough := n <= tokens
+		if enough {
+			tokens -= n
+		}
+		return enough
+	}
+	w.janitor.ReserveUnbind = func(context.Context, string) (bool, error) { return take(4), nil }
+	w.janitor.ReserveDeregister = func(_ context.Context, _ string, ports, describes int) (bool, error) {
+		return take(ports + describes), nil
+	}
+	for range 40 {
+		tokens = min(tokens+6, 10)
+		w.must(w.janitor.UnbindReleasing(w.Context()))
+		w.now = w.now.Add(roundTime)
+		pass()
+	}
+}
+
+// Deregistering and unbinding share a bucket. The mutating bucket must not stay full while
+// everything is deregistered.
+func TestUnbindingDoesNotWaitUntilAllIsDeregistered(t *testing.T) {
+	w := newAccount(t, 1)
+	const ports = 40
+	for n := range ports {
+		w.releasing(fmt.Sprintf("game-%d", n), firstAudit+n)
+	}
+	count := func(is func(ledger.Port) bool) (n int) {
+		for i := range ports {
+			if is(w.ledger.Ports.Value(w.fenceOf(0, firstAudit+i, 1).Lease)) {
+				n++
+			}
+		}
+		return n
+	}
+	passes, late := 0, 0
+	w.shared(func() {
+		passes++
+		deregistered := count(func(p ledger.Port) bool { return p.Deregistered || p.State != ledger.Releasing })
+		unbound := count(func(p ledger.Port) bool { return p.State != ledger.Releasing })
+		if deregistered < ports && passes > 2 && 2*unbound+2 < passes {
+			late++
+		}
+	})
+	if late > 0 {
+		t.Errorf("in %d of %d passes fewer than one port was unbound in two passes", late, passes)
+	}
+	if n := count(func(p ledger.Port) bool { return p.Deregistered || p.State != ledger.Releasing }); n < ports {
+		t.Errorf("%d of %d ports are deregistered", n, ports)
+	}
+}

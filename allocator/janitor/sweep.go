@@ -27,18 +27,24 @@ func (j *Janitor) Sweep(ctx context.Context) error {
 // UnbindReleasing deregisters the targets of releasing ports, and deletes their bindings as
 // far as the AWS budget allows. It joins the errors of all ports; the next call tries them
 // again. Sweeps never wait for it, because AWS may hang.
+//
+// Each batch of ports is unbound before the next is deregistered. Both take calls of the
+// account's bucket: while all ports were deregistered first, nothing used the mutating
+// bucket, and a full bucket regains nothing.
 func (j *Janitor) UnbindReleasing(ctx context.Context) error {
 	j.budgetLimited = false
 	ports := j.Ports.CachedAll()
-	actions := Plan(nil, slices.DeleteFunc(slices.Clone(ports), func(p ledger.Record[ledger.Port]) bool { return p.Value.State != ledger.Releasing }), j.Observer.Age, j.Timing)
-	var deregister []string
-	for _, a := range actions {
-		if a.Kind == Deregister {
-			deregister = append(deregister, a.Port.Name)
+	actions := j.planReleasing(ports)
+	errs := j.carryOutAll(ctx, actions, isUnbind)
+	limited := false
+	for _, batch := range j.dueToDeregister(actions) {
+		granted, err := j.deregisterAll(ctx, batch)
+		errs = append(errs, err)
+		if limited = !granted; limited || ctx.Err() != nil {
+			break
 		}
+		errs = append(errs, j.carryOutAll(ctx, j.planReleasing(j.cachedPorts(batch)), isUnbind)...)
 	}
-	limited, err := j.deregister(ctx, deregister)
-	errs := append([]error{err}, j.carryOutAll(ctx, actions, func(a Action) bool { return a.Kind == Unbind })...)
 	j.budgetLimited = j.budgetLimited || limited
 	releasing := make(map[string]bool)
 	for _, p := range ports {
@@ -47,6 +53,23 @@ func (j *Janitor) UnbindReleasing(ctx context.Context) error {
 	deleteExcept(j.retries, releasing)
 	deleteExcept(j.deregisterRetries, releasing)
 	return j.logSkipped(ctx, &j.unbindSkips, errs)
+}
+
+// planReleasing plans the actions on those of the ports that are releasing.
+func (j *Janitor) planReleasing(ports []ledger.Record[ledger.Port]) []Action {
+	other := func(p ledger.Record[ledger.Port]) bool { return p.Value.State != ledger.Releasing }
+	return Plan(nil, slices.DeleteFunc(slices.Clone(ports), other), j.Observer.Age, j.Timing)
+}
+
+func isUnbind(a Action) bool { return a.Kind == Unbind }
+
+func (j *Janitor) cachedPorts(names []string) (ports []ledger.Record[ledger.Port]) {
+	for _, name := range names {
+		if p, cached := j.Ports.Cached(name); cached {
+			ports = append(ports, p)
+		}
+	}
+	return ports
 }
 
 // BudgetLimited reports whether the AWS budget held up the last UnbindReleasing. The next
