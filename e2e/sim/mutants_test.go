@@ -58,7 +58,7 @@ var mutants = []mutant{
 		deps: func(d *Dependencies) { d.Claims = sameIPNotFound{d.Claims} },
 	},
 	{
-		name: "another claim with the same previous IP is not found", known: 104, within: 300, breaks: []string{"S6"},
+		name: "another claim with the same previous IP is not found", known: 577, within: 600, breaks: []string{"S6"},
 		deps: func(d *Dependencies) { d.Claims = previousIPNotFound{d.Claims} },
 	},
 	{
