@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -220,5 +221,23 @@ func TestUnbindingDoesNotWaitUntilAllIsDeregistered(t *testing.T) {
 	}
 	if n := count(func(p ledger.Port) bool { return p.Deregistered || p.State != ledger.Releasing }); n < ports {
 		t.Errorf("%d of %d ports are deregistered", n, ports)
+	}
+}
+
+// A port that has its own target group is unbound only after it is deregistered, if the
+// budget allows that.
+func TestUnbindingComesAfterDeregistering(t *testing.T) {
+	w := newAccount(t, 1)
+	w.releasing("game", firstAudit)
+	before := len(w.emulator.Calls())
+	w.must(w.janitor.UnbindReleasing(t.Context()))
+	var order []string
+	for _, c := range w.emulator.Calls()[before:] {
+		if c.Action == "DeregisterTargets" || c.Action == "DeleteListener" || c.Action == "DeleteTargetGroup" {
+			order = append(order, c.Action)
+		}
+	}
+	if !slices.Equal(order, []string{"DeregisterTargets", "DeleteListener", "DeleteTargetGroup"}) {
+		t.Errorf("the calls are %v", order)
 	}
 }

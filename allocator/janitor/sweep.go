@@ -28,14 +28,14 @@ func (j *Janitor) Sweep(ctx context.Context) error {
 // far as the AWS budget allows. It joins the errors of all ports; the next call tries them
 // again. Sweeps never wait for it, because AWS may hang.
 //
-// Each batch of ports is unbound before the next is deregistered. Both take calls of the
-// account's bucket: while all ports were deregistered first, nothing used the mutating
-// bucket, and a full bucket regains nothing.
+// Each batch of ports is unbound once it is deregistered, before the next is. Both take calls
+// of the account's bucket: while all ports were deregistered first, nothing used the mutating
+// bucket, and a full bucket regains nothing. Ports that could not be deregistered come last.
 func (j *Janitor) UnbindReleasing(ctx context.Context) error {
 	j.budgetLimited = false
 	ports := j.Ports.CachedAll()
 	actions := j.planReleasing(ports)
-	errs := j.carryOutAll(ctx, actions, isUnbind)
+	errs := j.carryOutAll(ctx, actions, isUnbindNext)
 	limited := false
 	for _, batch := range j.dueToDeregister(actions) {
 		granted, err := j.deregisterAll(ctx, batch)
@@ -45,6 +45,7 @@ func (j *Janitor) UnbindReleasing(ctx context.Context) error {
 		}
 		errs = append(errs, j.carryOutAll(ctx, j.planReleasing(j.cachedPorts(batch)), isUnbind)...)
 	}
+	errs = append(errs, j.carryOutAll(ctx, actions, func(a Action) bool { return isUnbind(a) && !isUnbindNext(a) })...)
 	j.budgetLimited = j.budgetLimited || limited
 	releasing := make(map[string]bool)
 	for _, p := range ports {
@@ -62,6 +63,12 @@ func (j *Janitor) planReleasing(ports []ledger.Record[ledger.Port]) []Action {
 }
 
 func isUnbind(a Action) bool { return a.Kind == Unbind }
+
+// isUnbindNext reports whether an action unbinds a port that need not be deregistered any
+// more.
+func isUnbindNext(a Action) bool {
+	return isUnbind(a) && (a.Port.Value.Deregistered || a.Port.Value.TargetGroupARN == "")
+}
 
 func (j *Janitor) cachedPorts(names []string) (ports []ledger.Record[ledger.Port]) {
 	for _, name := range names {
