@@ -90,6 +90,20 @@ func TestAddressOfAPodThatBoundNothingIsFree(t *testing.T) {
 	w.mayBind(w.claim("heir", ipA))
 }
 
+// Somebody deleted the port lease, and nothing else records the binding, which forwards to
+// the address of a pod that is gone by now.
+func TestLostPortLeaseKeepsTheAddress(t *testing.T) {
+	w := newWorld(t, 4)
+	c := w.bind("former", ipA)
+	w.ledger.Ports.Remove(c.Ports[0].Fence.Lease)
+	delete(w.pods, "former")
+	w.mustWait("heir") // the release begins
+	w.mustWait("heir")
+	if r := w.claimLease("former"); r.Value.State != ledger.ClaimReleasing {
+		t.Errorf("the claim is %s", r.Value.State)
+	}
+}
+
 // A claim gave up a port before its pod ended; that port is not in its plan.
 func TestGivenUpPortKeepsTheAddress(t *testing.T) {
 	w := newWorld(t, 4)

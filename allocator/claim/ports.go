@@ -93,13 +93,7 @@ func available(p ledger.Port, c ledger.Claim) bool {
 
 // holding is the record of planned port i once the claim holds it.
 func (s *Service) holding(r ledger.Record[ledger.Claim], i int) ledger.Port {
-	p := r.Value.Ports[i]
-	return ledger.Port{
-		LoadBalancerARN: r.Value.LoadBalancer.ARN, ListenerPort: p.ListenerPort, State: ledger.Claimed,
-		Holder: r.Name, Epoch: p.Fence.Epoch, Generation: p.Fence.Generation,
-		Namespace: r.Value.Namespace, Pod: r.Value.Pod, PodUID: r.Value.PodUID,
-		PortName: r.Value.Requested[i].Name, CooldownTime: p.Cooldown, UpdatedAt: s.Now(),
-	}
+	return r.Value.Holding(r.Name, i, s.Now())
 }
 
 // beginRelease is a decision for changePort: it begins to release a port that a claim

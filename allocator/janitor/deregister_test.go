@@ -241,3 +241,27 @@ func TestUnbindingComesAfterDeregistering(t *testing.T) {
 		t.Errorf("the calls are %v", order)
 	}
 }
+
+// Somebody deleted the port lease of a pod that is gone. The claim lease must stay as long as
+// the binding may forward to the pod's address.
+func TestLostPortLeaseOfAReleasedClaimIsRestoredAndUnbound(t *testing.T) {
+	w := newAccount(t, 1)
+	w.releasing("game", firstAudit)
+	lease, claim := w.fenceOf(0, firstAudit, 1).Lease, ledger.ClaimName("uid-game")
+	w.ledger.Ports.Remove(lease)
+	for range 20 {
+		w.must(w.janitor.Sweep(t.Context()))
+		w.must(w.janitor.UnbindReleasing(t.Context()))
+		w.now = w.now.Add(roundTime)
+		_, claimed := w.ledger.Claims.Row(claim)
+		if left := w.targets("game/group"); !claimed && len(left) > 0 {
+			t.Fatalf("the claim lease is deleted, and its binding forwards to %v", left)
+		} else if !claimed {
+			break
+		}
+	}
+	w.expectGone(whole("game")...)
+	if _, claimed := w.ledger.Claims.Row(claim); claimed {
+		t.Error("the claim lease is still there")
+	}
+}

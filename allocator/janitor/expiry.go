@@ -60,14 +60,18 @@ func (j *Janitor) warnNotRenewed(ctx context.Context, r ledger.Record[ledger.Cla
 
 // deleteClaim deletes a released claim once none of its ports is held. The ports are
 // read fresh, because a grant that was in progress when the release began may have
-// taken one since.
+// taken one since. A port lease that somebody deleted is restored first: its binding may
+// still forward to the pod's IP, and only the claim lease records that.
 func (j *Janitor) deleteClaim(ctx context.Context, r ledger.Record[ledger.Claim]) error {
-	for _, p := range r.Value.Ports {
+	for i, p := range r.Value.Ports {
 		port, exists, err := j.getPort(ctx, p.Fence.Lease)
 		if err != nil {
 			return err
 		}
-		if exists && port.Value.Holds(r.Name, p.Fence) {
+		if !exists {
+			return j.restorePort(ctx, r, i)
+		}
+		if port.Value.Holds(r.Name, p.Fence) {
 			return nil
 		}
 	}
@@ -76,5 +80,18 @@ func (j *Janitor) deleteClaim(ctx context.Context, r ledger.Record[ledger.Claim]
 	}
 	j.Count("delete claim", "claim released")
 	j.Log.InfoContext(ctx, "claim released", "holder", r.Value.Namespace+"/"+r.Value.Pod, "podUID", r.Value.PodUID)
+	return nil
+}
+
+// restorePort writes the lost lease of planned port i of a releasing claim again. Its target
+// group is found by its name then.
+func (j *Janitor) restorePort(ctx context.Context, r ledger.Record[ledger.Claim], i int) error {
+	port, lease := r.Value.Holding(r.Name, i, j.Now()), r.Value.Ports[i].Fence.Lease
+	port.Restored = true
+	if _, err := j.Ports.Create(ctx, lease, port); err != nil {
+		return fmt.Errorf("restoring port lease %s of released claim %s: %w", lease, r.Name, err)
+	}
+	j.Count("restore port", "claim released")
+	j.Log.WarnContext(ctx, "port lease restored because it is lost and its claim is being released", "lease", lease, "holder", r.Value.Namespace+"/"+r.Value.Pod)
 	return nil
 }

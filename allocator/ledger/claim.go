@@ -85,6 +85,22 @@ func (c Claim) Lists(f api.Fence) bool {
 	return false
 }
 
+// Holding is the record of planned port i once the claim holds it. name is the claim
+// lease.
+func (c Claim) Holding(name string, i int, now time.Time) Port {
+	p := c.Ports[i]
+	portName := ""
+	if i < len(c.Requested) { // or somebody has edited the Lease
+		portName = c.Requested[i].Name
+	}
+	return Port{
+		LoadBalancerARN: c.LoadBalancer.ARN, ListenerPort: p.ListenerPort, State: Claimed,
+		Holder: name, Epoch: p.Fence.Epoch, Generation: p.Fence.Generation,
+		Namespace: c.Namespace, Pod: c.Pod, PodUID: c.PodUID,
+		PortName: portName, CooldownTime: p.Cooldown, UpdatedAt: now,
+	}
+}
+
 // Records reports whether an IP is the pod's, or may still be its target.
 func (c Claim) Records(ip string) bool { return c.PodIP == ip || c.PreviousIP == ip }
 
