@@ -39,7 +39,7 @@ func (j *Janitor) deregisterAll(ctx context.Context, leases []string) (granted b
 		if err != nil {
 			return false, err
 		}
-		if !exists || r.Value.State != ledger.Releasing || r.Value.Deregistered || r.Value.TargetGroupARN == "" {
+		if !exists || r.Value.State != ledger.Releasing || !r.Value.NeedsDeregistering() {
 			continue
 		}
 		ports, arns = append(ports, r), append(arns, r.Value.TargetGroupARN)

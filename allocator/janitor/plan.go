@@ -124,8 +124,7 @@ func planPort(p *ledger.Record[ledger.Port], holder *ledger.Claim, age func(name
 // planReleasing does what the agent does not do, and what it has not done in its time.
 func planReleasing(p *ledger.Record[ledger.Port], age func(name, version string) time.Duration, t Timing) (due []Kind) {
 	v := &p.Value
-	recorded := v.TargetGroupARN != ""
-	if recorded && !v.Deregistered && (v.Agent == ledger.AgentAbsent || age(p.Name, p.Version) >= t.DeregisterGrace) {
+	if v.NeedsDeregistering() && (v.Agent == ledger.AgentAbsent || age(p.Name, p.Version) >= t.DeregisterGrace) {
 		due = append(due, Deregister)
 	}
 	if v.Agent != ledger.AgentUnbinding || age(p.Name, p.Version) >= t.AgentGrace {

@@ -66,9 +66,7 @@ func isUnbind(a Action) bool { return a.Kind == Unbind }
 
 // isUnbindNext reports whether an action unbinds a port that need not be deregistered any
 // more.
-func isUnbindNext(a Action) bool {
-	return isUnbind(a) && (a.Port.Value.Deregistered || a.Port.Value.TargetGroupARN == "")
-}
+func isUnbindNext(a Action) bool { return isUnbind(a) && !a.Port.Value.NeedsDeregistering() }
 
 func (j *Janitor) cachedPorts(names []string) (ports []ledger.Record[ledger.Port]) {
 	for _, name := range names {

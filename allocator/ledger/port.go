@@ -119,6 +119,10 @@ func (p Port) BeginRelease(agent AgentPart) Port {
 	return p
 }
 
+// NeedsDeregistering reports whether a releasing port has a recorded target group that may
+// still have its holder as a target.
+func (p Port) NeedsDeregistering() bool { return p.TargetGroupARN != "" && !p.Deregistered }
+
 // AddressFree reports whether a releasing port no longer forwards to its holder's address,
 // and never will again. A registration that is still under way can only fail once the
 // target group is deleted.
