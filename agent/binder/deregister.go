@@ -25,8 +25,9 @@ func (b *Binder) DeregisterPreviousIP(ctx context.Context, h *holding.Holding) (
 }
 
 // deregisterPreviousIP creates the target group of a port if none is known, because
-// the ledger may have lost it, and creating is idempotent. A target group that does
-// not exist, or that AWS does not show yet, has no target.
+// the ledger may have lost it, and creating is idempotent. An agent that was killed may
+// have created the target group a moment ago, and AWS may not know it yet. So one that does
+// not exist counts as gone only when it has been asked for long enough.
 func (b *Binder) deregisterPreviousIP(ctx context.Context, h *holding.Holding, p api.ClaimedPort, previous string) error {
 	targetGroup := h.Binding(p).TargetGroup
 	if targetGroup == "" {
@@ -36,16 +37,31 @@ func (b *Binder) deregisterPreviousIP(ctx context.Context, h *holding.Holding, p
 		}
 		h.Update(p.Fence, func(known *holding.Binding) { known.TargetGroup = targetGroup })
 	}
-	own, err := b.own(ctx, elb.TagsOf(h.Claim, p.Fence), targetGroup)
-	if err != nil || len(own) == 0 {
-		return err
+	begun := b.Clock.Now()
+	for pause := firstLagPause; ; pause = min(2*pause, mostLagPause) {
+		own, err := b.own(ctx, elb.TagsOf(h.Claim, p.Fence), targetGroup)
+		if err == nil && len(own) > 0 {
+			err = b.LoadBalancer.DeregisterTargets(ctx, targetGroup, []elb.Target{{IP: previous, Port: p.TargetPort}})
+			if err == nil {
+				return nil
+			}
+		}
+		if err != nil && !errors.Is(err, elb.ErrTargetGroupGone) {
+			return err
+		}
+		if b.Clock.Now().Sub(begun) >= goneWhileNew {
+			return nil
+		}
+		if err := b.Clock.Sleep(ctx, pause); err != nil {
+			return err
+		}
 	}
-	return b.deregisterTarget(ctx, targetGroup, elb.Target{IP: previous, Port: p.TargetPort})
 }
 
 // Deregister removes this pod from the target groups of leftovers, so that AWS sends
 // no new flows and lets the others end as the target groups' attributes say. It reports
-// whether none of them has it as a target any more. If not, the janitor deregisters it.
+// whether none of them has it as a target any more. If not, the janitor deregisters it. A
+// target group that AWS does not know may be new, and counts as one that has the target.
 func (b *Binder) Deregister(ctx context.Context, leftovers []holding.Leftover) (done bool) {
 	done = true
 	for i := range leftovers {
@@ -67,14 +83,5 @@ func (b *Binder) deregisterLeftover(ctx context.Context, l *holding.Leftover) er
 	if err := b.checkOwner(ctx, l); err != nil {
 		return err
 	}
-	return b.deregisterTarget(ctx, l.TargetGroup, elb.Target{IP: b.Pod.IP, Port: l.Port.TargetPort})
-}
-
-// deregisterTarget removes one target; a target group that is gone has none.
-func (b *Binder) deregisterTarget(ctx context.Context, targetGroup string, t elb.Target) error {
-	err := b.LoadBalancer.DeregisterTargets(ctx, targetGroup, []elb.Target{t})
-	if errors.Is(err, elb.ErrTargetGroupGone) {
-		return nil
-	}
-	return err
+	return b.LoadBalancer.DeregisterTargets(ctx, l.TargetGroup, []elb.Target{{IP: b.Pod.IP, Port: l.Port.TargetPort}})
 }

@@ -2,8 +2,10 @@ package lifecycle_test
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/api"
@@ -93,6 +95,29 @@ func TestPodWithANewIPIsBoundAfterAKillAtAnyCall(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The agent was killed right after it had created the target group, and AWS does not know
+// the group yet.
+func TestPreviousIPIsDeregisteredThoughAWSDoesNotKnowTheTargetGroupYet(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(_ *testing.T, w *world) {
+		first := w.start()
+		w.awaitReady(first)
+		first.kill()
+		w.pod.IP = otherIP
+		known := time.Now().Add(5 * time.Second)
+		w.setFault(func(c elbemu.Call) elbemu.Fault {
+			if time.Now().Before(known) && (c.Action == "DescribeTags" || c.Action == "DeregisterTargets") {
+				return elbemu.Refuse(http.StatusBadRequest, "TargetGroupNotFound", "not found")
+			}
+			return elbemu.Fault{}
+		})
+		next := w.start()
+		w.awaitReady(next)
+		w.checkBound(30000)
+		next.term()
+		w.checkEmpty()
+	})
 }
 
 func TestPreviousIPIsDeregisteredThoughTheLedgerLostItsTargetGroup(t *testing.T) {
