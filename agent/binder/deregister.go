@@ -49,7 +49,7 @@ func (b *Binder) deregisterPreviousIP(ctx context.Context, h *holding.Holding, p
 		if err != nil && !errors.Is(err, elb.ErrTargetGroupGone) {
 			return err
 		}
-		if b.Clock.Now().Sub(begun) >= goneWhileNew {
+		if b.Clock.Now().Sub(begun) >= goneForSure {
 			return nil
 		}
 		if err := b.Clock.Sleep(ctx, pause); err != nil {

@@ -18,6 +18,9 @@ const (
 	// goneWhileNew is for how long after its creation a target group that does not exist is
 	// believed to exist.
 	goneWhileNew = 20 * time.Second
+	// goneForSure is for how long a target group of unknown age must be gone to count as
+	// gone where another pod's traffic depends on it: the allocator's longest lag.
+	goneForSure = time.Minute
 	// deniedWhileNew is the same for a denied call. It is short, because a role without the
 	// right would cost the account calls for nothing.
 	deniedWhileNew = 4 * time.Second

@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -92,21 +93,29 @@ func near(t *testing.T, what string, got, want time.Duration) {
 	}
 }
 
+// A target group that AWS does not know may be new, and is no proof that the pod is no target.
 func TestFailedDeregistrationDoesNotStopTheRelease(t *testing.T) {
-	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
-		p := w.startToDeregister(10 * time.Second)
-		w.setFault(func(call elbemu.Call) elbemu.Fault {
-			if call.Action == "DeregisterTargets" {
-				return elbemu.Throttle()
-			}
-			return elbemu.Fault{}
+	for name, failed := range map[string]elbemu.Fault{
+		"throttled":                        elbemu.Throttle(),
+		"AWS does not know the group, yet": elbemu.Refuse(http.StatusBadRequest, "TargetGroupNotFound", "not found"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+				p := w.startToDeregister(10 * time.Second)
+				w.setFault(func(call elbemu.Call) elbemu.Fault {
+					if call.Action == "DeregisterTargets" {
+						return failed
+					}
+					return elbemu.Fault{}
+				})
+				// There is nothing to wait for: the flows go on until the listener is deleted.
+				if took := p.term(); took > 5*time.Second || w.ledger.deregistered {
+					t.Errorf("ending took %v, reported as deregistered: %v", took, w.ledger.deregistered)
+				}
+				w.checkEmpty()
+			})
 		})
-		// There is nothing to wait for: the flows go on until the listener is deleted.
-		if took := p.term(); took > 5*time.Second || w.ledger.deregistered {
-			t.Errorf("ending took %v, reported as deregistered: %v", took, w.ledger.deregistered)
-		}
-		w.checkEmpty()
-	})
+	}
 }
 
 func TestForeignTargetGroupIsNotDeregistered(t *testing.T) {
