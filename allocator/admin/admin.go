@@ -97,8 +97,8 @@ func (s *Service) claimedFrom(pool string, ports []ledger.Record[ledger.Port]) b
 func (s *Service) count(from pool.Pool, ports map[string][]ledger.Record[ledger.Port]) map[string]int {
 	n := map[string]int{"total": 0, "available": 0}
 	for _, lb := range from.LoadBalancers {
-		taken := maps.Clone(lb.Occupied)
-		listeners := maps.Clone(lb.Occupied)
+		taken := lb.Occupied(ledger.Knows(s.config.Ports.Cached))
+		listeners := maps.Clone(taken)
 		for _, r := range ports[lb.ARN] {
 			if r.Value.Held() {
 				listeners[r.Value.ListenerPort] = true

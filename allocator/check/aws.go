@@ -27,6 +27,8 @@ type nothing[T any] struct{ ledger.Table[T] }
 
 func (nothing[T]) CachedAll() []ledger.Record[T] { return nil }
 
+func (nothing[T]) CachedBy(ledger.Key) []*ledger.Record[T] { return nil }
+
 func (nothing[T]) Cached(string) (ledger.Record[T], bool) { return ledger.Record[T]{}, false }
 
 // AWS makes every read call that the allocator makes, and checks the load balancers of

@@ -8,6 +8,7 @@ import (
 
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/pool"
+	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -109,18 +110,19 @@ func (r *Report) targets(ports map[string]int, limit int) {
 // could hand out, and how many games have listeners on.
 func portsOf(lb pool.LoadBalancer, games map[int]bool) (listed, usable, used int) {
 	free := 0
+	occupied := lb.Occupied(func(api.Fence) bool { return false })
 	for _, within := range lb.Ranges {
 		for port := within.From; port <= within.To; port++ {
 			listed++
 			switch {
 			case games[port]:
 				used++
-			case !lb.Occupied[port]:
+			case !occupied[port]:
 				free++
 			}
 		}
 	}
-	return listed, max(0, min(free, lb.Limit-len(lb.Occupied))), used
+	return listed, max(0, min(free, lb.Limit-len(occupied))), used
 }
 
 // targetGroups compares the account's quota with a target group for each port; a

@@ -130,8 +130,8 @@ func (s *Service) checkDeregistered(ctx context.Context, ip string, o ledger.Rec
 			return unavailable(err)
 		}
 	}
-	for _, p := range s.Ports.CachedAll() {
-		if p.Value.Holder == o.Name && !o.Value.Lists(p.Value.Fence(p.Name)) && !free(p.Value) {
+	for _, p := range s.Ports.CachedBy(ledger.PortsHeldBy(o.Name)) {
+		if !o.Value.Lists(p.Value.Fence(p.Name)) && !free(p.Value) {
 			forwards = append(forwards, p.Value.ListenerPort)
 		}
 	}

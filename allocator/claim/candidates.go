@@ -1,138 +1,120 @@
 package claim
 
 import (
-	"cmp"
-	"fmt"
-	"maps"
-	"slices"
-	"strconv"
+	"sync"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pool"
 )
 
-// otherWaiting returns the other waiting claims of the pool, oldest first. It leaves out
-// claims that cannot or need not be served: those that have been silent, those whose pod
-// IP is still another's, and those that the cache shows with a port, because their plan is
-// on its way here.
-func (now situation) otherWaiting() []cached[ledger.Claim] {
-	holds := make(map[string]bool)
-	for _, p := range now.ports {
-		if p.Value.State == ledger.Claimed || p.Value.State == ledger.Bound {
-			holds[p.Value.Holder] = true
+// newPortsFactor is how many times as many leases as listeners a load balancer may have
+// before ports without a lease are chosen last, so that a wide range does not fill the
+// ledger.
+const newPortsFactor = 2
+
+// stocks remembers the stock of load balancers for pods that had no port there, as long as
+// nothing has changed. So a claim costs the work of the few load balancers that have.
+type stocks struct {
+	mu   sync.Mutex
+	last map[string]keptStock // by pool and ARN
+}
+
+// keptStock is a stock with all that it was made of.
+type keptStock struct {
+	pool.Stock
+	lb     pool.LoadBalancer
+	sticky time.Duration
+	leases []*ledger.Record[ledger.Port]
+	// until is when the first avoided port no longer is; zero if there is none.
+	until time.Time
+}
+
+func (r keptStock) madeOf(lb *pool.LoadBalancer, sticky time.Duration, leases []*ledger.Record[ledger.Port], now time.Time) bool {
+	return ledger.Same(r.leases, leases) && same(r.lb.Listed, lb.Listed) && same(r.lb.Ranges, lb.Ranges) && r.lb.Limit == lb.Limit &&
+		r.sticky == sticky && (r.until.IsZero() || now.Before(r.until))
+}
+
+// same reports whether two slices that are never changed are one and the same.
+func same[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// special has the IDs of the load balancers whose stock is another one for this claim.
+func (now situation) special(excluded leaseSet) map[string]bool {
+	c, ids := now.claim.Value, make(map[string]bool)
+	for _, p := range now.ports.CachedBy(ledger.PortsOfPod(c.Namespace, c.Pod)) {
+		ids[ledger.LoadBalancerID(p.Value.LoadBalancerARN)] = true
+	}
+	for lease := range excluded {
+		if id, _, ok := ledger.SplitPortName(lease); ok {
+			ids[id] = true
 		}
 	}
-	others := slices.DeleteFunc(slices.Clone(now.waiting), func(o cached[ledger.Claim]) bool {
-		return o.Name == now.claim.Name || o.Value.Pool != now.claim.Value.Pool || len(o.Value.Ports) > 0 ||
-			holds[o.Name] || o.Value.ConfirmedIP != o.Value.PodIP || o.age > now.silence
-	})
-	slices.SortFunc(others, func(a, b cached[ledger.Claim]) int { return byAge(a.Record, b.Record) })
-	return others
+	return ids
 }
 
-// olderWaiting returns how many ports each older waiting claim of the pool needs, oldest
-// first.
-func (now situation) olderWaiting() []int {
-	var needs []int
-	for _, o := range now.otherWaiting() {
-		if byAge(&now.claim, o.Record) > 0 {
-			needs = append(needs, len(o.Value.Requested))
+// stock returns the ports of a load balancer from which the claim may choose.
+func (now situation) stock(lb *pool.LoadBalancer, special map[string]bool, excluded leaseSet) pool.Stock {
+	id := ledger.LoadBalancerID(lb.ARN)
+	leases := now.ports.CachedBy(ledger.PortsOf(id))
+	if now.stocks == nil || special[id] {
+		c, _ := now.candidate(lb, leases, excluded)
+		return c.Stock()
+	}
+	key := now.pool.Name + " " + lb.ARN
+	now.stocks.mu.Lock()
+	defer now.stocks.mu.Unlock()
+	last, exists := now.stocks.last[key]
+	if !exists || !last.madeOf(lb, now.pool.Terms.Sticky, leases, now.time) {
+		c, until := now.candidate(lb, leases, nil)
+		last = keptStock{c.Stock(), *lb, now.pool.Terms.Sticky, leases, until}
+		if now.stocks.last == nil {
+			now.stocks.last = make(map[string]keptStock)
 		}
+		now.stocks.last[key] = last
 	}
-	return needs
+	return last.Stock
 }
 
-// place says where the claim is in the queue of its pool; empty for one that has ports.
-func (now situation) place() string {
-	if now.claim.Value.State == ledger.Granted {
-		return ""
-	}
-	others := now.otherWaiting()
-	older := 0
-	for older < len(others) && byAge(others[older].Record, &now.claim) < 0 {
-		older++
-	}
-	return fmt.Sprintf("; this is the %s of %d waiting claims", ordinal(older+1), len(others)+1)
-}
-
-// ordinal is 1st, 2nd and so on.
-func ordinal(n int) string {
-	suffix := "th"
-	if n/10%10 != 1 {
-		switch n % 10 {
-		case 1:
-			suffix = "st"
-		case 2:
-			suffix = "nd"
-		case 3:
-			suffix = "rd"
-		}
-	}
-	return strconv.Itoa(n) + suffix
-}
-
-// byAge orders claims, oldest first. The API server's time decides, and the name for
-// claims of one second.
-func byAge(a, b *ledger.Record[ledger.Claim]) int {
-	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Name, b.Name))
-}
-
-// candidates describes the ports of load balancers for a choice.
-func (now situation) candidates(loadBalancers []pool.LoadBalancer, excluded leaseSet) []pool.Candidate {
-	// By name, because the cache has nothing else of a lease that cannot be read.
-	leases, without := make(map[string]map[int]cached[ledger.Port]), make(map[string]map[int]bool)
-	for _, p := range now.ports {
-		insert(leases, p.Name, p)
-	}
-	for name := range excluded {
-		insert(without, name, true)
-	}
-	var all []pool.Candidate
-	for _, lb := range loadBalancers {
-		id := ledger.LoadBalancerID(lb.ARN)
-		c := now.candidate(lb, leases[id])
-		maps.Copy(c.Taken, without[id])
-		all = append(all, c)
-	}
-	return all
-}
-
-func (now situation) candidate(lb pool.LoadBalancer, leases map[int]cached[ledger.Port]) pool.Candidate {
-	c := pool.Candidate{
+// candidate describes the ports of a load balancer to this claim. until is when the first
+// avoided port no longer is; zero if there is none.
+func (now situation) candidate(lb *pool.LoadBalancer, leases []*ledger.Record[ledger.Port], excluded leaseSet) (c pool.Candidate, until time.Time) {
+	c = pool.Candidate{
 		ARN: lb.ARN, Ranges: lb.Ranges, Limit: lb.Limit,
-		Taken: make(map[int]bool), Preferred: make(map[int]bool), Avoided: make(map[int]bool),
+		Taken: make(map[int]bool), Preferred: make(map[int]bool), Avoided: make(map[int]bool), Known: make(map[int]bool),
 	}
 	listeners := make(map[int]bool)
-	for port := range lb.Occupied {
+	for port := range lb.Occupied(ledger.Knows(now.ports.Cached)) {
 		c.Taken[port], listeners[port] = true, true
 	}
-	for port, lease := range leases {
+	for _, lease := range leases {
 		v := &lease.Value
+		_, port, _ := ledger.SplitPortName(lease.Name) // the cache has nothing else of one that cannot be read
+		c.Known[port] = true
 		switch {
-		case !available(*v, now.claim.Value):
+		case !available(*v, now.claim.Value) || excluded[lease.Name]:
 			c.Taken[port] = true
 		case v.Namespace == now.claim.Value.Namespace && v.Pod == now.claim.Value.Pod:
 			c.Preferred[port] = true
-		case v.Pod != "" && lease.age < now.pool.Terms.Sticky:
-			c.Avoided[port] = true
+		case v.Pod != "":
+			if left := now.pool.Terms.Sticky - now.age(lease.Name, lease.Version); left > 0 {
+				c.Avoided[port] = true
+				if end := now.time.Add(left); until.IsZero() || end.Before(until) {
+					until = end
+				}
+			}
 		}
 		if v.Held() || v.Foreign != "" {
 			listeners[port] = true
 		}
 	}
+	for lease := range excluded {
+		if id, port, ok := ledger.SplitPortName(lease); ok && id == ledger.LoadBalancerID(lb.ARN) {
+			c.Taken[port] = true
+		}
+	}
+	if len(leases) < newPortsFactor*lb.Limit {
+		c.Known = nil
+	}
 	c.Listeners = len(listeners)
-	return c
-}
-
-// insert files what belongs to a port lease under its load balancer and listener
-// port.
-func insert[V any](into map[string]map[int]V, lease string, v V) {
-	id, port, ok := ledger.SplitPortName(lease)
-	if !ok {
-		return
-	}
-	if into[id] == nil {
-		into[id] = make(map[int]V)
-	}
-	into[id][port] = v
+	return c, until
 }

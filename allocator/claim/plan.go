@@ -2,6 +2,7 @@ package claim
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -16,10 +17,15 @@ type situation struct {
 	pool  pool.Pool
 	// excluded are port leases that the claim must not use.
 	excluded leaseSet
-	// ports are all cached port leases. There may be thousands: they are not copied.
-	ports []cached[ledger.Port]
-	// waiting are the cached claims in state Waiting.
-	waiting []cached[ledger.Claim]
+	// ports and claims are what this process has seen of the ledger. They may change while
+	// a plan is made: a plan that mixes two states of the ledger fails like one that is late.
+	ports  view[ledger.Port]
+	claims view[ledger.Claim]
+	// age is how long this process has seen a lease unchanged.
+	age func(name, version string) time.Duration
+	// stocks is shared by all plans; nil remembers nothing.
+	stocks *stocks
+	time   time.Time
 	// returnPatience is how long a pod waits for its previous port to be unbound.
 	returnPatience time.Duration
 	// silence is how long a waiting claim keeps its place in the queue without a
@@ -29,11 +35,10 @@ type situation struct {
 	epoch string
 }
 
-// cached is a record in the cache, and how long this process has seen it unchanged.
-// The age of a port that a claim holds is not needed, and zero.
-type cached[T any] struct {
-	*ledger.Record[T]
-	age time.Duration
+// view is the cache of a table.
+type view[T any] interface {
+	Cached(name string) (ledger.Record[T], bool)
+	CachedBy(k ledger.Key) []*ledger.Record[T]
 }
 
 // situation gathers what a plan for a claim depends on.
@@ -42,26 +47,10 @@ func (s *Service) situation(r ledger.Record[ledger.Claim], excluded leaseSet) (s
 	if !known {
 		return situation{}, s.unknownPool(r.Value.Pool)
 	}
-	now := situation{
-		claim: r, pool: from, excluded: excluded, epoch: s.NewEpoch(),
-		returnPatience: s.ReturnPatience, silence: silentRenewals * s.RenewEvery,
-	}
-	ports := s.Ports.CachedAll()
-	now.ports = make([]cached[ledger.Port], len(ports))
-	for i := range ports {
-		p := cached[ledger.Port]{Record: &ports[i]}
-		if p.Value.State != ledger.Claimed && p.Value.State != ledger.Bound {
-			p.age = s.Age(p.Name, p.Version)
-		}
-		now.ports[i] = p
-	}
-	claims := s.Claims.CachedAll()
-	for i := range claims {
-		if c := &claims[i]; c.Value.State == ledger.Waiting {
-			now.waiting = append(now.waiting, cached[ledger.Claim]{c, s.Age(c.Name, c.Version)})
-		}
-	}
-	return now, nil
+	return situation{
+		claim: r, pool: from, excluded: excluded, ports: s.Ports, claims: s.Claims, age: s.Age, stocks: &s.stocks, time: s.Now(),
+		epoch: s.NewEpoch(), returnPatience: s.ReturnPatience, silence: silentRenewals * s.RenewEvery,
+	}, nil
 }
 
 // silentRenewals is how many renewals a waiting claim may miss before it loses its
@@ -110,9 +99,9 @@ func (now situation) returning() (listenerPort int, found bool) {
 	if len(c.Ports) > 0 || now.pool.Terms.Sticky == 0 {
 		return 0, false
 	}
-	for _, p := range now.ports {
+	for _, p := range now.ports.CachedBy(ledger.PortsOfPod(c.Namespace, c.Pod)) {
 		v := &p.Value
-		if v.State != ledger.Releasing || v.Namespace != c.Namespace || v.Pod != c.Pod || v.PodUID == c.PodUID || p.age >= now.returnPatience {
+		if v.State != ledger.Releasing || v.PodUID == c.PodUID || now.age(p.Name, p.Version) >= now.returnPatience {
 			continue
 		}
 		if lb, exists := now.pool.Find(v.LoadBalancerARN); exists && lb.Cordoned == "" {
@@ -132,8 +121,8 @@ func (now situation) holdsElsewhere() bool {
 	if len(now.claim.Value.Ports) > 0 && hidden(now.claim.Value.LoadBalancer.ARN) {
 		return true
 	}
-	return slices.ContainsFunc(now.ports, func(p cached[ledger.Port]) bool {
-		return p.Value.Holder == now.claim.Name && hidden(p.Value.LoadBalancerARN)
+	return slices.ContainsFunc(now.ports.CachedBy(ledger.PortsHeldBy(now.claim.Name)), func(p *ledger.Record[ledger.Port]) bool {
+		return hidden(p.Value.LoadBalancerARN)
 	})
 }
 
@@ -148,9 +137,9 @@ func (now situation) unread() error {
 func (now situation) remembered() ledger.Claim {
 	c := now.claim.Value
 	ports := make([]ledger.PlannedPort, len(c.Requested))
-	for _, p := range now.ports {
+	for _, p := range now.ports.CachedBy(ledger.PortsHeldBy(now.claim.Name)) {
 		v := &p.Value
-		if v.Holder != now.claim.Name || v.State != ledger.Claimed && v.State != ledger.Bound || v.Foreign != "" {
+		if v.State != ledger.Claimed && v.State != ledger.Bound || v.Foreign != "" {
 			continue
 		}
 		i := slices.IndexFunc(c.Requested, func(r api.Port) bool { return r.Name == v.PortName })
@@ -193,17 +182,24 @@ func (now situation) completed(c ledger.Claim) (next ledger.Claim, fits bool) {
 	if !exists {
 		return c, false
 	}
-	choice, err := pool.Choose(now.candidates([]pool.LoadBalancer{lb}, used), now.request(missing, nil))
+	c.LoadBalancer = lb.LoadBalancer
+	choice, err := pool.Choose([]pool.Stock{now.stock(&lb, now.special(used), used)}, now.request(missing, nil))
 	if err != nil {
 		return c, false
 	}
-	c.LoadBalancer = lb.LoadBalancer
 	return now.filled(c, kept, choice.Ports), true
 }
 
 // chosen chooses new ports for the whole claim, after those of older waiting claims.
 func (now situation) chosen(c ledger.Claim) (next ledger.Claim, fits bool) {
-	choice, err := pool.Choose(now.candidates(now.pool.Schedulable(), now.excluded), now.request(len(c.Requested), now.olderWaiting()))
+	special := now.special(now.excluded)
+	all := make([]pool.Stock, 0, len(now.pool.LoadBalancers))
+	for i := range now.pool.LoadBalancers {
+		if lb := &now.pool.LoadBalancers[i]; lb.Cordoned == "" {
+			all = append(all, now.stock(lb, special, now.excluded))
+		}
+	}
+	choice, err := pool.Choose(all, now.request(len(c.Requested), now.olderWaiting()))
 	if err != nil {
 		return c, false
 	}
@@ -212,7 +208,7 @@ func (now situation) chosen(c ledger.Claim) (next ledger.Claim, fits bool) {
 	return now.filled(c, make([]ledger.PlannedPort, len(c.Requested)), choice.Ports), true
 }
 
-func (now situation) request(ports int, older []int) pool.Request {
+func (now situation) request(ports int, older iter.Seq[int]) pool.Request {
 	return pool.Request{Ports: ports, Seed: now.claim.Value.PodUID, Placement: now.pool.Terms.Placement, Older: older}
 }
 
@@ -239,9 +235,8 @@ func (now situation) planned(p api.Port, listenerPort int, f api.Fence) ledger.P
 // nextFence is the fence of a port's next holding.
 func (now situation) nextFence(loadBalancerARN string, listenerPort int) api.Fence {
 	f := api.Fence{Lease: ledger.PortName(ledger.LoadBalancerID(loadBalancerARN), listenerPort), Epoch: now.epoch, Generation: 1}
-	i := slices.IndexFunc(now.ports, func(p cached[ledger.Port]) bool { return p.Name == f.Lease })
-	if i >= 0 && now.ports[i].Value.Generation > 0 {
-		f.Epoch, f.Generation = now.ports[i].Value.Epoch, now.ports[i].Value.Generation+1
+	if last, exists := now.ports.Cached(f.Lease); exists && last.Value.Generation > 0 {
+		f.Epoch, f.Generation = last.Value.Epoch, last.Value.Generation+1
 	}
 	return f
 }

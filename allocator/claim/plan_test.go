@@ -38,19 +38,19 @@ func TestPlan(t *testing.T) {
 		}, refused(api.Exhausted)},
 
 		// Which ports not.
-		{"no port that AWS shows as occupied", func(g *given) { g.pool.LoadBalancers[0].Occupied = map[int]bool{1: true} }, planned("lb-1-2 e/1")},
+		{"no port that AWS shows as occupied", func(g *given) { g.pool.LoadBalancers[0].Listed = []pool.Listed{{Port: 1}} }, planned("lb-1-2 e/1")},
 		{"no port that an admin blocked", func(g *given) { g.port("lb-1-1 x/1", ledger.Port{State: ledger.Blocked, BlockedBy: "alice"}, 0) }, planned("lb-1-2 e/1")},
 		{"no port that is unreadable", func(g *given) { g.port("lb-1-1 x/1", ledger.Port{}, 0) }, planned("lb-1-2 e/1")},
 		{"no port that is excluded", func(g *given) { g.excluded = leaseSet{"lb-1-1": true} }, planned("lb-1-2 e/1")},
 		{"no port of a cordoned load balancer", func(g *given) {
 			g.pool.LoadBalancers[0].Cordoned = "cordoned by alice"
 			second := loadBalancer(lb2)
-			second.Occupied = map[int]bool{1: true, 443: true}
+			second.Listed = []pool.Listed{{Port: 1}, {Port: 443}}
 			g.pool.LoadBalancers = append(g.pool.LoadBalancers, second)
 		}, planned("lb-2-2 e/1")},
 		{"nothing if the only load balancer is cordoned", func(g *given) { g.pool.LoadBalancers[0].Cordoned = "cordoned by alice" }, refused(api.Exhausted)},
 		{"no port beyond the listener limit", func(g *given) {
-			g.pool.LoadBalancers[0].Limit, g.pool.LoadBalancers[0].Occupied = 1, map[int]bool{443: true}
+			g.pool.LoadBalancers[0].Limit, g.pool.LoadBalancers[0].Listed = 1, []pool.Listed{{Port: 443}}
 		}, refused(api.Exhausted)},
 
 		// The pod's last port.

@@ -25,9 +25,9 @@ func (s *Service) checkCachedQuota(from pool.Pool, namespace string, ports int) 
 		return nil
 	}
 	held := 0
-	for _, c := range s.Claims.CachedAll() {
-		if v := c.Value; v.Namespace == namespace && v.Pool == from.Name && decided(v) {
-			held += portsOfQuota(v)
+	for _, c := range s.Claims.CachedBy(ledger.ClaimsOf(namespace, from.Name)) {
+		if decided(c.Value) {
+			held += portsOfQuota(c.Value)
 		}
 	}
 	return from.AdmitMore(namespace, held, ports)
@@ -72,7 +72,7 @@ func (s *Service) checkQuota(ctx context.Context, r ledger.Record[ledger.Claim])
 			continue
 		}
 		others += portsOfQuota(o.Value)
-		if decided(o.Value) || byAge(&o, &r) < 0 {
+		if decided(o.Value) || ledger.ByAge(&o, &r) < 0 {
 			first += portsOfQuota(o.Value)
 		}
 	}

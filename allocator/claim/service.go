@@ -81,7 +81,8 @@ type Config struct {
 type Service struct {
 	Config
 	// turns has a place for each claim that is being worked on.
-	turns chan struct{}
+	turns  chan struct{}
+	stocks stocks
 }
 
 // concurrency is how many claims are worked on at a time. If a whole fleet started
@@ -90,4 +91,4 @@ type Service struct {
 const concurrency = 8
 
 // New makes a Service.
-func New(c Config) *Service { return &Service{c, make(chan struct{}, concurrency)} }
+func New(c Config) *Service { return &Service{Config: c, turns: make(chan struct{}, concurrency)} }

@@ -30,15 +30,32 @@ func fence(text string) (f api.Fence) {
 	return f
 }
 
+// tables is a ledger of which a test knows the ages.
+type tables struct {
+	ports  *ledger.Index[ledger.Port]
+	claims *ledger.Index[ledger.Claim]
+	ages   map[string]time.Duration
+}
+
+type records[T any] struct{ *ledger.Index[T] }
+
+func (r records[T]) Cached(name string) (ledger.Record[T], bool) { return r.Get(name) }
+
+func (r records[T]) CachedBy(k ledger.Key) []*ledger.Record[T] { return r.By(k) }
+
 // given builds a situation: claim-a, of pod games/a with one port, in a pool of one
 // load balancer.
 type given struct {
 	situation
+	tables
 	t *testing.T
 }
 
 func newGiven(t *testing.T) *given {
-	return &given{t: t, situation: situation{
+	known := tables{ledger.NewIndex[ledger.Port](), ledger.NewIndex[ledger.Claim](), make(map[string]time.Duration)}
+	return &given{t: t, tables: known, situation: situation{
+		ports: records[ledger.Port]{known.ports}, claims: records[ledger.Claim]{known.claims},
+		age: func(name, _ string) time.Duration { return known.ages[name] },
 		claim: ledger.Record[ledger.Claim]{Name: "claim-a", CreatedAt: time.Unix(100, 0), Value: ledger.Claim{
 			Namespace: "games", Pod: "a", PodUID: "uid-a", PodIP: "10.0.0.1", Pool: "default", State: ledger.Waiting,
 			Requested: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}}, HealthPort: 9901,
@@ -74,18 +91,21 @@ func (g *given) port(text string, p ledger.Port, age time.Duration) {
 	f := fence(text)
 	id, port, _ := ledger.SplitPortName(f.Lease)
 	p.LoadBalancerARN, p.ListenerPort, p.Epoch, p.Generation = "arn/"+id, port, f.Epoch, f.Generation
-	g.ports = append(g.ports, cached[ledger.Port]{&ledger.Record[ledger.Port]{Name: f.Lease, Value: p}, age})
+	g.tables.ports.Put(ledger.Record[ledger.Port]{Name: f.Lease, Value: p})
+	g.ages[f.Lease] = age
 }
 
 // older adds an older waiting claim with one port and lets a test change it.
 func (g *given) older(change func(*ledger.Record[ledger.Claim], *time.Duration)) {
-	o := cached[ledger.Claim]{Record: &ledger.Record[ledger.Claim]{Name: "claim-older", CreatedAt: time.Unix(99, 0), Value: ledger.Claim{
+	o := ledger.Record[ledger.Claim]{Name: "claim-older", CreatedAt: time.Unix(99, 0), Value: ledger.Claim{
 		PodIP: "10.0.0.2", ConfirmedIP: "10.0.0.2", Pool: "default", State: ledger.Waiting, Requested: make([]api.Port, 2),
-	}}}
+	}}
+	var age time.Duration
 	if change != nil {
-		change(o.Record, &o.age)
+		change(&o, &age)
 	}
-	g.waiting = append(g.waiting, o)
+	g.tables.claims.Put(o)
+	g.ages[o.Name] = age
 }
 
 // want is what a test compares of a plan.

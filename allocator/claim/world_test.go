@@ -54,11 +54,12 @@ func (c *cloud) Pool(string) (pool.Pool, bool) {
 	defer c.mu.Unlock()
 	found := pool.Pool{Name: "default", Terms: c.terms, Unread: !slices.Contains(c.read, firstLB)}
 	for _, arn := range c.read {
-		lb := pool.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Cordoned: c.cordoned, Occupied: make(map[int]bool), Limit: c.limit}
-		for port := range c.listeners {
-			lb.Occupied[port] = arn == firstLB
+		lb := pool.LoadBalancer{LoadBalancer: api.LoadBalancer{ARN: arn}, Ranges: c.ranges, Cordoned: c.cordoned, Limit: c.limit}
+		if arn == firstLB {
+			for port := range c.listeners {
+				lb.Listed = append(lb.Listed, pool.Listed{Port: port})
+			}
 		}
-		maps.DeleteFunc(lb.Occupied, func(_ int, there bool) bool { return !there })
 		found.LoadBalancers = append(found.LoadBalancers, lb)
 	}
 	return found, true

@@ -34,6 +34,14 @@ func (s still[T]) CachedAll() (all []ledger.Record[T]) {
 	return all
 }
 
+func (s still[T]) CachedBy(k ledger.Key) []*ledger.Record[T] {
+	x := ledger.NewIndex[T]()
+	for _, r := range s.CachedAll() {
+		x.Put(r)
+	}
+	return x.By(k)
+}
+
 func (s still[T]) Cached(name string) (ledger.Record[T], bool) {
 	value, ok := s.all[name]
 	return ledger.Record[T]{Name: name, Value: value}, ok

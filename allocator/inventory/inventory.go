@@ -17,8 +17,8 @@ import (
 	"sync"
 
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
-	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -56,7 +56,19 @@ type Inventory struct {
 	// known has load balancers by ARN. A load balancer that was never described is
 	// missing.
 	known map[string]*loadBalancer
+	// snapshots are the answers of Pool, as long as nothing has changed.
+	snapshots map[string]snapshot
 }
+
+// snapshot is a pool as Pool returns it.
+type snapshot struct {
+	pool.Pool
+	// cordons are those that it shows.
+	cordons []*ledger.Record[ledger.Cordon]
+}
+
+// changedLocked forgets the snapshots. Whoever changes what Pool shows calls it.
+func (i *Inventory) changedLocked() { clear(i.snapshots) }
 
 type loadBalancer struct {
 	elb.LoadBalancer
@@ -65,14 +77,13 @@ type loadBalancer struct {
 	gone     bool
 	// listeners are those of the last listing; nil before the first.
 	listeners []elb.Listener
-	// fences has the fences of those listeners that the ledger knew as bindings when
-	// they were listed, by listener ARN.
-	fences map[string]api.Fence
+	// listed are the same for Pool.
+	listed []pool.Listed
 }
 
 // New makes an Inventory that has read nothing yet.
 func New(c Config, pools []poolfile.Pool) *Inventory {
-	return &Inventory{Config: c, pools: pools, selected: make(map[string][]string), known: make(map[string]*loadBalancer)}
+	return &Inventory{Config: c, pools: pools, selected: make(map[string][]string), known: make(map[string]*loadBalancer), snapshots: make(map[string]snapshot)}
 }
 
 // SetPools replaces the pools. A new load balancer is used once it is described and
@@ -82,6 +93,7 @@ func (i *Inventory) SetPools(pools []poolfile.Pool) {
 	defer i.mu.Unlock()
 	before := i.pools
 	i.pools = pools
+	i.changedLocked()
 	// Changed tags have to be selected by again.
 	maps.DeleteFunc(i.selected, func(name string, _ []string) bool {
 		same := func(p poolfile.Pool) bool {
@@ -114,6 +126,7 @@ func (i *Inventory) Describe(ctx context.Context) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.limit = limit
+	i.changedLocked()
 	for _, arn := range arns {
 		lb, exists := found[arn]
 		i.recordLocked(ctx, arn, lb, exists)
@@ -125,6 +138,7 @@ func (i *Inventory) Describe(ctx context.Context) error {
 // recordLocked records a described load balancer. It logs when one can no longer be
 // used, or can be used again.
 func (i *Inventory) recordLocked(ctx context.Context, arn string, lb elb.LoadBalancer, exists bool) {
+	i.changedLocked()
 	known := i.known[arn]
 	if known == nil {
 		known = &loadBalancer{}
@@ -189,6 +203,7 @@ func (i *Inventory) selectByTags(ctx context.Context) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.selected = selected
+	i.changedLocked()
 	return nil
 }
 

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/portlease/portlease/allocator/ledger"
-	"github.com/portlease/portlease/shared/api"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -48,34 +48,26 @@ func (i *Inventory) Listeners(ctx context.Context, arn string) ([]elb.Listener, 
 		i.recordLocked(ctx, arn, elb.LoadBalancer{}, false)
 	}
 	if known := i.known[arn]; known != nil {
-		known.listeners, known.fences = append([]elb.Listener{}, listeners...), i.fences(arn, listeners)
+		known.listeners, known.listed = append([]elb.Listener{}, listeners...), i.listed(arn, listeners)
+		i.changedLocked()
 	}
 	return listeners, nil
 }
 
-// fences returns the fences of listeners that the ledger knows. A target group is
-// recorded before its listener is created.
-func (i *Inventory) fences(arn string, listeners []elb.Listener) map[string]api.Fence {
-	found := make(map[string]api.Fence)
+// listed are listeners with the fences that the ledger knows. A target group is recorded
+// before its listener is created. A port is never free in the ledger before its listener is
+// gone, so the ledger is more up to date than the listing from then on. Replicas that do
+// not lead list so rarely that ports would otherwise seem occupied for minutes.
+func (i *Inventory) listed(arn string, listeners []elb.Listener) []pool.Listed {
+	all := make([]pool.Listed, 0, len(listeners))
 	for _, l := range listeners {
 		name := ledger.PortName(ledger.LoadBalancerID(arn), l.Port)
+		found := pool.Listed{Port: l.Port}
 		port, exists := i.Ports.Cached(name)
 		if exists && port.Value.TargetGroupARN != "" && slices.Contains(l.TargetGroupARNs, port.Value.TargetGroupARN) {
-			found[l.ARN] = port.Value.Fence(name)
+			found.Fence = port.Value.Fence(name)
 		}
+		all = append(all, found)
 	}
-	return found
-}
-
-// inLedger reports whether the ledger is more up to date than a listing: it knew the
-// listener, and its record was not lost since. A port is never free in the ledger
-// before its listener is gone. Replicas that do not lead list so rarely that ports would
-// otherwise seem occupied for minutes.
-func (i *Inventory) inLedger(lb *loadBalancer, l elb.Listener) bool {
-	then, known := lb.fences[l.ARN]
-	if !known {
-		return false
-	}
-	now, exists := i.Ports.Cached(then.Lease)
-	return exists && now.Value.Epoch == then.Epoch && now.Value.Generation >= then.Generation
+	return all
 }

@@ -24,10 +24,23 @@ func (i *Inventory) Names() []string {
 }
 
 // Pool implements claim.Pools. A load balancer whose listeners have not been listed
-// yet is left out, because any of its ports may be occupied.
+// yet is left out, because any of its ports may be occupied. It returns the same slices
+// until something has changed; do not change them.
 func (i *Inventory) Pool(name string) (pool.Pool, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	cordons := i.Cordons.CachedBy(ledger.CordonedLoadBalancers)
+	if last, exists := i.snapshots[name]; exists && ledger.Same(last.cordons, cordons) {
+		return last.Pool, true
+	}
+	found, known := i.poolLocked(name)
+	if known {
+		i.snapshots[name] = snapshot{found, cordons}
+	}
+	return found, known
+}
+
+func (i *Inventory) poolLocked(name string) (pool.Pool, bool) {
 	at := slices.IndexFunc(i.pools, func(p poolfile.Pool) bool { return p.Name == name })
 	if at < 0 {
 		return pool.Pool{}, false
@@ -46,16 +59,10 @@ func (i *Inventory) Pool(name string) (pool.Pool, bool) {
 			continue
 		}
 		known := i.known[arn]
-		lb := pool.LoadBalancer{
+		found.LoadBalancers = append(found.LoadBalancers, pool.LoadBalancer{
 			LoadBalancer: api.LoadBalancer{ARN: arn, Host: known.Host, VPC: known.VPC, Addresses: known.Addresses},
-			Cordoned:     i.cordoned(arn), Ranges: p.Ranges, Limit: i.limit, Occupied: make(map[int]bool),
-		}
-		for _, l := range known.listeners {
-			if !i.inLedger(known, l) {
-				lb.Occupied[l.Port] = true
-			}
-		}
-		found.LoadBalancers = append(found.LoadBalancers, lb)
+			Cordoned:     i.cordoned(arn), Ranges: p.Ranges, Limit: i.limit, Listed: known.listed,
+		})
 	}
 	return found, true
 }

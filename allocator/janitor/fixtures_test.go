@@ -93,6 +93,14 @@ type stale[T any] struct{ cache []ledger.Record[T] }
 
 func (l *stale[T]) CachedAll() []ledger.Record[T] { return slices.Clone(l.cache) }
 
+func (l *stale[T]) CachedBy(k ledger.Key) []*ledger.Record[T] {
+	x := ledger.NewIndex[T]()
+	for _, r := range l.cache {
+		x.Put(r)
+	}
+	return x.By(k)
+}
+
 func (l *stale[T]) Cached(name string) (ledger.Record[T], bool) {
 	i := slices.IndexFunc(l.cache, func(r ledger.Record[T]) bool { return r.Name == name })
 	if i < 0 {

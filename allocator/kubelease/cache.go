@@ -1,8 +1,6 @@
 package kubelease
 
 import (
-	"maps"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -13,7 +11,7 @@ import (
 // own calls. A record never goes back to an older version.
 type cache[T any] struct {
 	mu      sync.Mutex
-	records map[string]ledger.Record[T] // by name
+	records *ledger.Index[T]
 	deleted tombstones
 }
 
@@ -21,20 +19,21 @@ type cache[T any] struct {
 func (c *cache[T]) CachedAll() []ledger.Record[T] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Sorting names is much cheaper than sorting records.
-	all := make([]ledger.Record[T], 0, len(c.records))
-	for _, name := range slices.Sorted(maps.Keys(c.records)) {
-		all = append(all, c.records[name])
-	}
-	return all
+	return c.records.All()
+}
+
+// CachedBy implements ledger.Table.
+func (c *cache[T]) CachedBy(k ledger.Key) []*ledger.Record[T] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.records.By(k)
 }
 
 // Cached implements ledger.Table.
 func (c *cache[T]) Cached(name string) (ledger.Record[T], bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r, ok := c.records[name]
-	return r, ok
+	return c.records.Get(name)
 }
 
 // put adds a record unless the cache has a newer version or knows that it was deleted.
@@ -44,8 +43,8 @@ func (c *cache[T]) put(r ledger.Record[T]) {
 	if c.deleted.has(r.UID, r.Version) {
 		return
 	}
-	if known, ok := c.records[r.Name]; !ok || newer(r.Version, known.Version) {
-		c.records[r.Name] = r
+	if known, ok := c.records.Get(r.Name); !ok || newer(r.Version, known.Version) {
+		c.records.Put(r)
 	}
 }
 
@@ -58,8 +57,8 @@ func (c *cache[T]) remove(name, uid, version string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deleted.add(uid, version)
-	if known := c.records[name]; known.UID == uid && c.deleted.has(uid, known.Version) {
-		delete(c.records, name)
+	if known, _ := c.records.Get(name); known.UID == uid && c.deleted.has(uid, known.Version) {
+		c.records.Remove(name)
 	}
 }
 

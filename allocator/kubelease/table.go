@@ -25,7 +25,7 @@ type table[T any] struct {
 }
 
 func newTable[T any](c codec[T], leases client.LeaseInterface, namespace string) *table[T] {
-	return &table[T]{cache: cache[T]{records: make(map[string]ledger.Record[T])}, codec: c, leases: leases, namespace: namespace}
+	return &table[T]{cache: cache[T]{records: ledger.NewIndex[T]()}, codec: c, leases: leases, namespace: namespace}
 }
 
 // Get implements ledger.Table. A GET without a resourceVersion is a quorum read

@@ -101,6 +101,18 @@ func (p Port) Holds(claim string, f api.Fence) bool {
 	return p.Holder == claim && p.Epoch == f.Epoch && p.Generation == f.Generation
 }
 
+// Follows reports whether this is a later record of a port that had that fence. The port
+// is then never free before the listener of that fence is gone.
+func (p Port) Follows(f api.Fence) bool { return p.Epoch == f.Epoch && p.Generation >= f.Generation }
+
+// Knows returns a check whether the record of a port, as the cache has it, follows a fence.
+func Knows(cached func(lease string) (Record[Port], bool)) func(api.Fence) bool {
+	return func(f api.Fence) bool {
+		r, exists := cached(f.Lease)
+		return exists && r.Value.Follows(f)
+	}
+}
+
 // Held reports whether a claim holds the port or releases it.
 func (p Port) Held() bool { return p.State == Claimed || p.State == Bound || p.State == Releasing }
 

@@ -46,6 +46,9 @@ type Table[T any] interface {
 	// others that it was told of. It may be stale. Records are shared: do not change
 	// what they point to.
 	CachedAll() []Record[T]
+	// CachedBy returns those with a key, oldest first. It copies nothing, and returns the
+	// same slice until one of them changes.
+	CachedBy(k Key) []*Record[T]
 	// Cached returns one record of the cache.
 	Cached(name string) (Record[T], bool)
 	// Get is a fresh read: it sees every write that succeeded before.

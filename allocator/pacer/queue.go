@@ -30,7 +30,8 @@ type waitingCreate struct {
 	requests []*request
 }
 
-// buildQueue adds the cache to the batch. A claim whose agent is silent for two
+// buildQueue adds the cache to the batch: the claims with a claimed port that has no target
+// group. A claim whose agent is silent for two
 // renewals is left out: its agent may be dead, and then the janitor takes over.
 func (p *Pacer) buildQueue(batch []*request) queue {
 	var q queue
@@ -47,22 +48,20 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 	for claim, requests := range inBatch {
 		q.creates = append(q.creates, waitingCreate{claim, requests[0].class, requests[0].createdAt, requests[0].cost, requests})
 	}
-	ports := make(map[string]ledger.Port)
-	releasing := 0
-	for _, r := range p.Ports.CachedAll() {
-		ports[r.Name] = r.Value
-		if r.Value.State == ledger.Releasing {
-			releasing++
-		}
-	}
-	q.deletes = max(q.deletes, releasing)
-	for _, r := range p.Claims.CachedAll() {
-		q.exhausted = q.exhausted || r.Value.State == ledger.Waiting && len(r.Value.Ports) == 0
-		silent := p.Age(r.Name, r.Version) >= 2*p.RenewEvery
-		if r.Value.State != ledger.Granted || inBatch[r.Name] != nil || silent || r.Value.Retries.Paused() {
+	q.deletes = max(q.deletes, len(p.Ports.CachedBy(ledger.ReleasingPorts)))
+	q.exhausted = len(p.Claims.CachedBy(ledger.PortlessClaims)) > 0
+	seen := make(map[string]bool)
+	for _, unbound := range p.Ports.CachedBy(ledger.UnboundPorts) {
+		r, exists := p.Claims.Cached(unbound.Value.Holder)
+		if !exists || seen[r.Name] || inBatch[r.Name] != nil {
 			continue
 		}
-		if cost := remainingCost(r, ports); cost != (budget.Tokens{}) {
+		seen[r.Name] = true
+		silent := p.Age(r.Name, r.Version) >= 2*p.RenewEvery
+		if r.Value.State != ledger.Granted || silent || r.Value.Retries.Paused() {
+			continue
+		}
+		if cost := p.remainingCost(r); cost != (budget.Tokens{}) {
 			q.creates = append(q.creates, waitingCreate{claim: r.Name, class: p.createClass(r), createdAt: r.CreatedAt, cost: cost})
 		}
 	}
@@ -74,9 +73,9 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 }
 
 // remainingCost is the cost of the claim's ports that have no target group recorded.
-func remainingCost(claim ledger.Record[ledger.Claim], ports map[string]ledger.Port) (cost budget.Tokens) {
+func (p *Pacer) remainingCost(claim ledger.Record[ledger.Claim]) (cost budget.Tokens) {
 	for _, planned := range claim.Value.Ports {
-		if port := ports[planned.Fence.Lease]; !port.Holds(claim.Name, planned.Fence) || port.TargetGroupARN == "" {
+		if port, _ := p.Ports.Cached(planned.Fence.Lease); !port.Value.Holds(claim.Name, planned.Fence) || port.Value.TargetGroupARN == "" {
 			cost = cost.Plus(createCost(planned))
 		}
 	}

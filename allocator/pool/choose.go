@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"iter"
 	"slices"
 	"strconv"
 )
@@ -32,11 +33,79 @@ type Candidate struct {
 	// Preferred has the ports to choose first: the pod had them before. Avoided has
 	// those to choose last: another pod may come back to them.
 	Preferred, Avoided map[int]bool
+	// Known, unless nil, has the ports that have a lease. The others are chosen after all
+	// of these.
+	Known map[int]bool
 	// Listeners is how many listeners the load balancer has or will have: those of
 	// held ports and foreign ones.
 	Listeners int
 	// Limit is how many it may have.
 	Limit int
+}
+
+// Stock is what a load balancer has for one claim, or for any number of equal ones.
+type Stock struct {
+	arn string
+	// free are the listener ports that may be chosen, by class.
+	free             [classes][]int
+	listeners, limit int
+}
+
+// Stock sorts out which ports may be chosen. A Stock is never changed, and may be kept.
+func (c Candidate) Stock() Stock {
+	s := Stock{arn: c.ARN, listeners: c.Listeners, limit: c.Limit}
+	seen := make(map[int]bool)
+	for _, r := range c.Ranges {
+		for p := r.From; p <= r.To; p++ {
+			if !c.Taken[p] && !seen[p] {
+				seen[p] = true
+				s.free[c.class(p)] = append(s.free[c.class(p)], p)
+			}
+		}
+	}
+	return s
+}
+
+// Classes of ports, best first.
+const (
+	preferred = iota
+	plain
+	avoided
+	unknown
+	classes
+)
+
+func (c Candidate) class(p int) int {
+	switch {
+	case c.Preferred[p]:
+		return preferred
+	case c.Avoided[p]:
+		return avoided
+	case c.Known != nil && !c.Known[p]:
+		return unknown
+	}
+	return plain
+}
+
+// room is how many ports may be chosen.
+func (s Stock) room() int {
+	n := 0
+	for _, ports := range s.free {
+		n += len(ports)
+	}
+	return min(n, s.limit-s.listeners)
+}
+
+// best returns n ports, the best for a seed first.
+func (s Stock) best(n int, seed string) []int {
+	var all []int
+	for _, ports := range s.free {
+		if len(all) == n {
+			break
+		}
+		all = append(all, sortedFor(ports, seed)[:min(len(ports), n-len(all))]...)
+	}
+	return all
 }
 
 // Request is what a claim needs from a pool.
@@ -48,8 +117,8 @@ type Request struct {
 	Seed      string
 	Placement Placement
 	// Older is how many ports each older waiting claim needs. They are served
-	// first, even if this claim asks first.
-	Older []int
+	// first, even if this claim asks first. nil is none.
+	Older iter.Seq[int]
 }
 
 // Choice is the requested number of listener ports on one load balancer.
@@ -61,36 +130,39 @@ type Choice struct {
 // Choose picks ports on one load balancer. It prefers one that has the pod's last
 // port, then one where no other pod's last port must be taken, then goes by
 // placement.
-func Choose(candidates []Candidate, r Request) (Choice, error) {
-	free := make([][]freePort, len(candidates))
-	room := make([]int, len(candidates))
-	for i, c := range candidates {
-		free[i] = c.free()
-		room[i] = min(len(free[i]), c.Limit-c.Listeners)
+func Choose(stocks []Stock, r Request) (Choice, error) {
+	room := make([]int, len(stocks))
+	for i := range stocks {
+		room[i] = stocks[i].room()
 	}
 	reserveFor(r.Older, room)
-	best := Choice{}
+	best := -1
 	var bestRank rank
-	for i, c := range candidates {
+	for i := range stocks {
 		if room[i] < r.Ports {
 			continue
 		}
-		sortFor(free[i], r.Seed)
-		chosen := free[i][:r.Ports]
-		if rank := c.rank(chosen, r); best.ARN == "" || rank.compare(bestRank) < 0 {
-			best, bestRank = Choice{ARN: c.ARN, Ports: numbers(chosen)}, rank
+		if rank := stocks[i].rank(r); best < 0 || rank.compare(bestRank) < 0 {
+			best, bestRank = i, rank
 		}
 	}
-	if best.ARN == "" {
-		return best, ErrExhausted
+	if best < 0 {
+		return Choice{}, ErrExhausted
 	}
-	return best, nil
+	return Choice{ARN: stocks[best].arn, Ports: stocks[best].best(r.Ports, r.Seed)}, nil
 }
 
 // reserveFor takes room away for older waiting claims, each on the load balancer
 // with the most room. The ports that they will get do not matter here.
-func reserveFor(older, room []int) {
-	for _, n := range older {
+func reserveFor(older iter.Seq[int], room []int) {
+	total := 0
+	for _, n := range room {
+		total += max(n, 0)
+	}
+	if older == nil || total == 0 {
+		return
+	}
+	for n := range older {
 		most := -1
 		for i := range room {
 			if room[i] >= n && (most < 0 || room[i] > room[most]) {
@@ -99,6 +171,10 @@ func reserveFor(older, room []int) {
 		}
 		if most >= 0 {
 			room[most] -= n
+			total -= n
+		}
+		if total == 0 {
+			return
 		}
 	}
 }
@@ -109,18 +185,12 @@ type rank struct {
 	tie                              uint64
 }
 
-func (c Candidate) rank(chosen []freePort, r Request) rank {
-	k := rank{placement: c.Listeners, tie: spread(r.Seed, c.ARN)}
+func (s Stock) rank(r Request) rank {
+	fromPreferred := min(r.Ports, len(s.free[preferred]))
+	fromPlain := min(r.Ports-fromPreferred, len(s.free[plain]))
+	k := rank{notPreferred: -fromPreferred, avoided: r.Ports - fromPreferred - fromPlain, placement: s.listeners, tie: spread(r.Seed, s.arn)}
 	if r.Placement == Pack {
-		k.placement = -c.Listeners
-	}
-	for _, p := range chosen {
-		switch p.class {
-		case preferred:
-			k.notPreferred--
-		case avoided:
-			k.avoided++
-		}
+		k.placement = -s.listeners
 	}
 	return k
 }
@@ -129,54 +199,14 @@ func (k rank) compare(o rank) int {
 	return cmp.Or(cmp.Compare(k.notPreferred, o.notPreferred), cmp.Compare(k.avoided, o.avoided), cmp.Compare(k.placement, o.placement), cmp.Compare(k.tie, o.tie))
 }
 
-func numbers(ports []freePort) []int {
-	var all []int
+// sortedFor returns the ports with the best for a seed first.
+func sortedFor(ports []int, seed string) []int {
+	order := make(map[int]uint64, len(ports))
 	for _, p := range ports {
-		all = append(all, p.port)
+		order[p] = spread(seed, strconv.Itoa(p))
 	}
-	return all
-}
-
-// Classes of ports, best first.
-const (
-	preferred = iota
-	plain
-	avoided
-)
-
-type freePort struct{ port, class int }
-
-// free returns the ports that may be chosen.
-func (c Candidate) free() []freePort {
-	var all []freePort
-	seen := make(map[int]bool)
-	for _, r := range c.Ranges {
-		for p := r.From; p <= r.To; p++ {
-			if c.Taken[p] || seen[p] {
-				continue
-			}
-			seen[p] = true
-			class := plain
-			switch {
-			case c.Preferred[p]:
-				class = preferred
-			case c.Avoided[p]:
-				class = avoided
-			}
-			all = append(all, freePort{p, class})
-		}
-	}
-	return all
-}
-
-// sortFor puts the best ports for a seed first.
-func sortFor(all []freePort, seed string) {
-	order := make(map[int]uint64, len(all))
-	for _, c := range all {
-		order[c.port] = spread(seed, strconv.Itoa(c.port))
-	}
-	slices.SortFunc(all, func(a, b freePort) int {
-		return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(order[a.port], order[b.port]), cmp.Compare(a.port, b.port))
+	return slices.SortedFunc(slices.Values(ports), func(a, b int) int {
+		return cmp.Or(cmp.Compare(order[a], order[b]), cmp.Compare(a, b))
 	})
 }
 

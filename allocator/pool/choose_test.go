@@ -16,6 +16,14 @@ func ports(list ...int) map[int]bool {
 	return m
 }
 
+func stocks(candidates []pool.Candidate) []pool.Stock {
+	var all []pool.Stock
+	for _, c := range candidates {
+		all = append(all, c.Stock())
+	}
+	return all
+}
+
 // request is one without placement and older claims.
 func request(n int, seed string) pool.Request { return pool.Request{Ports: n, Seed: seed} }
 
@@ -57,7 +65,7 @@ func TestChoosePortsOnOneLoadBalancer(t *testing.T) {
 		}, 1, "b", nil},
 		{"nothing requested, nothing chosen", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, 0, "a", []int{}},
 	} {
-		got, err := pool.Choose(test.of, request(test.n, "seed"))
+		got, err := pool.Choose(stocks(test.of), request(test.n, "seed"))
 		switch {
 		case test.arn == "" && !errors.Is(err, pool.ErrExhausted):
 			t.Errorf("%s: got %v, %v; want exhausted", test.name, got, err)
@@ -95,22 +103,24 @@ func TestChooseByHistoryPlacementAndQueue(t *testing.T) {
 		{"the pod's last port before everything", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Avoided: avoided(4), Preferred: ports(4), Listeners: 40, Limit: 50}, {ARN: "b", Ranges: ten, Limit: 50},
 		}, pool.Request{Ports: 1}, "a", []int{4}},
+		{"a port without a lease last, if the others are known", []pool.Candidate{{ARN: "a", Ranges: ten, Avoided: ports(6), Known: ports(6), Limit: 50}}, pool.Request{Ports: 1}, "a", []int{6}},
+		{"a port without a lease rather than none", []pool.Candidate{{ARN: "a", Ranges: ten, Taken: avoided(3), Known: avoided(3), Limit: 50}}, pool.Request{Ports: 1}, "a", []int{3}},
 		{"packed", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 40, Limit: 50}, {ARN: "c", Ranges: ten, Listeners: 50, Limit: 50},
 		}, pool.Request{Ports: 1, Placement: pool.Pack}, "b", nil},
 		{"packed, and none has room but the emptiest", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 3, Limit: 50}, {ARN: "b", Ranges: ten, Listeners: 49, Limit: 50},
 		}, pool.Request{Ports: 2, Placement: pool.Pack}, "a", nil},
-		{"older claims leave one", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{4, 3, 2}}, "a", nil},
-		{"older claims leave none", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{4, 3, 3}}, "", nil},
-		{"older claims leave too few", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 2, Older: []int{9}}, "", nil},
-		{"older claims count against the limit", []pool.Candidate{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, pool.Request{Ports: 1, Older: []int{2}}, "", nil},
-		{"an older claim that needs more than there is blocks nobody", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: []int{11}}, "a", nil},
+		{"older claims leave one", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: slices.Values([]int{4, 3, 2})}, "a", nil},
+		{"older claims leave none", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: slices.Values([]int{4, 3, 3})}, "", nil},
+		{"older claims leave too few", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 2, Older: slices.Values([]int{9})}, "", nil},
+		{"older claims count against the limit", []pool.Candidate{{ARN: "a", Ranges: ten, Listeners: 48, Limit: 50}}, pool.Request{Ports: 1, Older: slices.Values([]int{2})}, "", nil},
+		{"an older claim that needs more than there is blocks nobody", []pool.Candidate{{ARN: "a", Ranges: ten, Limit: 50}}, pool.Request{Ports: 1, Older: slices.Values([]int{11})}, "a", nil},
 		{"older claims go where there is most room", []pool.Candidate{
 			{ARN: "a", Ranges: ten, Listeners: 8, Limit: 10}, {ARN: "b", Ranges: ten, Listeners: 1, Limit: 10},
-		}, pool.Request{Ports: 1, Older: []int{3, 3, 3}}, "a", nil},
+		}, pool.Request{Ports: 1, Older: slices.Values([]int{3, 3, 3})}, "a", nil},
 	} {
-		got, err := pool.Choose(test.of, test.request)
+		got, err := pool.Choose(stocks(test.of), test.request)
 		switch {
 		case test.arn == "" && !errors.Is(err, pool.ErrExhausted):
 			t.Errorf("%s: got %v, %v; want exhausted", test.name, got, err)

@@ -60,7 +60,7 @@ func TestChoiceOnRandomPoolsIsValidAndSteady(t *testing.T) {
 	for seed := range uint64(3000) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		all, n := randomPool(r), 1+r.IntN(4)
-		choice, err := pool.Choose(all, request(n, fmt.Sprint(seed)))
+		choice, err := pool.Choose(stocks(all), request(n, fmt.Sprint(seed)))
 		fits := slices.ContainsFunc(all, func(lb pool.Candidate) bool {
 			free, _ := available(lb)
 			return free >= n && lb.Listeners+n <= lb.Limit
@@ -79,12 +79,12 @@ func TestChoiceOnRandomPoolsIsValidAndSteady(t *testing.T) {
 		if wrong := violation(all, n, choice); wrong != "" {
 			t.Fatalf("seed %d: %s: %v of %+v", seed, wrong, choice, all)
 		}
-		again, err := pool.Choose(all, request(n, fmt.Sprint(seed)))
+		again, err := pool.Choose(stocks(all), request(n, fmt.Sprint(seed)))
 		if err != nil || again.ARN != choice.ARN || !slices.Equal(again.Ports, choice.Ports) {
 			t.Fatalf("seed %d: chose %v, then %v, %v", seed, choice, again, err)
 		}
 		slices.Reverse(all)
-		if again, err := pool.Choose(all, request(n, fmt.Sprint(seed))); err != nil || again.ARN != choice.ARN || !slices.Equal(again.Ports, choice.Ports) {
+		if again, err := pool.Choose(stocks(all), request(n, fmt.Sprint(seed))); err != nil || again.ARN != choice.ARN || !slices.Equal(again.Ports, choice.Ports) {
 			t.Fatalf("seed %d: chose %v, in another order of load balancers %v, %v", seed, choice, again, err)
 		}
 	}
@@ -143,7 +143,7 @@ func TestDifferentPodsSpreadOverThePorts(t *testing.T) {
 	first := make(map[int]int)
 	on := make(map[string]int)
 	for i := range pods {
-		c, err := pool.Choose(all, request(2, fmt.Sprintf("pod-%d", i)))
+		c, err := pool.Choose(stocks(all), request(2, fmt.Sprintf("pod-%d", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestDifferentPodsSpreadOverThePorts(t *testing.T) {
 func TestEveryPortIsChosenOnceUntilExhausted(t *testing.T) {
 	lb := pool.Candidate{ARN: "a", Ranges: []pool.Range{{From: 100, To: 119}}, Taken: map[int]bool{}, Limit: 50}
 	for i := range 20 {
-		c, err := pool.Choose([]pool.Candidate{lb}, request(1, fmt.Sprint(i)))
+		c, err := pool.Choose([]pool.Stock{lb.Stock()}, request(1, fmt.Sprint(i)))
 		if err != nil {
 			t.Fatalf("after %d ports: %v", i, err)
 		}
@@ -174,7 +174,7 @@ func TestEveryPortIsChosenOnceUntilExhausted(t *testing.T) {
 		lb.Taken[c.Ports[0]] = true
 		lb.Listeners++
 	}
-	if c, err := pool.Choose([]pool.Candidate{lb}, request(1, "late")); !errors.Is(err, pool.ErrExhausted) {
+	if c, err := pool.Choose([]pool.Stock{lb.Stock()}, request(1, "late")); !errors.Is(err, pool.ErrExhausted) {
 		t.Errorf("got %v, %v", c, err)
 	}
 }

@@ -11,14 +11,13 @@ import (
 // fewer listeners.
 func ExampleChoose() {
 	ranges := []pool.Range{{From: 30000, To: 30049}}
-	candidates := []pool.Candidate{
-		{ARN: "busy", Ranges: ranges, Listeners: 40, Limit: 50, Preferred: map[int]bool{30007: true}},
-		{ARN: "idle", Ranges: ranges, Listeners: 0, Limit: 50},
-	}
-	choice, err := pool.Choose(candidates, pool.Request{Ports: 1, Seed: "pod-uid", Placement: pool.Spread})
+	busy := pool.Candidate{ARN: "busy", Ranges: ranges, Listeners: 40, Limit: 50, Preferred: map[int]bool{30007: true}}
+	idle := pool.Candidate{ARN: "idle", Ranges: ranges, Listeners: 0, Limit: 50}
+	stocks := []pool.Stock{busy.Stock(), idle.Stock()}
+	choice, err := pool.Choose(stocks, pool.Request{Ports: 1, Seed: "pod-uid", Placement: pool.Spread})
 	fmt.Println(choice.ARN, choice.Ports, err)
 
-	_, err = pool.Choose(candidates, pool.Request{Ports: 51, Seed: "pod-uid"})
+	_, err = pool.Choose(stocks, pool.Request{Ports: 51, Seed: "pod-uid"})
 	fmt.Println(errors.Is(err, pool.ErrExhausted))
 	// Output:
 	// busy [30007] <nil>

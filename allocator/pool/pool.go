@@ -32,11 +32,31 @@ type LoadBalancer struct {
 	// Cordoned says who keeps new claims off it and why; empty if nobody does.
 	Cordoned string
 	Ranges   []Range
-	// Occupied has every listener port that the last AWS listing showed, whoever
-	// made it, except those that the ledger knows better. None of them is granted.
-	Occupied map[int]bool
+	// Listed are the listeners of the last AWS listing.
+	Listed []Listed
 	// Limit is how many listeners it may have.
 	Limit int
+}
+
+// Listed is a listener of the last AWS listing, whoever made it.
+type Listed struct {
+	Port int
+	// Fence is that of the binding as which the ledger knew the listener then; zero if it
+	// did not.
+	Fence api.Fence
+}
+
+// Occupied returns the listener ports of the last AWS listing, except those that the ledger
+// knows better. None of them is granted. knows reports whether the record of a port was not
+// lost since it had that fence.
+func (lb LoadBalancer) Occupied(knows func(api.Fence) bool) map[int]bool {
+	occupied := make(map[int]bool)
+	for _, l := range lb.Listed {
+		if l.Fence == (api.Fence{}) || !knows(l.Fence) {
+			occupied[l.Port] = true
+		}
+	}
+	return occupied
 }
 
 // Find returns the pool's load balancer with that ARN.

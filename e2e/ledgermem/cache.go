@@ -2,7 +2,6 @@ package ledgermem
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -58,25 +57,25 @@ func (t *Table[T]) apply(e event[T]) {
 func (t *Table[T]) CachedAll() []ledger.Record[T] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	shown := t.shown()
-	all := make([]ledger.Record[T], 0, len(shown))
-	for _, r := range shown {
-		all = append(all, r)
-	}
-	slices.SortFunc(all, byName)
-	return all
+	return t.shown().All()
+}
+
+// CachedBy implements ledger.Table.
+func (t *Table[T]) CachedBy(k ledger.Key) []*ledger.Record[T] {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.shown().By(k)
 }
 
 // Cached implements ledger.Table.
 func (t *Table[T]) Cached(name string) (ledger.Record[T], bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r, ok := t.shown()[name]
-	return r, ok
+	return t.shown().Get(name)
 }
 
 // shown is what the cache shows. The caller holds the lock.
-func (t *Table[T]) shown() map[string]ledger.Record[T] {
+func (t *Table[T]) shown() *ledger.Index[T] {
 	if t.frozen != nil {
 		return t.frozen
 	}
@@ -88,7 +87,7 @@ func (t *Table[T]) shown() map[string]ledger.Record[T] {
 func (t *Table[T]) Hide(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.cache, name)
+	t.cache.Remove(name)
 }
 
 // Show puts an older version of a record into the cache, as if the newer had not
@@ -96,7 +95,7 @@ func (t *Table[T]) Hide(name string) {
 func (t *Table[T]) Show(old ledger.Record[T]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.cache[old.Name] = old
+	t.cache.Put(old)
 }
 
 // Freeze lets the cache show these records and no others, whatever is read or
@@ -104,9 +103,9 @@ func (t *Table[T]) Show(old ledger.Record[T]) {
 func (t *Table[T]) Freeze(records ...ledger.Record[T]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.frozen = make(map[string]ledger.Record[T], len(records))
+	t.frozen = ledger.NewIndex[T]()
 	for _, r := range records {
-		t.frozen[r.Name] = r
+		t.frozen.Put(r)
 	}
 }
 
@@ -129,8 +128,8 @@ func (t *Table[T]) learnLocked(r ledger.Record[T]) {
 	if t.tombstones[r.UID] {
 		return
 	}
-	if known, ok := t.cache[r.Name]; !ok || revision(r.Version) > revision(known.Version) {
-		t.cache[r.Name] = r
+	if known, ok := t.cache.Get(r.Name); !ok || revision(r.Version) > revision(known.Version) {
+		t.cache.Put(r)
 	}
 }
 
@@ -146,8 +145,8 @@ func (t *Table[T]) forgetLocked(name, uid string) {
 		return
 	}
 	t.tombstones[uid] = true
-	if t.cache[name].UID == uid {
-		delete(t.cache, name)
+	if known, _ := t.cache.Get(name); known.UID == uid {
+		t.cache.Remove(name)
 	}
 }
 

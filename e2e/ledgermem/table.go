@@ -48,20 +48,20 @@ type Table[T any] struct {
 	mu sync.Mutex // guards all below
 	// events are on their way to the cache, in order.
 	events []event[T]
-	cache  map[string]ledger.Record[T]
+	cache  *ledger.Index[T]
 	// tombstones are UIDs of deleted records: neither a late event nor a late
 	// answer may bring them back.
 	tombstones map[string]bool
 	// frozen is what the cache shows instead of its records; nil: them.
-	frozen map[string]ledger.Record[T]
+	frozen *ledger.Index[T]
 }
 
 // NewTable lists a store at once and watches it from then on. With a lag, events
 // wait until Deliver.
 func NewTable[T any](s *Store[T], network Network, lag func() time.Duration) *Table[T] {
-	t := &Table[T]{store: s, network: network, lag: lag, cache: make(map[string]ledger.Record[T]), tombstones: make(map[string]bool)}
+	t := &Table[T]{store: s, network: network, lag: lag, cache: ledger.NewIndex[T](), tombstones: make(map[string]bool)}
 	for _, r := range s.List() {
-		t.cache[r.Name] = r
+		t.cache.Put(r)
 	}
 	t.stop = s.Watch(t.hear)
 	return t

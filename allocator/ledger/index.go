@@ -1,0 +1,188 @@
+package ledger
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// Key is a property of records by which a table finds them in its cache.
+type Key string
+
+// Keys of ports.
+const (
+	// ReleasingPorts are being released.
+	ReleasingPorts Key = "releasing"
+	// UnboundPorts are claimed and have no target group recorded.
+	UnboundPorts Key = "unbound"
+)
+
+// PortsOf are the ports of a load balancer. It finds leases that cannot be read, too.
+func PortsOf(loadBalancerID string) Key { return Key("lb/" + loadBalancerID) }
+
+// PortsHeldBy are the ports that a claim holds or releases.
+func PortsHeldBy(claim string) Key { return Key("holder/" + claim) }
+
+// PortsOfPod are the ports whose current or last holder is a pod of that name.
+func PortsOfPod(namespace, pod string) Key { return Key("pod/" + namespace + "/" + pod) }
+
+// Keys of claims.
+const (
+	// PortlessClaims are waiting and have no plan.
+	PortlessClaims Key = "portless"
+)
+
+// QueueOf are the portless claims of a pool whose pod IP is confirmed, oldest first.
+func QueueOf(pool string) Key { return Key("queue/" + pool) }
+
+// ClaimsOf are the claims of a namespace to a pool.
+func ClaimsOf(namespace, pool string) Key { return Key("namespace/" + namespace + "/" + pool) }
+
+// CordonedLoadBalancers is the key of the cordons that are in force.
+const CordonedLoadBalancers Key = "cordoned"
+
+// keyed is a value with keys.
+type keyed interface {
+	keys(name string) []Key
+}
+
+func (p Port) keys(name string) []Key {
+	var keys []Key
+	if id, _, ok := SplitPortName(name); ok {
+		keys = append(keys, PortsOf(id))
+	}
+	if p.Holder != "" {
+		keys = append(keys, PortsHeldBy(p.Holder))
+	}
+	if p.Pod != "" {
+		keys = append(keys, PortsOfPod(p.Namespace, p.Pod))
+	}
+	switch {
+	case p.State == Releasing:
+		keys = append(keys, ReleasingPorts)
+	case p.State == Claimed && p.TargetGroupARN == "":
+		keys = append(keys, UnboundPorts)
+	}
+	return keys
+}
+
+func (c Claim) keys(string) []Key {
+	keys := []Key{ClaimsOf(c.Namespace, c.Pool)}
+	if c.State == Waiting && len(c.Ports) == 0 {
+		keys = append(keys, PortlessClaims)
+		if c.ConfirmedIP == c.PodIP {
+			keys = append(keys, QueueOf(c.Pool))
+		}
+	}
+	return keys
+}
+
+func (c Cordon) keys(string) []Key {
+	if c.Cordoned == "" {
+		return nil
+	}
+	return []Key{CordonedLoadBalancers}
+}
+
+// Index is a set of records that are found by name and by key, in a time that does not
+// depend on how many there are. It is what a table keeps in its cache. It must not be used
+// concurrently.
+type Index[T any] struct {
+	byName map[string]*Record[T]
+	// byKey has slices that are replaced and never changed, so that readers may keep them.
+	byKey map[Key][]*Record[T]
+}
+
+// NewIndex makes an empty Index.
+func NewIndex[T any]() *Index[T] {
+	return &Index[T]{byName: make(map[string]*Record[T]), byKey: make(map[Key][]*Record[T])}
+}
+
+// Put adds a record, in place of one of the same name.
+func (x *Index[T]) Put(r Record[T]) {
+	before, exists := x.byName[r.Name]
+	keys := keysOf(&r)
+	if exists && before.CreatedAt.Equal(r.CreatedAt) && slices.Equal(keysOf(before), keys) {
+		x.replace(before, &r, keys)
+		return
+	}
+	x.Remove(r.Name)
+	x.byName[r.Name] = &r
+	for _, k := range keys {
+		all := x.byKey[k]
+		at, _ := slices.BinarySearchFunc(all, &r, ByAge)
+		x.byKey[k] = slices.Concat(all[:at], []*Record[T]{&r}, all[at:])
+	}
+}
+
+// replace puts a record in the places of another.
+func (x *Index[T]) replace(before, r *Record[T], keys []Key) {
+	x.byName[r.Name] = r
+	for _, k := range keys {
+		all := slices.Clone(x.byKey[k])
+		all[slices.Index(all, before)] = r
+		x.byKey[k] = all
+	}
+}
+
+// Remove removes the record of that name, if there is one.
+func (x *Index[T]) Remove(name string) {
+	r, exists := x.byName[name]
+	if !exists {
+		return
+	}
+	delete(x.byName, name)
+	for _, k := range keysOf(r) {
+		all := x.byKey[k]
+		if len(all) == 1 {
+			delete(x.byKey, k)
+			continue
+		}
+		at := slices.Index(all, r)
+		x.byKey[k] = slices.Concat(all[:at], all[at+1:])
+	}
+}
+
+// Get returns the record of that name.
+func (x *Index[T]) Get(name string) (Record[T], bool) {
+	if r, exists := x.byName[name]; exists {
+		return *r, true
+	}
+	return Record[T]{}, false
+}
+
+// All returns a copy of all records, by name.
+func (x *Index[T]) All() []Record[T] {
+	// Sorting names is much cheaper than sorting records.
+	all := make([]Record[T], 0, len(x.byName))
+	for _, name := range slices.Sorted(maps.Keys(x.byName)) {
+		all = append(all, *x.byName[name])
+	}
+	return all
+}
+
+// By returns the records with a key, oldest first. Nobody may change them. The same slice
+// is returned until one of them changes.
+func (x *Index[T]) By(k Key) []*Record[T] { return x.byKey[k] }
+
+// Len is how many records there are.
+func (x *Index[T]) Len() int { return len(x.byName) }
+
+func keysOf[T any](r *Record[T]) []Key {
+	if v, ok := any(r.Value).(keyed); ok {
+		return v.keys(r.Name)
+	}
+	return nil
+}
+
+// ByAge orders records, oldest first. The API server's time decides, and the name for
+// records of one second.
+func ByAge[T any](a, b *Record[T]) int {
+	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Name, b.Name))
+}
+
+// Same reports whether two answers of CachedBy are one and the same, so that nothing has
+// changed between them.
+func Same[T any](a, b []*Record[T]) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
