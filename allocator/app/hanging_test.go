@@ -23,8 +23,8 @@ func TestLedgerGoesOnWhileAWSHangs(t *testing.T) {
 	})
 	kube, err := kubernetes.NewForConfig(w.cluster.AdminConfig())
 	w.must(err)
-	leases, err := kubelease.Open(t.Context(), kube, w.namespace, slog.New(slog.DiscardHandler), func() {})
-	w.must(err, leases.WaitReady(t.Context()))
+	leases := kubelease.Open(t.Context(), kube, w.namespace, slog.New(slog.DiscardHandler), func() {})
+	w.must(leases.WaitReady(t.Context()))
 	const arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/games-1/0123456789abcdef"
 	create := func(port int, p ledger.Port) (lease string) {
 		t.Helper()

@@ -38,14 +38,11 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		return nil //nolint:nilerr // it fails only when ctx ends
 	}
 	var pace atomic.Pointer[pacer.Pacer]
-	leases, err := kubelease.Open(ctx, p.kube.main, p.Namespace, p.log, func() {
+	leases := kubelease.Open(ctx, p.kube.main, p.Namespace, p.log, func() {
 		if p := pace.Load(); p != nil {
 			p.Observe()
 		}
 	})
-	if err != nil {
-		return err
-	}
 	if err := leases.WaitReady(ctx); err != nil {
 		return nil //nolint:nilerr // it fails only when ctx ends
 	}

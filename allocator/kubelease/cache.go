@@ -62,6 +62,21 @@ func (c *cache[T]) remove(name, uid, version string) {
 	}
 }
 
+// removeExcept removes the records that a list of all Leases of a version does not have,
+// by UID, and returns how many. A record that is newer than the list stays.
+func (c *cache[T]) removeExcept(listed map[string]bool, version string) (removed int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.records.All() {
+		if !listed[r.UID] && !newer(r.Version, version) {
+			c.deleted.add(r.UID, version)
+			c.records.Remove(r.Name)
+			removed++
+		}
+	}
+	return removed
+}
+
 // newer compares resource versions, which are growing integers (KEP-5504).
 func newer(a, b string) bool {
 	x, errX := strconv.ParseUint(a, 10, 64)

@@ -13,7 +13,8 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
+	"k8s.io/apimachinery/pkg/runtime"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	toolscache "k8s.io/client-go/tools/cache"
 
@@ -27,12 +28,12 @@ type Leases struct {
 	cordons *table[ledger.Cordon]
 	budgets *table[ledger.Budget]
 	log     *slog.Logger
-	synced  toolscache.InformerSynced
+	watch   *watch
 }
 
 // Open watches the Leases of a namespace until ctx ends. changed is called whenever the
 // cache may have changed; it must not block.
-func Open(ctx context.Context, kube kubernetes.Interface, namespace string, log *slog.Logger, changed func()) (*Leases, error) {
+func Open(ctx context.Context, kube kubernetes.Interface, namespace string, log *slog.Logger, changed func()) *Leases {
 	api := kube.CoordinationV1().Leases(namespace)
 	l := &Leases{
 		claims:  newTable(claimCodec, api, namespace),
@@ -41,30 +42,22 @@ func Open(ctx context.Context, kube kubernetes.Interface, namespace string, log 
 		budgets: newTable(budgetCodec, api, namespace),
 		log:     log,
 	}
-	factory := informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithNamespace(namespace),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = labelKind }))
-	informer := factory.Coordination().V1().Leases().Informer()
-	registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { l.dispatch(o, true); changed() },
-		UpdateFunc: func(_, o any) { l.dispatch(o, true); changed() },
-		DeleteFunc: func(o any) { l.dispatch(o, false); changed() },
-	})
-	if err != nil {
-		return nil, fmt.Errorf("watching leases: %w", err)
-	}
-	l.synced = registration.HasSynced
-	factory.Start(ctx.Done())
-	return l, nil
+	l.watch = newWatch(l, changed)
+	reflector := toolscache.NewReflectorWithOptions(&toolscache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.LabelSelector = labelKind
+			return api.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
+			o.LabelSelector = labelKind
+			return api.Watch(ctx, o)
+		},
+	}, &coordinationv1.Lease{}, l.watch, toolscache.ReflectorOptions{Name: "leases"})
+	go reflector.RunWithContext(ctx)
+	return l
 }
 
-func (l *Leases) dispatch(o any, exists bool) {
-	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-		o = gone.Obj
-	}
-	lease, ok := o.(*coordinationv1.Lease)
-	if !ok {
-		return
-	}
+func (l *Leases) dispatch(lease *coordinationv1.Lease, exists bool) {
 	var err error
 	switch lease.Labels[labelKind] {
 	case kindClaim:
@@ -82,7 +75,7 @@ func (l *Leases) dispatch(o any, exists bool) {
 }
 
 // Claims is the table of claims.
-func (l *Leases) Claims() ledger.Claims { return claims{l.claims} }
+func (l *Leases) Claims() ledger.Claims { return claims{l.claims, l.watch} }
 
 // Ports is the table of ports.
 func (l *Leases) Ports() ledger.Ports { return l.ports }
@@ -95,18 +88,22 @@ func (l *Leases) Budgets() ledger.Budgets { return l.budgets }
 
 // Ready returns an error until the ledger has been read once.
 func (l *Leases) Ready() error {
-	if !l.synced() {
+	select {
+	case <-l.watch.synced:
+		return nil
+	default:
 		return errNotSynced
 	}
-	return nil
 }
 
 // WaitReady waits until the ledger has been read once.
 func (l *Leases) WaitReady(ctx context.Context) error {
-	if !toolscache.WaitForCacheSync(ctx.Done(), l.synced) {
+	select {
+	case <-l.watch.synced:
+		return nil
+	case <-ctx.Done():
 		return fmt.Errorf("waiting for the ledger: %w", context.Cause(ctx))
 	}
-	return nil
 }
 
 // ID returns the ledger's id. The UID of the kube-system namespace tells clusters apart,

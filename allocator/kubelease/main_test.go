@@ -80,9 +80,8 @@ func open(t *testing.T, namespace string, changed func()) replica {
 	if changed == nil {
 		changed = func() {}
 	}
-	var err error
-	r.Leases, err = kubelease.Open(t.Context(), r.kube, namespace, slog.New(slog.NewTextHandler(t.Output(), nil)), changed)
-	must(t, err, r.WaitReady(t.Context()), r.Ready())
+	r.Leases = kubelease.Open(t.Context(), r.kube, namespace, slog.New(slog.NewTextHandler(t.Output(), nil)), changed)
+	must(t, r.WaitReady(t.Context()), r.Ready())
 	return r
 }
 

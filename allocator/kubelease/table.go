@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -117,11 +118,37 @@ func (t *table[T]) decode(l *coordinationv1.Lease) (ledger.Record[T], error) {
 }
 
 // claims adds the reads that only the table of claims has.
-type claims struct{ *table[ledger.Claim] }
+type claims struct {
+	*table[ledger.Claim]
+	watch *watch
+}
 
-// OfPodIP implements ledger.Claims (Kubernetes API concepts, "Semantics for get and
-// list", NotOlderThan).
+// heardWithin is how long a read waits for the watch before it asks the API server.
+const heardWithin = 500 * time.Millisecond
+
+// cachedSince returns the claims with a key if the cache has every change up to a version.
+// It does not while a claim lease cannot be read, because nobody knows the keys of that.
+func (c claims) cachedSince(ctx context.Context, k ledger.Key, since string) ([]ledger.Record[ledger.Claim], bool) {
+	ctx, cancel := context.WithTimeout(ctx, heardWithin)
+	defer cancel()
+	if c.watch.waitHeard(ctx, since) != nil || len(c.CachedBy(ledger.UnreadableClaims)) > 0 {
+		return nil, false
+	}
+	cached := c.CachedBy(k)
+	found := make([]ledger.Record[ledger.Claim], 0, len(cached))
+	for _, r := range cached {
+		found = append(found, *r)
+	}
+	slices.SortFunc(found, byName)
+	return found, true
+}
+
+// OfPodIP implements ledger.Claims. The watch answers it; if that is late, a list does
+// (Kubernetes API concepts, "Semantics for get and list", NotOlderThan).
 func (c claims) OfPodIP(ctx context.Context, ip, since string) ([]ledger.Record[ledger.Claim], error) {
+	if found, current := c.cachedSince(ctx, ledger.ClaimsAt(ip), since); current {
+		return found, nil
+	}
 	found, err := c.list(ctx, ipLabel(ip), since)
 	if err != nil {
 		return nil, fmt.Errorf("listing claim leases of pod IP %s: %w", ip, err)
@@ -157,8 +184,10 @@ func (c claims) list(ctx context.Context, label, since string) ([]ledger.Record[
 		}
 		found = append(found, r)
 	}
-	slices.SortFunc(found, func(a, b ledger.Record[ledger.Claim]) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(found, byName)
 	return found, nil
 }
+
+func byName(a, b ledger.Record[ledger.Claim]) int { return strings.Compare(a.Name, b.Name) }
 
 var errNotSynced = errors.New("the Leases have not been read yet")

@@ -115,9 +115,21 @@ func TestDeleteOfAChangedRecordConflicts(t *testing.T) {
 	must(t, a.Ports().Delete(t.Context(), newer), b.Ports().Delete(t.Context(), newer)) // absent is success
 }
 
+// The watch answers which claims record a pod IP, and a list does if the watch is late.
 func TestOfPodIP(t *testing.T) {
-	namespace := newNamespace(t)
-	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	for name, late := range map[string]bool{"by the watch": false, "the watch is late": true} {
+		t.Run(name, func(t *testing.T) {
+			namespace := newNamespace(t)
+			a, b := open(t, namespace, nil), open(t, namespace, nil)
+			if late {
+				defer a.tap.holdWatch()()
+			}
+			testOfPodIP(t, a, b, late)
+		})
+	}
+}
+
+func testOfPodIP(t *testing.T, a, b replica, late bool) {
 	last := ""
 	for uid, ips := range map[string][2]string{
 		"2": {"10.0.0.1"}, "1": {"10.0.0.1"}, "3": {"10.0.0.11"}, "4": {"fd00:0:0::1"}, "5": {"fd00::11"}, "6": {"10.0.0.6", "10.0.0.11"}, "7": {"10.0.0.7", "fd00::11"},
@@ -142,9 +154,43 @@ func TestOfPodIP(t *testing.T) {
 			t.Errorf("%s has %q, %v; want %q", ip, got, err, want)
 		}
 		// A request for the newest version would wait while other Leases are written.
-		if asked := a.tap.asked; asked.Get("resourceVersion") != last || asked.Get("resourceVersionMatch") != "NotOlderThan" {
+		asked := a.tap.asked
+		if late && (asked.Get("resourceVersion") != last || asked.Get("resourceVersionMatch") != "NotOlderThan") || !late && asked.Has("labelSelector") {
 			t.Errorf("the query was %v", asked)
 		}
+	}
+}
+
+// A claim lease that cannot be read may record any pod IP.
+func TestOfPodIPFailsForAnUnreadableClaim(t *testing.T) {
+	namespace := newNamespace(t)
+	a := open(t, namespace, nil)
+	_, err := a.Claims().Create(t.Context(), "claim-1", ledger.Claim{PodIP: "10.0.0.1", State: ledger.Waiting, Duration: 1e9})
+	must(t, err)
+	version := spoil(t, a, namespace, "claim-1", "nonsense")
+	if list, err := a.Claims().OfPodIP(t.Context(), "10.0.0.1", version); err == nil {
+		t.Errorf("it finds %+v", list)
+	}
+	if list, err := a.Claims().OfPodIP(t.Context(), "10.0.0.2", version); err != nil || len(list) > 0 {
+		t.Errorf("another pod IP has %+v, %v", list, err)
+	}
+}
+
+// The watch breaks, and a record is deleted before it is back.
+func TestDeletionThatTheWatchMissedIsSeen(t *testing.T) {
+	namespace := newNamespace(t)
+	a, b := open(t, namespace, nil), open(t, namespace, nil)
+	for _, name := range []string{"claim-1", "claim-2"} {
+		_, err := a.Claims().Create(t.Context(), name, ledger.Claim{PodIP: "10.0.0.1", State: ledger.Waiting, Duration: 1e9})
+		must(t, err)
+	}
+	a.tap.breakWatch(func() {
+		r, err := b.Claims().Get(t.Context(), "claim-1")
+		must(t, err, b.Claims().Delete(t.Context(), r))
+	})
+	eventually(t, "the deletion is seen", func() bool { return len(a.Claims().CachedAll()) == 1 })
+	if r := a.Claims().CachedAll()[0]; r.Name != "claim-2" {
+		t.Errorf("the cache has %s", r.Name)
 	}
 }
 

@@ -20,6 +20,9 @@ type tap struct {
 	watch chan struct{}
 	// answer is what the next answer to a matching request waits for.
 	answer *heldAnswer
+	// expired makes all watches end and be refused, because their version is too old, until
+	// all Leases were read again.
+	expired bool
 	// asked is the query of the last GET that was no watch.
 	asked url.Values
 }
@@ -66,8 +69,24 @@ func (t *tap) holdAnswer(method string) (arrived <-chan struct{}, deliver func()
 	return h.arrived, func() { close(h.deliver) }
 }
 
+// breakWatch ends the watch, and begins one that reads all Leases again after meanwhile has
+// returned.
+func (t *tap) breakWatch(meanwhile func()) {
+	t.mu.Lock()
+	t.expired = true
+	t.mu.Unlock()
+	meanwhile() // its events are lost: Read drops them
+}
+
 func (t *tap) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.mu.Lock()
+	if t.expired && r.URL.Query().Get("watch") != "" {
+		if r.URL.Query().Get("sendInitialEvents") == "" {
+			t.mu.Unlock()
+			return &http.Response{StatusCode: http.StatusGone, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+		}
+		t.expired = false
+	}
 	held := t.answer
 	watching := r.URL.Query().Get("watch") != ""
 	if held != nil && held.method == r.Method && !watching {
@@ -102,8 +121,11 @@ type events struct {
 func (e *events) Read(p []byte) (int, error) {
 	n, err := e.ReadCloser.Read(p)
 	e.tap.mu.Lock()
-	held := e.tap.watch
+	held, expired := e.tap.watch, e.tap.expired
 	e.tap.mu.Unlock()
+	if expired {
+		return 0, io.EOF
+	}
 	if held != nil {
 		<-held
 	}

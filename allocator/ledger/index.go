@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 )
 
@@ -30,7 +31,17 @@ func PortsOfPod(namespace, pod string) Key { return Key("pod/" + namespace + "/"
 const (
 	// PortlessClaims are waiting and have no plan.
 	PortlessClaims Key = "portless"
+	// UnreadableClaims have leases that cannot be read, and no other key.
+	UnreadableClaims Key = "unreadable"
 )
+
+// ClaimsAt are the claims that record a pod IP.
+func ClaimsAt(podIP string) Key {
+	if ip, err := netip.ParseAddr(podIP); err == nil {
+		podIP = ip.String() // an IPv6 address has several spellings
+	}
+	return Key("ip/" + podIP)
+}
 
 // QueueOf are the portless claims of a pool whose pod IP is confirmed, oldest first.
 func QueueOf(pool string) Key { return Key("queue/" + pool) }
@@ -67,7 +78,13 @@ func (p Port) keys(name string) []Key {
 }
 
 func (c Claim) keys(string) []Key {
-	keys := []Key{ClaimsOf(c.Namespace, c.Pool)}
+	if c.State == "" && c.PodUID == "" {
+		return []Key{UnreadableClaims}
+	}
+	keys := []Key{ClaimsOf(c.Namespace, c.Pool), ClaimsAt(c.PodIP)}
+	if c.PreviousIP != "" && c.PreviousIP != c.PodIP {
+		keys = append(keys, ClaimsAt(c.PreviousIP))
+	}
 	if c.State == Waiting && len(c.Ports) == 0 {
 		keys = append(keys, PortlessClaims)
 		if c.ConfirmedIP == c.PodIP {

@@ -64,10 +64,7 @@ func onLeases(t *testing.T, kube *kubeapi.API, run func(*testing.T, tables)) {
 	}
 	var both tables
 	for i := range both.claims {
-		leases, err := kubelease.Open(t.Context(), client, namespace, slog.New(slog.DiscardHandler), func() {})
-		if err != nil {
-			t.Fatal(err)
-		}
+		leases := kubelease.Open(t.Context(), client, namespace, slog.New(slog.DiscardHandler), func() {})
 		if err := leases.WaitReady(t.Context()); err != nil {
 			t.Fatal(err)
 		}
