@@ -182,24 +182,19 @@ func (now situation) completed(c ledger.Claim) (next ledger.Claim, fits bool) {
 	if !exists {
 		return c, false
 	}
-	c.LoadBalancer = lb.LoadBalancer
-	choice, err := pool.Choose([]pool.Stock{now.stock(&lb, now.special(used), used)}, now.request(missing, nil))
+	same := func(other *pool.LoadBalancer) bool { return other.ARN == lb.ARN }
+	choice, err := now.choose(same, used, missing, nil)
 	if err != nil {
 		return c, false
 	}
+	c.LoadBalancer = lb.LoadBalancer
 	return now.filled(c, kept, choice.Ports), true
 }
 
 // chosen chooses new ports for the whole claim, after those of older waiting claims.
 func (now situation) chosen(c ledger.Claim) (next ledger.Claim, fits bool) {
-	special := now.special(now.excluded)
-	all := make([]pool.Stock, 0, len(now.pool.LoadBalancers))
-	for i := range now.pool.LoadBalancers {
-		if lb := &now.pool.LoadBalancers[i]; lb.Cordoned == "" {
-			all = append(all, now.stock(lb, special, now.excluded))
-		}
-	}
-	choice, err := pool.Choose(all, now.request(len(c.Requested), now.olderWaiting()))
+	schedulable := func(lb *pool.LoadBalancer) bool { return lb.Cordoned == "" }
+	choice, err := now.choose(schedulable, now.excluded, len(c.Requested), now.olderWaiting())
 	if err != nil {
 		return c, false
 	}
@@ -208,8 +203,16 @@ func (now situation) chosen(c ledger.Claim) (next ledger.Claim, fits bool) {
 	return now.filled(c, make([]ledger.PlannedPort, len(c.Requested)), choice.Ports), true
 }
 
-func (now situation) request(ports int, older iter.Seq[int]) pool.Request {
-	return pool.Request{Ports: ports, Seed: now.claim.Value.PodUID, Placement: now.pool.Terms.Placement, Older: older}
+// choose chooses ports on one of the usable load balancers.
+func (now situation) choose(usable func(*pool.LoadBalancer) bool, excluded leaseSet, ports int, older iter.Seq[int]) (pool.Choice, error) {
+	special := now.special(excluded)
+	all := make([]pool.Stock, 0, len(now.pool.LoadBalancers))
+	for i := range now.pool.LoadBalancers {
+		if lb := &now.pool.LoadBalancers[i]; usable(lb) {
+			all = append(all, now.stock(lb, special, excluded))
+		}
+	}
+	return pool.Choose(all, pool.Request{Ports: ports, Seed: now.claim.Value.PodUID, Placement: now.pool.Terms.Placement, Older: older})
 }
 
 // filled plans kept ports, and chosen ones in the gaps between them.

@@ -10,7 +10,7 @@ var rules = []string{
 	"S5 pod of the token", "S5 UID of the token", "S5 claim UID", "S5 reviews", "S5 rights of admins",
 	"S6 one holder", "S6 own address", "S6 previous IP", "S6 host network", "S6 IPv4 address", "S6 late registration", "S6 deregister first",
 	"L1 accounts", "L2 oldest first", "L2 abandoned plans", "L3 bound first", "L3 whole files",
-	"cache: stale reads refuse nothing", "clocks: own and monotonic", "clocks: changes seen", "clocks: wait after a start",
+	"cache: stale reads refuse nothing", "cache: missed deletions", "cache: remembered stock", "clocks: own and monotonic", "clocks: changes seen", "clocks: wait after a start",
 	"deletion: sightings", "deletion: higher generation", "deletion: consistent read", "deletion: its pod first", "damage: sightings", "damage: AWS lags", "dry run", "agent: drains",
 	"lost: another fence only", "lost: never 401, 403, 5xx", "lost leases: adoption", "lost leases: older only",
 	"collision: checked by the allocator", "collision: blocks", "one load balancer",
