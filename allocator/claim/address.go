@@ -9,8 +9,8 @@ import (
 )
 
 // confirmation says that no other live claim records the pod IP of a claim, and that no
-// port of another claim forwards to it. It is recorded with the claim's next plan, which
-// saves a write.
+// port of another claim forwards to it. It is recorded with the claim's next write, which
+// saves one.
 type confirmation struct {
 	claimUID, ip   string
 	addressChanges int
@@ -32,7 +32,7 @@ func (c confirmation) unrecorded(r ledger.Record[ledger.Claim]) bool {
 }
 
 // confirmAddress makes sure, once for each pod IP, that no other claim records it.
-// It records that at once in a claim that has a plan; otherwise the plan records it.
+// It records that at once in a granted claim; otherwise the next write records it.
 func (s *Service) confirmAddress(ctx context.Context, r ledger.Record[ledger.Claim]) (_ ledger.Record[ledger.Claim], confirmed confirmation, err error) {
 	r, _, err = ledger.ChangeFrom(ctx, s.Claims, r, func(r ledger.Record[ledger.Claim]) (ledger.Claim, bool, error) {
 		if r.Value.ConfirmedIP == r.Value.PodIP || r.Value.State == ledger.ClaimReleasing {
@@ -44,7 +44,7 @@ func (s *Service) confirmAddress(ctx context.Context, r ledger.Record[ledger.Cla
 		confirmed = confirmationOf(r)
 		next := r.Value
 		next.ConfirmedIP, next.RenewedAt = next.PodIP, s.Now()
-		return next, len(next.Ports) > 0, nil
+		return next, next.State == ledger.Granted, nil
 	})
 	return r, confirmed, problem(err)
 }

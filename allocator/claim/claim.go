@@ -6,7 +6,8 @@
 //
 //  1. The claim lease is created first, so that repeated and concurrent calls of
 //     one pod find the same claim on every replica.
-//  2. Its plan (which ports, with which fence) is written before a port is taken.
+//  2. Its plan (which ports, with which fence) is written before a port is taken, with
+//     the claim lease if there is one by then.
 //  3. A port is always taken by a write that follows the plan. The janitor releases
 //     a port that no plan lists. It reads the port first and the claim second, so
 //     one of the two compare-and-swaps loses.
@@ -113,11 +114,14 @@ func (s *Service) findOrCreate(ctx context.Context, h Holder, req api.ClaimReque
 		if r.Exists() {
 			return r.Value, false, nil
 		}
-		return ledger.Claim{
+		if refusal != nil {
+			return r.Value, false, refusal
+		}
+		return s.firstPlan(r.Name, ledger.Claim{
 			Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID, PodIP: req.PodIP, Pool: req.Pool,
 			State: ledger.Waiting, Requested: req.Ports, HealthPort: req.HealthPort,
 			Duration: s.Duration, RenewedAt: s.Now(),
-		}, refusal == nil, refusal
+		}), true, nil
 	})
 	if err != nil {
 		return r, false, problem(err)
@@ -126,6 +130,22 @@ func (s *Service) findOrCreate(ctx context.Context, h Holder, req api.ClaimReque
 		return r, created, api.Errorf(api.Invalid, "this pod already claims %v of pool %s; ports of a pod cannot change: replace the pod", r.Value.Requested, r.Value.Pool)
 	}
 	return r, created, nil
+}
+
+// youngest is when a claim was created that will be created next.
+var youngest = time.Unix(1<<40, 0)
+
+// firstPlan returns a new claim with its plan, which saves a write. It returns the claim as
+// it is if there is no plan for it now, or if it must be within a quota first.
+func (s *Service) firstPlan(name string, c ledger.Claim) ledger.Claim {
+	now, err := s.situation(ledger.Record[ledger.Claim]{Name: name, CreatedAt: youngest, Value: c}, nil)
+	if err != nil || now.pool.Terms.Quota.PerNamespace > 0 {
+		return c
+	}
+	if p := makePlan(now); p.changes && p.refusal == nil {
+		return p.claim
+	}
+	return c
 }
 
 // admit refuses a new claim that the pool does not allow.

@@ -106,13 +106,26 @@ func (c Cordon) keys(string) []Key {
 // concurrently.
 type Index[T any] struct {
 	byName map[string]*Record[T]
-	// byKey has slices that are replaced and never changed, so that readers may keep them.
-	byKey map[Key][]*Record[T]
+	byKey  map[Key]*bucket[T]
+}
+
+// bucket has the records with one key, oldest first.
+type bucket[T any] struct {
+	all []*Record[T]
+	// shared is true once a reader has got all. Then it is copied before it is changed.
+	shared bool
+}
+
+// own makes sure that no reader sees a change of the bucket.
+func (b *bucket[T]) own() {
+	if b.shared {
+		b.all, b.shared = slices.Clone(b.all), false
+	}
 }
 
 // NewIndex makes an empty Index.
 func NewIndex[T any]() *Index[T] {
-	return &Index[T]{byName: make(map[string]*Record[T]), byKey: make(map[Key][]*Record[T])}
+	return &Index[T]{byName: make(map[string]*Record[T]), byKey: make(map[Key]*bucket[T])}
 }
 
 // Put adds a record, in place of one of the same name.
@@ -126,19 +139,24 @@ func (x *Index[T]) Put(r Record[T]) {
 	x.Remove(r.Name)
 	x.byName[r.Name] = &r
 	for _, k := range keys {
-		all := x.byKey[k]
-		at, _ := slices.BinarySearchFunc(all, &r, ByAge)
-		x.byKey[k] = slices.Concat(all[:at], []*Record[T]{&r}, all[at:])
+		if x.byKey[k] == nil {
+			x.byKey[k] = &bucket[T]{}
+		}
+		b := x.byKey[k]
+		b.own()
+		at, _ := slices.BinarySearchFunc(b.all, &r, ByAge)
+		b.all = slices.Insert(b.all, at, &r)
 	}
 }
 
-// replace puts a record in the places of another.
+// replace puts a record in the places of another that is as old and has the same keys.
 func (x *Index[T]) replace(before, r *Record[T], keys []Key) {
 	x.byName[r.Name] = r
 	for _, k := range keys {
-		all := slices.Clone(x.byKey[k])
-		all[slices.Index(all, before)] = r
-		x.byKey[k] = all
+		b := x.byKey[k]
+		b.own()
+		at, _ := slices.BinarySearchFunc(b.all, before, ByAge)
+		b.all[at] = r
 	}
 }
 
@@ -150,13 +168,14 @@ func (x *Index[T]) Remove(name string) {
 	}
 	delete(x.byName, name)
 	for _, k := range keysOf(r) {
-		all := x.byKey[k]
-		if len(all) == 1 {
+		b := x.byKey[k]
+		if len(b.all) == 1 {
 			delete(x.byKey, k)
 			continue
 		}
-		at := slices.Index(all, r)
-		x.byKey[k] = slices.Concat(all[:at], all[at+1:])
+		b.own()
+		at, _ := slices.BinarySearchFunc(b.all, r, ByAge)
+		b.all = slices.Delete(b.all, at, at+1)
 	}
 }
 
@@ -180,7 +199,14 @@ func (x *Index[T]) All() []Record[T] {
 
 // By returns the records with a key, oldest first. Nobody may change them. The same slice
 // is returned until one of them changes.
-func (x *Index[T]) By(k Key) []*Record[T] { return x.byKey[k] }
+func (x *Index[T]) By(k Key) []*Record[T] {
+	b := x.byKey[k]
+	if b == nil {
+		return nil
+	}
+	b.shared = true
+	return slices.Clip(b.all)
+}
 
 // Len is how many records there are.
 func (x *Index[T]) Len() int { return len(x.byName) }
