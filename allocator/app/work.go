@@ -60,7 +60,8 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	service := claim.New(claim.Config{
 		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, GetPod: pods.Get,
 		TargetGroupName: elb.TargetGroupName, Duration: p.ClaimDuration, RenewEvery: p.RenewEvery, ReturnPatience: returnPatience,
-		Budget: pay, Age: observer.Age, Count: p.metrics.ClaimRefused, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
+		UnbindEvery: func() time.Duration { return p.limits.Load().UnbindEvery() },
+		Budget:      pay, Age: observer.Age, Count: p.metrics.ClaimRefused, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
 		WakeJanitor: func() { signal(wake) },
 	})
 	admins := admin.New(admin.Config{

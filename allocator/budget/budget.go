@@ -80,3 +80,8 @@ func (l Limits) maxDescribeReserve() float64 {
 // MaxDescribes is how many Describe calls may be requested together. A request for
 // more than the reserve could be refused for as long as creates are waiting.
 func (l Limits) MaxDescribes() int { return int(l.maxDescribeReserve()) }
+
+// UnbindEvery is in what time the limits let one port come free.
+func (l Limits) UnbindEvery() time.Duration {
+	return time.Duration(DeleteCost.Mutating / l.Mutating.PerSecond * float64(time.Second))
+}

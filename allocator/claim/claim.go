@@ -29,8 +29,11 @@ import (
 
 // Retry intervals for agents, by what they wait for.
 const (
+	// retryExhausted is that of the first claims in the queue of an exhausted pool.
 	retryExhausted = 5 * time.Second
-	retrySoon      = time.Second
+	// mostExhausted is that of the last ones. Agents wait no longer than this.
+	mostExhausted = 5 * time.Minute
+	retrySoon     = time.Second
 )
 
 // Claim grants all ports of a pod on one load balancer, or none. It may be
@@ -45,7 +48,7 @@ func (s *Service) Claim(ctx context.Context, h Holder, req api.ClaimRequest) (c 
 	if err := s.checkRequest(ctx, h, req); err != nil {
 		return c, false, err
 	}
-	r, created, err := s.findOrCreate(ctx, h, req)
+	r, created, err := s.createOrRenew(ctx, h, req)
 	if err == nil {
 		r, err = s.withinQuota(ctx, r)
 	}
@@ -106,13 +109,15 @@ func isIPv6(ip string) bool {
 	return err == nil && address.Is6()
 }
 
-// findOrCreate returns the claim of a pod. It creates one if there is none, and if
-// the pool admits it.
-func (s *Service) findOrCreate(ctx context.Context, h Holder, req api.ClaimRequest) (r ledger.Record[ledger.Claim], created bool, err error) {
+// createOrRenew returns the claim of a pod, and records that the pod still asks: it may
+// wait for the budget or a port for longer than a claim lasts. It creates a claim if there
+// is none and the pool admits it.
+func (s *Service) createOrRenew(ctx context.Context, h Holder, req api.ClaimRequest) (r ledger.Record[ledger.Claim], created bool, err error) {
 	refusal := s.admit(h, req)
-	r, created, err = ledger.CreateOrChange(ctx, s.Claims, ledger.ClaimName(h.UID), func(r ledger.Record[ledger.Claim]) (ledger.Claim, bool, error) {
-		if r.Exists() {
-			return r.Value, false, nil
+	r, wrote, err := ledger.CreateOrChange(ctx, s.Claims, ledger.ClaimName(h.UID), func(r ledger.Record[ledger.Claim]) (ledger.Claim, bool, error) {
+		created = !r.Exists()
+		if !created {
+			return s.askedAgain(r, req)
 		}
 		if refusal != nil {
 			return r.Value, false, refusal
@@ -123,13 +128,31 @@ func (s *Service) findOrCreate(ctx context.Context, h Holder, req api.ClaimReque
 			Duration: s.Duration, RenewedAt: s.Now(),
 		}), true, nil
 	})
-	if err != nil {
-		return r, false, problem(err)
+	return r, created && wrote, problem(err)
+}
+
+// askedAgain decides what becomes of an existing claim whose pod asks again. It records a
+// changed pod IP, that the previous one was deregistered, what became of the last attempt to
+// bind, and for how long the pod will be told to wait.
+func (s *Service) askedAgain(r ledger.Record[ledger.Claim], req api.ClaimRequest) (next ledger.Claim, write bool, err error) {
+	next = r.Value
+	if !slices.Equal(next.Requested, req.Ports) || next.Pool != req.Pool {
+		return next, false, api.Errorf(api.Invalid, "this pod already claims %v of pool %s; ports of a pod cannot change: replace the pod", next.Requested, next.Pool)
 	}
-	if !slices.Equal(r.Value.Requested, req.Ports) || r.Value.Pool != req.Pool {
-		return r, created, api.Errorf(api.Invalid, "this pod already claims %v of pool %s; ports of a pod cannot change: replace the pod", r.Value.Requested, r.Value.Pool)
+	next.Retries = s.retries(r, req.Failed)
+	switch {
+	case next.State == ledger.ClaimReleasing:
+		return next, false, nil
+	case next.PodIP != req.PodIP:
+		next = next.MovedTo(req.PodIP)
+	case next.PreviousIP != "" && next.AddressChanges == req.PreviousIPDeregistered:
+		next.PreviousIP = ""
+	case next.Retries != r.Value.Retries:
+	case s.Age(r.Name, r.Version) < s.RenewEvery:
+		return next, false, nil
 	}
-	return r, created, nil
+	next.Duration, next.RenewedAt = s.durationOf(r), s.Now()
+	return next, true, nil
 }
 
 // youngest is when a claim was created that will be created next.
@@ -166,10 +189,6 @@ func (s *Service) unknownPool(name string) error {
 
 // serve takes an existing claim to granted, and answers its pod.
 func (s *Service) serve(ctx context.Context, r ledger.Record[ledger.Claim], req api.ClaimRequest) (api.Claim, error) {
-	r, err := s.renewClaim(ctx, r, req)
-	if err != nil {
-		return api.Claim{}, err
-	}
 	if r.Value.PreviousIP != "" {
 		return s.deregisterPreviousIP(ctx, r)
 	}
@@ -188,30 +207,6 @@ func (s *Service) serve(ctx context.Context, r ledger.Record[ledger.Claim], req 
 		return api.Claim{}, errContended // created again or moved meanwhile, and not confirmed since
 	}
 	return s.answer(ctx, r, ports, req.Throttled)
-}
-
-// renewClaim records that the pod still asks: it may wait for the budget or a port
-// for longer than a claim lasts. It also records a changed pod IP, that the previous
-// one was deregistered, and what became of the last attempt to bind.
-func (s *Service) renewClaim(ctx context.Context, r ledger.Record[ledger.Claim], req api.ClaimRequest) (ledger.Record[ledger.Claim], error) {
-	r, _, err := ledger.ChangeFrom(ctx, s.Claims, r, func(r ledger.Record[ledger.Claim]) (ledger.Claim, bool, error) {
-		next := r.Value
-		next.Retries = s.retries(r, req.Failed)
-		switch {
-		case next.State == ledger.ClaimReleasing:
-			return next, false, nil
-		case next.PodIP != req.PodIP:
-			next = next.MovedTo(req.PodIP)
-		case next.PreviousIP != "" && next.AddressChanges == req.PreviousIPDeregistered:
-			next.PreviousIP = ""
-		case next.Retries != r.Value.Retries:
-		case s.Age(r.Name, r.Version) < s.RenewEvery:
-			return next, false, nil
-		}
-		next.RenewedAt = s.Now()
-		return next, true, nil
-	})
-	return r, problem(err)
 }
 
 // retries are those of a claim after a renewal by its agent.

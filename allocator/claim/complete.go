@@ -104,7 +104,7 @@ func (s *Service) grant(ctx context.Context, r ledger.Record[ledger.Claim], conf
 	if before == ledger.Granted && !confirmed.unrecorded(r) {
 		return r, nil
 	}
-	next.State = ledger.Granted
+	next.State, next.Duration = ledger.Granted, s.Duration
 	r, err := s.write(ctx, r, next, confirmed)
 	if err != nil || before == ledger.Granted {
 		return r, err

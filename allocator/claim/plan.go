@@ -28,9 +28,9 @@ type situation struct {
 	time   time.Time
 	// returnPatience is how long a pod waits for its previous port to be unbound.
 	returnPatience time.Duration
-	// silence is how long a waiting claim keeps its place in the queue without a
-	// renewal. It keeps the claim after that.
-	silence time.Duration
+	// duration is how long a claim lasts without a renewal, renewEvery how often agents
+	// renew, and unbindEvery in what time the AWS budget lets a port come free.
+	duration, renewEvery, unbindEvery time.Duration
 	// epoch is for port leases that have none yet.
 	epoch string
 }
@@ -49,12 +49,12 @@ func (s *Service) situation(r ledger.Record[ledger.Claim], excluded leaseSet) (s
 	}
 	return situation{
 		claim: r, pool: from, excluded: excluded, ports: s.Ports, claims: s.Claims, age: s.Age, stocks: &s.stocks, time: s.Now(),
-		epoch: s.NewEpoch(), returnPatience: s.ReturnPatience, silence: silentRenewals * s.RenewEvery,
+		epoch: s.NewEpoch(), returnPatience: s.ReturnPatience, duration: s.Duration, renewEvery: s.RenewEvery, unbindEvery: s.UnbindEvery(),
 	}, nil
 }
 
-// silentRenewals is how many renewals a waiting claim may miss before it loses its
-// place in the queue.
+// silentRenewals is how many times a waiting claim may fail to ask before it loses its
+// place in the queue. It keeps the claim after that.
 const silentRenewals = 2
 
 // plan is what should become of a claim.
@@ -258,10 +258,15 @@ func (now situation) withoutPorts() plan {
 }
 
 func (now situation) exhausted() error {
-	leftOut := ""
+	leftOut, inQueue, wait := "", "", retryExhausted
 	if n := now.pool.TakingNone(); n > 0 { // which ones, and why, is not for pods
 		leftOut = fmt.Sprintf("; %d of its load balancers take no new claims, GET /v1/pools says why", n)
 	}
+	if now.claim.Value.State != ledger.Granted {
+		place, length := now.place()
+		inQueue = fmt.Sprintf("; this is the %s of %d waiting claims", ordinal(place), length)
+		wait = min(patience(place, now.unbindEvery), max(now.longestWait(), retryExhausted))
+	}
 	return api.Errorf(api.Exhausted, "pool %s has no load balancer with %d free listener ports%s: add a load balancer, widen the pool, or wait for a port to come back%s",
-		now.pool.Name, len(now.claim.Value.Requested), now.place(), leftOut).WithRetryAfter(retryExhausted)
+		now.pool.Name, len(now.claim.Value.Requested), inQueue, leftOut).WithRetryAfter(wait)
 }

@@ -71,7 +71,7 @@ func BenchmarkPlan(b *testing.B) {
 			}
 			s := New(Config{
 				Claims: stillTable(claims), Ports: stillTable(ports), Pools: fixed{from: from},
-				Age: func(string, string) time.Duration { return 0 }, NewEpoch: func() string { return "e" }, RenewEvery: time.Second, Now: time.Now,
+				Age: func(string, string) time.Duration { return 0 }, NewEpoch: func() string { return "e" }, RenewEvery: time.Second, Now: time.Now, UnbindEvery: func() time.Duration { return time.Second },
 			})
 			r := ledger.Record[ledger.Claim]{Name: "claim-new", Value: ledger.Claim{
 				PodUID: "new", Pool: from.Name, State: ledger.Waiting, Requested: []api.Port{{Name: "game", TargetPort: 7777, Protocol: api.UDP}},

@@ -61,6 +61,8 @@ type Config struct {
 	TargetGroupName func(ledgerID string, f api.Fence) string
 	// Duration of a claim without renewal, and how often agents renew.
 	Duration, RenewEvery time.Duration
+	// UnbindEvery is in what time the AWS budget lets one port come free.
+	UnbindEvery func() time.Duration
 	// ReturnPatience is how long a pod waits for its previous port to be unbound.
 	ReturnPatience time.Duration
 	Budget         Budget

@@ -63,7 +63,7 @@ func newGiven(t *testing.T) *given {
 		pool: pool.Pool{Name: "default", LoadBalancers: []pool.LoadBalancer{loadBalancer(lb1)}, Terms: pool.Terms{
 			Placement: pool.Spread, Sticky: time.Minute, Cooldown: time.Second,
 		}},
-		returnPatience: 30 * time.Second, silence: 20 * time.Second, epoch: "e",
+		returnPatience: 30 * time.Second, renewEvery: 10 * time.Second, unbindEvery: time.Second, epoch: "e",
 	}}
 }
 

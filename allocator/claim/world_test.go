@@ -178,7 +178,7 @@ func newWorld(t *testing.T, size int) *world {
 	observer := janitor.NewObserver(now)
 	w.service = claim.New(claim.Config{
 		Ledger: "l", Claims: w.claims, Ports: w.ports, Pools: w.cloud, GetPod: getPod, TargetGroupName: elb.TargetGroupName,
-		Duration: claimDuration, RenewEvery: claimDuration / 4, ReturnPatience: time.Minute, Budget: plenty{}, Age: observer.Age,
+		Duration: claimDuration, RenewEvery: claimDuration / 4, UnbindEvery: func() time.Duration { return time.Second }, ReturnPatience: time.Minute, Budget: plenty{}, Age: observer.Age,
 		NewEpoch: func() string { return fmt.Sprintf("epoch-%d", epochs.Add(1)) },
 		Count:    func(string, string) {}, Now: now, WakeJanitor: func() {}, Log: log,
 	})

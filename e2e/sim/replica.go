@@ -115,7 +115,8 @@ func (w *World) startReplica(name string) *replica {
 	service := claim.New(claim.Config{
 		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.Ports, Pools: r.stock, GetPod: look,
 		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery, ReturnPatience: 30 * time.Second,
-		Budget: r.pay, Age: r.observer.Age, Count: func(string, string) {}, Now: r.clock.wall, NewEpoch: r.newEpoch, Log: log,
+		UnbindEvery: budget.Default().UnbindEvery,
+		Budget:      r.pay, Age: r.observer.Age, Count: func(string, string) {}, Now: r.clock.wall, NewEpoch: r.newEpoch, Log: log,
 		WakeJanitor: func() {
 			signal(r.wake)
 		},
