@@ -14,6 +14,10 @@ const queueTime = 2 * time.Second
 
 var errBusy = api.Errorf(api.Unavailable, "the allocator is overloaded; retry").WithRetryAfter(time.Second)
 
+// claimsRunning is how many claims run at a time. More would only make each take longer, and
+// agents give up an answer that takes too long.
+const claimsRunning = 32
+
 // admission is what a call passes before it costs the allocator anything. Each kind of
 // call has slots of its own: new claims, which come by the hundred when a fleet starts,
 // never delay those of pods that hold ports. Altogether they use what the client of the
@@ -25,10 +29,10 @@ type admission struct {
 	claims, holders, collisions, admins slots
 }
 
-func newAdmission() *admission {
+func newAdmission(now func() time.Time) *admission {
 	return &admission{
 		addresses: newConcurrency(callsPerAddress, "from one address"),
-		claims:    newSlots(96, 1024), holders: newSlots(112, 1024), collisions: newSlots(16, 128), admins: newSlots(32, 128),
+		claims:    newSlots(claimsRunning, 1024, now), holders: newSlots(112, 1024, now), collisions: newSlots(16, 128, now), admins: newSlots(32, 128, now),
 	}
 }
 
@@ -55,15 +59,17 @@ func (a *admission) perAddress(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // slots bound the calls of one kind in progress. A short queue smooths a fleet's start
-// and bounds the memory that a flood costs.
+// and bounds the memory that a flood costs. A call that would wait for too long is refused
+// at once.
 type slots struct {
 	// admitted has one element for every call that runs or waits, running one for every
 	// call that runs.
 	admitted, running chan struct{}
+	*line
 }
 
-func newSlots(running, queued int) slots {
-	return slots{admitted: make(chan struct{}, running+queued), running: make(chan struct{}, running)}
+func newSlots(running, queued int, now func() time.Time) slots {
+	return slots{make(chan struct{}, running+queued), make(chan struct{}, running), newLine(running, now)}
 }
 
 func (s slots) admit(next echo.HandlerFunc) echo.HandlerFunc {
@@ -72,18 +78,28 @@ func (s slots) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		case s.admitted <- struct{}{}:
 			defer func() { <-s.admitted }()
 		default:
-			return errBusy
+			return s.busy()
 		}
-		if err := s.wait(x); err != nil {
+		if ahead := len(s.admitted) - cap(s.running); s.line.wait(ahead) > queueTime {
+			return s.busy()
+		}
+		if err := s.enter(x); err != nil {
 			return err
 		}
-		defer func() { <-s.running }()
+		begun := s.now()
+		defer func() {
+			s.served(s.now().Sub(begun))
+			<-s.running
+		}()
 		return next(x)
 	}
 }
 
-// wait waits until the call may run.
-func (s slots) wait(x echo.Context) error {
+// busy refuses a call and says when to come back.
+func (s slots) busy() error { return errBusy.WithRetryAfter(s.sendAway()) }
+
+// enter waits until the call may run.
+func (s slots) enter(x echo.Context) error {
 	select {
 	case s.running <- struct{}{}:
 		return nil
@@ -95,7 +111,7 @@ func (s slots) wait(x echo.Context) error {
 	case s.running <- struct{}{}:
 		return nil
 	case <-timeout.C:
-		return errBusy
+		return s.busy()
 	case <-x.Request().Context().Done():
 		return errBusy // the caller went away
 	}

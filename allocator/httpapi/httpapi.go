@@ -98,7 +98,7 @@ func New(c Config) http.Handler { return c.router() }
 func (c Config) router() *echo.Echo {
 	e := c.bare()
 	e.Use(rejectEmptySegments)
-	access, admission := newAccess(c), newAdmission()
+	access, admission := newAccess(c), newAdmission(c.Now)
 	c.pods(e, access, admission)
 	c.admin(e, access, admission)
 	c.public(e, admission)
@@ -135,8 +135,8 @@ func (c Config) bare() *echo.Echo {
 	// Each has slots of its own: an overloaded allocator is not dead, and its metrics are
 	// needed most then.
 	for path, h := range c.Probes {
-		e.GET(path, echo.WrapHandler(h), sendLater, newSlots(probesRunning, probesQueued).admit)
+		e.GET(path, echo.WrapHandler(h), sendLater, newSlots(probesRunning, probesQueued, c.Now).admit)
 	}
-	e.GET("/metrics", echo.WrapHandler(c.Metrics), newLimiter(metricsRateLimit, c).perAddress, sendLater, newSlots(probesRunning, probesQueued).admit)
+	e.GET("/metrics", echo.WrapHandler(c.Metrics), newLimiter(metricsRateLimit, c).perAddress, sendLater, newSlots(probesRunning, probesQueued, c.Now).admit)
 	return e
 }

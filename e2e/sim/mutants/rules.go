@@ -17,7 +17,7 @@ var rules = []string{
 	"budget: compare and swap", "budget: refunds", "budget: zero after a start", "budget: a quarter for deletes", "budget: slows down", "budget: reports need standing", "budget: failures wait",
 	"budget: deregister first", "sweep: never waits for AWS", "S2 old target groups", "deletion: hostile tags", "budget: repairs", "budget: idle describes", "target health",
 	"quota: exact", "claim: few calls", "waiting is cheap", "admin: cordon", "admin: block", "rights", "rights in AWS",
-	"door: reviews", "door: bodies", "door: answers", "door: slots", "door: connections", "door: probes", "door: internals", "door: describes", "trust: kept in a Secret",
+	"door: reviews", "door: bodies", "door: answers", "door: slots", "door: overload", "door: connections", "door: probes", "door: internals", "door: describes", "trust: kept in a Secret",
 	"agent: lost withdraws", "agent: release first", "agent: withdraws",
 	"agent: health",
 }
