@@ -90,6 +90,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 		server.TLS = &tls.Config{GetCertificate: p.certificate.GetCertificate, MinVersion: tls.VersionTLS12}
 	}
 	log.InfoContext(ctx, "allocator started", "version", daemon.Version(), "listen", listener.Addr().String(), "namespace", c.Namespace, "pools", len(file.Pools))
+	p.warnOfPools(ctx, file)
 	if c.DryRun {
 		log.WarnContext(ctx, "dry run: the janitor reclaims and deletes nothing")
 	}

@@ -20,8 +20,9 @@ import (
 // ErrCheck is what Check returns after a check found an error.
 var ErrCheck = errors.New("a check found an error: see the table")
 
-// checkTimeout bounds all checks together.
-const checkTimeout = 2 * time.Minute
+// checkTimeout bounds all checks together. The check of 100 load balancers with 50 listeners
+// each takes two minutes.
+const checkTimeout = 5 * time.Minute
 
 // Check checks that an allocator with these settings could work here, and prints a
 // table of the results. It changes nothing and listens nowhere. It returns ErrCheck if a
@@ -51,7 +52,7 @@ func Check(ctx context.Context, c Config, doors Doors, out io.Writer) error {
 	if err := doors.openAWS(ctx); err != nil {
 		r.Add("AWS", check.Error, err.Error())
 	} else if readable {
-		r.AWS(ctx, elb.New(*doors.AWS, nil), file.Pools, id)
+		r.AWS(ctx, elb.New(*doors.AWS, nil).WithBudget(check.NewPace(file.Limits)), file, c.AuditEvery, id)
 	} else {
 		r.Add("AWS", check.Unchecked, "the pool file cannot be used")
 	}

@@ -1,6 +1,11 @@
 package app
 
 import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/shared/elb"
@@ -10,4 +15,25 @@ import (
 var WithPrepaid = withPrepaid
 
 // Paced gives the client of ELBv2 that reserves its describe calls.
-func Paced(c *elb.Client, pay *pacer.Pacer) janitor.AWS { return paced{c, pay} }
+func Paced(c *elb.Client, pay *pacer.Pacer) interface {
+	janitor.AWS
+	inventory.AWS
+} {
+	return paced(c, pay)
+}
+
+// Audits runs the loop that describes load balancers and audits, with the default
+// intervals, until ctx ends.
+func Audits(ctx context.Context, stock *inventory.Inventory, j *janitor.Janitor, leads bool, log *slog.Logger) error {
+	h := &housekeeping{
+		process: &process{Config: Config{SweepEvery: 2 * time.Second, AuditEvery: 30 * time.Second}, log: log},
+		stock:   stock, janitor: j, poolsChanged: make(chan struct{}, 1),
+	}
+	if leads {
+		h.lead(ctx)
+	}
+	return h.audits(ctx)
+}
+
+// ParallelReads is how many load balancers a process reads at a time.
+const ParallelReads = parallelReads

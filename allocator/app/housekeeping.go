@@ -14,8 +14,9 @@ import (
 const (
 	// describeInterval is how often the load balancers are described.
 	describeInterval = 5 * time.Minute
-	// describeRetry is the first back-off after that failed.
-	describeRetry = 5 * time.Second
+	// describeRetry is the first back-off after that failed, and maxDescribeRetry the last.
+	describeRetry    = 5 * time.Second
+	maxDescribeRetry = 40 * time.Second
 	// actTimeout bounds one sweep, one pass of unbinding and one audit, so that a hanging
 	// call ends. It is long because a starting fleet leaves little of the AWS budget to
 	// describe calls.
@@ -27,6 +28,12 @@ const (
 	// standbyAudits is how many times less often a standby replica lists the load
 	// balancers.
 	standbyAudits = 10
+	// standbyPatience is for how long a standby replica lets the describe calls of the
+	// leader go first in one pass. After that it must become able to serve, too.
+	standbyPatience = 2 * time.Minute
+	// parallelReads is how many load balancers are read at a time, so that the time that
+	// AWS needs to answer leaves no calls of the budget unused.
+	parallelReads = 4
 )
 
 // housekeeping observes the ledger on every replica, and sweeps and audits on the
@@ -114,30 +121,30 @@ func (h *housekeeping) unbinds(ctx context.Context) error {
 	}
 }
 
-// audits describes the load balancers now and then and lists them more often.
+// audits describes the load balancers now and then, and audits more often. The first pass
+// also lists them all. So the first audit is one interval later, and leaves the calls until
+// then to the replicas that still have to read.
 func (h *housekeeping) audits(ctx context.Context) error {
 	tick := time.NewTicker(h.SweepEvery)
 	defer tick.Stop()
-	var describe, audit time.Time // when next; zero is at once
-	retry := describeRetry
-	led := false
+	var describe, listed time.Time // the next pass, and when all were listed last
+	retry, failed := describeRetry, false
 	for {
-		if leads := h.leading(); leads != led {
-			led, audit = leads, time.Time{} // a new leader audits at once
-		}
 		if !time.Now().Before(describe) {
 			if err := h.describe(ctx); err != nil {
-				h.log.ErrorContext(ctx, "failed to describe the load balancers; retrying", "err", err, "after", retry)
+				h.log.ErrorContext(ctx, "failed to describe some load balancers; the others are used, and the rest is retried", "err", err, "after", retry)
 				describe = time.Now().Add(retry)
-				retry = min(2*retry, describeInterval)
+				retry = min(2*retry, maxDescribeRetry)
 			} else {
 				describe, retry = time.Now().Add(describeInterval), describeRetry
-				audit = time.Time{} // a new load balancer is used once its listeners are listed
+			}
+			if listed.IsZero() {
+				listed = time.Now()
 			}
 		}
-		if !time.Now().Before(audit) {
-			next := h.audit(ctx)
-			audit = time.Now().Add(next)
+		if time.Since(listed) >= h.auditInterval(failed) {
+			failed = !h.audit(ctx)
+			listed = time.Now()
 		}
 		select {
 		case <-ctx.Done():
@@ -149,29 +156,45 @@ func (h *housekeeping) audits(ctx context.Context) error {
 	}
 }
 
-func (h *housekeeping) describe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, actTimeout)
-	defer cancel()
-	return h.stock.Describe(ctx)
-}
-
-// audit compares AWS with the ledger on the leader. A standby replica only lists the
-// listeners, and rarely, because all replicas share one AWS budget; the leader records
-// foreign listeners in the ledger.
-func (h *housekeeping) audit(ctx context.Context) (next time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, actTimeout)
-	defer cancel()
-	if h.leading() {
-		if err := h.janitor.Audit(ctx); err != nil {
-			h.log.ErrorContext(ctx, "audit failed; the next one retries", "err", err)
-		}
-		return h.AuditEvery
-	}
-	if _, err := h.stock.List(ctx); err != nil {
-		h.log.ErrorContext(ctx, "failed to list the listeners; the next audit retries", "err", err)
+// auditInterval is the time between two audits. A standby replica lists rarely, because all
+// replicas share one AWS budget. So one that becomes the leader mostly audits at once.
+func (h *housekeeping) auditInterval(failed bool) time.Duration {
+	if h.leading() || failed {
 		return h.AuditEvery
 	}
 	return standbyAudits * h.AuditEvery
+}
+
+func (h *housekeeping) describe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
+	return h.stock.Describe(h.following(ctx))
+}
+
+// following marks the calls of a pass that let those of the leader go first, unless this
+// replica leads.
+func (h *housekeeping) following(ctx context.Context) context.Context {
+	patient := time.Now().Add(standbyPatience)
+	return withFollows(ctx, func() bool { return !h.leading() && time.Now().Before(patient) })
+}
+
+// audit compares AWS with the ledger on the leader. A standby replica only lists the
+// listeners; the leader records foreign ones in the ledger.
+func (h *housekeeping) audit(ctx context.Context) (succeeded bool) {
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
+	if h.leading() {
+		err := h.janitor.Audit(ctx)
+		if err != nil {
+			h.log.ErrorContext(ctx, "audit failed; the next one retries", "err", err)
+		}
+		return err == nil
+	}
+	_, err := h.stock.List(h.following(ctx))
+	if err != nil {
+		h.log.ErrorContext(ctx, "failed to list the listeners; the next audit retries", "err", err)
+	}
+	return err == nil
 }
 
 // report logs when a cordoned load balancer has become empty.

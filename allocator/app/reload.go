@@ -37,7 +37,15 @@ func (p *process) followPools(ctx context.Context, text []byte, use func(poolfil
 			text, refused = found, ""
 			p.metrics.PoolFileRefused(false)
 			p.log.InfoContext(ctx, "pool file reloaded", "pools", len(file.Pools))
+			p.warnOfPools(ctx, file)
 			use(file)
 		}
+	}
+}
+
+// warnOfPools logs what is doubtful in a pool file.
+func (p *process) warnOfPools(ctx context.Context, file poolfile.File) {
+	for _, warning := range file.Warnings {
+		p.log.WarnContext(ctx, "pool file should be changed", "reason", warning)
 	}
 }

@@ -53,8 +53,8 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	})
 	pace.Store(pay)
 	pay.Observe()
-	aws := paced{client, pay}
-	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Cordons: leases.Cordons(), Log: p.log}, file.Pools)
+	aws := paced(client, pay)
+	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Cordons: leases.Cordons(), Log: p.log, Parallel: parallelReads}, file.Pools)
 	pods := kubepod.New(p.kube.main)
 	wake := make(chan struct{}, 1)
 	service := claim.New(claim.Config{

@@ -22,25 +22,28 @@ type Bucket struct {
 	PerSecond float64 `json:"perSecond"`
 }
 
-// Limits are the account's buckets. Every call takes a token of All. Mutating and
-// registration calls take one of their own bucket as well.
+// Limits are the account's buckets. Every call takes a token of All, and one of the
+// bucket of its kind.
 type Limits struct {
 	// Mutating is for calls that create, change and delete.
 	Mutating Bucket `json:"mutating"`
 	// Registration is for RegisterTargets and DeregisterTargets.
 	Registration Bucket `json:"registration"`
-	// All is for every call. Describe calls also have an AWS bucket of their own; it
-	// is as large as All and can never be emptier, so it is not tracked.
+	// Describe is for calls that only read.
+	Describe Bucket `json:"describe"`
+	// All is for every call.
 	All Bucket `json:"all"`
 }
 
 // Default returns the limits that AWS publishes for an account in a Region
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/throttling.html).
-// AWS raises them on request.
+// AWS raises them on request. For Describe calls the table on that page says 200 and 50 a
+// second, and its text 40 and 10; the lower ones are safe.
 func Default() Limits {
 	return Limits{
 		Mutating:     Bucket{Burst: 20, PerSecond: 3},
 		Registration: Bucket{Burst: 20, PerSecond: 4},
+		Describe:     Bucket{Burst: 40, PerSecond: 10},
 		All:          Bucket{Burst: 40, PerSecond: 10},
 	}
 }
@@ -49,7 +52,7 @@ func Default() Limits {
 // other programs call AWS for the same account.
 func (l Limits) Share(fraction float64) Limits {
 	scale := func(b Bucket) Bucket { return Bucket{Burst: b.Burst * fraction, PerSecond: b.PerSecond * fraction} }
-	return Limits{scale(l.Mutating), scale(l.Registration), scale(l.All)}
+	return Limits{scale(l.Mutating), scale(l.Registration), scale(l.Describe), scale(l.All)}
 }
 
 // slack is by how much the delay between a grant and its call may vary before
@@ -65,16 +68,18 @@ func (b Bucket) capacity() float64 {
 }
 
 func (l Limits) capacity() Tokens {
-	return Tokens{l.Mutating.capacity(), l.Registration.capacity(), l.All.capacity()}
+	return Tokens{l.Mutating.capacity(), l.Registration.capacity(), l.Describe.capacity(), l.All.capacity()}
 }
 
 func (l Limits) perSecond() Tokens {
-	return Tokens{l.Mutating.PerSecond, l.Registration.PerSecond, l.All.PerSecond}
+	return Tokens{l.Mutating.PerSecond, l.Registration.PerSecond, l.Describe.PerSecond, l.All.PerSecond}
 }
 
-// maxDescribeReserve is how many tokens of All are reserved for Describe calls.
+// maxDescribeReserve is how many tokens of Describe and of All are reserved for the
+// allocator's Describe calls.
 func (l Limits) maxDescribeReserve() float64 {
-	return max(DescribeCost.All, min(describeReserve, l.capacity().All/4))
+	capacity := l.capacity()
+	return max(DescribeCost.All, min(describeReserve, capacity.All/4, capacity.Describe/4))
 }
 
 // MaxDescribes is how many Describe calls may be requested together. A request for

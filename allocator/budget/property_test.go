@@ -62,7 +62,9 @@ func TestGrantsNeverExceedTheBuckets(t *testing.T) {
 	})
 }
 
-func burst(l Limits) Tokens { return Tokens{l.Mutating.Burst, l.Registration.Burst, l.All.Burst} }
+func burst(l Limits) Tokens {
+	return Tokens{l.Mutating.Burst, l.Registration.Burst, l.Describe.Burst, l.All.Burst}
+}
 
 // Each call is made some time after its grant, in any order, up to slack minus
 // maxCatchUp later. The calls must still fit AWS's own buckets.
@@ -104,7 +106,7 @@ func callsOf(cost Tokens, now time.Duration, upTo func(time.Duration) time.Durat
 		cost Tokens
 	}{
 		{cost.Mutating, Tokens{Mutating: 1, All: 1}}, {cost.Registration, Tokens{Registration: 1, All: 1}},
-		{cost.All - cost.Mutating - cost.Registration, Tokens{All: 1}},
+		{cost.Describe, DescribeCost},
 	} {
 		for range int(kind.n) {
 			calls = append(calls, call{now + upTo(slack-maxCatchUp-step), kind.cost})

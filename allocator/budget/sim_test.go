@@ -29,7 +29,7 @@ func (b *exactBucket) call(now time.Duration, cost Tokens) {
 }
 
 func (b *exactBucket) exceeded() bool {
-	return b.worst.Mutating < -1e-3 || b.worst.Registration < -1e-3 || b.worst.All < -1e-3
+	return b.worst.Mutating < -1e-3 || b.worst.Registration < -1e-3 || b.worst.Describe < -1e-3 || b.worst.All < -1e-3
 }
 
 // node is a replica with its own clock and cache.

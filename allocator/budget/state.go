@@ -15,8 +15,8 @@ type State struct {
 	DeleteReserve Tokens `json:"deleteReserve,omitzero"`
 	// RetryReserve is the part of Tokens that creates and deletes leave to retries.
 	RetryReserve Tokens `json:"retryReserve,omitzero"`
-	// DescribeReserve is the part of Tokens.All that creates and deletes leave to
-	// Describe calls.
+	// DescribeReserve is the part of Tokens.Describe, and of Tokens.All, that creates and
+	// deletes leave to the allocator's Describe calls.
 	DescribeReserve float64 `json:"describeReserve,omitempty"`
 	// Cut is the fraction of the refill, 0 to maxCut, that is left to other users of
 	// the account after AWS has throttled our calls.
@@ -41,7 +41,7 @@ const (
 	deleteShareExhausted = 1. / 4
 	deleteShare          = 1. / 16
 	// deregisterShare of the refill of registration calls, and deregisterShareOfAll of the
-	// refill of all calls, is reserved for deregistering the targets of deletes that are
+	// refill of Describe calls and of all calls, is reserved for deregistering the targets of deletes that are
 	// waiting. Creates cannot use more of either than the rest, because they need two
 	// mutating calls for each registration.
 	deregisterShare      = 5. / 8
@@ -82,7 +82,7 @@ func (d Demand) deleteShares() Tokens {
 	if share == 0 {
 		return Tokens{}
 	}
-	return Tokens{Mutating: share, Registration: deregisterShare, All: share + deregisterShareOfAll}
+	return Tokens{Mutating: share, Registration: deregisterShare, Describe: share + deregisterShareOfAll, All: share + deregisterShareOfAll}
 }
 
 // retryShare is the fraction of the refill that is reserved for retries.
@@ -107,6 +107,9 @@ func (d Demand) maxDeleteReserve(capacity Tokens) Tokens {
 	return waiting.atMost(capacity.Times(1. / 4).atLeast(one)).atMost(capacity)
 }
 
+// describeReserve is DescribeReserve in both of its buckets.
+func (s State) describeReserve() Tokens { return DescribeCost.Times(s.DescribeReserve) }
+
 // After returns the state after a time in which nothing was granted.
 func (s State) After(l Limits, elapsed time.Duration, d Demand) State {
 	elapsed = max(elapsed, 0)
@@ -114,8 +117,8 @@ func (s State) After(l Limits, elapsed time.Duration, d Demand) State {
 	capacity := l.capacity()
 	refill := l.perSecond().Times(s.refillSeconds(seconds))
 	s.Counted += elapsed
-	s.Tokens = s.Tokens.atLeast(Tokens{-maxDebt, -maxDebt, -maxDebt}).Plus(refill).atMost(capacity)
-	s.DescribeReserve = max(min(s.DescribeReserve+refill.All*describeShare, min(capacity.All, l.maxDescribeReserve())), 0)
+	s.Tokens = s.Tokens.atLeast(Tokens{-maxDebt, -maxDebt, -maxDebt, -maxDebt}).Plus(refill).atMost(capacity)
+	s.DescribeReserve = max(min(s.DescribeReserve+min(refill.All, refill.Describe)*describeShare, min(capacity.All, capacity.Describe, l.maxDescribeReserve())), 0)
 	s.DeleteReserve = s.DeleteReserve.Plus(refill.by(d.deleteShares())).atMost(d.maxDeleteReserve(capacity)).atLeast(Tokens{})
 	s.RetryReserve = s.RetryReserve.Plus(refill.Times(d.retryShare())).atMost(d.maxRetryReserve(capacity)).atLeast(Tokens{})
 	s.Cut = min(max(s.Cut-seconds*recoveryPerSecond, 0), maxCut)

@@ -30,6 +30,9 @@ type Request struct {
 	// Opportunistic requests are for work that would be done without them too. They are
 	// granted only while the mutating bucket is nearly full.
 	Opportunistic bool
+	// Follows marks Describe calls of a replica that does not lead. They are granted while
+	// the buckets are at least half full, so the leader's calls come first.
+	Follows bool
 	// Older is the cost of the older waiting creates, or retries, that have no permit.
 	Older Tokens
 	// Demand is everything that is waiting. Its Creates or Retries include Older and this

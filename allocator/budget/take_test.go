@@ -184,12 +184,12 @@ func TestThrottlingCutsTheRefillAndItRecovers(t *testing.T) {
 // The states are such as no program writes.
 func TestStateEditedByHandDoesNotStopGrants(t *testing.T) {
 	for name, s := range map[string]State{
-		"owes":      {Tokens: Tokens{-1e12, -1e12, -1e12}},
-		"too much":  {Tokens: Tokens{1e12, 1e12, 1e12}},
+		"owes":      {Tokens: Tokens{-1e12, -1e12, -1e12, -1e12}},
+		"too much":  {Tokens: Tokens{1e12, 1e12, 1e12, 1e12}},
 		"cut":       {Cut: 5, SinceCut: -5},
 		"sped up":   {Cut: -5},
-		"kept":      {DeleteReserve: Tokens{1e12, 1e12, 1e12}, DescribeReserve: 1e12},
-		"kept less": {DeleteReserve: Tokens{-1e12, -1e12, -1e12}, DescribeReserve: -1e12},
+		"kept":      {DeleteReserve: Tokens{1e12, 1e12, 1e12, 1e12}, DescribeReserve: 1e12},
+		"kept less": {DeleteReserve: Tokens{-1e12, -1e12, -1e12, -1e12}, DescribeReserve: -1e12},
 	} {
 		request := create("a", 0)
 		request.Demand.Deletes = 3
@@ -247,7 +247,7 @@ func TestClockCatchesUpOnlyALittle(t *testing.T) {
 
 // While the buckets owe tokens, the delete reserve is only a promise.
 func TestReserveIsNotGrantedWhileTokensAreOwed(t *testing.T) {
-	s := State{Tokens: Tokens{-20, 0, 10}, DeleteReserve: Tokens{4, 0, 4}}
+	s := State{Tokens: Tokens{-20, 0, 10, 10}, DeleteReserve: Tokens{4, 0, 4, 4}}
 	request := Request{Class: Delete, Cost: DeleteCost, Demand: Demand{Deletes: 2}}
 	if _, wait := Take(s, Default(), 0, request); wait == 0 {
 		t.Error("a delete was granted while tokens were owed")
@@ -267,4 +267,29 @@ func TestOpportunisticRequestNeedsNearlyFullBucket(t *testing.T) {
 	}
 	take(t, s, 0, Request{Requester: "lb-1", Class: Delete, Cost: DeleteCost})
 	take(t, s, wait, opportunistic)
+}
+
+// An account may have more calls in all than Describe calls. Describe calls then need a
+// token of their own bucket, and all calls one of the account's.
+func TestDescribeCallsHaveTheirOwnBucket(t *testing.T) {
+	describe := Request{Class: Describe, Cost: DescribeCost}
+	granted := func(l Limits, r Request) (n float64) {
+		s := State{}.After(l, time.Minute, Demand{})
+		for {
+			next, wait := Take(s, l, 0, r)
+			if wait > 0 {
+				return n
+			}
+			s, n = next, n+1
+		}
+	}
+	raised := Default()
+	raised.All = Bucket{Burst: 400, PerSecond: 100}
+	if got := granted(raised, describe); got != raised.Describe.capacity() {
+		t.Errorf("%v describe calls were granted at once, want %v", got, raised.Describe.capacity())
+	}
+	raised.All, raised.Describe = Default().All, Bucket{Burst: 200, PerSecond: 50}
+	if got := granted(raised, describe); got != raised.All.capacity() {
+		t.Errorf("%v describe calls were granted at once, want the account's %v", got, raised.All.capacity())
+	}
 }

@@ -5,6 +5,7 @@ package budget
 type Tokens struct {
 	Mutating     float64 `json:"mutating,omitempty"`
 	Registration float64 `json:"registration,omitempty"`
+	Describe     float64 `json:"describe,omitempty"`
 	All          float64 `json:"all,omitempty"`
 }
 
@@ -12,25 +13,25 @@ type Tokens struct {
 var (
 	// CreateCost is for CreateTargetGroup, RegisterTargets, CreateListener, and
 	// reading the tags of what they made.
-	CreateCost = Tokens{Mutating: 2, Registration: 1, All: 4}
+	CreateCost = Tokens{Mutating: 2, Registration: 1, Describe: 1, All: 4}
 	// AttributesCost is for ModifyTargetGroupAttributes, on top of CreateCost.
 	AttributesCost = Tokens{Mutating: 1, All: 1}
 	// RepairCost is for repairing a damaged binding, on top of CreateCost: DeleteListener and
 	// DeregisterTargets, and reading targets, listeners and the tags of a damaged one before.
-	RepairCost = Tokens{Mutating: 1, Registration: 1, All: 5}
+	RepairCost = Tokens{Mutating: 1, Registration: 1, Describe: 3, All: 5}
 	// CheckCost is for comparing a bound port with AWS after its agent restarted: its
 	// targets, the listeners of its load balancer, and their tags.
-	CheckCost = Tokens{All: 3}
+	CheckCost = Tokens{Describe: 3, All: 3}
 	// DeleteCost is for DeleteListener, DeleteTargetGroup and the Describe calls before
 	// them.
-	DeleteCost = Tokens{Mutating: 2, All: 4}
+	DeleteCost = Tokens{Mutating: 2, Describe: 2, All: 4}
 	// OpportunisticCost is DeleteCost for an agent, plus one more DeleteTargetGroup and
 	// its Describe calls, with which the janitor confirms the deletion.
-	OpportunisticCost = Tokens{Mutating: 3, All: 8}
+	OpportunisticCost = Tokens{Mutating: 3, Describe: 5, All: 8}
 	// DeregisterCost is for DeregisterTargets.
 	DeregisterCost = Tokens{Registration: 1, All: 1}
 	// DescribeCost is for one Describe call.
-	DescribeCost = Tokens{All: 1}
+	DescribeCost = Tokens{Describe: 1, All: 1}
 )
 
 // Plus adds bucket by bucket.
@@ -45,7 +46,7 @@ func (t Tokens) Minus(u Tokens) Tokens {
 
 // Times multiplies every bucket by a factor.
 func (t Tokens) Times(factor float64) Tokens {
-	return Tokens{t.Mutating * factor, t.Registration * factor, t.All * factor}
+	return Tokens{t.Mutating * factor, t.Registration * factor, t.Describe * factor, t.All * factor}
 }
 
 // by multiplies bucket by bucket.
@@ -62,11 +63,13 @@ func (t Tokens) atLeast(u Tokens) Tokens {
 }
 
 func (t Tokens) combine(u Tokens, f func(a, b float64) float64) Tokens {
-	return Tokens{f(t.Mutating, u.Mutating), f(t.Registration, u.Registration), f(t.All, u.All)}
+	return Tokens{f(t.Mutating, u.Mutating), f(t.Registration, u.Registration), f(t.Describe, u.Describe), f(t.All, u.All)}
 }
 
 // buckets lists the numbers in a fixed order, to loop over several Tokens at once.
-func (t Tokens) buckets() [3]float64 { return [3]float64{t.Mutating, t.Registration, t.All} }
+func (t Tokens) buckets() [4]float64 {
+	return [4]float64{t.Mutating, t.Registration, t.Describe, t.All}
+}
 
 // epsilon allows for rounding: a third refilled three times counts as one.
 const epsilon = 1e-6

@@ -29,13 +29,17 @@ func (s State) wait(l Limits, r Request) time.Duration {
 	case Delete:
 		return s.waitOpportunistic(l, r, s.waitReserved(l, r, reserved{
 			own: s.DeleteReserve, ownShare: max(r.Demand.deleteShare(), deleteShare),
-			others: s.RetryReserve.Plus(Tokens{All: s.DescribeReserve}), othersShare: describeShare + r.Demand.retryShare(),
+			others: s.RetryReserve.Plus(s.describeReserve()), othersShare: describeShare + r.Demand.retryShare(),
 		}))
 	case Describe:
-		return s.waitOpportunistic(l, r, s.waitReserved(l, r, reserved{
-			own: Tokens{All: s.DescribeReserve}, ownShare: describeShare,
+		from := reserved{
+			own: s.describeReserve(), ownShare: describeShare,
 			others: s.DeleteReserve.Plus(s.RetryReserve), othersShare: r.Demand.deleteShare() + r.Demand.retryShare(),
-		}))
+		}
+		if r.Follows {
+			from.own, from.others, from.left = Tokens{}, from.others.Plus(from.own), l.capacity().Times(1./2)
+		}
+		return s.waitOpportunistic(l, r, s.waitReserved(l, r, from))
 	}
 	return 0
 }
@@ -45,8 +49,7 @@ func (s State) wait(l Limits, r Request) time.Duration {
 // buckets are always enough, so older creates that never come only delay the
 // request.
 func (s State) waitCreate(l Limits, r Request) time.Duration {
-	reserves := s.DeleteReserve.Plus(s.RetryReserve)
-	reserves.All += s.DescribeReserve
+	reserves := s.DeleteReserve.Plus(s.RetryReserve).Plus(s.describeReserve())
 	need := r.Older.Plus(r.Cost)
 	room := l.capacity().Minus(reserves)
 	unreserved := s.Tokens.Minus(reserves)
@@ -67,7 +70,7 @@ func (s State) waitRetry(l Limits, r Request) time.Duration {
 	older := r.Older.atMost(r.Demand.maxRetryReserve(l.capacity()).Minus(r.Cost)).atLeast(Tokens{})
 	wait := s.waitReserved(l, r, reserved{
 		own: s.RetryReserve.Minus(older), ownShare: retryShare,
-		others: s.DeleteReserve.Plus(Tokens{All: s.DescribeReserve}), othersShare: r.Demand.deleteShare() + describeShare,
+		others: s.DeleteReserve.Plus(s.describeReserve()), othersShare: r.Demand.deleteShare() + describeShare,
 		left: l.capacity().Times(3. / 4),
 	})
 	if wait > 0 {
@@ -139,7 +142,7 @@ func (s State) waitOpportunistic(l Limits, r Request, wait time.Duration) time.D
 	}
 	scarcest := Tokens{Mutating: 1}
 	if r.Cost.Mutating == 0 {
-		scarcest = Tokens{All: 1}
+		scarcest = Tokens{Describe: 1, All: 1}
 	}
 	missing := l.capacity().Minus(s.Tokens)
 	if l.perSecond().Times(nearlyFull.Seconds()).covers(missing, scarcest) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/ledger"
@@ -33,7 +34,8 @@ func (nothing[T]) Cached(string) (ledger.Record[T], bool) { return ledger.Record
 
 // AWS makes every read call that the allocator makes, and checks the load balancers of
 // the pools and the account's limits. An empty ledgerID is one that is not known.
-func (r *Report) AWS(ctx context.Context, client AWS, pools []poolfile.Pool, ledgerID string) {
+// auditEvery is the setting of that name.
+func (r *Report) AWS(ctx context.Context, client AWS, file poolfile.File, auditEvery time.Duration, ledgerID string) {
 	limits, err := client.Limits(ctx)
 	if !r.addResult("AWS: limits", fmt.Sprintf("%d listeners a load balancer, %d target groups", limits.Listeners, limits.TargetGroups), err) && !errors.Is(err, elb.ErrDenied) {
 		r.add("AWS: everything else", Unchecked, "AWS does not answer: check region, credentials and network")
@@ -43,14 +45,15 @@ func (r *Report) AWS(ctx context.Context, client AWS, pools []poolfile.Pool, led
 	r.addResult("AWS: target groups", fmt.Sprintf("%d in this region", len(groups)), groupsErr)
 	stock := inventory.New(inventory.Config{
 		Ledger: ledgerID, AWS: client, Ports: nothing[ledger.Port]{}, Cordons: nothing[ledger.Cordon]{}, Log: slog.New(slog.DiscardHandler),
-	}, pools)
-	if !r.addResult("AWS: load balancers", "read", stock.Describe(ctx)) {
+	}, file.Pools)
+	described := r.addResult("AWS: load balancers", "read", stock.Describe(ctx))
+	listeners, err := stock.List(ctx)
+	r.addResult("AWS: listeners", "read", err)
+	if !described {
 		r.add("load balancers of the pools", Unchecked, "they could not be read")
 		r.deletions()
 		return
 	}
-	listeners, err := stock.List(ctx)
-	r.addResult("AWS: listeners", "read", err)
 	states := stock.States()
 	games := r.tags(ctx, client, states, listeners, ledgerID)
 	r.health(ctx, client, groups, states)
@@ -59,6 +62,7 @@ func (r *Report) AWS(ctx context.Context, client AWS, pools []poolfile.Pool, led
 	free := r.capacity(stock, games, limits.Targets)
 	if groupsErr == nil {
 		r.targetGroups(groups, limits.TargetGroups, free)
+		r.describes(states, len(groups), file.Limits, auditEvery)
 	}
 }
 

@@ -164,6 +164,18 @@ func TestEachFault(t *testing.T) {
 			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000]\n")
 			p.listener(30000, p.ledger)
 		}, want: row{"warning", "ports of pool default", "the next pods wait"}},
+		"far more ports than listeners": {change: func(p *place) {
+			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000-39999]\n")
+		}, want: row{"warning", "listener ports 1", "10000 ports for 50 listeners"}},
+		"describe calls": {change: func(*place) {}, want: row{"ok", "describe calls", "an audit makes 5 (one for each of 1 load balancers, one for every 400 of 0 target groups, 4 for targets); every 30s that is 0.2 of the 10 a second"}},
+		"describe calls of many load balancers": {emulator: func(c *elbemu.Config) { c.Quotas.LoadBalancers = 100 }, change: func(p *place) {
+			arns := p.lb
+			for n := range 99 {
+				arns += ", " + p.loadBalancer(fmt.Sprintf("more-%d", n), "subnet-a", p.ledger)
+			}
+			p.pools("budget: {describe: {burst: 4000, perSecond: 1000}, all: {burst: 4000, perSecond: 1000}}\npools:\n- name: default\n  loadBalancers: [" + arns + "]\n  listenerPorts: [30000]\n")
+			p.config.AuditEvery = 100 * time.Millisecond
+		}, want: row{"warning", "describe calls", "reads the load balancers with 206 calls, in 1 s: set audit-every to 1s at least"}},
 		"few targets": {emulator: func(c *elbemu.Config) { c.Quotas.TargetsPerLoadBalancer = 9 }, want: row{"warning", "targets of games-1", "10 may be needed, of 9"}},
 		"few targets with cross-zone": {emulator: func(c *elbemu.Config) { c.Quotas.Listeners = 600 }, change: func(p *place) {
 			p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000-30599]\n")

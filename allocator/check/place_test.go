@@ -96,7 +96,7 @@ func newPlace(t *testing.T, without auth.Right, change func(*elbemu.Config)) *pl
 	p.lb = p.loadBalancer("games-1", "subnet-a", p.ledger)
 	p.config = app.Config{
 		PoolFile: filepath.Join(p.dir, "pools.yaml"), TLSCert: filepath.Join(p.dir, "tls.crt"), TLSKey: filepath.Join(p.dir, "tls.key"), Namespace: p.namespace,
-		TLSCA: filepath.Join(p.dir, "tls.crt"), TrustNamespaces: p.games + "," + p.namespace + "," + p.games,
+		TLSCA: filepath.Join(p.dir, "tls.crt"), TrustNamespaces: p.games + "," + p.namespace + "," + p.games, AuditEvery: 30 * time.Second,
 	}
 	p.pools("pools:\n- name: default\n  loadBalancers: [" + p.lb + "]\n  listenerPorts: [30000-30009]\n")
 	p.certificate(x509.Certificate{DNSNames: []string{"allocator.portlease.svc"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour)})

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/portlease/portlease/allocator/poolfile"
@@ -13,5 +14,9 @@ func (r *Report) Pools(path string) (poolfile.File, bool) {
 	for _, p := range file.Pools {
 		names = append(names, p.Name)
 	}
-	return file, r.addResult("pool file", "pools "+strings.Join(names, ", "), err)
+	readable := r.addResult("pool file", "pools "+strings.Join(names, ", "), err)
+	for n, warning := range file.Warnings {
+		r.add(fmt.Sprintf("listener ports %d", n+1), Warning, "%s", warning)
+	}
+	return file, readable
 }

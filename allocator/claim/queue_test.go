@@ -119,6 +119,8 @@ func (bare) NetworkLoadBalancers(context.Context) ([]string, error) { return nil
 
 func (bare) Tags(context.Context, ...string) (map[string]map[string]string, error) { return nil, nil }
 
+func (bare) CrossZone(context.Context, string) (bool, error) { return true, nil }
+
 func (bare) LoadBalancers(context.Context, ...string) ([]elb.LoadBalancer, error) { return nil, nil }
 
 // TestPoolIsPendingUntilItsTagsAreRead: a pool without load balancers is exhausted,

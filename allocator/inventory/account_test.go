@@ -58,6 +58,7 @@ type account struct {
 func newAccount(t *testing.T) *account {
 	t.Helper()
 	emulator, err := elbemu.New(elbemu.Config{
+		Quotas: elbemu.Quotas{LoadBalancers: 100},
 		Region: "us-east-1",
 		VPCs:   []elbemu.VPC{{ID: "vpc-a", CIDR: netip.MustParsePrefix("127.30.0.0/16")}, {ID: "vpc-b", CIDR: netip.MustParsePrefix("127.31.0.0/16")}},
 		Subnets: []elbemu.Subnet{

@@ -24,8 +24,10 @@ import (
 
 // AWS is what the inventory reads from AWS.
 type AWS interface {
-	// LoadBalancers returns those of the ARNs that exist.
+	// LoadBalancers returns those of the ARNs that exist. With an error it returns those
+	// that it has read so far.
 	LoadBalancers(ctx context.Context, arns ...string) ([]elb.LoadBalancer, error)
+	CrossZone(ctx context.Context, loadBalancerARN string) (bool, error)
 	// NetworkLoadBalancers returns the ARNs of all there are.
 	NetworkLoadBalancers(ctx context.Context) ([]string, error)
 	Listeners(ctx context.Context, loadBalancerARN string) ([]elb.Listener, error)
@@ -33,7 +35,7 @@ type AWS interface {
 	Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error)
 }
 
-// Config is what an Inventory needs; all of it is required.
+// Config is what an Inventory needs; all of it but Parallel is required.
 type Config struct {
 	Ledger string
 	AWS    AWS
@@ -41,6 +43,9 @@ type Config struct {
 	Ports   ledger.Ports
 	Cordons ledger.Cordons
 	Log     *slog.Logger
+	// Parallel is how many load balancers are read at a time; less than 2 means one after
+	// another.
+	Parallel int
 }
 
 // Inventory implements claim.Pools.
@@ -49,7 +54,7 @@ type Inventory struct {
 
 	mu    sync.Mutex
 	pools []poolfile.Pool
-	// limit is how many listeners a load balancer may have.
+	// limit is how many listeners a load balancer may have; 0 before it was read.
 	limit int
 	// selected has the load balancers that each pool's tags select.
 	selected map[string][]string
@@ -75,6 +80,10 @@ type loadBalancer struct {
 	// unusable is why it cannot be used; empty if it can.
 	unusable string
 	gone     bool
+	// crossZone is whether cross-zone load balancing is on, once that is known.
+	// crossZoneAge is how many passes of Describe ago it was read.
+	crossZone, crossZoneKnown bool
+	crossZoneAge              int
 	// listeners are those of the last listing; nil before the first.
 	listeners []elb.Listener
 	// listed are the same for Pool.
@@ -101,74 +110,6 @@ func (i *Inventory) SetPools(pools []poolfile.Pool) {
 		}
 		return !slices.ContainsFunc(pools, same)
 	})
-}
-
-// Describe reads the load balancers and the account's listener limit from AWS. It
-// costs at most two calls per load balancer, and with tags one more for every twenty
-// load balancers of the account, so it is done rarely.
-func (i *Inventory) Describe(ctx context.Context) error {
-	limit, err := i.AWS.ListenerLimit(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the listener limit: %w", err)
-	}
-	if err := i.selectByTags(ctx); err != nil {
-		return err
-	}
-	arns := i.arns()
-	described, err := i.AWS.LoadBalancers(ctx, arns...)
-	if err != nil {
-		return fmt.Errorf("describing load balancers: %w", err)
-	}
-	found := make(map[string]elb.LoadBalancer)
-	for _, lb := range described {
-		found[lb.ARN] = lb
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.limit = limit
-	i.changedLocked()
-	for _, arn := range arns {
-		lb, exists := found[arn]
-		i.recordLocked(ctx, arn, lb, exists)
-	}
-	maps.DeleteFunc(i.known, func(arn string, _ *loadBalancer) bool { return !slices.Contains(arns, arn) })
-	return nil
-}
-
-// recordLocked records a described load balancer. It logs when one can no longer be
-// used, or can be used again.
-func (i *Inventory) recordLocked(ctx context.Context, arn string, lb elb.LoadBalancer, exists bool) {
-	i.changedLocked()
-	known := i.known[arn]
-	if known == nil {
-		known = &loadBalancer{}
-		i.known[arn] = known
-	}
-	before := known.unusable
-	known.LoadBalancer, known.unusable, known.gone = lb, whyUnusable(lb, exists), !exists
-	if known.unusable != "" && known.unusable != before {
-		i.Log.ErrorContext(ctx, "load balancer left out", "loadBalancer", arn, "reason", known.unusable)
-	}
-	if known.unusable == "" && before != "" {
-		i.Log.InfoContext(ctx, "load balancer usable again", "loadBalancer", arn)
-	}
-}
-
-// whyUnusable returns why a load balancer cannot be used; empty if it can.
-func whyUnusable(lb elb.LoadBalancer, exists bool) string {
-	switch {
-	case !exists:
-		return "it does not exist: remove it from the pool or create it"
-	case lb.Type != elb.TypeNetwork:
-		return fmt.Sprintf("it is of type %s: only network load balancers can be used", lb.Type)
-	case lb.State != elb.StateActive:
-		return fmt.Sprintf("it is %s: wait until it is active", lb.State)
-	case !lb.CrossZone:
-		// A target group with one target is empty in all other zones, and AWS removes a
-		// zone with an empty target group from DNS.
-		return "cross-zone load balancing is off: set load_balancing.cross_zone.enabled=true"
-	}
-	return ""
 }
 
 // selectByTags finds the load balancers that the pools' tags select.

@@ -23,12 +23,19 @@ func TestLoadBalancerIsUsedOnlyOnceListed(t *testing.T) {
 	lb := a.loadBalancer(t, "games", "subnet-a")
 	i := a.inventory(poolOf("p", 1, 9, lb))
 	shows(t, i, "p", nil, map[string]string{lb: "not read from AWS yet"})
-	if err := i.Describe(t.Context()); err != nil {
-		t.Fatal(err)
+	a.emulator.SetFault(func(c elbemu.Call) elbemu.Fault {
+		if c.Action == "DescribeListeners" {
+			return elbemu.ServerError()
+		}
+		return elbemu.Fault{}
+	})
+	if err := i.Describe(t.Context()); err == nil {
+		t.Error("no error without its listeners")
 	}
 	if p, _ := i.Pool("p"); !p.Unread || len(p.LoadBalancers) > 0 {
 		t.Errorf("described and not listed it is %+v", p)
 	}
+	a.emulator.SetFault(nil)
 	read(t, i)
 	shows(t, i, "p", []string{lb}, nil)
 	if p, _ := i.Pool("p"); p.Unread {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pool"
@@ -15,19 +16,25 @@ import (
 // listeners. A load balancer that could not be listed is missing from the answer, and
 // its error is joined to the others.
 func (i *Inventory) List(ctx context.Context) (map[string][]elb.Listener, error) {
-	listed := make(map[string][]elb.Listener)
+	var mu sync.Mutex // guards all below
+	listed, throttled := make(map[string][]elb.Listener), false
 	var errs []error
-	for _, arn := range i.arns() {
-		listeners, err := i.Listeners(ctx, arn)
-		if errors.Is(err, elb.ErrThrottled) {
-			return listed, errors.Join(append(errs, err)...) // more calls would only throttle others
+	i.each(i.arns(), func(arn string) {
+		mu.Lock()
+		stop := throttled
+		mu.Unlock()
+		if stop {
+			return // more calls would only throttle others
 		}
+		listeners, err := i.Listeners(ctx, arn)
+		mu.Lock()
+		defer mu.Unlock()
 		if err != nil {
-			errs = append(errs, err)
-			continue
+			errs, throttled = append(errs, err), throttled || errors.Is(err, elb.ErrThrottled)
+			return
 		}
 		listed[arn] = listeners
-	}
+	})
 	return listed, errors.Join(errs...)
 }
 

@@ -73,10 +73,12 @@ const notRead = "not read from AWS yet"
 func (i *Inventory) leftOutLocked(at int, arn, vpc string) string {
 	p, known := i.pools[at], i.known[arn]
 	switch {
-	case known == nil || known.unusable == "" && known.listeners == nil:
+	case known == nil || known.unread() || i.limit == 0:
 		return notRead
 	case known.unusable != "":
 		return known.unusable
+	case vpc == "":
+		return notRead // the pool's VPC is that of another one
 	case known.VPC != vpc:
 		// Targets are pod IPs, and those are in one VPC.
 		return fmt.Sprintf("it is in VPC %s and the pool in %s: use one pool for each VPC, or correct the pool's vpc", known.VPC, vpc)
@@ -95,13 +97,17 @@ func (i *Inventory) leftOutLocked(at int, arn, vpc string) string {
 }
 
 // vpcLocked is the VPC of a pool: the one it names, or that of its first usable load
-// balancer.
+// balancer. It is empty before all load balancers up to that one are described.
 func (i *Inventory) vpcLocked(p poolfile.Pool) string {
 	if p.VPC != "" {
 		return p.VPC
 	}
 	for _, arn := range i.membersLocked(p) {
-		if known := i.known[arn]; known != nil && known.unusable == "" {
+		known := i.known[arn]
+		if known == nil {
+			return ""
+		}
+		if known.unusable == "" {
 			return known.VPC
 		}
 	}

@@ -11,12 +11,12 @@ import (
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// targetChecks is how many bound ports have their targets checked in one audit. No
+// TargetChecks is how many bound ports have their targets checked in one audit. No
 // listing shows targets, so each port costs a call. idleTargetChecks is how many more are
 // checked while nobody else needs the calls. So all of n ports are checked once in
-// n/targetChecks audits, and in a sixth of that while the budget is idle.
+// n/TargetChecks audits, and in a sixth of that while the budget is idle.
 const (
-	targetChecks     = 4
+	TargetChecks     = 4
 	idleTargetChecks = 20
 )
 
@@ -56,8 +56,8 @@ func (j *Janitor) repairDamaged(
 
 // checkAllTargets checks the targets of the next ports in turn.
 func (j *Janitor) checkAllTargets(ctx context.Context, intact []ledger.Record[ledger.Port], damaged map[string]string) error {
-	most := targetChecks
-	if len(intact) > targetChecks {
+	most := TargetChecks
+	if len(intact) > TargetChecks {
 		granted, err := j.TryDescribes(ctx, idleTargetChecks)
 		if err != nil {
 			return err
@@ -69,7 +69,7 @@ func (j *Janitor) checkAllTargets(ctx context.Context, intact []ledger.Record[le
 	var errs []error
 	for n, r := range j.nextTargetChecks(intact, most) {
 		reserved := ctx
-		if n >= targetChecks {
+		if n >= TargetChecks {
 			reserved = j.Prepaid(ctx)
 		}
 		errs = append(errs, j.checkTargets(reserved, r, damaged))

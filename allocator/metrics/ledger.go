@@ -70,6 +70,7 @@ func (l Ledger) Collect(out chan<- prometheus.Metric) {
 	state := l.Budget()
 	send(budgetTokensDesc, state.Tokens.Mutating, "mutating")
 	send(budgetTokensDesc, state.Tokens.Registration, "registration")
+	send(budgetTokensDesc, state.Tokens.Describe, "describe")
 	send(budgetTokensDesc, state.Tokens.All, "all")
 	send(budgetSpeedDesc, state.Speed())
 }

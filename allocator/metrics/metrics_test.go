@@ -46,7 +46,7 @@ func filled() *metrics.Metrics {
 			return []api.LoadBalancerView{{LeftOut: "not active"}, {LeftOut: "gone", Cordoned: "by alice"}, {Removed: true}}
 		},
 		Budget: func() budget.State {
-			return budget.State{Tokens: budget.Tokens{Mutating: 7, Registration: 8, All: 9}, Cut: .25}
+			return budget.State{Tokens: budget.Tokens{Mutating: 7, Registration: 8, Describe: 6, All: 9}, Cut: .25}
 		},
 	})
 	return m
@@ -78,7 +78,7 @@ func TestEveryMetricIsServed(t *testing.T) {
 		`portlease_load_balancers 3`, `portlease_load_balancers_left_out 2`, `portlease_load_balancers_cordoned 1`, `portlease_load_balancers_removed 1`,
 		`portlease_http_connections 7`, `portlease_http_connections_closed_total{limit="address"} 1`,
 		`portlease_pool_file_refused 1`, `portlease_trust_namespaces_outdated 2`, `portlease_certificate_expiry_timestamp_seconds 1.893456e+09`,
-		`portlease_aws_budget_tokens{bucket="mutating"} 7`, `portlease_aws_budget_tokens{bucket="registration"} 8`, `portlease_aws_budget_tokens{bucket="all"} 9`,
+		`portlease_aws_budget_tokens{bucket="mutating"} 7`, `portlease_aws_budget_tokens{bucket="registration"} 8`, `portlease_aws_budget_tokens{bucket="describe"} 6`, `portlease_aws_budget_tokens{bucket="all"} 9`,
 		`portlease_aws_budget_speed 0.75`, `portlease_aws_budget_requests_total{class="bind",outcome="granted"} 1`,
 		`portlease_janitor_actions_total{action="reclaim",reason="pod gone and claim expired"} 1`,
 		`portlease_http_requests_total{code="exhausted",method="PUT",route="/v1/pods/:namespace/:pod/claim",status="503"} 1`,

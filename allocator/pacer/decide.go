@@ -166,7 +166,7 @@ func (d *decision) run(batch []*request) {
 // take takes the tokens of one request or sets its wait.
 func (d *decision) take(q *request, older budget.Tokens, demand budget.Demand) {
 	next, wait := budget.Take(d.state, d.limits, d.elapsed, budget.Request{
-		Requester: q.requester, Class: q.class, Cost: q.cost, Opportunistic: q.opportunistic, Older: older, Demand: demand,
+		Requester: q.requester, Class: q.class, Cost: q.cost, Opportunistic: q.opportunistic, Follows: q.follows, Older: older, Demand: demand,
 		Outcome: func(claim string) budget.PermitOutcome {
 			switch {
 			case claim != q.requester:

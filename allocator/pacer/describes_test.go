@@ -7,20 +7,57 @@ import (
 	"time"
 )
 
-func TestWaitForDescribesWaitsForItsTokens(t *testing.T) {
+func TestWaitForDescribeWaitsForItsToken(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *installation) {
 		r := i.replica()
 		start := time.Now()
-		if err := r.WaitForDescribes(t.Context(), 30); err != nil {
-			t.Fatal(err)
+		for range 30 {
+			if err := r.WaitForDescribe(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if took := time.Since(start); took < 2900*time.Millisecond || took > 6*time.Second {
+		if took := time.Since(start); took < 2900*time.Millisecond || took > 4*time.Second {
 			t.Errorf("30 calls of an empty bucket took %v", took)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := r.WaitForDescribes(ctx, 100); !errors.Is(err, context.DeadlineExceeded) {
+		var err error
+		for n := 0; n < 100 && err == nil; n++ {
+			err = r.WaitForDescribe(ctx, nil)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestFollowersLeaveHalfOfTheBucketsToTheLeader: the leader takes all that the bucket
+// regains, and the follower gets calls once the leader is done, or once it no longer
+// follows.
+func TestFollowersLeaveHalfOfTheBucketsToTheLeader(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		leader, follower := i.replica(), i.replica()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		follows := true
+		got := make(chan struct{}, 1000)
+		go func() {
+			for follower.WaitForDescribe(ctx, func() bool { return follows }) == nil {
+				got <- struct{}{}
+			}
+		}()
+		start := time.Now()
+		for range 100 {
+			if err := leader.WaitForDescribe(ctx, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(start); took > 11*time.Second || len(got) > 0 {
+			t.Errorf("the leader's 100 calls took %v, and the follower got %d", took, len(got))
+		}
+		time.Sleep(10 * time.Second) // in the bubble
+		if n := len(got); n < 80 || n > 90 {
+			t.Errorf("the follower got %d calls in the 10 s after the leader, want those beyond half of the bucket", n)
 		}
 	})
 }

@@ -136,15 +136,15 @@ func TestBindCostDependsOnThePorts(t *testing.T) {
 		}
 		two := i.claim(2)
 		two.Value.Ports[0].Attributes = map[string]string{"deregistration_delay.timeout_seconds": "0"}
-		if got, want := cost(two), (budget.Tokens{Mutating: 5, Registration: 2, All: 9}); got != want {
+		if got, want := cost(two), (budget.Tokens{Mutating: 5, Registration: 2, Describe: 2, All: 9}); got != want {
 			t.Errorf("two ports, one with attributes, cost %+v, want %+v", got, want)
 		}
 		i.bound(two)
-		if got, want := cost(two), (budget.Tokens{All: 6}); got != want {
+		if got, want := cost(two), (budget.Tokens{Describe: 6, All: 6}); got != want {
 			t.Errorf("two bound ports cost %+v, want %+v", got, want)
 		}
 		i.change(two, func(p *ledger.Port) { p.State = ledger.Claimed })
-		if got, want := cost(two), (budget.Tokens{Mutating: 7, Registration: 4, All: 19}); got != want {
+		if got, want := cost(two), (budget.Tokens{Mutating: 7, Registration: 4, Describe: 8, All: 19}); got != want {
 			t.Errorf("two damaged ports, one with attributes, cost %+v, want %+v", got, want)
 		}
 	})
@@ -155,10 +155,10 @@ func TestReleaseReservesItsCalls(t *testing.T) {
 		reserve func(*replica, context.Context, string, int) (bool, error)
 		want    budget.Tokens
 	}{
-		"the agent deregisters and unbinds, the janitor confirms": {(*replica).TryOpportunistic, budget.Tokens{Mutating: 6, Registration: 2, All: 18}},
+		"the agent deregisters and unbinds, the janitor confirms": {(*replica).TryOpportunistic, budget.Tokens{Mutating: 6, Registration: 2, Describe: 10, All: 18}},
 		"somebody deregisters": {func(r *replica, ctx context.Context, claim string, bindings int) (bool, error) {
 			return r.Deregister(ctx, claim, bindings, 1)
-		}, budget.Tokens{Registration: 2, All: 3}},
+		}, budget.Tokens{Registration: 2, Describe: 1, All: 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, i *installation) {

@@ -22,6 +22,8 @@ type request struct {
 	cost      budget.Tokens
 	// opportunistic requests are granted only while the buckets are nearly full.
 	opportunistic bool
+	// follows marks Describe calls of a replica that does not lead.
+	follows bool
 	// throttled is how many calls AWS has throttled since the requester's last report.
 	throttled int
 	// started is true if the requester has a target group recorded whose listener is not.
@@ -125,20 +127,16 @@ func (p *Pacer) Deregister(ctx context.Context, requester string, bindings, desc
 	return err == nil && wait == 0, err
 }
 
-// maxDescribeWait bounds the time between two attempts of WaitForDescribes.
+// maxDescribeWait bounds the time between two attempts of WaitForDescribe.
 const maxDescribeWait = time.Second
 
-// WaitForDescribes waits until the given number of Describe calls is granted, or ctx
-// ends.
-func (p *Pacer) WaitForDescribes(ctx context.Context, calls int) error {
-	for calls > 0 {
-		granted, wait, err := p.ReserveDescribes(ctx, calls)
-		if err != nil {
+// WaitForDescribe waits until one Describe call is granted, or ctx ends. While follows
+// returns true, the call leaves half of the buckets to others; nil means never.
+func (p *Pacer) WaitForDescribe(ctx context.Context, follows func() bool) error {
+	for {
+		wait, err := p.do(ctx, &request{class: budget.Describe, cost: budget.DescribeCost, follows: follows != nil && follows()})
+		if err != nil || wait == 0 {
 			return err
-		}
-		if granted > 0 {
-			calls -= granted
-			continue
 		}
 		timer := time.NewTimer(min(wait, maxDescribeWait))
 		select {
@@ -148,7 +146,6 @@ func (p *Pacer) WaitForDescribes(ctx context.Context, calls int) error {
 		case <-timer.C:
 		}
 	}
-	return nil
 }
 
 // ReserveDescribes reserves up to the given number of Describe calls. granted calls

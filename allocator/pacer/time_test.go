@@ -59,7 +59,7 @@ func TestElapsedTimeIsCountedOncePerBatch(t *testing.T) {
 		granted := 0
 		var all sync.WaitGroup
 		all.Go(func() {
-			if err := r.WaitForDescribes(t.Context(), 1); err != nil { // delays the others
+			if err := r.WaitForDescribe(t.Context(), nil); err != nil { // delays the others
 				t.Error(err)
 			}
 		})
@@ -94,7 +94,7 @@ func TestSlowWritesLoseNoRefill(t *testing.T) {
 			var all sync.WaitGroup
 			for range 20 {
 				all.Go(func() {
-					if err := r.WaitForDescribes(t.Context(), 1); err != nil {
+					if err := r.WaitForDescribe(t.Context(), nil); err != nil {
 						t.Error(err)
 					}
 				})

@@ -151,7 +151,7 @@ func (i *installation) bind(r *replica, c ledger.Record[ledger.Claim]) time.Dura
 // fill creates the budget's Lease and waits until its buckets are full.
 func (i *installation) fill(r *replica) {
 	i.t.Helper()
-	if err := r.WaitForDescribes(i.t.Context(), 1); err != nil {
+	if err := r.WaitForDescribe(i.t.Context(), nil); err != nil {
 		i.t.Fatal(err)
 	}
 	time.Sleep(time.Minute) // in the bubble

@@ -12,6 +12,7 @@ type limits struct {
 	Share        *float64       `json:"share"`
 	Mutating     *budget.Bucket `json:"mutating"`
 	Registration *budget.Bucket `json:"registration"`
+	Describe     *budget.Bucket `json:"describe"`
 	All          *budget.Bucket `json:"all"`
 }
 
@@ -25,7 +26,7 @@ func (w limits) check() (budget.Limits, error) {
 		name string
 		from *budget.Bucket
 		into *budget.Bucket
-	}{{"mutating", w.Mutating, &l.Mutating}, {"registration", w.Registration, &l.Registration}, {"all", w.All, &l.All}} {
+	}{{"mutating", w.Mutating, &l.Mutating}, {"registration", w.Registration, &l.Registration}, {"describe", w.Describe, &l.Describe}, {"all", w.All, &l.All}} {
 		if given.from == nil {
 			continue
 		}
@@ -41,7 +42,7 @@ func (w limits) check() (budget.Limits, error) {
 		return l, fmt.Errorf("share %v is outside 0-1: 0.5 leaves half of the account's calls to others", share)
 	}
 	l = l.Share(share)
-	for name, b := range map[string]budget.Bucket{"mutating": l.Mutating, "registration": l.Registration, "all": l.All} {
+	for name, b := range map[string]budget.Bucket{"mutating": l.Mutating, "registration": l.Registration, "describe": l.Describe, "all": l.All} {
 		if b.Burst < leastBurst {
 			return l, fmt.Errorf("%s: a burst of %v, after share, is less than binding one port needs: %v", name, b.Burst, leastBurst)
 		}

@@ -41,6 +41,8 @@ type File struct {
 	Pools []Pool
 	// Limits are the account's token buckets, or portlease's share of them.
 	Limits budget.Limits
+	// Warnings say what works but was hardly meant, and what to change.
+	Warnings []string
 }
 
 // Pool is one pool as it is configured.
@@ -109,7 +111,7 @@ func Parse(text []byte) (File, error) {
 		return File{}, fmt.Errorf("budget: %w", err)
 	}
 	pools, err := written.pools()
-	return File{Pools: pools, Limits: limits}, err
+	return File{Pools: pools, Limits: limits, Warnings: wideRanges(pools)}, err
 }
 
 func (f file) pools() ([]Pool, error) {

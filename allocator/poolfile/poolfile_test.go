@@ -76,10 +76,11 @@ func TestParsePoolsAndDefaults(t *testing.T) {
 }
 
 func TestParseBudgetLimits(t *testing.T) {
-	got, err := poolfile.Parse(pools(goodPools + "budget:\n  share: 0.5\n  mutating: {burst: 100, perSecond: 30}\n"))
+	got, err := poolfile.Parse(pools(goodPools + "budget:\n  share: 0.5\n  mutating: {burst: 100, perSecond: 30}\n  describe: {burst: 200, perSecond: 50}\n"))
 	want := budget.Limits{
 		Mutating:     budget.Bucket{Burst: 50, PerSecond: 15},
 		Registration: budget.Bucket{Burst: 10, PerSecond: 2},
+		Describe:     budget.Bucket{Burst: 100, PerSecond: 25},
 		All:          budget.Bucket{Burst: 20, PerSecond: 5},
 	}
 	if err != nil || got.Limits != want {
@@ -91,6 +92,7 @@ func TestParseBudgetLimits(t *testing.T) {
 		"{share: 0.1}":            "less than binding one port needs",
 		"{all: {burst: 40}}":      "all: set burst and perSecond",
 		"{mutating: {burst: -1}}": "mutating: set burst and perSecond",
+		"{describe: {burst: 40}}": "describe: set burst and perSecond",
 		"{everything: 1}":         `unknown field "everything"`,
 	} {
 		if got, err := poolfile.Parse(pools(goodPools + "budget: " + text)); err == nil || !strings.Contains(err.Error(), want) {
@@ -191,6 +193,25 @@ func TestReadErrorNamesTheFile(t *testing.T) {
 		if !bytes.Equal(text, pools(written)) {
 			t.Errorf("%q was read as %q", written, text)
 		}
+	}
+}
+
+// TestWideRangesAreWarnedOf with the arithmetic. Some more ports than listeners are useful.
+func TestWideRangesAreWarnedOf(t *testing.T) {
+	for ports, want := range map[string]string{
+		"[30000-30049]":              "",
+		"[30000-30199]":              "",
+		"[30000-30100, 31000-31099]": `pool "a" lists 201 listener ports on each of 2 load balancers, so 402 ports for 100 listeners: AWS allows 50 listeners`,
+		"[30000-39999]":              "20000 ports for 100 listeners",
+	} {
+		got, err := poolfile.Parse(pools("pools:\n- {name: a, loadBalancers: [ARN1, ARN2], listenerPorts: " + ports + "}"))
+		if all := strings.Join(got.Warnings, "; "); err != nil || (want == "") != (all == "") || !strings.Contains(all, want) {
+			t.Errorf("%s: got %q, %v, want %q", ports, all, err, want)
+		}
+	}
+	got, err := poolfile.Parse([]byte("pools: [{name: a, loadBalancerTags: {a: b}, listenerPorts: [30000-39999]}]"))
+	if err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "lists 10000 listener ports on each load balancer: AWS") {
+		t.Errorf("by tags: got %q, %v", got.Warnings, err)
 	}
 }
 

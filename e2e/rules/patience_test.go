@@ -17,7 +17,7 @@ func wait(pods, ports int, cost budget.Tokens) time.Duration {
 	for _, one := range []struct {
 		calls  float64
 		bucket budget.Bucket
-	}{{cost.Mutating, limits.Mutating}, {cost.Registration, limits.Registration}, {cost.All, limits.All}} {
+	}{{cost.Mutating, limits.Mutating}, {cost.Registration, limits.Registration}, {cost.Describe, limits.Describe}, {cost.All, limits.All}} {
 		longest = max(longest, (float64(pods*ports)*one.calls-one.bucket.Burst)/one.bucket.PerSecond)
 	}
 	return time.Duration(longest * float64(time.Second))
@@ -26,7 +26,7 @@ func wait(pods, ports int, cost budget.Tokens) time.Duration {
 // withAttributes is what a port costs whose pool sets targetGroupAttributes.
 func withAttributes() budget.Tokens {
 	cost, more := budget.CreateCost, budget.AttributesCost
-	return budget.Tokens{Mutating: cost.Mutating + more.Mutating, Registration: cost.Registration + more.Registration, All: cost.All + more.All}
+	return budget.Tokens{Mutating: cost.Mutating + more.Mutating, Registration: cost.Registration + more.Registration, Describe: cost.Describe + more.Describe, All: cost.All + more.All}
 }
 
 func patience(p *corev1.Probe) time.Duration {

@@ -7,7 +7,8 @@
 // The package retries no call, except Describe calls whose answer was lost in this
 // process (see call). AWS limits an account to a few mutating calls a second
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/throttling.html),
-// so a hidden retry would take calls from other agents. The callers pace themselves.
+// so a hidden retry would take calls from other agents. The callers pace themselves;
+// WithBudget paces Describe calls for them, request by request.
 package elb
 
 import (
@@ -33,6 +34,23 @@ type Client struct {
 	api         *v2.Client
 	credentials aws.CredentialsProvider
 	log         *slog.Logger
+	budget      Budget // nil for none
+}
+
+// Budget pays for Describe requests.
+type Budget interface {
+	// ReserveDescribe waits until one Describe request may be sent.
+	ReserveDescribe(ctx context.Context) error
+	// DescribeThrottled is told of each request that AWS throttled all the same.
+	DescribeThrottled(ctx context.Context) error
+}
+
+// WithBudget returns a client that reserves every Describe request before it is sent: every
+// page of a listing, every batch of ARNs and every repetition.
+func (c *Client) WithBudget(b Budget) *Client {
+	paying := *c
+	paying.budget = b
+	return &paying
 }
 
 // New makes a client from a configuration with region, credentials and perhaps an
@@ -63,6 +81,28 @@ func call[In, Out any](
 	ctx context.Context, c *Client, doing, action string, in *In,
 	send func(context.Context, *In, ...func(*v2.Options)) (*Out, error),
 ) (*Out, error) {
+	describes := strings.HasPrefix(action, "Describe")
+	out, err := attempt(ctx, c, doing, action, in, send)
+	if describes && errors.Is(err, net.ErrClosed) {
+		out, err = attempt(ctx, c, doing, action, in, send)
+	}
+	if describes && c.budget != nil && errors.Is(err, ErrThrottled) {
+		err = errors.Join(err, c.budget.DescribeThrottled(ctx))
+	}
+	return out, err
+}
+
+// attempt pays for one request and sends it. The time that it waits for the budget does not
+// count for callTimeout.
+func attempt[In, Out any](
+	ctx context.Context, c *Client, doing, action string, in *In,
+	send func(context.Context, *In, ...func(*v2.Options)) (*Out, error),
+) (*Out, error) {
+	if c.budget != nil && strings.HasPrefix(action, "Describe") {
+		if err := c.budget.ReserveDescribe(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", doing, err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if err := c.retrieveCredentials(ctx); err != nil {
@@ -70,9 +110,6 @@ func call[In, Out any](
 	}
 	start := time.Now()
 	out, err := send(ctx, in)
-	if errors.Is(err, net.ErrClosed) && strings.HasPrefix(action, "Describe") {
-		out, err = send(ctx, in)
-	}
 	c.log.DebugContext(ctx, "AWS called", "action", action, "took", time.Since(start), "err", err)
 	if err != nil {
 		return nil, explain(doing, action, err)
@@ -120,29 +157,30 @@ func pages[T any](fetch func(marker *string) ([]T, *string, error)) ([]T, error)
 	}
 }
 
-// describeLimit is how many ARNs DescribeTags and DescribeLoadBalancers accept
+// DescribeLimit is how many ARNs one DescribeTags or DescribeLoadBalancers request accepts
 // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTags.html).
-const describeLimit = 20
+const DescribeLimit = 20
 
-// DescribeCalls returns how many calls LoadBalancers and Tags make for a number of ARNs
+// DescribeCalls returns how many requests LoadBalancers and Tags send for a number of ARNs
 // that all exist.
-func DescribeCalls(arns int) int { return (arns + describeLimit - 1) / describeLimit }
+func DescribeCalls(arns int) int { return (arns + DescribeLimit - 1) / DescribeLimit }
 
-// pageSize is the largest page of a listing.
-const pageSize = 400
+// PageSize is the largest page of a listing.
+const PageSize = 400
 
-// batches describes arns, describeLimit at a time. AWS fails a whole call if one of its
+// batches describes arns, DescribeLimit at a time. With an error it returns what it has read
+// so far as well. AWS fails a whole call if one of its
 // ARNs is gone, and does not say which. Then batches halves the call until it has
 // isolated the gone ARNs, and leaves them out. That costs about two calls per halving.
 func batches[T any](arns []string, describe func([]string) ([]T, error), gone func(error) bool) ([]T, error) {
 	var all []T
-	for len(arns) > describeLimit {
-		some, err := batches(arns[:describeLimit], describe, gone)
-		if err != nil {
-			return nil, err
-		}
+	for len(arns) > DescribeLimit {
+		some, err := batches(arns[:DescribeLimit], describe, gone)
 		all = append(all, some...)
-		arns = arns[describeLimit:]
+		if err != nil {
+			return all, err
+		}
+		arns = arns[DescribeLimit:]
 	}
 	if len(arns) == 0 {
 		return all, nil
@@ -152,16 +190,16 @@ func batches[T any](arns []string, describe func([]string) ([]T, error), gone fu
 	case err == nil:
 		return append(all, some...), nil
 	case !gone(err):
-		return nil, err
+		return all, err
 	case len(arns) == 1:
 		return all, nil
 	}
 	for _, half := range [][]string{arns[:len(arns)/2], arns[len(arns)/2:]} {
 		some, err := batches(half, describe, gone)
-		if err != nil {
-			return nil, err
-		}
 		all = append(all, some...)
+		if err != nil {
+			return all, err
+		}
 	}
 	return all, nil
 }

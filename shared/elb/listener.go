@@ -76,7 +76,7 @@ func (c *Client) DeleteListener(ctx context.Context, arn string) error {
 func (c *Client) Listeners(ctx context.Context, loadBalancerARN string) ([]Listener, error) {
 	return pages(func(marker *string) ([]Listener, *string, error) {
 		out, err := call(ctx, c, "listing the listeners of "+loadBalancerARN, "DescribeListeners",
-			&v2.DescribeListenersInput{LoadBalancerArn: aws.String(loadBalancerARN), Marker: marker, PageSize: aws.Int32(pageSize)},
+			&v2.DescribeListenersInput{LoadBalancerArn: aws.String(loadBalancerARN), Marker: marker, PageSize: aws.Int32(PageSize)},
 			c.api.DescribeListeners)
 		if err != nil {
 			return nil, nil, err

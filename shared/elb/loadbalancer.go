@@ -41,10 +41,9 @@ type LoadBalancer struct {
 	// Type is network, application or gateway.
 	Type string
 	// State is active, provisioning, active_impaired or failed; Reason says why.
-	State     string
-	Reason    string
-	Scheme    string
-	CrossZone bool
+	State  string
+	Reason string
+	Scheme string
 	// SecurityGroups are ids. AWS adds security groups only to a load balancer that was
 	// created with some.
 	SecurityGroups []string
@@ -52,9 +51,9 @@ type LoadBalancer struct {
 	Addresses []string
 }
 
-// LoadBalancers returns the load balancers that exist, in no particular order. It makes
-// one call for every 20 ARNs, and one more for each existing load balancer to read its
-// cross-zone attribute.
+// LoadBalancers returns the load balancers that exist, in no particular order. It sends one
+// request for every 20 ARNs; each ARN that does not exist costs a few more. With an error
+// it returns those that it has read so far as well.
 func (c *Client) LoadBalancers(ctx context.Context, arns ...string) ([]LoadBalancer, error) {
 	arns = slices.Compact(slices.Sorted(slices.Values(arns)))
 	gone := func(err error) bool { return errors.Is(err, ErrLoadBalancerGone) }
@@ -66,22 +65,11 @@ func (c *Client) LoadBalancers(ctx context.Context, arns ...string) ([]LoadBalan
 		}
 		return out.LoadBalancers, nil
 	}, gone)
-	if err != nil {
-		return nil, err
-	}
-	var loadBalancers []LoadBalancer
+	loadBalancers := make([]LoadBalancer, 0, len(found))
 	for _, b := range found {
-		one := loadBalancer(b)
-		one.CrossZone, err = c.crossZone(ctx, one.ARN)
-		if gone(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		loadBalancers = append(loadBalancers, one)
+		loadBalancers = append(loadBalancers, loadBalancer(b))
 	}
-	return loadBalancers, nil
+	return loadBalancers, err
 }
 
 // NetworkLoadBalancers returns the ARNs of all network load balancers of the account in
@@ -89,7 +77,7 @@ func (c *Client) LoadBalancers(ctx context.Context, arns ...string) ([]LoadBalan
 func (c *Client) NetworkLoadBalancers(ctx context.Context) ([]string, error) {
 	all, err := pages(func(marker *string) ([]types.LoadBalancer, *string, error) {
 		out, err := call(ctx, c, "listing load balancers", "DescribeLoadBalancers",
-			&v2.DescribeLoadBalancersInput{Marker: marker, PageSize: aws.Int32(pageSize)}, c.api.DescribeLoadBalancers)
+			&v2.DescribeLoadBalancersInput{Marker: marker, PageSize: aws.Int32(PageSize)}, c.api.DescribeLoadBalancers)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -131,7 +119,9 @@ func loadBalancer(b types.LoadBalancer) LoadBalancer {
 	return one
 }
 
-func (c *Client) crossZone(ctx context.Context, arn string) (bool, error) {
+// CrossZone reports whether cross-zone load balancing is on. It fails with
+// ErrLoadBalancerGone.
+func (c *Client) CrossZone(ctx context.Context, arn string) (bool, error) {
 	out, err := call(ctx, c, "reading the attributes of "+arn, "DescribeLoadBalancerAttributes",
 		&v2.DescribeLoadBalancerAttributesInput{LoadBalancerArn: aws.String(arn)}, c.api.DescribeLoadBalancerAttributes)
 	if err != nil {
@@ -165,7 +155,7 @@ func (c *Client) Limits(ctx context.Context) (Limits, error) {
 	const doing = "reading the account's limits"
 	all, err := pages(func(marker *string) ([]types.Limit, *string, error) {
 		out, err := call(ctx, c, doing, "DescribeAccountLimits",
-			&v2.DescribeAccountLimitsInput{Marker: marker, PageSize: aws.Int32(pageSize)}, c.api.DescribeAccountLimits)
+			&v2.DescribeAccountLimitsInput{Marker: marker, PageSize: aws.Int32(PageSize)}, c.api.DescribeAccountLimits)
 		if err != nil {
 			return nil, nil, err
 		}

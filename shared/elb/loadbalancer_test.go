@@ -31,8 +31,8 @@ func TestLoadBalancersLeavesOutThoseThatAreGone(t *testing.T) {
 		if b.Type != elb.TypeNetwork || b.State != elb.StateActive || b.VPC != "vpc-local" || b.Host == "" {
 			t.Errorf("load balancer is %+v", b)
 		}
-		if b.CrossZone != (b.ARN == arns[2]) {
-			t.Errorf("cross-zone of %s is %v", b.Name, b.CrossZone)
+		if on, err := a.CrossZone(t.Context(), b.ARN); err != nil || on != (b.ARN == arns[2]) {
+			t.Errorf("cross-zone of %s is %v, %v", b.Name, on, err)
 		}
 	}
 	for n, arn := range arns {

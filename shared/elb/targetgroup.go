@@ -132,7 +132,7 @@ func (c *Client) TargetGroup(ctx context.Context, arn string) (TargetGroup, erro
 func (c *Client) TargetGroups(ctx context.Context) ([]TargetGroup, error) {
 	return pages(func(marker *string) ([]TargetGroup, *string, error) {
 		out, err := call(ctx, c, "listing target groups", "DescribeTargetGroups",
-			&v2.DescribeTargetGroupsInput{Marker: marker, PageSize: aws.Int32(pageSize)}, c.api.DescribeTargetGroups)
+			&v2.DescribeTargetGroupsInput{Marker: marker, PageSize: aws.Int32(PageSize)}, c.api.DescribeTargetGroups)
 		if err != nil {
 			return nil, nil, err
 		}
