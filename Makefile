@@ -119,6 +119,10 @@ fleet-stop: assets ## stop N (50) bound pods at once against AWS's rate limits; 
 hostile: assets ## play every attack of a bad neighbor beside 20 honest pods; ONLY=part of a name
 	@go run ./e2e/load hostile $(if $(ONLY),-only "$(ONLY)")
 
+.PHONY: bench
+bench: assets ## measure speed against what is possible at best; BENCH=claims for one part, CASES=replicas:leases,...
+	@go run ./e2e/load bench -json bin/bench $(if $(BENCH),-part "$(BENCH)") $(if $(CASES),-cases "$(CASES)")
+
 .PHONY: bench-agent
 bench-agent: assets ## measure what an agent costs while it holds its claim; AGENTS=n CALLERS=n
 	@go run ./e2e/load bench-agent -agents $(AGENTS) -callers $(CALLERS)

@@ -7,6 +7,7 @@ package main
 import (
 	"os"
 
+	"github.com/portlease/portlease/e2e/load/bench"
 	"github.com/portlease/portlease/e2e/load/benchagent"
 	"github.com/portlease/portlease/e2e/load/crashtable"
 	"github.com/portlease/portlease/e2e/load/demo"
@@ -26,6 +27,7 @@ var scenarios = []scenario.Scenario{
 	crashtable.CrashTable,
 	linearize.Linearize,
 	benchagent.BenchAgent,
+	bench.Bench,
 	hostile.Hostile,
 }
 

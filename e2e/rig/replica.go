@@ -256,22 +256,27 @@ func call(ctx context.Context, client *http.Client, method, url, token, body str
 
 // WaitPool waits until every replica has read the load balancers.
 func (r *Rig) WaitPool(ctx context.Context) error {
-	admin, err := r.AdminToken(ctx)
-	if err != nil {
-		return err
-	}
 	for _, a := range r.Replicas {
-		if err := Eventually(ctx, a.name+" to know its pool", func() error {
-			body, err := r.Get(ctx, a.URL()+"/v1/pools", admin)
-			if err == nil && strings.Contains(body, "leftOut") {
-				err = errors.New(body)
-			}
-			return err
-		}); err != nil {
+		if err := a.WaitPool(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// WaitPool is Rig.WaitPool for one replica.
+func (a *Replica) WaitPool(ctx context.Context) error {
+	admin, err := a.rig.AdminToken(ctx)
+	if err != nil {
+		return err
+	}
+	return Eventually(ctx, a.name+" to know its pool", func() error {
+		body, err := a.rig.Get(ctx, a.URL()+"/v1/pools", admin)
+		if err == nil && strings.Contains(body, "leftOut") {
+			err = errors.New(body)
+		}
+		return err
+	})
 }
 
 // AdminToken gives an admin's token that may list and change the ledger.

@@ -151,6 +151,7 @@ func (r *release) installed() (names []string) {
 		"roles.v1.rbac.authorization.k8s.io", "rolebindings.v1.rbac.authorization.k8s.io", "clusterroles.v1.rbac.authorization.k8s.io",
 		"clusterrolebindings.v1.rbac.authorization.k8s.io", "validatingadmissionpolicies.v1.admissionregistration.k8s.io",
 		"validatingadmissionpolicybindings.v1.admissionregistration.k8s.io",
+		"flowschemas.v1.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.v1.flowcontrol.apiserver.k8s.io",
 	} {
 		list, err := listed(ctx, resource, of)
 		must(r.T, err)

@@ -51,6 +51,9 @@ var invalid = []struct{ values, key, reason string }{
 	{`{tls: {from: cert-manager, issuer: {kind: ClusterIssuer}}}`, "/tls/issuer", "missing property 'name'"},
 	{`{injection: {enabled: perhaps}}`, "/injection/enabled", "must be one of 'auto', true, false"},
 	{`{policies: {leases: "yes"}}`, "/policies/leases", "got string, want boolean"},
+	{`{flowControl: {shares: 0}}`, "/flowControl/shares", "minimum: got 0, want 1"},
+	{`{flowControl: {precedence: 10001}}`, "/flowControl/precedence", "maximum: got 10,001, want 10,000"},
+	{`{flowControl: {share: 30}}`, "/flowControl", "additional properties 'share' not allowed"},
 	{`{networkPolicy: {from: monitoring}}`, "/networkPolicy/from", "got string, want array"},
 	{`{serviceMonitor: {label: {}}}`, "/serviceMonitor", "additional properties 'label' not allowed"},
 }

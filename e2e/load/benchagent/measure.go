@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/portlease/portlease/e2e/load/cost"
 	"github.com/portlease/portlease/e2e/load/scenario"
 )
 
@@ -62,11 +63,11 @@ func (b *bench) measure(ctx context.Context, callers *callers) error {
 	if err != nil {
 		return err
 	}
-	agentsBefore, err := processorTime(pids...)
+	agentsBefore, err := cost.ProcessorTime(pids...)
 	if err != nil {
 		return err
 	}
-	allocatorBefore, err := processorTime(allocator)
+	allocatorBefore, err := cost.ProcessorTime(allocator)
 	if err != nil {
 		return err
 	}
@@ -77,11 +78,11 @@ func (b *bench) measure(ctx context.Context, callers *callers) error {
 		return context.Cause(ctx)
 	}
 	took := time.Since(start)
-	agentsAfter, err := processorTime(pids...)
+	agentsAfter, err := cost.ProcessorTime(pids...)
 	if err != nil {
 		return err
 	}
-	allocatorAfter, err := processorTime(allocator)
+	allocatorAfter, err := cost.ProcessorTime(allocator)
 	if err != nil {
 		return err
 	}
@@ -132,11 +133,11 @@ func middle(all []float64) float64 {
 // memory returns the memory use of all processes in MiB.
 func memory(pids []int) (resident, anonymous []float64, err error) {
 	for _, pid := range pids {
-		m, err := memoryOf(pid)
+		m, err := cost.MemoryOf(pid)
 		if err != nil {
 			return nil, nil, err
 		}
-		resident, anonymous = append(resident, m.resident), append(anonymous, m.anonymous)
+		resident, anonymous = append(resident, m.Resident), append(anonymous, m.Anonymous)
 	}
 	return resident, anonymous, nil
 }

@@ -1,4 +1,6 @@
-package benchagent
+// Package cost reads from the kernel what processes have cost so far: CPU time and memory.
+// A busy machine changes either little.
+package cost
 
 import (
 	"bufio"
@@ -14,8 +16,8 @@ import (
 // proc, USER_HZ).
 const tick = time.Second / 100
 
-// processorTime is the CPU time that the processes have used so far, in total.
-func processorTime(pids ...int) (time.Duration, error) {
+// ProcessorTime is the CPU time that the processes have used so far, in total.
+func ProcessorTime(pids ...int) (time.Duration, error) {
 	var all time.Duration
 	for _, pid := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -38,16 +40,16 @@ func processorTime(pids ...int) (time.Duration, error) {
 	return all, nil
 }
 
-// processMemory is in MiB.
-type processMemory struct {
-	// resident is all memory in use, including pages shared with other processes.
-	resident float64
-	// anonymous is the part that no file backs: the private memory of the process.
-	anonymous float64
+// Memory is the memory of a process in MiB.
+type Memory struct {
+	// Resident is all memory in use, including pages shared with other processes.
+	Resident float64
+	// Anonymous is the part that no file backs: the private memory of the process.
+	Anonymous float64
 }
 
-// memoryOf reads the memory use of a process.
-func memoryOf(pid int) (m processMemory, err error) {
+// MemoryOf reads the memory of a process.
+func MemoryOf(pid int) (m Memory, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
 		return m, fmt.Errorf("reading the memory of a process: %w", err)
@@ -64,12 +66,12 @@ func memoryOf(pid int) (m processMemory, err error) {
 		}
 		switch fields[0] {
 		case "Rss:":
-			m.resident = kib / 1024
+			m.Resident = kib / 1024
 		case "Anonymous:":
-			m.anonymous = kib / 1024
+			m.Anonymous = kib / 1024
 		}
 	}
-	if m.resident == 0 || m.anonymous == 0 {
+	if m.Resident == 0 || m.Anonymous == 0 {
 		return m, fmt.Errorf("the memory of process %d is not in %q", pid, text)
 	}
 	return m, lines.Err()
