@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/portlease/portlease/agent/failure"
@@ -19,21 +20,45 @@ func PortUnusable(err error) bool {
 	return errors.Is(err, elb.ErrListenerTaken) || errors.Is(err, elb.ErrQuota) || errors.Is(err, elb.ErrLoadBalancerGone)
 }
 
-// Bind creates what is missing of one port's binding. The listener is created only
-// after the ledger has recorded the target group, which is the license for it. The
-// port is reported bound only after all parts were seen to carry this fence's tags.
-func (b *Binder) Bind(ctx context.Context, h *holding.Holding, p api.ClaimedPort) (err error) {
-	defer func() { b.countThrottled(err) }()
-	a := &attempt{Binder: b, holding: h, port: p, tags: elb.TagsOf(h.Claim, p.Fence)}
+// PortError is why a port could not be bound.
+type PortError struct {
+	Port api.ClaimedPort
+	Err  error
+}
+
+func (e *PortError) Error() string {
+	return fmt.Sprintf("binding port %d: %v", e.Port.ListenerPort, e.Err)
+}
+
+func (e *PortError) Unwrap() error { return e.Err }
+
+// Bind creates what is missing of the bindings of ports. A listener is created only
+// after the ledger has recorded its target group, which is the license for it. A port
+// is reported bound only after all parts were seen to carry its fence's tags.
+//
+// All ports go through each step together, so that they wait for AWS once. The error is
+// a *PortError. It is about an unusable port only if nothing else has failed: another
+// port of the claim may free that one, because somebody may have moved this pod's own
+// listener there.
+func (b *Binder) Bind(ctx context.Context, h *holding.Holding, ports ...api.ClaimedPort) error {
+	all := make(attempts, len(ports))
+	for i, p := range ports {
+		all[i] = &attempt{Binder: b, holding: h, port: p, tags: elb.TagsOf(h.Claim, p.Fence)}
+	}
 	for _, step := range []func(context.Context) error{
-		a.inspect, a.createTargetGroup, a.recordTargetGroup, a.connect, a.confirmTags, a.deregisterOthers, a.reportBound,
+		all.each((*attempt).inspect), all.each((*attempt).createTargetGroup), all.each((*attempt).recordTargetGroup), all.awaitTargetGroups,
+		all.each((*attempt).connect), all.awaitListeners, all.confirmTags,
+		all.each((*attempt).deregisterOthers), all.each((*attempt).reportBound),
 	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	return all.unusable()
 }
+
+// attempts are those of one claim.
+type attempts []*attempt
 
 // attempt is one try at binding one port.
 type attempt struct {
@@ -41,9 +66,50 @@ type attempt struct {
 	holding *holding.Holding
 	port    api.ClaimedPort
 	tags    elb.Tags
-	// created is when this process created the target group; zero if it did not.
-	created time.Time
+	// created is when this process created the target group, and listening when it
+	// created the listener; zero if it did not.
+	created, listening time.Time
+	// unusable is why the port cannot be used; nil if it can.
+	unusable error
 	found
+}
+
+// each makes a step of all attempts. An unusable port takes no further step.
+func (all attempts) each(step func(*attempt, context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for _, a := range all.usable() {
+			if err := step(a, ctx); err != nil && !PortUnusable(err) {
+				return a.failed(err)
+			} else if err != nil {
+				a.unusable = a.failed(err)
+			}
+		}
+		return nil
+	}
+}
+
+func (all attempts) usable() (usable attempts) {
+	for _, a := range all {
+		if a.unusable == nil {
+			usable = append(usable, a)
+		}
+	}
+	return usable
+}
+
+// unusable is the error about the first unusable port; nil if there is none.
+func (all attempts) unusable() error {
+	for _, a := range all {
+		if a.unusable != nil {
+			return a.unusable
+		}
+	}
+	return nil
+}
+
+func (a *attempt) failed(err error) error {
+	a.countThrottled(err)
+	return &PortError{a.port, err}
 }
 
 func (a *attempt) update(change func(*holding.Binding)) { a.holding.Update(a.port.Fence, change) }
@@ -124,6 +190,7 @@ func (a *attempt) listen(ctx context.Context) error {
 			LoadBalancerARN: a.holding.Claim.LoadBalancer.ARN, Port: a.port.ListenerPort, Protocol: a.port.Protocol,
 			TargetGroupARN: a.targetGroup, Tags: a.tags,
 		})
+		a.listening = a.Clock.Now()
 		return err
 	})
 }
@@ -154,10 +221,6 @@ func (a *attempt) setAttributes(ctx context.Context) error {
 	}
 	a.update(func(b *holding.Binding) { b.AttributesSet = true })
 	return nil
-}
-
-func (a *attempt) confirmTags(ctx context.Context) error {
-	return a.patiently(ctx, func() error { return a.confirmOwn(ctx, a.tags, a.targetGroup, a.listener) })
 }
 
 func (a *attempt) deregisterOthers(ctx context.Context) error {

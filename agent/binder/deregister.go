@@ -38,7 +38,7 @@ func (b *Binder) deregisterPreviousIP(ctx context.Context, h *holding.Holding, p
 		h.Update(p.Fence, func(known *holding.Binding) { known.TargetGroup = targetGroup })
 	}
 	begun := b.Clock.Now()
-	for pause := firstLagPause; ; pause = min(2*pause, mostLagPause) {
+	for pauses := lagPausesOf(h.Claim); ; {
 		own, err := b.own(ctx, elb.TagsOf(h.Claim, p.Fence), targetGroup)
 		if err == nil && len(own) > 0 {
 			err = b.LoadBalancer.DeregisterTargets(ctx, targetGroup, []elb.Target{{IP: previous, Port: p.TargetPort}})
@@ -52,7 +52,7 @@ func (b *Binder) deregisterPreviousIP(ctx context.Context, h *holding.Holding, p
 		if b.Clock.Now().Sub(begun) >= goneForSure {
 			return nil
 		}
-		if err := b.Clock.Sleep(ctx, pause); err != nil {
+		if err := pauses.sleep(ctx, b); err != nil {
 			return err
 		}
 	}

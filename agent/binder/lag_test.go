@@ -1,7 +1,9 @@
 package binder_test
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,5 +84,58 @@ func TestDeniedCallOnAnOlderTargetGroupIsNotRepeated(t *testing.T) {
 	}
 	if n := w.emulator.CallCounts()["CreateListener"].Total - before; n != 1 {
 		t.Errorf("it was called %d times", n)
+	}
+}
+
+// AWS takes two seconds to know what was created, and every call before costs the account
+// another. All ports of a claim wait together.
+func TestNothingIsUsedBeforeAWSKnowsIt(t *testing.T) {
+	for _, ports := range []int{1, 3} {
+		t.Run(fmt.Sprint(ports, " ports"), func(t *testing.T) {
+			for range 20 { // each call draws whether it misses what is new
+				w := newWorldOn(t, elbemu.Config{Delays: &elbemu.Delays{TargetGroupLag: 2 * time.Second, ListenerVisible: 2 * time.Second}})
+				w.claim.PropagationSeconds = 2
+				w.morePorts(ports)
+				w.bound()
+				for action, want := range map[string]int{
+					"CreateTargetGroup": ports, "RegisterTargets": ports, "CreateListener": ports, "DescribeTags": 1,
+				} {
+					if n := w.emulator.CallCounts()[action].Total; n != want {
+						t.Errorf("%d calls of %s, want %d", n, action, want)
+					}
+				}
+				if w.slept != 4*time.Second {
+					t.Errorf("it waited %v", w.slept)
+				}
+			}
+		})
+	}
+}
+
+// AWS shows the parts of a binding one after another.
+func TestTagsAreAskedOnlyForWhatIsUnseen(t *testing.T) {
+	w := newWorldOn(t, elbemu.Config{Delays: &elbemu.Delays{ListenerVisible: 3 * time.Second}})
+	w.claim.PropagationSeconds = 2
+	w.morePorts(2)
+	last := 0
+	w.emulator.SetFault(func(c elbemu.Call) elbemu.Fault {
+		if c.Action == "DescribeTags" {
+			last = strings.Count(c.Params.Encode(), "ResourceArns.member")
+		}
+		return elbemu.Fault{}
+	})
+	w.bound()
+	if last != 2 {
+		t.Errorf("the last question was about %d resources, want the 2 listeners", last)
+	}
+}
+
+// An agent that was restarted knows of no creation and waits for nothing.
+func TestNothingIsWaitedForThatWasThereBefore(t *testing.T) {
+	w := newWorld(t)
+	w.claim = w.bound().Claim
+	w.claim.PropagationSeconds = 2
+	if w.bound(); w.slept > 0 {
+		t.Errorf("it waited %v", w.slept)
 	}
 }

@@ -54,6 +54,27 @@ func TestUnbindRetriesWhileTheTargetGroupIsInUse(t *testing.T) {
 	}
 }
 
+// All listeners come first, so that all target groups wait together. None is tried before
+// its wait is over.
+func TestTargetGroupsAreDeletedOnceTheirWindowIsOver(t *testing.T) {
+	w := newWorldOn(t, elbemu.Config{Delays: &elbemu.Delays{InUse: 20 * time.Second}})
+	w.claim.InUseSeconds = 20
+	w.morePorts(3)
+	leftovers := w.leftovers()
+	before := len(w.emulator.Calls())
+	gone := w.binder().Unbind(t.Context(), leftovers)
+	var order []string
+	for _, c := range w.emulator.Calls()[before:] {
+		if c.Action != "DescribeTags" {
+			order = append(order, c.Action)
+		}
+	}
+	want := []string{"DeleteListener", "DeleteListener", "DeleteListener", "DeleteTargetGroup", "DeleteTargetGroup", "DeleteTargetGroup"}
+	if len(gone) != 3 || w.slept != 20*time.Second || !slices.Equal(order, want) {
+		t.Errorf("%d leftovers are gone after %v with the calls %v", len(gone), w.slept, order)
+	}
+}
+
 func TestUnbindLeavesForeignResources(t *testing.T) {
 	w := newWorld(t)
 	leftovers := w.leftovers()

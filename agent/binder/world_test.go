@@ -2,6 +2,7 @@ package binder_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -76,6 +77,8 @@ func newWorld(t *testing.T) *world {
 
 func newWorldOn(t *testing.T, cfg elbemu.Config) *world {
 	t.Helper()
+	w := &world{T: t}
+	cfg.Now = func() time.Time { return time.Unix(0, 0).Add(w.sleptSoFar()) }
 	emulator, err := elbemu.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +88,7 @@ func newWorldOn(t *testing.T, cfg elbemu.Config) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{T: t, emulator: emulator, reports: &reports{emulator, make(map[string]int), make(map[string]error)}}
+	w.emulator, w.reports = emulator, &reports{emulator, make(map[string]int), make(map[string]error)}
 	w.aws = elb.New(aws.Config{
 		Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("AGENT", "secret", ""),
 		HTTPClient: &http.Client{Transport: emulator},
@@ -158,6 +161,17 @@ func (w *world) binder() *binder.Binder {
 	})
 }
 
+// morePorts lets the claim have that many ports.
+func (w *world) morePorts(n int) {
+	for len(w.claim.Ports) < n {
+		p := w.claim.Ports[0]
+		p.ListenerPort += len(w.claim.Ports)
+		p.Fence.Lease = fmt.Sprintf("lb-%d", p.ListenerPort)
+		p.TargetGroupName = elb.TargetGroupName("ledger-uid", p.Fence)
+		w.claim.Ports = append(w.claim.Ports, p)
+	}
+}
+
 // holding is a claim of whose bindings only what the ledger has recorded is known.
 func (w *world) holding() *holding.Holding {
 	h := holding.New()
@@ -165,11 +179,11 @@ func (w *world) holding() *holding.Holding {
 	return h
 }
 
-// bound binds the port, and returns what the agent then knows.
+// bound binds the ports, and returns what the agent then knows.
 func (w *world) bound() *holding.Holding {
 	w.Helper()
 	h := w.holding()
-	if err := w.binder().Bind(w.Context(), h, h.Claim.Ports[0]); err != nil {
+	if err := w.binder().Bind(w.Context(), h, h.Claim.Ports...); err != nil {
 		w.Fatal(err)
 	}
 	return h

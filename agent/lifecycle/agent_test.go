@@ -26,7 +26,7 @@ func TestLifeOfAPod(t *testing.T) {
 		// Each of these calls costs tokens of the account's buckets.
 		for action, want := range map[string]int{
 			"CreateTargetGroup": 2, "CreateListener": 2, "RegisterTargets": 2, "DeregisterTargets": 0,
-			"DescribeTargetGroups": 0, "DescribeTargetHealth": 2, "DescribeListeners": 0, "DescribeTags": 2,
+			"DescribeTargetGroups": 0, "DescribeTargetHealth": 2, "DescribeListeners": 0, "DescribeTags": 1,
 		} {
 			if n := w.agentCalls(action); n != want {
 				t.Errorf("binding took %d calls of %s, want %d", n, action, want)

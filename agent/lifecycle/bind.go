@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,31 +120,28 @@ func (p *bindPhase) queue(ctx context.Context, h *holding.Holding, wait time.Dur
 	return p.claims.refresh(ctx, h)
 }
 
-// bindPorts binds the unbound ports. It reports an unusable port last, because another
-// port of this claim may free it meanwhile: somebody may have moved this pod's own
-// listener there.
+// bindPorts binds the unbound ports.
 func (p *bindPhase) bindPorts(ctx context.Context, h *holding.Holding) (bound bool, err error) {
-	var unusable api.ClaimedPort
-	var reason error
-	for _, port := range h.Unbound() {
-		p.status.progress(0)
-		err := p.binder.Bind(ctx, h, port)
-		switch {
-		case binder.PortUnusable(err):
-			if reason == nil {
-				unusable, reason = port, err
-			}
-		case err != nil:
-			return false, fmt.Errorf("binding port %d: %w", port.ListenerPort, err)
-		default:
+	p.status.progress(0)
+	ports := h.Unbound()
+	err = p.binder.Bind(ctx, h, ports...)
+	for _, port := range ports {
+		if b := h.Binding(port); b.Bound {
 			p.counters.binds.Inc()
 			p.log.InfoContext(ctx, "port bound", "port", port.ListenerPort, "targetPort", port.TargetPort,
-				"lease", port.Fence.Lease, "generation", port.Fence.Generation, "arn", h.Binding(port).Listener)
+				"lease", port.Fence.Lease, "generation", port.Fence.Generation, "arn", b.Listener)
 		}
 	}
-	if reason == nil {
-		return true, nil
+	failed, _ := errors.AsType[*binder.PortError](err)
+	if failed == nil || !binder.PortUnusable(err) {
+		return err == nil, err
 	}
+	return false, p.reportUnusable(ctx, h, failed)
+}
+
+// reportUnusable has the allocator find another port if this one cannot be used.
+func (p *bindPhase) reportUnusable(ctx context.Context, h *holding.Holding, failed *binder.PortError) error {
+	unusable, reason := failed.Port, failed.Err
 	p.log.WarnContext(ctx, "cannot create a listener on this port; reporting a collision",
 		"port", unusable.ListenerPort, "lease", unusable.Fence.Lease, "err", reason)
 	if gone := h.Claim.LoadBalancer.ARN; errors.Is(reason, elb.ErrLoadBalancerGone) && p.gone != gone {
@@ -153,12 +151,9 @@ func (p *bindPhase) bindPorts(ctx context.Context, h *holding.Holding) (bound bo
 	}
 	moved, err := p.claims.reportCollision(ctx, h, unusable)
 	if moved {
-		return false, nil
+		return nil
 	}
-	if err == nil {
-		err = reason
-	}
-	return false, fmt.Errorf("binding port %d: %w", unusable.ListenerPort, err)
+	return &binder.PortError{Port: unusable, Err: cmp.Or(err, reason)}
 }
 
 // unbindLeftovers deletes the bindings that the claim no longer lists. The janitor

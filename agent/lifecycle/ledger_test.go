@@ -53,6 +53,8 @@ type ledger struct {
 	// failed are the failures to bind that claims and renewals reported.
 	failed     []api.FailureKind
 	attributes map[string]string // of every port
+	// inUseSeconds is what agents are told.
+	inUseSeconds float64
 	// grants decides how many describe calls the AWS budget grants, or when to ask again;
 	// nil grants all. granted is how many it has granted so far.
 	grants  func(asked int) (granted int, later float64)
@@ -125,7 +127,7 @@ func (l *ledger) Claim(_ context.Context, namespace, pod string, r api.ClaimRequ
 		l.serial++
 		l.claim = &api.Claim{
 			UID: fmt.Sprintf("claim-%d", l.serial), Ledger: ledgerID, Namespace: namespace, Pod: pod, PodUID: r.PodUID, Pool: r.Pool,
-			LoadBalancer: l.loadBalancer, DurationSeconds: 4 * renewSeconds, RenewSeconds: renewSeconds,
+			LoadBalancer: l.loadBalancer, DurationSeconds: 4 * renewSeconds, RenewSeconds: renewSeconds, InUseSeconds: l.inUseSeconds,
 		}
 		for _, p := range r.Ports {
 			l.claim.Ports = append(l.claim.Ports, l.grant(p, r.HealthPort))

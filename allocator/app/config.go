@@ -37,8 +37,13 @@ type Config struct {
 	AgentGrace    time.Duration
 	// TargetGroupLag is for how long AWS may not know a new target group.
 	TargetGroupLag time.Duration
-	SweepEvery     time.Duration
-	AuditEvery     time.Duration
+	// InUseWindow is for how long AWS reports a target group as in use after its listener
+	// was deleted.
+	InUseWindow time.Duration
+	// Propagation is how long AWS usually takes until all of it knows what was created.
+	Propagation time.Duration
+	SweepEvery  time.Duration
+	AuditEvery  time.Duration
 	// DryRun makes the janitor log what it would do, and do nothing.
 	DryRun bool
 
@@ -71,6 +76,8 @@ func Parse(args []string, getenv func(string) string, out io.Writer) (Config, er
 	s.Duration(&c.RenewEvery, "renew-every", "PORTLEASE_RENEW_EVERY", 30*time.Second, "how often agents renew; at most a third of claim-duration")
 	s.Duration(&c.AgentGrace, "agent-grace", "PORTLEASE_AGENT_GRACE", 30*time.Second, "how long a stopping agent may take to unbind before the janitor does")
 	s.Duration(&c.TargetGroupLag, "target-group-lag", "PORTLEASE_TARGET_GROUP_LAG", time.Minute, "how long AWS may take until all of it knows a new target group; a port is not freed before its target group is that old")
+	s.Duration(&c.InUseWindow, "in-use-window", "PORTLEASE_IN_USE_WINDOW", 20*time.Second, "for how long AWS reports a target group as in use after its listener was deleted; janitor and agents wait that long between the two deletions")
+	s.Duration(&c.Propagation, "propagation", "PORTLEASE_PROPAGATION", 2*time.Second, "how long AWS usually takes until all of it knows a new target group or listener; agents wait that long before they use one")
 	s.Duration(&c.SweepEvery, "sweep-every", "PORTLEASE_SWEEP_EVERY", 2*time.Second, "how often the janitor sweeps the ledger")
 	s.Duration(&c.AuditEvery, "audit-every", "PORTLEASE_AUDIT_EVERY", 30*time.Second, "how often the janitor compares AWS with the ledger")
 	s.Bool(&c.DryRun, "dry-run", "PORTLEASE_DRY_RUN", false, "the janitor only logs what it would reclaim and delete; released ports stay taken")

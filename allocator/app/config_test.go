@@ -30,7 +30,7 @@ func TestDefaultsHoldTogether(t *testing.T) {
 	}
 	want := app.Config{
 		Listen: ":8443", PlainHTTP: true, PoolFile: "/etc/portlease/pools.yaml", Namespace: "portlease", Identity: host,
-		ClaimDuration: 2 * time.Minute, RenewEvery: 30 * time.Second, AgentGrace: 30 * time.Second, TargetGroupLag: time.Minute,
+		ClaimDuration: 2 * time.Minute, RenewEvery: 30 * time.Second, AgentGrace: 30 * time.Second, TargetGroupLag: time.Minute, InUseWindow: 20 * time.Second, Propagation: 2 * time.Second,
 		SweepEvery: 2 * time.Second, AuditEvery: 30 * time.Second, MaxConnections: 4096, LogLevel: "info",
 	}
 	if c != want {

@@ -109,8 +109,8 @@ func (h *housekeeping) sweeps(ctx context.Context) error {
 func (h *housekeeping) unbinds(ctx context.Context) error {
 	for {
 		var again <-chan time.Time
-		if limited := h.unbind(ctx); limited {
-			again = time.After(janitor.BudgetRetry)
+		if next := h.unbind(ctx); next > 0 {
+			again = time.After(next)
 		}
 		select {
 		case <-ctx.Done():
@@ -225,14 +225,14 @@ func (h *housekeeping) sweep(ctx context.Context) {
 	}
 }
 
-func (h *housekeeping) unbind(ctx context.Context) (budgetLimited bool) {
+func (h *housekeeping) unbind(ctx context.Context) (next time.Duration) {
 	if !h.leading() {
-		return false
+		return 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
 	if err := h.janitor.UnbindReleasing(ctx); err != nil {
 		h.log.ErrorContext(ctx, "failed to unbind some released ports; retrying", "err", err)
 	}
-	return h.janitor.BudgetLimited()
+	return h.janitor.NextUnbind()
 }

@@ -60,6 +60,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	service := claim.New(claim.Config{
 		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, GetPod: pods.Get,
 		TargetGroupName: elb.TargetGroupName, Duration: p.ClaimDuration, RenewEvery: p.RenewEvery, ReturnPatience: returnPatience,
+		Propagation: p.Propagation, InUseWindow: p.InUseWindow,
 		UnbindEvery: func() time.Duration { return p.limits.Load().UnbindEvery() },
 		Budget:      pay, Age: observer.Age, Count: p.metrics.ClaimRefused, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
 		WakeJanitor: func() { signal(wake) },
@@ -72,8 +73,8 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		process: p, stock: stock, leases: leases, observer: observer, wake: wake, admins: admins, poolsChanged: make(chan struct{}, 1), swept: make(chan struct{}, 1),
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
-			Timing:        janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration, DeregisterGrace: deregisterGrace, TargetGroupLag: p.TargetGroupLag},
-			ReserveUnbind: pay.Unbind, ReserveDeregister: pay.Deregister, TryDescribes: pay.TryDescribes, Prepaid: withPrepaid,
+			Timing:           janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration, DeregisterGrace: deregisterGrace, TargetGroupLag: p.TargetGroupLag, InUseWindow: p.InUseWindow},
+			ReserveDeletions: pay.Delete, ReserveDeregister: pay.Deregister, TryDescribes: pay.TryDescribes, Prepaid: withPrepaid,
 			GetPod: pods.Get, Warn: pods.Warn, Count: p.metrics.JanitorAction, Now: time.Now, Log: p.log, DryRun: p.DryRun,
 		}),
 	}

@@ -22,8 +22,9 @@ var (
 	// CheckCost is for comparing a bound port with AWS after its agent restarted: its
 	// targets, the listeners of its load balancer, and their tags.
 	CheckCost = Tokens{Describe: 3, All: 3}
-	// DeleteCost is for DeleteListener, DeleteTargetGroup and the Describe calls before
-	// them.
+	// DeletionCost is for DeleteListener or DeleteTargetGroup.
+	DeletionCost = Tokens{Mutating: 1, All: 1}
+	// DeleteCost is for both of one binding, and the Describe calls before them.
 	DeleteCost = Tokens{Mutating: 2, Describe: 2, All: 4}
 	// OpportunisticCost is DeleteCost for an agent, plus one more DeleteTargetGroup and
 	// its Describe calls, with which the janitor confirms the deletion.

@@ -58,6 +58,7 @@ func (s *Service) toAPI(r ledger.Record[ledger.Claim], ports []ledger.Port) api.
 		UID: r.UID, Ledger: s.Ledger, Namespace: v.Namespace, Pod: v.Pod, PodUID: v.PodUID,
 		PodIP: v.PodIP, PreviousIP: v.PreviousIP, AddressChanges: v.AddressChanges, Pool: v.Pool,
 		LoadBalancer: v.LoadBalancer, Ports: []api.ClaimedPort{}, DurationSeconds: v.Duration.Seconds(), RenewSeconds: s.RenewEvery.Seconds(),
+		PropagationSeconds: s.Propagation.Seconds(), InUseSeconds: s.InUseWindow.Seconds(),
 	}
 	for i, port := range ports {
 		c.Ports = append(c.Ports, s.portToAPI(v, i, port))

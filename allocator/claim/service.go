@@ -65,7 +65,11 @@ type Config struct {
 	UnbindEvery func() time.Duration
 	// ReturnPatience is how long a pod waits for its previous port to be unbound.
 	ReturnPatience time.Duration
-	Budget         Budget
+	// Propagation is how long AWS usually takes until all of it knows what was created, and
+	// InUseWindow for how long it reports a target group as in use after its listener was
+	// deleted. Agents are told of both.
+	Propagation, InUseWindow time.Duration
+	Budget                   Budget
 	// Age is how long this process has seen a lease unchanged; 0 if it has not
 	// seen it yet.
 	Age func(name, version string) time.Duration

@@ -138,7 +138,9 @@ func (plenty) ReserveDescribes(_ context.Context, calls int) (int, time.Duration
 func (plenty) TryOpportunistic(context.Context, string, int) (bool, error) { return true, nil }
 func (plenty) Deregister(context.Context, string, int, int) (bool, error)  { return true, nil }
 func (plenty) TryDescribes(context.Context, int) (bool, error)             { return false, nil }
-func (plenty) Unbind(context.Context, string) (bool, error)                { return true, nil }
+func (plenty) Delete(_ context.Context, _ string, deletions int) (granted int, wait time.Duration, err error) {
+	return deletions, 0, nil
+}
 
 func (plenty) Throttled(context.Context, string, int) error { return nil }
 
@@ -185,7 +187,7 @@ func newWorld(t *testing.T, size int) *world {
 	w.janitor = janitor.New(janitor.Config{
 		Ledger: "l", Claims: w.claims, Ports: w.ports, AWS: w.cloud, Listings: w.cloud, Observer: observer,
 		Timing: janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute}, GetPod: getPod,
-		ReserveUnbind: plenty{}.Unbind, ReserveDeregister: plenty{}.Deregister, TryDescribes: plenty{}.TryDescribes, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		ReserveDeletions: plenty{}.Delete, ReserveDeregister: plenty{}.Deregister, TryDescribes: plenty{}.TryDescribes, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
 		Count: func(string, string) {}, Now: now, Log: log,
 	})

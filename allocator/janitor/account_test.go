@@ -81,7 +81,19 @@ func (w *account) portCall(ctx context.Context, c ledgermem.Call, apply func() e
 // newAccount has that many load loadBalancers, which are described.
 func newAccount(t *testing.T, loadBalancers int) *account {
 	t.Helper()
-	emulator, err := elbemu.New(elbemu.Config{Quotas: elbemu.Quotas{LoadBalancers: loadBalancers, Listeners: 51, TargetGroups: 4000}})
+	return newAccountOn(t, loadBalancers, elbemu.Config{})
+}
+
+// newAccountOn is newAccount with a configuration of the emulator. Its clock is the test's
+// unless that has one.
+func newAccountOn(t *testing.T, loadBalancers int, c elbemu.Config) *account {
+	t.Helper()
+	w := &account{T: t, now: time.Now(), pods: make(map[string]*ledger.Pod), made: make(map[string]string)}
+	if c.Now == nil {
+		c.Now = func() time.Time { return w.now }
+	}
+	c.Quotas = elbemu.Quotas{LoadBalancers: loadBalancers, Listeners: 51, TargetGroups: 4000}
+	emulator, err := elbemu.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,10 +103,7 @@ func newAccount(t *testing.T, loadBalancers int) *account {
 		}
 	})
 	leases := ledgermem.New()
-	w := &account{
-		T: t, emulator: emulator, now: time.Now(), pods: make(map[string]*ledger.Pod), made: make(map[string]string),
-		ledger: leases, claims: ledgermem.NewClaimTable(leases.Claims, ledgermem.Direct, nil),
-	}
+	w.emulator, w.ledger, w.claims = emulator, leases, ledgermem.NewClaimTable(leases.Claims, ledgermem.Direct, nil)
 	w.ports = ledgermem.NewTable(leases.Ports, w.portCall, nil)
 	through := func(transport http.RoundTripper) aws.Config {
 		return aws.Config{
@@ -114,9 +123,9 @@ func newAccount(t *testing.T, loadBalancers int) *account {
 	now := func() time.Time { return w.now }
 	w.janitor = janitor.New(janitor.Config{
 		Ledger: auditLedger, Claims: w.claims, Ports: w.ports, AWS: client, Listings: w.stock, Observer: janitor.NewObserver(now),
-		Timing:        janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute},
-		GetPod:        func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
-		ReserveUnbind: alwaysGranted, ReserveDeregister: alwaysDeregistered, TryDescribes: neverIdle, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		Timing:           janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute},
+		GetPod:           func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
+		ReserveDeletions: alwaysGranted, ReserveDeregister: alwaysDeregistered, TryDescribes: neverIdle, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
 		Count: func(string, string) {}, Now: now, Log: log,
 	})

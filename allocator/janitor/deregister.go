@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/elb"
@@ -14,6 +15,17 @@ import (
 // share one DescribeTags call. The budget's reserve for deletes has room for a batch, so
 // creates that are waiting do not delay it.
 const deregisterBatch = 4
+
+// retry spaces the attempts to deregister one port.
+type retry struct {
+	at   time.Time
+	wait time.Duration
+}
+
+func (j *Janitor) scheduleRetry(lease string, err error) {
+	wait := backOff(j.deregisterRetries[lease].wait, err)
+	j.deregisterRetries[lease] = retry{j.Now().Add(wait), wait}
+}
 
 // dueToDeregister are the port leases whose targets are to be deregistered now, in batches.
 func (j *Janitor) dueToDeregister(actions []Action) [][]string {
@@ -65,7 +77,7 @@ func (j *Janitor) deregisterAll(ctx context.Context, leases []string) (granted b
 		known, cached := targets[r.Name]
 		done, err := j.deregisterPort(ctx, r, tags, known, cached)
 		if !done {
-			j.scheduleRetry(j.deregisterRetries, r.Name, err)
+			j.scheduleRetry(r.Name, err)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("deregistering the targets of %s: %w", r.Name, err))

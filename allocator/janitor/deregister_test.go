@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/elbemu"
@@ -38,7 +39,7 @@ func TestTargetsAreDeregisteredWithoutMutatingCalls(t *testing.T) {
 	for n := range ports {
 		w.releasing(fmt.Sprintf("game-%d", n), firstAudit+n)
 	}
-	w.janitor.ReserveUnbind = func(context.Context, string) (bool, error) { return false, nil }
+	w.janitor.ReserveDeletions = noDeletions
 	before := len(w.emulator.Calls())
 	w.must(w.janitor.UnbindReleasing(t.Context()))
 	for n := range ports {
@@ -69,7 +70,7 @@ func TestTargetsOfALostClaimAreRead(t *testing.T) {
 	w.releasing("game", firstAudit)
 	r, _ := w.ledger.Claims.Row(ledger.ClaimName("uid-game"))
 	w.must(w.claims.Delete(t.Context(), r))
-	w.janitor.ReserveUnbind = func(context.Context, string) (bool, error) { return false, nil }
+	w.janitor.ReserveDeletions = noDeletions
 	w.must(w.janitor.UnbindReleasing(t.Context()))
 	if left := w.targets("game/group"); len(left) > 0 {
 		t.Errorf("it forwards to %v", left)
@@ -91,7 +92,7 @@ func TestPortIsNotDeregisteredUntilAWSConfirms(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newAccount(t, 1)
 			w.releasing("game", firstAudit)
-			w.janitor.ReserveUnbind = func(context.Context, string) (bool, error) { return false, nil }
+			w.janitor.ReserveDeletions = noDeletions
 			w.emulator.SetFault(func(call elbemu.Call) elbemu.Fault {
 				if call.Action == "DeregisterTargets" {
 					return c.fault
@@ -151,7 +152,7 @@ func TestDeregistrationIsRecordedAfterAConflict(t *testing.T) {
 	w := newAccount(t, 1)
 	w.releasing("game", firstAudit)
 	lease := w.fenceOf(0, firstAudit, 1).Lease
-	w.janitor.ReserveUnbind = func(context.Context, string) (bool, error) { return false, nil }
+	w.janitor.ReserveDeletions = noDeletions
 	w.emulator.SetFault(func(call elbemu.Call) elbemu.Fault {
 		if call.Action != "DeregisterTargets" {
 			return elbemu.Fault{}
@@ -169,7 +170,7 @@ func TestDeregistrationIsRecordedAfterAConflict(t *testing.T) {
 }
 
 // shared gives the janitor a bucket for all calls that regains six tokens with each pass.
-// To unbind costs four of them, and to deregister one for each call.
+// Every call costs one of them.
 func (w *account) shared(pass func()) {
 	tokens := 0
 	take := func(n int) bool {
@@ -179,7 +180,12 @@ func (w *account) shared(pass func()) {
 		}
 		return enough
 	}
-	w.janitor.ReserveUnbind = func(context.Context, string) (bool, error) { return take(4), nil }
+	w.janitor.ReserveDeletions = func(_ context.Context, _ string, deletions int) (granted int, wait time.Duration, err error) {
+		for granted < deletions && take(1) {
+			granted++
+		}
+		return granted, 0, nil
+	}
 	w.janitor.ReserveDeregister = func(_ context.Context, _ string, ports, describes int) (bool, error) {
 		return take(ports + describes), nil
 	}

@@ -18,7 +18,7 @@ var errDryRun = errors.New("not done: this is a dry run")
 func readOnly(c Config) Config {
 	c.Claims, c.Ports, c.AWS = readOnlyTable[ledger.Claim]{c.Claims}, readOnlyTable[ledger.Port]{c.Ports}, readOnlyAWS{c.AWS}
 	// Nothing is reserved in advance, so Describe calls reserve themselves.
-	c.ReserveUnbind = func(context.Context, string) (bool, error) { return true, nil }
+	c.ReserveDeletions = func(_ context.Context, _ string, n int) (int, time.Duration, error) { return n, 0, nil }
 	c.ReserveDeregister = func(context.Context, string, int, int) (bool, error) { return true, nil }
 	c.TryDescribes = func(context.Context, int) (bool, error) { return false, nil }
 	c.Prepaid = func(ctx context.Context) context.Context { return ctx }

@@ -111,7 +111,10 @@ func TestDryRunLogsEveryActionAndChangesNothing(t *testing.T) {
 	c := newConfig(w, unwritable[ledger.Claim]{claims, t}, unwritable[ledger.Port]{ports, t})
 	c.AWS, c.GetPod, c.DryRun = undeletableAWS{nil, t}, noPod, true
 	c.Log = slog.New(skippedActions{slog.DiscardHandler, &logged})
-	c.ReserveUnbind = func(context.Context, string) (bool, error) { t.Error("calls were reserved"); return true, nil }
+	c.ReserveDeletions = func(context.Context, string, int) (int, time.Duration, error) {
+		t.Error("calls were reserved")
+		return 1, 0, nil
+	}
 	c.Prepaid = func(ctx context.Context) context.Context { t.Error("a Describe call counted as reserved"); return ctx }
 	c.Warn = func(context.Context, string, string, string, string, string) error {
 		t.Error("an event was created")

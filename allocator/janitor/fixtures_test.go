@@ -49,7 +49,7 @@ func portIn(state ledger.PortState, agent ledger.AgentPart) portRecord {
 
 const ledgerID = "cluster/portlease"
 
-// newConfig returns the configuration of a janitor whose AWS is empty. ReserveUnbind,
+// newConfig returns the configuration of a janitor whose AWS is empty. ReserveDeletions,
 // Prepaid, GetPod and Warn are missing: a call that a test does not expect panics.
 func newConfig(o *testObserver, claims ledger.Table[ledger.Claim], ports ledger.Ports) janitor.Config {
 	return janitor.Config{
@@ -58,7 +58,14 @@ func newConfig(o *testObserver, claims ledger.Table[ledger.Claim], ports ledger.
 	}
 }
 
-func alwaysGranted(context.Context, string) (bool, error) { return true, nil }
+func alwaysGranted(_ context.Context, _ string, deletions int) (granted int, wait time.Duration, err error) {
+	return deletions, 0, nil
+}
+
+// noDeletions is a budget without mutating calls.
+func noDeletions(context.Context, string, int) (granted int, wait time.Duration, err error) {
+	return 0, 0, nil
+}
 
 func alwaysDeregistered(context.Context, string, int, int) (bool, error) { return true, nil }
 

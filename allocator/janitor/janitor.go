@@ -50,11 +50,11 @@ type Config struct {
 	Listings Listings
 	Observer *Observer
 	Timing   Timing
-	// ReserveUnbind reserves the AWS calls of one attempt to delete one binding; false
-	// means not now. requester is a port lease or an ARN.
-	ReserveUnbind func(ctx context.Context, requester string) (bool, error)
+	// ReserveDeletions reserves up to that many deletions. It returns how many may be made
+	// now, and how long it may take until there are more. requester is a port lease or an ARN.
+	ReserveDeletions func(ctx context.Context, requester string, deletions int) (granted int, wait time.Duration, err error)
 	// ReserveDeregister reserves the calls that deregister the targets of that many ports,
-	// and so many Describe calls; false means not now.
+	// and so many Describe calls of releasing ports; false means not now.
 	ReserveDeregister func(ctx context.Context, requester string, ports, describes int) (bool, error)
 	// TryDescribes reserves Describe calls if nobody else needs them.
 	TryDescribes func(ctx context.Context, calls int) (bool, error)
@@ -101,11 +101,13 @@ type Janitor struct {
 
 	// The fields of UnbindReleasing.
 
-	// retries and deregisterRetries map port leases to their next attempt.
-	retries, deregisterRetries map[string]retry
-	// budgetLimited is true once the budget has refused a call in this pass.
-	budgetLimited bool
-	unbindSkips   skipped
+	// unbindings maps the leases of releasing ports to how far they have come.
+	unbindings map[string]*unbinding
+	// deregisterRetries maps port leases to their next attempt.
+	deregisterRetries map[string]retry
+	// limitedUntil is until when the budget is not asked again in this pass.
+	limitedUntil time.Time
+	unbindSkips  skipped
 }
 
 // New makes a Janitor.
@@ -116,7 +118,7 @@ func New(c Config) *Janitor {
 	return &Janitor{
 		Config: c, foreign: make(map[string]int), suspects: make(map[string]suspicion),
 		warned: make(map[string]string), podChecked: make(map[string]time.Time),
-		retries: make(map[string]retry), deregisterRetries: make(map[string]retry),
+		unbindings: make(map[string]*unbinding), deregisterRetries: make(map[string]retry),
 	}
 }
 

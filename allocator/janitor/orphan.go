@@ -195,7 +195,7 @@ func (j *Janitor) deleteOrphan(ctx context.Context, r Resource, reason string) e
 	if strings.Contains(r.ARN, ":listener/") {
 		remove, action = j.AWS.DeleteListener, "delete listener"
 	}
-	if granted, err := j.ReserveUnbind(ctx, r.ARN); err != nil || !granted {
+	if granted, _, err := j.ReserveDeletions(ctx, r.ARN, 1); err != nil || granted == 0 {
 		return err
 	}
 	if err := remove(ctx, r.ARN); errors.Is(err, elb.ErrInUse) {

@@ -69,7 +69,7 @@ func auditorOf(s *orphanAWS, ports ledger.Ports, pod *ledger.Pod, claims ...clai
 		Lease: fence.Lease, Epoch: fence.Epoch, Generation: fence.Generation,
 	}.Map()
 	c := newConfig(newTestObserver(), currentTable(claims...), ports)
-	c.AWS, c.ReserveUnbind, c.Warn = s, alwaysGranted, noEvents
+	c.AWS, c.ReserveDeletions, c.Warn = s, alwaysGranted, noEvents
 	c.GetPod = func(context.Context, string, string) (*ledger.Pod, error) { return pod, nil }
 	return janitor.New(c)
 }

@@ -54,6 +54,9 @@ type Timing struct {
 	// TargetGroupLag is for how long AWS may not know a new target group. Until then it may
 	// answer that the group is deleted although it exists.
 	TargetGroupLag time.Duration
+	// InUseWindow is for how long AWS reports a target group as in use after its listener was
+	// deleted.
+	InUseWindow time.Duration
 }
 
 // Plan returns the actions that the ledger calls for, in the order to carry them out.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 )
@@ -32,10 +33,10 @@ func (j *Janitor) Sweep(ctx context.Context) error {
 // of the account's bucket: while all ports were deregistered first, nothing used the mutating
 // bucket, and a full bucket regains nothing. Ports that could not be deregistered come last.
 func (j *Janitor) UnbindReleasing(ctx context.Context) error {
-	j.budgetLimited = false
+	j.limitedUntil = time.Time{}
 	ports := j.Ports.CachedAll()
 	actions := j.planReleasing(ports)
-	errs := j.carryOutAll(ctx, actions, isUnbindNext)
+	errs := j.unbindAll(ctx, leasesOf(actions, isUnbindNext))
 	limited := false
 	for _, batch := range j.dueToDeregister(actions) {
 		granted, err := j.deregisterAll(ctx, batch)
@@ -43,15 +44,17 @@ func (j *Janitor) UnbindReleasing(ctx context.Context) error {
 		if limited = !granted; limited || ctx.Err() != nil {
 			break
 		}
-		errs = append(errs, j.carryOutAll(ctx, j.planReleasing(j.cachedPorts(batch)), isUnbind)...)
+		errs = append(errs, j.unbindAll(ctx, leasesOf(j.planReleasing(j.cachedPorts(batch)), isUnbind))...)
 	}
-	errs = append(errs, j.carryOutAll(ctx, actions, func(a Action) bool { return isUnbind(a) && !isUnbindNext(a) })...)
-	j.budgetLimited = j.budgetLimited || limited
+	errs = append(errs, j.unbindAll(ctx, leasesOf(actions, isUnbind))...)
+	if limited {
+		j.limitedFor(BudgetRetry)
+	}
 	releasing := make(map[string]bool)
 	for _, p := range ports {
 		releasing[p.Name] = p.Value.State == ledger.Releasing
 	}
-	deleteExcept(j.retries, releasing)
+	deleteExcept(j.unbindings, releasing)
 	deleteExcept(j.deregisterRetries, releasing)
 	return j.logSkipped(ctx, &j.unbindSkips, errs)
 }
@@ -60,6 +63,16 @@ func (j *Janitor) UnbindReleasing(ctx context.Context) error {
 func (j *Janitor) planReleasing(ports []ledger.Record[ledger.Port]) []Action {
 	other := func(p ledger.Record[ledger.Port]) bool { return p.Value.State != ledger.Releasing }
 	return Plan(nil, slices.DeleteFunc(slices.Clone(ports), other), j.Observer.Age, j.Timing)
+}
+
+// leasesOf are the port leases of some of the actions.
+func leasesOf(actions []Action, some func(Action) bool) (leases []string) {
+	for _, a := range actions {
+		if some(a) {
+			leases = append(leases, a.Port.Name)
+		}
+	}
+	return leases
 }
 
 func isUnbind(a Action) bool { return a.Kind == Unbind }
@@ -76,10 +89,6 @@ func (j *Janitor) cachedPorts(names []string) (ports []ledger.Record[ledger.Port
 	}
 	return ports
 }
-
-// BudgetLimited reports whether the AWS budget held up the last UnbindReleasing. The next
-// one should then come after BudgetRetry. Not safe for concurrent use with it.
-func (j *Janitor) BudgetLimited() bool { return j.budgetLimited }
 
 // carryOutAll carries out some of the actions and returns their errors.
 func (j *Janitor) carryOutAll(ctx context.Context, actions []Action, some func(Action) bool) (errs []error) {
@@ -111,13 +120,11 @@ func (j *Janitor) carryOut(ctx context.Context, a Action) error {
 		return j.beginRelease(ctx, *a.Port, a.Agent, "claim released")
 	case CheckOwner:
 		return j.checkOwner(ctx, *a.Port)
-	case Unbind:
-		return j.unbind(ctx, *a.Port)
 	case EndCooldown:
 		return j.endCooldown(ctx, *a.Port)
 	case DeleteClaim:
 		return j.deleteClaim(ctx, *a.Claim)
-	case Deregister: // many ports at once
+	case Deregister, Unbind: // many ports at once
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package janitor_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
@@ -42,17 +43,20 @@ func TestUnbindAsksALimitedBudgetOnce(t *testing.T) {
 	ports := currentTable(one, two)
 	asked := 0
 	c := newConfig(newTestObserver(), staleTable[ledger.Claim](), ports)
-	c.ReserveUnbind = func(context.Context, string) (bool, error) { asked++; return false, nil }
+	c.ReserveDeletions = func(context.Context, string, int) (int, time.Duration, error) {
+		asked++
+		return 0, time.Minute, nil
+	}
 	c.Count = func(action, _ string) { t.Errorf("counted %q", action) }
 	j := janitor.New(c)
 	for n := range 2 {
-		if err := j.UnbindReleasing(t.Context()); err != nil || !j.BudgetLimited() || asked != n+1 {
-			t.Errorf("pass %d: %v, budget limited %v, asked %d times", n, err, j.BudgetLimited(), asked)
+		if err := j.UnbindReleasing(t.Context()); err != nil || j.NextUnbind() != janitor.BudgetRetry || asked != n+1 {
+			t.Errorf("pass %d: %v, the next in %v, asked %d times", n, err, j.NextUnbind(), asked)
 		}
 	}
 	ports.cache = nil
-	if err := j.UnbindReleasing(t.Context()); err != nil || j.BudgetLimited() {
-		t.Errorf("with nothing to unbind: %v, budget limited %v", err, j.BudgetLimited())
+	if err := j.UnbindReleasing(t.Context()); err != nil || j.NextUnbind() != 0 {
+		t.Errorf("with nothing to unbind: %v, the next in %v", err, j.NextUnbind())
 	}
 }
 

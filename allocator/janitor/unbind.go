@@ -1,202 +1,272 @@
 package janitor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/elb"
 )
 
-// retry spaces the attempts on one port. AWS may answer ResourceInUse for up to 20 s after
-// a listener was deleted, and every attempt costs a call.
-type retry struct {
-	at   time.Time
-	wait time.Duration
-}
+// deletionsAtOnce is how many deletions are in flight at most. The AWS budget decides how many
+// there are; this bounds what one slow call holds up.
+const deletionsAtOnce = 16
 
-const (
-	firstRetry = 2 * time.Second
-	lastRetry  = 20 * time.Second
-	// BudgetRetry is how soon to sweep again after the AWS budget refused a call.
-	BudgetRetry = 500 * time.Millisecond
-)
-
-// unbind deletes the binding of a releasing port and starts its cooldown.
-func (j *Janitor) unbind(ctx context.Context, r ledger.Record[ledger.Port]) error {
-	if j.budgetLimited || j.Now().Before(j.retries[r.Name].at) {
-		return nil
-	}
-	port, exists, err := j.getPort(ctx, r.Name)
-	if err != nil || !exists || port.Value.State != ledger.Releasing {
-		return err
-	}
-	granted, err := j.reserveUnbind(ctx, port)
-	if err != nil || !granted {
-		// The budget would refuse every other port in this pass, too.
-		j.budgetLimited = true
-		return err
-	}
-	gone, err := j.deleteBinding(j.Prepaid(ctx), port)
-	if err == nil && gone {
-		if wait := j.Timing.TargetGroupLag - j.groupAge(port); wait > 0 {
-			j.retries[port.Name] = retry{j.Now().Add(wait), firstRetry}
-			return nil
+// unbindAll makes the deletions of releasing ports that are due, as far as the budget allows.
+// Each binding is deleted step by step: its listeners, and then its target group, once AWS no
+// longer reports that as in use. The steps are made in the order in which they became due.
+// So when many ports are released together, all listeners come first, and all target groups
+// wait at the same time. The next bindings are inspected while deletions are under way.
+func (j *Janitor) unbindAll(ctx context.Context, leases []string) (errs []error) {
+	var looking chan sights // nil if no inspection is under way
+	reserved, refused := 0, false
+	for ctx.Err() == nil {
+		due := j.dueToUnbind(leases)
+		granted, err := j.reserveDeletions(ctx, due[:min(len(due), deletionsAtOnce)], reserved)
+		errs = append(errs, err)
+		reserved += granted
+		next := j.paidFor(due, reserved)
+		if looking == nil && !refused {
+			var unseen []ledger.Record[ledger.Port]
+			unseen, refused, err = j.nextInspection(ctx, next, due)
+			errs = append(errs, err)
+			looking = j.look(ctx, unseen)
 		}
-		return j.startCooldown(ctx, port)
-	}
-	j.scheduleRetry(j.retries, port.Name, err)
-	if err == nil {
-		return nil
-	}
-	if !errors.Is(err, errDryRun) {
-		j.Count("unbind failed", "error")
-	}
-	return fmt.Errorf("unbinding %s: %w", r.Name, err)
-}
-
-// groupAge is how old the target group of a releasing port is at least, by this process's
-// own clock. If none is recorded, it is as old as the release, because nothing creates one
-// after that.
-func (j *Janitor) groupAge(port ledger.Record[ledger.Port]) time.Duration {
-	if arn := port.Value.TargetGroupARN; arn != "" {
-		return j.Observer.RecordedFor(arn)
-	}
-	return j.Observer.Age(port.Name, port.Version)
-}
-
-// reserveUnbind reserves the calls of one attempt. An agent that unbound its port has
-// reserved the first attempt to confirm it, too.
-func (j *Janitor) reserveUnbind(ctx context.Context, port ledger.Record[ledger.Port]) (bool, error) {
-	if port.Value.Agent == ledger.AgentDone && j.retries[port.Name].wait == 0 {
-		return true, nil
-	}
-	return j.ReserveUnbind(ctx, port.Name)
-}
-
-func (j *Janitor) scheduleRetry(retries map[string]retry, name string, err error) {
-	wait := min(max(2*retries[name].wait, firstRetry), lastRetry)
-	if errors.Is(err, errDryRun) {
-		wait = dryRunRetry
-	}
-	retries[name] = retry{j.Now().Add(wait), wait}
-}
-
-// deleteBinding deletes what is left of a binding, the listener first, and reports
-// whether it is gone. Only the successful deletion of the target group proves that: a
-// new listener of this generation would need that target group. The agent's word and
-// reads do not count. AWS may not show a new target group yet, and a listener for it
-// may still be created. The deletion of a new target group may be answered by a part of
-// AWS that does not know it, so unbind believes only that of an older one.
-func (j *Janitor) deleteBinding(ctx context.Context, r ledger.Record[ledger.Port]) (gone bool, err error) {
-	targetGroup := r.Value.TargetGroupARN
-	if targetGroup == "" {
-		targetGroup, err = j.findTargetGroup(ctx, r)
-		if err != nil || targetGroup == "" {
-			return err == nil, err
-		}
-	}
-	listeners, err := j.relatedListeners(ctx, r.Value, targetGroup)
-	if err != nil {
-		return false, err
-	}
-	arns := []string{targetGroup}
-	for _, l := range listeners {
-		arns = append(arns, l.ARN)
-	}
-	tags, err := j.AWS.Tags(ctx, arns...)
-	if err != nil {
-		return false, err
-	}
-	if err := j.deleteListeners(ctx, r, listeners, targetGroup, tags); err != nil {
-		return false, err
-	}
-	if t, exists := tags[targetGroup]; exists && !j.isOwn(t, r) {
-		return false, notOwn(targetGroup)
-	}
-	return j.deleteTargetGroup(ctx, r, targetGroup)
-}
-
-// findTargetGroup finds the target group of a port whose lease was lost and restored.
-// Its name follows from the fence. The ARN is empty if there is none.
-func (j *Janitor) findTargetGroup(ctx context.Context, r ledger.Record[ledger.Port]) (arn string, err error) {
-	groups, err := j.AWS.TargetGroups(ctx)
-	if err != nil {
-		return "", err
-	}
-	name := elb.TargetGroupName(j.Ledger, r.Value.Fence(r.Name))
-	for _, g := range groups {
-		if g.Name == name {
-			return g.ARN, nil
-		}
-	}
-	return "", nil
-}
-
-// relatedListeners lists the listeners that may belong to a binding: the recorded one,
-// those that forward to its target group, and any on its port. The last one may have
-// been created without being reported, and an admin may have redirected it.
-func (j *Janitor) relatedListeners(ctx context.Context, p ledger.Port, targetGroup string) ([]elb.Listener, error) {
-	all, err := j.Listings.Listeners(ctx, p.LoadBalancerARN)
-	if err != nil {
-		return nil, err
-	}
-	var related []elb.Listener
-	for _, l := range all {
-		if l.ARN == p.ListenerARN || l.Port == p.ListenerPort || slices.Contains(l.TargetGroupARNs, targetGroup) {
-			related = append(related, l)
-		}
-	}
-	return related, nil
-}
-
-// deleteListeners deletes those of the listeners that carry the tags of this holding.
-func (j *Janitor) deleteListeners(
-	ctx context.Context, r ledger.Record[ledger.Port], listeners []elb.Listener, targetGroup string, tags map[string]map[string]string,
-) error {
-	for _, l := range listeners {
-		t, exists := tags[l.ARN]
-		if !exists {
-			continue // deleted since the listing
-		}
-		if !j.isOwn(t, r) {
-			if slices.Contains(l.TargetGroupARNs, targetGroup) {
-				j.Log.WarnContext(ctx, "a foreign listener forwards to a target group of this ledger; delete that listener to free the port", "arn", l.ARN, "lease", r.Name)
+		deletions, err := j.nextDeletions(ctx, next)
+		errs = append(errs, err)
+		for i, err := range j.deleteAtOnce(ctx, deletions) {
+			if !deletions[i].paid {
+				reserved--
 			}
+			errs = append(errs, j.deleted(ctx, deletions[i], err))
+		}
+		if looking == nil && len(deletions) == 0 && (refused || len(next) == 0) {
+			break
+		}
+		if looking != nil && (len(deletions) == 0 || len(looking) > 0) {
+			errs = append(errs, j.inspected(ctx, <-looking)...)
+			looking = nil
+		}
+	}
+	if looking != nil {
+		errs = append(errs, j.inspected(ctx, <-looking)...)
+	}
+	return errs
+}
+
+// dueToUnbind returns those of the port leases whose next step is due, the longest due first.
+func (j *Janitor) dueToUnbind(leases []string) []string {
+	due := slices.DeleteFunc(slices.Clone(leases), func(name string) bool {
+		u := j.unbindingOf(name)
+		return u.over || j.Now().Before(u.due)
+	})
+	slices.SortStableFunc(due, func(a, b string) int { return j.unbindings[a].due.Compare(j.unbindings[b].due) })
+	return due
+}
+
+// reserveDeletions reserves a deletion for each of the port leases, apart from those that are
+// reserved already.
+func (j *Janitor) reserveDeletions(ctx context.Context, due []string, reserved int) (granted int, err error) {
+	lacking := -reserved
+	for _, name := range due {
+		if !j.paid(name) {
+			lacking++
+		}
+	}
+	if lacking <= 0 || j.limited() {
+		return 0, nil
+	}
+	granted, wait, err := j.ReserveDeletions(ctx, due[0], lacking)
+	if err != nil || granted < lacking {
+		j.limitedFor(wait)
+	}
+	return granted, err
+}
+
+// paid reports whether the next deletion of a port is reserved. An agent that has unbound its
+// port has reserved the first one, which confirms that.
+func (j *Janitor) paid(lease string) bool {
+	r, _ := j.Ports.Cached(lease)
+	return r.Value.Agent == ledger.AgentDone && !j.unbindings[lease].tried
+}
+
+// paidFor returns the first of the port leases that so many reserved deletions are enough for.
+func (j *Janitor) paidFor(due []string, reserved int) (next []string) {
+	for _, name := range due {
+		if len(next) == deletionsAtOnce {
+			break
+		}
+		if j.paid(name) {
+			next = append(next, name)
+		} else if reserved > 0 {
+			reserved--
+			next = append(next, name)
+		}
+	}
+	return next
+}
+
+// deletion is one step of one port.
+type deletion struct {
+	port ledger.Record[ledger.Port]
+	*unbinding
+	// listener is what to delete; empty for the target group.
+	listener string
+	// old is whether AWS has known the target group for long enough before the call.
+	old bool
+	// paid is whether it was reserved by the agent.
+	paid bool
+}
+
+// nextDeletions returns the deletions of those of the port leases that were inspected.
+func (j *Janitor) nextDeletions(ctx context.Context, next []string) (deletions []deletion, err error) {
+	var errs []error
+	for _, name := range next {
+		if j.mustInspect(name) {
 			continue
 		}
-		if err := j.AWS.DeleteListener(ctx, l.ARN); err != nil {
-			return err
+		port, current, err := j.stillReleasing(ctx, name)
+		errs = append(errs, err)
+		if !current {
+			continue
+		}
+		d := deletion{port: port, unbinding: j.unbindings[name], old: j.untilOld(port) <= 0, paid: j.paid(name)}
+		if len(d.listeners) > 0 {
+			d.listener = d.listeners[0]
+		}
+		deletions = append(deletions, d)
+	}
+	return deletions, errors.Join(errs...)
+}
+
+// deleteAtOnce makes deletions and returns the error of each.
+func (j *Janitor) deleteAtOnce(ctx context.Context, deletions []deletion) []error {
+	errs := make([]error, len(deletions))
+	var flight sync.WaitGroup
+	for i, d := range deletions {
+		flight.Go(func() {
+			if d.listener != "" {
+				errs[i] = j.AWS.DeleteListener(ctx, d.listener)
+			} else {
+				errs[i] = j.AWS.DeleteTargetGroup(ctx, d.group)
+			}
+		})
+	}
+	flight.Wait()
+	return errs
+}
+
+// deleted takes over the result of a deletion. Only the successful deletion of the target
+// group proves that the binding is gone: a new listener of this generation would need that
+// target group. The agent's word and reads do not count. AWS may not show a new target group
+// yet, and a listener for it may still be created. The deletion of a new target group may be
+// answered by a part of AWS that does not know it, so only that of an older one is believed.
+func (j *Janitor) deleted(ctx context.Context, d deletion, err error) error {
+	r := d.port
+	d.tried = true
+	switch {
+	case errors.Is(err, elb.ErrInUse):
+		j.Count("unbind failed", "target group in use")
+		d.inUse(j.Now(), j.Timing.InUseWindow)
+		return nil
+	case err != nil:
+		return j.unbindFailed(d.unbinding, r.Name, err)
+	case d.listener != "":
+		d.listeners = d.listeners[1:]
+		if len(d.listeners) == 0 {
+			d.due = j.Now().Add(max(j.Timing.InUseWindow, j.untilOld(r)))
 		}
 		j.Count("delete listener", "released")
-		j.Log.InfoContext(ctx, "listener deleted", "arn", l.ARN, "lease", r.Name, "generation", r.Value.Generation)
+		j.Log.InfoContext(ctx, "listener deleted", "arn", d.listener, "lease", r.Name, "generation", r.Value.Generation)
+		return nil
+	case !d.old:
+		d.due = j.Now().Add(j.untilOld(r))
+		return nil
 	}
+	j.Count("delete target group", "released")
+	j.Log.InfoContext(ctx, "target group deleted", "arn", d.group, "lease", r.Name, "generation", r.Value.Generation)
+	return j.unbound(ctx, r, d.unbinding)
+}
+
+// unbound starts the cooldown of a port whose binding is gone.
+func (j *Janitor) unbound(ctx context.Context, r ledger.Record[ledger.Port], u *unbinding) error {
+	err := j.startCooldown(ctx, r)
+	if errors.Is(err, ledger.ErrConflict) {
+		// The next attempt sees what has changed.
+		u.failed(j.Now(), nil)
+		return j.refreshCache(ctx, Action{Port: &r})
+	}
+	if err != nil {
+		return j.unbindFailed(u, r.Name, err)
+	}
+	u.over = true
 	return nil
 }
 
-// deleteTargetGroup reports whether the target group is gone. A listener that forwards
-// to it, or did a moment ago, keeps it.
-func (j *Janitor) deleteTargetGroup(ctx context.Context, r ledger.Record[ledger.Port], arn string) (gone bool, err error) {
-	if err := j.AWS.DeleteTargetGroup(ctx, arn); errors.Is(err, elb.ErrInUse) {
-		return false, nil
-	} else if err != nil {
-		return false, err
+func (j *Janitor) unbindFailed(u *unbinding, lease string, err error) error {
+	u.failed(j.Now(), err)
+	if !errors.Is(err, errDryRun) {
+		j.Count("unbind failed", "error")
 	}
-	j.Count("delete target group", "released")
-	j.Log.InfoContext(ctx, "target group deleted", "arn", arn, "lease", r.Name, "generation", r.Value.Generation)
-	return true, nil
+	return fmt.Errorf("unbinding %s: %w", lease, err)
 }
 
-// notOwn is the error about a recorded target group that is not this holding's.
-func notOwn(targetGroup string) error {
-	return fmt.Errorf("target group %s does not carry the tags of this holding: check whose it is, then delete it or the port lease", targetGroup)
+// stillReleasing is a fresh read of a port lease. It is not current if the port is not of the
+// holding that was inspected any more, or not releasing.
+func (j *Janitor) stillReleasing(ctx context.Context, name string) (r ledger.Record[ledger.Port], current bool, err error) {
+	u := j.unbindings[name]
+	r, exists, err := j.getPort(ctx, name)
+	switch {
+	case err != nil:
+		return r, false, j.unbindFailed(u, name, err)
+	case !exists || r.Value.State != ledger.Releasing:
+		u.over = true // the cache does not show that yet
+		return r, false, nil
+	case !u.inspected.IsZero() && u.of != holdingOf(r):
+		*u = unbinding{due: j.Now()}
+		return r, false, nil
+	}
+	return r, true, nil
 }
 
-// isOwn reports whether tags are those of this very holding.
-func (j *Janitor) isOwn(tags map[string]string, r ledger.Record[ledger.Port]) bool {
-	t, ok := elb.ReadTags(tags)
-	return ok && t.Ledger == j.Ledger && t.Fence() == r.Value.Fence(r.Name)
+// untilOld is how long it takes until AWS has known the target group of a releasing port for
+// long enough, by this process's own clock. If none is recorded, it is as old as the release,
+// because nothing creates one after that.
+func (j *Janitor) untilOld(port ledger.Record[ledger.Port]) time.Duration {
+	age := j.Observer.Age(port.Name, port.Version)
+	if arn := port.Value.TargetGroupARN; arn != "" {
+		age = j.Observer.RecordedFor(arn)
+	}
+	return j.Timing.TargetGroupLag - age
+}
+
+// BudgetRetry is how soon to unbind again, at the latest, after the AWS budget refused a call.
+const BudgetRetry = 500 * time.Millisecond
+
+// limitedFor notes that the budget has refused a call, and would refuse every other one for
+// some time, too.
+func (j *Janitor) limitedFor(wait time.Duration) {
+	j.limitedUntil = j.Now().Add(min(cmp.Or(max(wait, 0), BudgetRetry), BudgetRetry))
+}
+
+func (j *Janitor) limited() bool { return j.Now().Before(j.limitedUntil) }
+
+// NextUnbind is how soon UnbindReleasing can go on: when the AWS budget allows it, or when the
+// wait for a target group is over. It is 0 if there is nothing to wait for. Not safe for
+// concurrent use with UnbindReleasing.
+func (j *Janitor) NextUnbind() (next time.Duration) {
+	if j.limited() {
+		return j.limitedUntil.Sub(j.Now())
+	}
+	for _, u := range j.unbindings {
+		if wait := u.due.Sub(j.Now()); wait > 0 && !u.over && (next == 0 || wait < next) {
+			next = wait
+		}
+	}
+	return next
 }

@@ -42,7 +42,7 @@ func (b *bindingAWS) Tags(_ context.Context, arns ...string) (map[string]map[str
 func (b *bindingAWS) unbind(t *testing.T, port portRecord) error {
 	t.Helper()
 	c := newConfig(newTestObserver(), staleTable[ledger.Claim](), currentTable(port))
-	c.AWS, c.Listings, c.ReserveUnbind, c.ReserveDeregister = b, b, alwaysGranted, alwaysDeregistered
+	c.AWS, c.Listings, c.ReserveDeletions, c.ReserveDeregister = b, b, alwaysGranted, alwaysDeregistered
 	c.Prepaid = func(ctx context.Context) context.Context { return ctx }
 	return janitor.New(c).UnbindReleasing(t.Context())
 }
@@ -156,7 +156,7 @@ func TestDeletionOfANewTargetGroupIsNotBelieved(t *testing.T) {
 		pass(time.Minute / 31)
 		w.is(0, firstAudit, ledger.Releasing)
 	}
-	if deletions != 1 {
+	if deletions > 0 {
 		t.Errorf("it was deleted %d times before an answer counts; each costs a call", deletions)
 	}
 	w.emulator.SetFault(nil)

@@ -13,19 +13,19 @@ func TestTwoReplicasNeverTakeTheSameTokens(t *testing.T) {
 		replicas := []*replica{i.replica(), i.replica()}
 		i.fill(replicas[0])
 		for more := true; more; {
-			now, err := replicas[0].Unbind(t.Context(), "lb-0")
+			now, err := replicas[0].delete(t.Context(), "lb-0")
 			if err != nil {
 				t.Fatal(err)
 			}
 			more = now
 		}
-		time.Sleep(250 * time.Millisecond) // in the bubble
+		time.Sleep(350 * time.Millisecond) // in the bubble
 		i.budgets.flight = 20 * time.Millisecond
 		taken := make([]bool, len(replicas))
 		var all sync.WaitGroup
 		for n, r := range replicas {
 			all.Go(func() {
-				now, err := r.Unbind(t.Context(), "lb-1")
+				now, err := r.delete(t.Context(), "lb-1")
 				if err != nil {
 					t.Error(err)
 				}

@@ -126,21 +126,34 @@ func (p *Pacer) elapsed(s budget.State, now time.Time) time.Duration {
 
 // do puts a request into the next batch and waits for the reply.
 func (p *Pacer) do(ctx context.Context, q *request) (time.Duration, error) {
-	q.ctx, q.reply = ctx, make(chan reply, 1)
+	p.enqueue(ctx, q)
+	return p.await(q)
+}
+
+// enqueue puts requests into the next batch, together.
+func (p *Pacer) enqueue(ctx context.Context, requests ...*request) []*request {
+	for _, q := range requests {
+		q.ctx, q.reply = ctx, make(chan reply, 1)
+	}
 	p.mu.Lock()
-	p.pending = append(p.pending, q)
+	defer p.mu.Unlock()
+	p.pending = append(p.pending, requests...)
 	if !p.deciding {
 		p.deciding = true
 		go p.decideBatches()
 	}
-	p.mu.Unlock()
+	return requests
+}
+
+// await waits for the reply to a request.
+func (p *Pacer) await(q *request) (time.Duration, error) {
 	select {
 	case got := <-q.reply:
 		return got.wait, got.err
-	case <-ctx.Done():
+	case <-q.ctx.Done():
 		// The tokens may be taken all the same. A create then finds its permit when it
 		// asks again, and the other classes cost little.
-		return 0, context.Cause(ctx)
+		return 0, context.Cause(q.ctx)
 	}
 }
 

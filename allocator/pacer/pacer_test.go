@@ -107,7 +107,7 @@ func TestSilentClaimsLoseTheirPlaceInTheQueue(t *testing.T) {
 		}
 		c := i.claim(1)
 		// A full bucket would grant any request.
-		if now, err := r.Unbind(t.Context(), "lb"); !now || err != nil {
+		if now, err := r.delete(t.Context(), "lb"); !now || err != nil {
 			t.Fatal(now, err)
 		}
 		if wait := i.bind(r, c); wait == 0 {

@@ -28,8 +28,8 @@ func TestWriteWithUnknownOutcomeIsNotPaidForTwice(t *testing.T) {
 			t.Errorf("it paid again: %v, then %v", before, after)
 		}
 		i.budgets.fault = func() (bool, error) { return false, lost }
-		if now, err := r.Unbind(t.Context(), "lb-1"); now || !errors.Is(err, lost) {
-			t.Errorf("an unbind that was not written: %v, %v", now, err)
+		if now, err := r.delete(t.Context(), "lb-1"); now || !errors.Is(err, lost) {
+			t.Errorf("a deletion that was not written: %v, %v", now, err)
 		}
 	})
 }
@@ -66,10 +66,10 @@ func TestTokensOfAnAbandonedPermitAreRefunded(t *testing.T) {
 				}
 				before := i.ledger.Budgets.Value(ledger.BudgetName).Tokens.Mutating
 				c.end(i, claims[1])
-				if now, err := r.Unbind(t.Context(), "lb"); !now || err != nil {
+				if now, err := r.delete(t.Context(), "lb"); !now || err != nil {
 					t.Fatal(now, err)
 				}
-				got := i.ledger.Budgets.Value(ledger.BudgetName).Tokens.Mutating - (before - budget.DeleteCost.Mutating)
+				got := i.ledger.Budgets.Value(ledger.BudgetName).Tokens.Mutating - (before - budget.DeletionCost.Mutating)
 				if got < c.back-1e-6 || got > c.back+1e-6 {
 					t.Errorf("%v tokens came back, want %v", got, c.back)
 				}

@@ -101,11 +101,26 @@ func createCost(p ledger.PlannedPort) budget.Tokens {
 	return budget.CreateCost
 }
 
-// Unbind reserves the calls that delete a port's binding. If granted is false, ask
-// again with the next sweep. Each attempt needs a reservation of its own.
-func (p *Pacer) Unbind(ctx context.Context, portLease string) (granted bool, err error) {
-	wait, err := p.do(ctx, &request{class: budget.Delete, requester: portLease, cost: budget.DeleteCost})
-	return err == nil && wait == 0, err
+// Delete reserves up to that many deletions of listeners and target groups, all in one
+// decision. It returns how many may be made now, and how long it may take until there are
+// more. requester is a port lease or an ARN.
+func (p *Pacer) Delete(ctx context.Context, requester string, deletions int) (granted int, wait time.Duration, err error) {
+	requests := make([]*request, deletions)
+	for i := range requests {
+		requests[i] = &request{class: budget.Delete, requester: requester, cost: budget.DeletionCost}
+	}
+	for _, q := range p.enqueue(ctx, requests...) {
+		w, err := p.await(q)
+		switch {
+		case err != nil:
+			return granted, 0, err
+		case w == 0:
+			granted++
+		case wait == 0:
+			wait = w
+		}
+	}
+	return granted, wait, nil
 }
 
 // TryOpportunistic reserves the calls with which an agent deregisters its targets and

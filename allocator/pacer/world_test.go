@@ -1,6 +1,7 @@
 package pacer_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -155,4 +156,10 @@ func (i *installation) fill(r *replica) {
 		i.t.Fatal(err)
 	}
 	time.Sleep(time.Minute) // in the bubble
+}
+
+// delete reserves one deletion.
+func (r *replica) delete(ctx context.Context, portLease string) (granted bool, err error) {
+	n, _, err := r.Delete(ctx, portLease, 1)
+	return n == 1, err
 }

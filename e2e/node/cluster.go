@@ -106,7 +106,7 @@ games:
 - {namespace: games, serviceAccounts: [game]}
 aws: {region: %s}
 allocator:
-  settings: {claim-duration: %v, renew-every: %v, audit-every: 5s, target-group-lag: 5s}
+  settings: {claim-duration: %v, renew-every: %v, audit-every: 5s, target-group-lag: 5s, in-use-window: 0s, propagation: 0s}
   env:%s
 injection:
   env:%s

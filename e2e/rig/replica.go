@@ -70,7 +70,7 @@ func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*
 		"-namespace", r.Namespace, "-identity", a.name, "-kubeconfig", kubeconfig,
 		"-claim-duration", r.ClaimDuration.String(), "-renew-every", r.RenewEvery.String(),
 		"-agent-grace", r.AgentGrace.String(), "-sweep-every", r.SweepEvery.String(), "-audit-every", r.AuditEvery.String(),
-		"-target-group-lag", r.Emulator.TargetGroupLag().String(),
+		"-target-group-lag", r.Emulator.TargetGroupLag().String(), "-in-use-window", r.InUseWindow.String(), "-propagation", r.Propagation.String(),
 		"-log-level", r.LogLevel,
 	}
 	return a, a.Configure()

@@ -41,6 +41,9 @@ type Config struct {
 	ListenerPorts string
 
 	ClaimDuration, RenewEvery, Cooldown, Sticky, AgentGrace, SweepEvery, AuditEvery time.Duration
+	// InUseWindow is what the allocators are told of the emulator's Delays.InUse, and Propagation
+	// of its delays after a creation. Both are 0 by default, as those delays are.
+	InUseWindow, Propagation time.Duration
 
 	// Budget is the pool file's section of that name, in YAML. The default is so
 	// large, and refills so fast, that no call waits.

@@ -33,6 +33,8 @@ type cloud struct {
 	// lag is for how long calls of processes may miss a new target group. Those of
 	// operators and foreign actors never do.
 	lag time.Duration
+	// inUseWindow and propagation are what the processes are told of these. It may be wrong.
+	inUseWindow, propagation time.Duration
 	// judge checks a call before it is applied.
 	judge func(p *Process, params url.Values) error
 	// broken is the first violation that judge found.
@@ -66,7 +68,10 @@ func newCloud(r *rand.Rand) (*cloud, error) {
 		return nil, fmt.Errorf("making the emulator: %w", err)
 	}
 	lag := []time.Duration{0, 2 * time.Second, longestLag}[r.IntN(3)]
-	return &cloud{emulator: emulator, inUse: c.Delays.InUse, lag: lag}, nil
+	return &cloud{
+		emulator: emulator, inUse: c.Delays.InUse, lag: lag,
+		inUseWindow: []time.Duration{0, 5 * time.Second, 20 * time.Second}[r.IntN(3)], propagation: []time.Duration{0, 2 * time.Second}[r.IntN(2)],
+	}, nil
 }
 
 // configuration makes an AWS configuration with a transport.
@@ -135,6 +140,10 @@ func (t awsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if params.Get("Action") == "RegisterTargets" && threadOf(ctx) == "" {
 		// An agent registers beside creating its listener, on a goroutine of its own.
 		ctx = onThread(ctx, "register")
+	}
+	if arn := params.Get("TargetGroupArn") + params.Get("ListenerArn"); t.process.owner == "" && strings.HasPrefix(params.Get("Action"), "Delete") {
+		// The janitor makes several deletions at once, each on a goroutine of its own.
+		ctx = onThread(ctx, threadOf(ctx)+" "+arn)
 	}
 	o := t.process.do(ctx, &call{
 		kind: k, what: describe(params),

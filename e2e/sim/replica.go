@@ -115,6 +115,7 @@ func (w *World) startReplica(name string) *replica {
 	service := claim.New(claim.Config{
 		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.Ports, Pools: r.stock, GetPod: look,
 		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery, ReturnPatience: 30 * time.Second,
+		Propagation: w.cloud.propagation, InUseWindow: w.cloud.inUseWindow,
 		UnbindEvery: budget.Default().UnbindEvery,
 		Budget:      r.pay, Age: r.observer.Age, Count: func(string, string) {}, Now: r.clock.wall, NewEpoch: r.newEpoch, Log: log,
 		WakeJanitor: func() {
@@ -123,8 +124,8 @@ func (w *World) startReplica(name string) *replica {
 	})
 	r.janitor = janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.JanitorPorts, AWS: deps.JanitorAWS, Listings: r.stock, Observer: r.observer,
-		Timing:        janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration, DeregisterGrace: deregisterGrace, TargetGroupLag: targetGroupLag},
-		ReserveUnbind: r.pay.Unbind, ReserveDeregister: r.pay.Deregister, TryDescribes: r.pay.TryDescribes, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		Timing:           janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration, DeregisterGrace: deregisterGrace, TargetGroupLag: targetGroupLag, InUseWindow: w.cloud.inUseWindow},
+		ReserveDeletions: r.pay.Delete, ReserveDeregister: r.pay.Deregister, TryDescribes: r.pay.TryDescribes, Prepaid: func(ctx context.Context) context.Context { return ctx },
 		GetPod: deps.JanitorGetPod, Now: r.clock.now, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // events are not checked here
 		Count: func(string, string) {},

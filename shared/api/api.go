@@ -8,7 +8,10 @@
 // their clocks.
 package api
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Paths of the API. ClaimPath returns the path of one pod's claim. Its calls are PUT,
 // DELETE and GET of that path, and POST of the path with a Call… suffix.
@@ -137,7 +140,21 @@ type Claim struct {
 	// bind now. Otherwise wait that long and PUT again before any call to AWS. Each attempt
 	// to bind needs a grant of its own.
 	BindAfterSeconds float64 `json:"bindAfterSeconds,omitempty"`
+	// PropagationSeconds is how long AWS usually takes until all of it knows what was created:
+	// the agent uses a target group or listener only once it is that old.
+	PropagationSeconds float64 `json:"propagationSeconds,omitempty"`
+	// InUseSeconds is for how long AWS reports a target group as in use after its listener was
+	// deleted: the agent deletes the target group only then.
+	InUseSeconds float64 `json:"inUseSeconds,omitempty"`
 }
+
+// Propagation is PropagationSeconds.
+func (c Claim) Propagation() time.Duration { return seconds(c.PropagationSeconds) }
+
+// InUseWindow is InUseSeconds.
+func (c Claim) InUseWindow() time.Duration { return seconds(c.InUseSeconds) }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // LoadBalancer is the load balancer that has all ports of a claim.
 type LoadBalancer struct {

@@ -100,7 +100,7 @@ func TestAllocatorParsesRenderedSettings(t *testing.T) {
 	}
 	plain := allocator.Config{
 		Listen: ":8443", TLSSecret: "portlease-tls", TrustNamespaces: "games", PoolFile: "/etc/portlease/pools.yaml", Namespace: "portlease",
-		ClaimDuration: 2 * time.Minute, RenewEvery: 30 * time.Second, AgentGrace: 30 * time.Second, TargetGroupLag: time.Minute, SweepEvery: 2 * time.Second, AuditEvery: 30 * time.Second,
+		ClaimDuration: 2 * time.Minute, RenewEvery: 30 * time.Second, AgentGrace: 30 * time.Second, TargetGroupLag: time.Minute, InUseWindow: 20 * time.Second, Propagation: 2 * time.Second, SweepEvery: 2 * time.Second, AuditEvery: 30 * time.Second,
 		MaxConnections: 4096, LogLevel: "info",
 	}
 	files := plain

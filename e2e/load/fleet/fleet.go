@@ -22,7 +22,7 @@ import (
 // fleet is many pods that are created before the first of them starts.
 type fleet struct {
 	pods int
-	// speed is how many times faster than AWS's the clock of the buckets runs.
+	// speed is how many times faster than AWS's the clock of the buckets and delays runs.
 	speed float64
 	// grace is the grace period of a pod at AWS's speed; 0 if the pods are not stopped.
 	grace time.Duration
@@ -43,10 +43,17 @@ const (
 	pollEvery = 250 * time.Millisecond
 )
 
-// config speeds up all times of the allocator as much as the buckets.
+// delays are AWS's, except that the load balancers are there before the fleet.
+func delays() elbemu.Delays {
+	d := elbemu.PublishedDelays()
+	d.Provisioning = 0
+	return d
+}
+
+// config speeds up all times of the allocator and the agents as much as AWS's clock.
 func (f *fleet) config() rig.Config {
 	faster := func(d time.Duration) time.Duration { return time.Duration(float64(d) / f.speed) }
-	published := elbemu.PublishedBuckets()
+	published, late := elbemu.PublishedBuckets(), delays()
 	limit := func(b elbemu.Bucket) string {
 		return fmt.Sprintf("{burst: %v, perSecond: %v}", b.Capacity, b.PerSecond*f.speed)
 	}
@@ -58,11 +65,12 @@ func (f *fleet) config() rig.Config {
 		ClaimDuration: max(faster(2*time.Minute).Round(time.Second), 3*time.Second), RenewEvery: faster(30 * time.Second),
 		SweepEvery: faster(2 * time.Second), AuditEvery: faster(30 * time.Second),
 		AgentGrace: faster(30 * time.Second), Cooldown: faster(2 * time.Minute),
+		InUseWindow: faster(late.InUse), Propagation: faster(max(late.TargetGroupLag, late.ListenerVisible)),
 		AgentSettings: []string{"PORTLEASE_RELEASE_TIMEOUT=" + faster(25*time.Second).String()},
 		Budget: fmt.Sprintf("budget:\n  mutating: %s\n  registration: %s\n  all: %s\n",
 			limit(published.Mutating), limit(published.Registration), limit(published.Account)),
 		Emulator: func(c *elbemu.Config) {
-			c.Buckets = &published
+			c.Buckets, c.Delays = &published, &late
 			c.Now = func() time.Time { return began.Add(time.Duration(float64(time.Since(began)) * f.speed)) }
 		},
 		Output: f.Out, Progress: f.Progress,

@@ -21,7 +21,7 @@ func (f *fleet) stop(ctx context.Context) (result, error) {
 	f.Say("stopping %d pods together; the tokens alone take %.1f s of their %v, which are %.1f s here", f.pods, f.bound(), f.grace, f.bound()/f.speed)
 	r.before = f.Emulator.CallCounts()
 	began := time.Now()
-	patience, cancel := context.WithTimeout(ctx, time.Duration((3*f.bound()/f.speed+60)*float64(time.Second)))
+	patience, cancel := context.WithTimeout(ctx, time.Duration(((3*f.bound()+4*delays().InUse.Seconds())/f.speed+60)*float64(time.Second)))
 	defer cancel()
 	var stopping sync.WaitGroup
 	errs := make([]error, len(f.all))
