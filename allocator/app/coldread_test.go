@@ -251,7 +251,7 @@ func (c *coldAccount) replica(t *testing.T, leads bool) *coldReplica {
 	}, []poolfile.Pool{{Name: "default", LoadBalancers: c.arns, Ranges: []pool.Range{{From: 30000, To: 30049}}}})
 	audits := janitor.New(janitor.Config{
 		Ledger: "l", Claims: claims, Ports: ports, AWS: client, Listings: stock, Observer: janitor.NewObserver(time.Now), Timing: janitor.Timing{ClaimDuration: 2 * time.Minute},
-		ReserveUnbind: pay.Unbind, ReserveDeregister: pay.Deregister, TryDescribes: pay.TryDescribes, Prepaid: app.WithPrepaid,
+		ReserveDeletions: pay.Delete, ReserveDeregister: pay.Deregister, TryDescribes: pay.TryDescribes, Prepaid: app.WithPrepaid,
 		GetPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil },
 		Warn:   func(context.Context, string, string, string, string, string) error { return nil },
 		Count:  func(string, string) {}, Now: time.Now, Log: log,
