@@ -93,6 +93,8 @@ func (c *cloud) Listeners(context.Context, string) (all []elb.Listener, _ error)
 
 func (c *cloud) Offers(string, int) bool { return true }
 
+func (c *cloud) Sticky(string, int) (time.Duration, bool) { return 0, true }
+
 func (c *cloud) TargetGroups(context.Context) ([]elb.TargetGroup, error) { return nil, nil }
 
 func (c *cloud) Targets(context.Context, string) ([]elb.Target, error) { return nil, nil }

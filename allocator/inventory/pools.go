@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/pool"
@@ -125,12 +126,21 @@ func (i *Inventory) cordoned(arn string) string {
 
 // Offers reports whether a pool hands out a listener port of a load balancer.
 func (i *Inventory) Offers(arn string, port int) bool {
+	_, offered := i.Sticky(arn, port)
+	return offered
+}
+
+// Sticky returns for how long a freed port is kept for a pod of the same name; false if no
+// pool hands it out.
+func (i *Inventory) Sticky(arn string, port int) (sticky time.Duration, offered bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return slices.ContainsFunc(i.pools, func(p poolfile.Pool) bool {
-		return slices.Contains(i.membersLocked(p), arn) &&
-			slices.ContainsFunc(p.Ranges, func(r pool.Range) bool { return r.Contains(port) })
-	})
+	for _, p := range i.pools {
+		if slices.ContainsFunc(p.Ranges, func(r pool.Range) bool { return r.Contains(port) }) && slices.Contains(i.membersLocked(p), arn) {
+			return p.Terms.Sticky, true
+		}
+	}
+	return 0, false
 }
 
 // Inspect implements claim.Pools.

@@ -17,7 +17,8 @@ import (
 const foreignAfter = 3
 
 // Audit compares AWS with the ledger. It deletes this ledger's orphans, records foreign
-// listeners, and has agents repair damaged bindings. A load balancer that cannot be
+// listeners, has agents repair damaged bindings, and deletes the leases of ports that have
+// been free for long. A load balancer that cannot be
 // listed is skipped and named in the error.
 func (j *Janitor) Audit(ctx context.Context) error {
 	before := j.Ports.CachedAll()
@@ -31,9 +32,13 @@ func (j *Janitor) Audit(ctx context.Context) error {
 		return errors.Join(listErr, fmt.Errorf("reading tags: %w", err))
 	}
 	hidden, err := j.hiddenListeners(ctx, listeners, groups, own)
-	errs := []error{listErr, err, j.checkOrphans(ctx, append(hidden, own...))}
+	own = append(hidden, own...)
+	errs := []error{listErr, err, j.checkOrphans(ctx, own)}
 	j.forgetUnlisted(listeners, groups)
 	errs = append(errs, j.recordForeign(ctx, listeners), j.repairDamaged(ctx, before, listeners, groups))
+	if err == nil {
+		errs = append(errs, j.forgetFree(ctx, own, listeners))
+	}
 	return j.logSkipped(ctx, &j.auditSkips, errs)
 }
 

@@ -164,3 +164,4 @@ func (emptyAWS) List(context.Context) (map[string][]elb.Listener, error) {
 
 func (emptyAWS) Listeners(context.Context, string) ([]elb.Listener, error) { return nil, nil }
 func (emptyAWS) Offers(string, int) bool                                   { return true }
+func (emptyAWS) Sticky(string, int) (time.Duration, bool)                  { return 0, true }

@@ -39,6 +39,9 @@ type Listings interface {
 	Listeners(ctx context.Context, loadBalancerARN string) ([]elb.Listener, error)
 	// Offers reports whether some pool hands out a listener port.
 	Offers(loadBalancerARN string, port int) bool
+	// Sticky returns for how long a freed port is kept for a pod of the same name; false if
+	// no pool hands it out.
+	Sticky(loadBalancerARN string, port int) (time.Duration, bool)
 }
 
 // Config is what a Janitor needs; all of it but DryRun is required.

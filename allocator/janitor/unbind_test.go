@@ -28,6 +28,8 @@ func (b *bindingAWS) List(context.Context) (map[string][]elb.Listener, error) { 
 
 func (*bindingAWS) Offers(string, int) bool { return true }
 
+func (*bindingAWS) Sticky(string, int) (time.Duration, bool) { return 0, true }
+
 func (b *bindingAWS) Tags(_ context.Context, arns ...string) (map[string]map[string]string, error) {
 	found := make(map[string]map[string]string)
 	for _, arn := range arns {

@@ -46,8 +46,10 @@ var transitions = map[ledger.PortState][]ledger.PortState{
 // Check checks S1 and S2 on the write alone.
 func (c PortChange) Check() error {
 	switch {
+	case c.Now == nil && c.Before.State != ledger.Free:
+		return Violated("S1", "the lease of a port that is not free was deleted")
 	case c.Now == nil:
-		return Violated("S1", "a port lease was deleted")
+		return nil // the next lease of that name begins a new epoch
 	case c.Before == nil:
 		if c.Now.State != ledger.Claimed && (c.Now.State != ledger.Blocked || c.Now.Generation > 0 || c.Now.Holder != "") {
 			return Violated("S1", "a port lease begins with a holder, or blocked and without any")

@@ -33,6 +33,9 @@ func TestPortChangeKeepsToTheStatesOfAHolding(t *testing.T) {
 		want        string
 	}{
 		"deleted":                         {in(ledger.Bound), nil, false, "S1"},
+		"deleted in its cooldown":         {in(ledger.Cooldown), nil, false, "S1"},
+		"deleted while it is blocked":     {in(ledger.Blocked), nil, false, "S1"},
+		"deleted while it is free":        {in(ledger.Free), nil, false, ""},
 		"begins claimed":                  {nil, in(ledger.Claimed), false, ""},
 		"begins blocked":                  {nil, &ledger.Port{State: ledger.Blocked}, false, ""},
 		"begins free":                     {nil, &ledger.Port{State: ledger.Free}, false, "S1"},

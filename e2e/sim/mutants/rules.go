@@ -21,5 +21,5 @@ var rules = []string{
 	"door: reviews", "door: bodies", "door: answers", "door: slots", "door: overload", "door: connections", "door: probes", "door: internals", "door: describes", "trust: kept in a Secret",
 	"agent: lost withdraws", "agent: release first", "agent: withdraws",
 	"agent: health",
-	"budget: describes", "reads: nothing is lost",
+	"budget: describes", "reads: nothing is lost", "bounded ledger",
 }

@@ -1,0 +1,80 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/elb"
+)
+
+const (
+	// forgetAfter is how long a port must be free before its lease is deleted, and
+	// forgetUnoffered the same for a port that no pool offers any more.
+	forgetAfter     = 24 * time.Hour
+	forgetUnoffered = time.Hour
+	// maxForgotten bounds the leases that one audit deletes, so that audits stay short.
+	maxForgotten = 50
+)
+
+// forgetFree deletes the leases of ports that nobody has used for long, so that the ledger
+// does not grow with every port that was ever used. own are this ledger's resources that
+// the audit saw in AWS beside those of present holdings.
+//
+// The fence stays safe. The next lease of that name begins a new epoch, so the fences of
+// earlier holdings match nothing. The last target group was deleted before the port became
+// free, so no late call can create a listener with it. A late target group is an orphan, and
+// is deleted. While AWS shows a resource of an epoch, its lease stays: it proves at first
+// sight that the resource is an orphan.
+func (j *Janitor) forgetFree(ctx context.Context, own []Resource, listed map[string][]elb.Listener) error {
+	type epoch struct{ lease, epoch string }
+	present := make(map[epoch]bool, len(own))
+	for _, r := range own {
+		present[epoch{r.Tags.Lease, r.Tags.Epoch}] = true
+	}
+	planned := make(map[string]bool)
+	for _, c := range j.Claims.CachedAll() {
+		for _, p := range c.Value.Ports {
+			planned[p.Fence.Lease] = true
+		}
+	}
+	var errs []error
+	forgotten := 0
+	ports := j.Ports.CachedAll()
+	slices.SortFunc(ports, func(a, b ledger.Record[ledger.Port]) int { return strings.Compare(a.Name, b.Name) })
+	for _, p := range ports {
+		if p.Value.State != ledger.Free || planned[p.Name] || present[epoch{p.Name, p.Value.Epoch}] {
+			continue
+		}
+		sticky, offered := j.Listings.Sticky(p.Value.LoadBalancerARN, p.Value.ListenerPort)
+		_, seen := listed[p.Value.LoadBalancerARN]
+		if offered && !seen || j.Observer.Age(p.Name, p.Version) < freeFor(offered, sticky) {
+			continue
+		}
+		if forgotten++; forgotten > maxForgotten {
+			break
+		}
+		if err := j.Ports.Delete(ctx, p); errors.Is(err, ledger.ErrConflict) {
+			continue // somebody has just taken it
+		} else if err != nil {
+			errs = append(errs, fmt.Errorf("deleting the lease of free port %s: %w", p.Name, err))
+			continue
+		}
+		j.Count("delete port lease", "free for long")
+		j.Log.InfoContext(ctx, "lease of a free port deleted", "lease", p.Name, "port", p.Value.ListenerPort, "generation", p.Value.Generation, "offered", offered)
+	}
+	return errors.Join(errs...)
+}
+
+// freeFor is how long a port must be free before its lease may be deleted. A pod of the
+// same name has a claim to its last port for the sticky time of the pool.
+func freeFor(offered bool, sticky time.Duration) time.Duration {
+	if !offered {
+		return forgetUnoffered
+	}
+	return max(forgetAfter, sticky)
+}
