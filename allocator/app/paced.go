@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/pacer"
@@ -22,9 +23,12 @@ type (
 	followsKey struct{}
 )
 
-// withPrepaid marks Describe calls that were reserved together with what follows them.
-func withPrepaid(ctx context.Context) context.Context {
-	return context.WithValue(ctx, prepaidKey{}, true)
+// withPrepaid marks so many Describe requests as reserved together with what follows them.
+// More than that are reserved when they are sent.
+func withPrepaid(ctx context.Context, describes int) context.Context {
+	left := new(atomic.Int64)
+	left.Store(int64(describes))
+	return context.WithValue(ctx, prepaidKey{}, left)
 }
 
 // withFollows marks Describe calls that let those of the leader go first while follows
@@ -38,7 +42,7 @@ func (d describes) ReserveDescribe(ctx context.Context) error {
 	if err := httpapi.Charge(ctx, 1); err != nil {
 		return err
 	}
-	if ctx.Value(prepaidKey{}) != nil {
+	if left, ok := ctx.Value(prepaidKey{}).(*atomic.Int64); ok && left.Add(-1) >= 0 {
 		return nil
 	}
 	follows, _ := ctx.Value(followsKey{}).(func() bool)

@@ -52,14 +52,15 @@ func TestDescribesForAPodAreChargedToIt(t *testing.T) {
 	}
 }
 
-// TestDescribesAreReservedOnce: every describe call is reserved, except one whose
-// reservation was made before.
+// TestDescribesAreReservedOnce: every describe call is reserved, except as many as were
+// reserved before.
 func TestDescribesAreReservedOnce(t *testing.T) {
 	aws, leases := newPaced(t)
+	two := app.WithPrepaid(t.Context(), 2)
 	for _, look := range []struct {
 		ctx  context.Context
 		pays bool
-	}{{t.Context(), true}, {app.WithPrepaid(t.Context()), false}, {t.Context(), true}} {
+	}{{t.Context(), true}, {two, false}, {t.Context(), true}, {two, false}, {two, true}} {
 		before := leases.Budgets.Writes()
 		if _, err := aws.TargetGroups(look.ctx); err != nil {
 			t.Fatal(err)

@@ -189,7 +189,7 @@ func newWorld(t *testing.T, size int) *world {
 	w.janitor = janitor.New(janitor.Config{
 		Ledger: "l", Claims: w.claims, Ports: w.ports, AWS: w.cloud, Listings: w.cloud, Observer: observer,
 		Timing: janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute}, GetPod: getPod,
-		ReserveDeletions: plenty{}.Delete, ReserveDeregister: plenty{}.Deregister, TryDescribes: plenty{}.TryDescribes, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		ReserveDeletions: plenty{}.Delete, ReserveDeregister: plenty{}.Deregister, TryDescribes: plenty{}.TryDescribes, Prepaid: func(ctx context.Context, _ int) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
 		Count: func(string, string) {}, Now: now, Log: log,
 	})

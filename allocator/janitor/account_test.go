@@ -125,7 +125,7 @@ func newAccountOn(t *testing.T, loadBalancers int, c elbemu.Config) *account {
 		Ledger: auditLedger, Claims: w.claims, Ports: w.ports, AWS: client, Listings: w.stock, Observer: janitor.NewObserver(now),
 		Timing:           janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute},
 		GetPod:           func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
-		ReserveDeletions: alwaysGranted, ReserveDeregister: alwaysDeregistered, TryDescribes: neverIdle, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		ReserveDeletions: alwaysGranted, ReserveDeregister: alwaysDeregistered, TryDescribes: neverIdle, Prepaid: func(ctx context.Context, _ int) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
 		Count: func(string, string) {}, Now: now, Log: log,
 	})

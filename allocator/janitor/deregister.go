@@ -68,7 +68,7 @@ func (j *Janitor) deregisterAll(ctx context.Context, leases []string) (granted b
 	if err != nil || !granted {
 		return false, err
 	}
-	tags, err := j.AWS.Tags(j.Prepaid(ctx), arns...)
+	tags, err := j.AWS.Tags(j.Prepaid(ctx, elb.DescribeCalls(len(arns))), arns...)
 	if err != nil {
 		return true, fmt.Errorf("reading the tags of released target groups: %w", err)
 	}
@@ -111,7 +111,7 @@ func (j *Janitor) deregisterPort(
 		return false, notOwn(arn)
 	}
 	if !known {
-		targets, err = j.AWS.Targets(j.Prepaid(ctx), arn)
+		targets, err = j.AWS.Targets(j.Prepaid(ctx, 1), arn)
 		targets = slices.DeleteFunc(targets, elb.Target.Draining)
 	}
 	if err == nil {

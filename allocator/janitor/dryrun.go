@@ -21,7 +21,7 @@ func readOnly(c Config) Config {
 	c.ReserveDeletions = func(_ context.Context, _ string, n int) (int, time.Duration, error) { return n, 0, nil }
 	c.ReserveDeregister = func(context.Context, string, int, int) (bool, error) { return true, nil }
 	c.TryDescribes = func(context.Context, int) (bool, error) { return false, nil }
-	c.Prepaid = func(ctx context.Context) context.Context { return ctx }
+	c.Prepaid = func(ctx context.Context, _ int) context.Context { return ctx }
 	c.Warn = func(context.Context, string, string, string, string, string) error { return nil }
 	return c
 }

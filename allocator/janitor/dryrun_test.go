@@ -115,7 +115,10 @@ func TestDryRunLogsEveryActionAndChangesNothing(t *testing.T) {
 		t.Error("calls were reserved")
 		return 1, 0, nil
 	}
-	c.Prepaid = func(ctx context.Context) context.Context { t.Error("a Describe call counted as reserved"); return ctx }
+	c.Prepaid = func(ctx context.Context, _ int) context.Context {
+		t.Error("a Describe call counted as reserved")
+		return ctx
+	}
 	c.Warn = func(context.Context, string, string, string, string, string) error {
 		t.Error("an event was created")
 		return nil

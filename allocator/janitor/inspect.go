@@ -26,26 +26,34 @@ const (
 func (j *Janitor) nextInspection(ctx context.Context, next, due []string) (ports []ledger.Record[ledger.Port], refused bool, err error) {
 	var errs []error
 	batch := j.inspectionBatch(next, due)
-	describes := 1 + elb.DescribeCalls(2*len(batch))
 	for _, name := range batch {
 		r, current, err := j.stillReleasing(ctx, name)
 		errs = append(errs, err)
 		if current {
 			ports = append(ports, r)
 		}
-		if current && r.Value.TargetGroupARN == "" {
-			describes++
-		}
 	}
 	if len(ports) == 0 {
 		return nil, false, errors.Join(errs...)
 	}
-	granted, err := j.ReserveDeregister(ctx, ports[0].Name, 0, describes)
+	granted, err := j.ReserveDeregister(ctx, ports[0].Name, 0, describesOf(ports))
 	if err != nil || !granted {
 		j.limitedFor(BudgetRetry)
 		return nil, true, errors.Join(append(errs, err)...)
 	}
 	return ports, false, errors.Join(errs...)
+}
+
+// describesOf is how many Describe calls the inspection of bindings usually takes. Each has one
+// listener, and target groups fill one page.
+func describesOf(ports []ledger.Record[ledger.Port]) int {
+	describes := 1 + elb.DescribeCalls(2*len(ports))
+	for _, r := range ports {
+		if r.Value.TargetGroupARN == "" {
+			describes++
+		}
+	}
+	return describes
 }
 
 // inspectionBatch chooses the port leases to inspect.
@@ -86,7 +94,7 @@ func (j *Janitor) look(ctx context.Context, ports []ledger.Record[ledger.Port]) 
 		return nil
 	}
 	seen := make(chan sights, 1)
-	go func() { seen <- j.describe(j.Prepaid(ctx), ports) }()
+	go func() { seen <- j.describe(j.Prepaid(ctx, describesOf(ports)), ports) }()
 	return seen
 }
 

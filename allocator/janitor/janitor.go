@@ -61,8 +61,9 @@ type Config struct {
 	ReserveDeregister func(ctx context.Context, requester string, ports, describes int) (bool, error)
 	// TryDescribes reserves Describe calls if nobody else needs them.
 	TryDescribes func(ctx context.Context, calls int) (bool, error)
-	// Prepaid marks Describe calls that one of these three has reserved.
-	Prepaid func(context.Context) context.Context
+	// Prepaid marks so many Describe calls as reserved by one of these three. Any further
+	// call with the same context is reserved by itself.
+	Prepaid func(ctx context.Context, describes int) context.Context
 	// GetPod is a fresh read of one pod; nil if there is none.
 	GetPod func(ctx context.Context, namespace, pod string) (*ledger.Pod, error)
 	// Warn creates a warning event on a pod.

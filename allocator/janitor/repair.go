@@ -70,7 +70,7 @@ func (j *Janitor) checkAllTargets(ctx context.Context, intact []ledger.Record[le
 	for n, r := range j.nextTargetChecks(intact, most) {
 		reserved := ctx
 		if n >= TargetChecks {
-			reserved = j.Prepaid(ctx)
+			reserved = j.Prepaid(ctx, 1)
 		}
 		errs = append(errs, j.checkTargets(reserved, r, damaged))
 	}
@@ -129,7 +129,7 @@ func (j *Janitor) deregisterOthers(ctx context.Context, r ledger.Record[ledger.P
 		return err
 	}
 	v := r.Value
-	tags, err := j.AWS.Tags(j.Prepaid(ctx), v.TargetGroupARN)
+	tags, err := j.AWS.Tags(j.Prepaid(ctx, 1), v.TargetGroupARN)
 	if err != nil {
 		return fmt.Errorf("reading the tags of %s: %w", v.TargetGroupARN, err)
 	}

@@ -45,7 +45,7 @@ func (b *bindingAWS) unbind(t *testing.T, port portRecord) error {
 	t.Helper()
 	c := newConfig(newTestObserver(), staleTable[ledger.Claim](), currentTable(port))
 	c.AWS, c.Listings, c.ReserveDeletions, c.ReserveDeregister = b, b, alwaysGranted, alwaysDeregistered
-	c.Prepaid = func(ctx context.Context) context.Context { return ctx }
+	c.Prepaid = func(ctx context.Context, _ int) context.Context { return ctx }
 	return janitor.New(c).UnbindReleasing(t.Context())
 }
 

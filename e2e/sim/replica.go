@@ -125,7 +125,7 @@ func (w *World) startReplica(name string) *replica {
 	r.janitor = janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.JanitorPorts, AWS: deps.JanitorAWS, Listings: r.stock, Observer: r.observer,
 		Timing:           janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration, DeregisterGrace: deregisterGrace, TargetGroupLag: targetGroupLag, InUseWindow: w.cloud.inUseWindow},
-		ReserveDeletions: r.pay.Delete, ReserveDeregister: r.pay.Deregister, TryDescribes: r.pay.TryDescribes, Prepaid: func(ctx context.Context) context.Context { return ctx },
+		ReserveDeletions: r.pay.Delete, ReserveDeregister: r.pay.Deregister, TryDescribes: r.pay.TryDescribes, Prepaid: func(ctx context.Context, _ int) context.Context { return ctx },
 		GetPod: deps.JanitorGetPod, Now: r.clock.now, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // events are not checked here
 		Count: func(string, string) {},
