@@ -104,7 +104,7 @@ func (c *Config) defaults() {
 		c.ListenerPorts = "30000-30009"
 	}
 	if c.Budget == "" {
-		c.Budget = "budget:\n  mutating: {burst: 1000, perSecond: 100000}\n  registration: {burst: 1000, perSecond: 100000}\n  all: {burst: 1000, perSecond: 100000}\n"
+		c.Budget = "budget:\n  mutating: {burst: 1000, perSecond: 100000}\n  registration: {burst: 1000, perSecond: 100000}\n  describe: {burst: 1000, perSecond: 100000}\n  all: {burst: 1000, perSecond: 100000}\n"
 	}
 	c.LogLevel = cmp.Or(c.LogLevel, "debug")
 	if c.Output == nil {

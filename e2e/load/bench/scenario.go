@@ -11,9 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/portlease/portlease/e2e/load/bench/alternatives"
 	"github.com/portlease/portlease/e2e/load/bench/claims"
+	"github.com/portlease/portlease/e2e/load/bench/fleets"
 	"github.com/portlease/portlease/e2e/load/bench/held"
 	"github.com/portlease/portlease/e2e/load/bench/report"
+	"github.com/portlease/portlease/e2e/load/fleet"
 	"github.com/portlease/portlease/e2e/load/scenario"
 )
 
@@ -57,7 +60,7 @@ type part struct {
 
 // parts are in the order in which they run.
 func (b *bench) parts() []part {
-	return []part{{"claims", b.measureClaims}, {"held", b.measureHeld}}
+	return []part{{"claims", b.measureClaims}, {"held", b.measureHeld}, {"fleet", measureFleets}}
 }
 
 func (b *bench) names() (all []string) {
@@ -111,6 +114,10 @@ func (b *bench) measureHeld(ctx context.Context, stage *scenario.Stage) (report.
 	c := b.held
 	c.Kube, c.Progress, c.Say = stage.Kube, stage.Progress, stage.Say
 	return held.Measure(ctx, c)
+}
+
+func measureFleets(ctx context.Context, stage *scenario.Stage) (report.Table, error) {
+	return fleets.Measure(ctx, fleets.Config{Stage: stage, Cases: fleets.Cases, Alternatives: alternatives.All(), Portlease: fleet.Measure})
 }
 
 // numbers reads growing numbers, such as "1000,5000".

@@ -21,6 +21,9 @@ func TestSpreadHasTheMedianOfAllRounds(t *testing.T) {
 			t.Errorf("%v: got %q, want %q", rounds, got, want)
 		}
 	}
+	if got := (report.Spread{}).String(); got != "-" {
+		t.Errorf("not measured: got %q", got)
+	}
 }
 
 func TestQuantileIsOneOfTheValues(t *testing.T) {

@@ -10,7 +10,7 @@ type Spread struct {
 	Median float64   `json:"median"`
 	Least  float64   `json:"least"`
 	Most   float64   `json:"most"`
-	Rounds []float64 `json:"rounds"`
+	Rounds []float64 `json:"rounds,omitempty"`
 }
 
 // Of makes the spread of at least one figure.
@@ -24,9 +24,13 @@ func Of(rounds ...float64) Spread {
 	return Spread{Median: median, Least: sorted[0], Most: sorted[len(sorted)-1], Rounds: rounds}
 }
 
-// String is the median and, of several rounds, the least and the most.
+// String is the median and, of several rounds, the least and the most. A figure that was not
+// measured is the zero Spread.
 func (s Spread) String() string {
-	if len(s.Rounds) == 1 {
+	switch len(s.Rounds) {
+	case 0:
+		return "-"
+	case 1:
 		return short(s.Median)
 	}
 	return fmt.Sprintf("%s (%s-%s)", short(s.Median), short(s.Least), short(s.Most))
