@@ -41,6 +41,11 @@ var Bench = scenario.Scenario{
 		})
 		b.held.Renewing = []int{1000, 5000}
 		scenario.CountFlag(flags, &b.held.Waiting, "waiting", 5000, "pods that wait for a port")
+		flags.Func("fleets", "fleets, each a number of pods, with :stop if it is stopped, too (default 100:stop,300)", func(text string) (err error) {
+			b.fleets, err = fleets.ParseCases(text)
+			return err
+		})
+		b.fleets = fleets.Cases
 		return b.play
 	},
 }
@@ -50,6 +55,7 @@ type bench struct {
 	folder string
 	claims claims.Config
 	held   held.Config
+	fleets []fleets.Case
 }
 
 // part is one part of the benchmark.
@@ -60,7 +66,7 @@ type part struct {
 
 // parts are in the order in which they run.
 func (b *bench) parts() []part {
-	return []part{{"claims", b.measureClaims}, {"held", b.measureHeld}, {"fleet", measureFleets}}
+	return []part{{"claims", b.measureClaims}, {"held", b.measureHeld}, {"fleet", b.measureFleets}}
 }
 
 func (b *bench) names() (all []string) {
@@ -116,8 +122,8 @@ func (b *bench) measureHeld(ctx context.Context, stage *scenario.Stage) (report.
 	return held.Measure(ctx, c)
 }
 
-func measureFleets(ctx context.Context, stage *scenario.Stage) (report.Table, error) {
-	return fleets.Measure(ctx, fleets.Config{Stage: stage, Cases: fleets.Cases, Alternatives: alternatives.All(), Portlease: fleet.Measure})
+func (b *bench) measureFleets(ctx context.Context, stage *scenario.Stage) (report.Table, error) {
+	return fleets.Measure(ctx, fleets.Config{Stage: stage, Cases: b.fleets, Alternatives: alternatives.All(), Portlease: fleet.Measure})
 }
 
 // numbers reads growing numbers, such as "1000,5000".

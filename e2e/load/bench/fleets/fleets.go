@@ -5,6 +5,8 @@ package fleets
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,6 +26,19 @@ type Case struct {
 
 // Cases are those of a whole run.
 var Cases = []Case{{100, true}, {300, false}}
+
+// ParseCases reads cases such as "100:stop,300".
+func ParseCases(text string) (cases []Case, err error) {
+	for one := range strings.SplitSeq(text, ",") {
+		pods, stop := strings.CutSuffix(one, ":stop")
+		n, err := strconv.Atoi(pods)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is not a number of pods, such as 300 or 100:stop", one)
+		}
+		cases = append(cases, Case{n, stop})
+	}
+	return cases, nil
+}
 
 // Config configures a comparison; all of it is required.
 type Config struct {

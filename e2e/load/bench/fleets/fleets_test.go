@@ -3,6 +3,7 @@ package fleets
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,6 +56,18 @@ func TestRowsAreRatiosToTheBound(t *testing.T) {
 	for _, name := range []string{"40 pods, one controller", "55 pods, one controller"} {
 		if got := rows[name]; len(got) != 6 || got[0] < "0.95" || got[3] != "0.00" {
 			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
+
+func TestCasesAreParsed(t *testing.T) {
+	cases, err := ParseCases("100:stop,300")
+	if err != nil || !slices.Equal(cases, Cases) {
+		t.Errorf("got %v, %v", cases, err)
+	}
+	for _, wrong := range []string{"", "0", "100:", "100:start", "100,", "a"} {
+		if cases, err := ParseCases(wrong); err == nil {
+			t.Errorf("%q: got %v", wrong, cases)
 		}
 	}
 }
