@@ -17,8 +17,10 @@ const newPortsFactor = 2
 // nothing has changed. So a claim costs the work of the few load balancers that have.
 type stocks struct {
 	mu   sync.Mutex
-	last map[string]keptStock // by pool and ARN
+	last map[stockKey]keptStock
 }
+
+type stockKey struct{ pool, arn string }
 
 // keptStock is a stock with all that it was made of.
 type keptStock struct {
@@ -60,7 +62,7 @@ func (now situation) stock(lb *pool.LoadBalancer, special map[string]bool, exclu
 		c, _ := now.candidate(lb, leases, excluded)
 		return c.Stock()
 	}
-	key := now.pool.Name + " " + lb.ARN
+	key := stockKey{now.pool.Name, lb.ARN}
 	now.stocks.mu.Lock()
 	defer now.stocks.mu.Unlock()
 	last, exists := now.stocks.last[key]
@@ -68,7 +70,7 @@ func (now situation) stock(lb *pool.LoadBalancer, special map[string]bool, exclu
 		c, until := now.candidate(lb, leases, nil)
 		last = keptStock{c.Stock(), *lb, now.pool.Terms.Sticky, leases, until}
 		if now.stocks.last == nil {
-			now.stocks.last = make(map[string]keptStock)
+			now.stocks.last = make(map[stockKey]keptStock)
 		}
 		now.stocks.last[key] = last
 	}
