@@ -112,7 +112,7 @@ func newService(r replica, pools claim.Pools) *claim.Service {
 		GetPod: func(_ context.Context, _, pod string) (*ledger.Pod, error) {
 			return &ledger.Pod{UID: "uid-" + pod, IPs: []string{"10.0.0." + pod}}, nil
 		},
-		TargetGroupName: func(string, api.Fence) string { return "pl-x" }, Duration: time.Minute, RenewEvery: time.Second,
+		TargetGroupName: func(string, api.Fence) string { return "pl-x" }, Duration: time.Minute, RenewEvery: time.Second, UnbindEvery: func() time.Duration { return time.Second },
 		Now: time.Now, NewEpoch: func() string { return "e" }, WakeJanitor: func() {}, Log: slog.New(slog.DiscardHandler),
 	})
 }
