@@ -20,6 +20,9 @@ const poolFileInterval = time.Second
 func (p *process) followPools(ctx context.Context, text []byte, use func(poolfile.File)) {
 	refused := ""
 	for daemon.Sleep(ctx, poolFileInterval) == nil {
+		if refused == "" && poolfile.Unchanged(p.PoolFile, text) {
+			continue
+		}
 		file, found, err := poolfile.Read(p.PoolFile)
 		switch {
 		case err != nil && err.Error() != refused:

@@ -93,7 +93,10 @@ func (i *Inventory) startPass() (due map[string]bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.changedLocked()
-	maps.DeleteFunc(i.known, func(arn string, _ *loadBalancer) bool { return !slices.Contains(arns, arn) })
+	maps.DeleteFunc(i.known, func(arn string, _ *loadBalancer) bool {
+		_, named := slices.BinarySearch(arns, arn)
+		return !named
+	})
 	for _, known := range i.known {
 		known.crossZoneAge++
 	}
@@ -114,14 +117,15 @@ func (i *Inventory) unreadFirst() []string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	var unread []string
+	first := make(map[string]bool)
 	for _, p := range i.pools {
 		for _, arn := range i.membersLocked(p) {
-			if known := i.known[arn]; (known == nil || known.unread()) && !slices.Contains(unread, arn) {
-				unread = append(unread, arn)
+			if known := i.known[arn]; (known == nil || known.unread()) && !first[arn] {
+				unread, first[arn] = append(unread, arn), true
 			}
 		}
 	}
-	return append(unread, slices.DeleteFunc(rest, func(arn string) bool { return slices.Contains(unread, arn) })...)
+	return append(unread, slices.DeleteFunc(rest, func(arn string) bool { return first[arn] })...)
 }
 
 // pass is one pass of Describe.

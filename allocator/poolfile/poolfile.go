@@ -96,6 +96,12 @@ func Read(path string) (f File, text []byte, err error) {
 	return f, text, nil
 }
 
+// Unchanged reports whether a pool file still has that content. It costs much less than Read.
+func Unchanged(path string, text []byte) bool {
+	found, err := os.ReadFile(path) //nolint:gosec // the operator names this file
+	return err == nil && bytes.Equal(found, text)
+}
+
 // Parse reads a pool file. It refuses unknown fields, and pools that could never hand
 // out a port.
 func Parse(text []byte) (File, error) {
@@ -120,7 +126,7 @@ func (f file) pools() ([]Pool, error) {
 	}
 	var pools []Pool
 	names := make(map[string]bool)
-	used := make(map[string]string) // load balancer and port → pool
+	used := make(map[string][]reserved) // by load balancer
 	for i, written := range f.Pools {
 		if written.Name == "" {
 			return nil, fmt.Errorf("pool number %d has no name: give it the one that pods claim from", i+1)
@@ -267,21 +273,26 @@ var allProtocols = []api.Protocol{api.TCP, api.UDP, api.TCPUDP}
 
 // reserve refuses a listener port that two pools, or one pool twice, would hand out.
 // The load balancers that tags select are not known yet: there the first pool wins.
-func reserve(used map[string]string, p Pool) error {
+func reserve(used map[string][]reserved, p Pool) error {
 	for _, arn := range p.LoadBalancers {
 		id, err := elb.LoadBalancerID(arn)
 		if err != nil {
 			return fmt.Errorf("pool %q: %w", p.Name, err)
 		}
 		for _, r := range p.Ranges {
-			for port := r.From; port <= r.To; port++ {
-				key := fmt.Sprintf("%s-%d", id, port)
-				if other, taken := used[key]; taken {
-					return fmt.Errorf("pool %q: listener port %d of load balancer %s is in pool %q already: list each port once", p.Name, port, arn, other)
+			for _, other := range used[id] {
+				if r.Overlaps(other.Range) {
+					return fmt.Errorf("pool %q: listener port %d of load balancer %s is in pool %q already: list each port once", p.Name, max(r.From, other.From), arn, other.pool)
 				}
-				used[key] = p.Name
 			}
+			used[id] = append(used[id], reserved{r, p.Name})
 		}
 	}
 	return nil
+}
+
+// reserved are listener ports of one load balancer that a pool hands out.
+type reserved struct {
+	pool.Range
+	pool string
 }

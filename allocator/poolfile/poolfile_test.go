@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -193,6 +194,41 @@ func TestReadErrorNamesTheFile(t *testing.T) {
 		if !bytes.Equal(text, pools(written)) {
 			t.Errorf("%q was read as %q", written, text)
 		}
+	}
+}
+
+// TestParsingCostsNoMoreForWideRanges: the allocator must not hang on a pool that lists
+// thousands of ports on each of many load balancers.
+func TestParsingCostsNoMoreForWideRanges(t *testing.T) {
+	var arns []string
+	for n := range 50 {
+		arns = append(arns, arn(n))
+	}
+	cost := func(ports string) uint64 {
+		text := []byte("pools:\n- {name: a, loadBalancers: [" + strings.Join(arns, ", ") + "], listenerPorts: [" + ports + "]}")
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := poolfile.Parse(text); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	if narrow, wide := cost("30000-30049"), cost("30000-39999"); wide > 2*narrow {
+		t.Errorf("parsing takes %d bytes with 50 ports and %d with 10,000", narrow, wide)
+	}
+}
+
+func TestUnchangedComparesTheContent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pools.yaml")
+	if poolfile.Unchanged(path, nil) {
+		t.Error("a file that is not there is unchanged")
+	}
+	if err := os.WriteFile(path, pools(goodPools), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !poolfile.Unchanged(path, pools(goodPools)) || poolfile.Unchanged(path, pools("pools: []")) {
+		t.Error("the content is not compared")
 	}
 }
 
