@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/pacer"
@@ -29,6 +30,8 @@ func Audits(ctx context.Context, stock *inventory.Inventory, j *janitor.Janitor,
 		process: &process{Config: Config{SweepEvery: 2 * time.Second, AuditEvery: 30 * time.Second}, log: log},
 		stock:   stock, janitor: j, poolsChanged: make(chan struct{}, 1),
 	}
+	limits := budget.Default()
+	h.limits.Store(&limits)
 	if leads {
 		h.lead(ctx)
 	}

@@ -29,8 +29,9 @@ const (
 	// balancers.
 	standbyAudits = 10
 	// standbyPatience is for how long a standby replica lets the describe calls of the
-	// leader go first in one pass. After that it must become able to serve, too.
-	standbyPatience = 2 * time.Minute
+	// leader go first in one pass, besides the time that the leader needs for the same calls.
+	// After that it must become able to serve, too.
+	standbyPatience = 5 * time.Second
 	// parallelReads is how many load balancers are read at a time, so that the time that
 	// AWS needs to answer leaves no calls of the budget unused.
 	parallelReads = 4
@@ -168,13 +169,13 @@ func (h *housekeeping) auditInterval(failed bool) time.Duration {
 func (h *housekeeping) describe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
-	return h.stock.Describe(h.following(ctx))
+	return h.stock.Describe(h.following(ctx, inventory.FirstReads(h.stock.Unread())))
 }
 
 // following marks the calls of a pass that let those of the leader go first, unless this
-// replica leads.
-func (h *housekeeping) following(ctx context.Context) context.Context {
-	patient := time.Now().Add(standbyPatience)
+// replica leads. calls is how many there are.
+func (h *housekeeping) following(ctx context.Context, calls int) context.Context {
+	patient := time.Now().Add(standbyPatience + time.Duration(float64(calls)/h.limits.Load().DescribesPerSecond()*float64(time.Second)))
 	return withFollows(ctx, func() bool { return !h.leading() && time.Now().Before(patient) })
 }
 
@@ -190,7 +191,7 @@ func (h *housekeeping) audit(ctx context.Context) (succeeded bool) {
 		}
 		return err == nil
 	}
-	_, err := h.stock.List(h.following(ctx))
+	_, err := h.stock.List(h.following(ctx, len(h.stock.States())))
 	if err != nil {
 		h.log.ErrorContext(ctx, "failed to list the listeners; the next audit retries", "err", err)
 	}

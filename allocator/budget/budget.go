@@ -82,6 +82,9 @@ func (l Limits) maxDescribeReserve() float64 {
 	return max(DescribeCost.All, min(describeReserve, capacity.All/4, capacity.Describe/4))
 }
 
+// DescribesPerSecond is how many Describe calls the buckets regain in a second.
+func (l Limits) DescribesPerSecond() float64 { return min(l.Describe.PerSecond, l.All.PerSecond) }
+
 // MaxDescribes is how many Describe calls may be requested together. A request for
 // more than the reserve could be refused for as long as creates are waiting.
 func (l Limits) MaxDescribes() int { return int(l.maxDescribeReserve()) }

@@ -21,7 +21,7 @@ type Pace struct{ limiter *rate.Limiter }
 // NewPace makes a Pace for an account's limits.
 func NewPace(l budget.Limits) Pace {
 	burst := min(l.Describe.Burst, l.All.Burst) / 2
-	return Pace{rate.NewLimiter(rate.Limit(describesPerSecond(l)/2), max(1, int(burst)))}
+	return Pace{rate.NewLimiter(rate.Limit(l.DescribesPerSecond()/2), max(1, int(burst)))}
 }
 
 // ReserveDescribe implements elb.Budget.
@@ -29,9 +29,6 @@ func (p Pace) ReserveDescribe(ctx context.Context) error { return p.limiter.Wait
 
 // DescribeThrottled implements elb.Budget. The row of the call shows it.
 func (Pace) DescribeThrottled(context.Context) error { return nil }
-
-// describesPerSecond is how many describe calls the account regains in a second.
-func describesPerSecond(l budget.Limits) float64 { return min(l.Describe.PerSecond, l.All.PerSecond) }
 
 // describes reports what audits cost, and how long a new replica needs to read the load
 // balancers. The budget gives all calls of the account to pods that start, but for a small
@@ -42,7 +39,7 @@ func (r *Report) describes(states []inventory.State, groups int, l budget.Limits
 		arns = append(arns, s.ARN)
 	}
 	slices.Sort(arns)
-	n, perSecond := len(slices.Compact(arns)), describesPerSecond(l)
+	n, perSecond := len(slices.Compact(arns)), l.DescribesPerSecond()
 	audit := n + (groups+elb.PageSize-1)/elb.PageSize + janitor.TargetChecks
 	first := inventory.FirstReads(n)
 	const what = "describe calls"

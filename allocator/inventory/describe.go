@@ -128,6 +128,20 @@ func (i *Inventory) unreadFirst() []string {
 	return append(unread, slices.DeleteFunc(rest, func(arn string) bool { return first[arn] })...)
 }
 
+// Unread is how many load balancers of the pools cannot be used before they are read.
+func (i *Inventory) Unread() (n int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, p := range i.pools {
+		for _, arn := range i.membersLocked(p) {
+			if known := i.known[arn]; known == nil || known.unread() {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // pass is one pass of Describe.
 type pass struct {
 	*Inventory
