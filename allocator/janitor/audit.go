@@ -66,7 +66,7 @@ func (j *Janitor) unaccounted(listeners map[string][]elb.Listener, groups []elb.
 	}
 	for _, g := range groups {
 		if strings.HasPrefix(g.Name, elb.TargetGroupPrefix) && !names[g.Name] && j.foreign[g.ARN] < foreignAfter {
-			ofGroups = append(ofGroups, Resource{ARN: g.ARN, Name: g.Name})
+			ofGroups = append(ofGroups, Resource{ARN: g.ARN, Name: g.Name, InUse: len(g.LoadBalancerARNs) > 0})
 		}
 	}
 	byARN := func(a, b Resource) int { return strings.Compare(a.ARN, b.ARN) }

@@ -101,10 +101,14 @@ func (j *Janitor) look(ctx context.Context, ports []ledger.Record[ledger.Port]) 
 // describe asks AWS what there is of the bindings of ports on one load balancer. It changes
 // nothing in this process.
 func (j *Janitor) describe(ctx context.Context, ports []ledger.Record[ledger.Port]) (s sights) {
+	old := make([]bool, len(ports))
+	for i, r := range ports {
+		old[i] = j.untilOld(r) <= 0
+	}
 	listeners, err := j.Listings.Listeners(ctx, ports[0].Value.LoadBalancerARN)
 	var arns []string
-	for _, r := range ports {
-		one := sight{port: r, group: r.Value.TargetGroupARN, err: err}
+	for i, r := range ports {
+		one := sight{port: r, group: r.Value.TargetGroupARN, old: old[i], err: err}
 		if one.group == "" && err == nil {
 			one.group, one.err = j.findTargetGroup(ctx, r)
 		}
@@ -126,9 +130,11 @@ func (j *Janitor) describe(ctx context.Context, ports []ledger.Record[ledger.Por
 // sight is what AWS shows of one binding.
 type sight struct {
 	port      ledger.Record[ledger.Port]
-	group     string // ARN; empty if there is none
+	group     string // ARN; empty if AWS shows none
 	listeners []elb.Listener
-	err       error
+	// old is whether AWS would have shown a target group by then.
+	old bool
+	err error
 }
 
 // inspected notes what there is of bindings.
@@ -143,7 +149,7 @@ func (j *Janitor) inspected(ctx context.Context, s sights) (errs []error) {
 		case err != nil:
 			errs = append(errs, j.unbindFailed(u, one.port.Name, err))
 		case one.group == "":
-			errs = append(errs, j.withoutTargetGroup(ctx, one.port, u))
+			errs = append(errs, j.withoutTargetGroup(ctx, one, u))
 		default:
 			errs = append(errs, j.binding(ctx, one, u, s.tags))
 		}
@@ -153,12 +159,12 @@ func (j *Janitor) inspected(ctx context.Context, s sights) (errs []error) {
 
 // withoutTargetGroup handles a port whose lease was lost and restored, and that has no target
 // group that AWS shows.
-func (j *Janitor) withoutTargetGroup(ctx context.Context, r ledger.Record[ledger.Port], u *unbinding) error {
-	if wait := j.untilOld(r); wait > 0 {
-		u.due = j.Now().Add(wait)
+func (j *Janitor) withoutTargetGroup(ctx context.Context, s sight, u *unbinding) error {
+	if !s.old {
+		u.due = j.Now().Add(j.untilOld(s.port))
 		return nil
 	}
-	return j.unbound(ctx, r, u)
+	return j.unbound(ctx, s.port, u)
 }
 
 // binding notes what there is of one binding. A recorded listener that is gone may have been

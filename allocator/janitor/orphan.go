@@ -36,8 +36,9 @@ type Resource struct {
 	Malformed bool
 	// Listener is nil for a target group.
 	Listener *elb.Listener
-	// Name is that of a target group.
-	Name string
+	// Name is that of a target group, and InUse whether a listener forwards to it.
+	Name  string
+	InUse bool
 }
 
 // ClassifyOrphan applies the deletion rules to one resource. port is the port lease that
@@ -191,6 +192,9 @@ func (j *Janitor) claimOf(ctx context.Context, t elb.Tags, port *ledger.Port) (l
 // deleteOrphan deletes one resource if the AWS budget allows it. Otherwise, or while it
 // is in use, the next audit tries again.
 func (j *Janitor) deleteOrphan(ctx context.Context, r Resource, reason string) error {
+	if r.InUse {
+		return nil // AWS would refuse it, and that costs a call, too
+	}
 	remove, action := j.AWS.DeleteTargetGroup, "delete target group"
 	if strings.Contains(r.ARN, ":listener/") {
 		remove, action = j.AWS.DeleteListener, "delete listener"

@@ -125,3 +125,19 @@ func TestRefusedDeletionHoldsUpNoOther(t *testing.T) {
 		t.Errorf("%d target groups are left", len(left))
 	}
 }
+
+// The audit deletes the listener of an orphaned binding first, and its target group in a later
+// audit, when AWS no longer reports that as in use.
+func TestOrphansInUseCostNoCall(t *testing.T) {
+	w := slowAccount(t, 1, 0)
+	w.bind("older", "older", 0, firstAudit, 1)
+	w.record("other", 0, firstAudit, ledger.Port{State: ledger.Free, Generation: 2})
+	for range 4 {
+		w.must(w.janitor.Audit(t.Context()))
+		w.now = w.now.Add(roundTime)
+	}
+	w.expectGone(whole("older")...)
+	if w.refused() > 0 {
+		t.Errorf("AWS refused %d deletions", w.refused())
+	}
+}

@@ -40,7 +40,7 @@ func (r *Rig) startEmulator(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listening for the emulator: %w", err)
 	}
-	r.emulator = &http.Server{Handler: r.Emulator, Addr: listener.Addr().String(), ReadHeaderTimeout: 10 * time.Second}
+	r.emulator = &http.Server{Handler: r.Emulator, Addr: listener.Addr().String(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: idleTimeout}
 	go r.emulator.Serve(listener) //nolint:errcheck // Close ends it
 	client := r.ELB()
 	for i := range r.LoadBalancers {

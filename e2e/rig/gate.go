@@ -45,7 +45,11 @@ func (r *Rig) kubeGate(rights *rest.Config) (*gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the API server's address: %w", err)
 	}
-	return r.newGate(func() string { return target.Host }, r.kube)
+	g, err := r.newGate(func() string { return target.Host }, r.kube)
+	if err == nil {
+		g.server.IdleTimeout = idleTimeout // agents write on their pods rarely
+	}
+	return g, err
 }
 
 func (r *Rig) newGate(host func() string, next http.RoundTripper) (*gate, error) {

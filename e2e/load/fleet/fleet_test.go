@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/e2e/kubeapi"
 	"github.com/portlease/portlease/e2e/load/scenario"
+	"github.com/portlease/portlease/e2e/rig"
 )
 
 var kube *kubeapi.API
@@ -27,6 +29,10 @@ func TestASmallFleetIsHardlyThrottled(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	before, err := descriptors()
+	if err != nil {
+		t.Fatal(err)
+	}
 	r, err := f.bind(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -35,10 +41,61 @@ func TestASmallFleetIsHardlyThrottled(t *testing.T) {
 	if r.throttledPercent() > mostThrottled {
 		t.Errorf("%.2f%% of the calls were throttled", r.throttledPercent())
 	}
+	// Each call more is one that another pod has to wait for.
 	for action, want := range map[string]int{"CreateTargetGroup": f.pods, "CreateListener": f.pods, "RegisterTargets": f.pods} {
 		if n, _ := r.of(action); n != want {
 			t.Errorf("%d calls of %s, want %d", n, action, want)
 		}
+	}
+	if err := rig.Eventually(t.Context(), "few file descriptors", func() error { return f.fewDescriptors(before) }); err != nil {
+		t.Error(err)
+	}
+}
+
+// mostDescriptors are how many file descriptors an agent in this process adds once its pod is
+// bound. The usual limit is 20,000 for all, and the rig has three more for each pod.
+const mostDescriptors = 8
+
+// fewDescriptors returns an error while pods have more than that.
+func (f *fleet) fewDescriptors(before int) error {
+	now, err := descriptors()
+	if err != nil {
+		return err
+	}
+	if each := float64(now-before) / float64(f.pods); each > mostDescriptors {
+		return fmt.Errorf("%.1f of each pod, %d before", each, before)
+	}
+	return nil
+}
+
+// Pods that stop together waste no call on target groups that are in use.
+func TestASmallFleetStopsWithoutRefusedCalls(t *testing.T) {
+	f := fleet{pods: 8, speed: 4, grace: grace, Stage: &scenario.Stage{Kube: kube, Out: t.Output(), Progress: t.Output()}}
+	if err := f.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		defer cancel()
+		if err := f.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := f.bind(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.stop(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.table(t.Output()); err != nil {
+		t.Error(err)
+	}
+	if n := r.refused("DeleteTargetGroup"); n > 0 {
+		t.Errorf("AWS refused %d deletions of target groups", n)
+	}
+	if n, _ := r.of("DeleteListener"); n != f.pods {
+		t.Errorf("%d calls of DeleteListener, want %d", n, f.pods)
 	}
 }
 
@@ -61,4 +118,13 @@ func TestASlowOrThrottledResultIsAnError(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// descriptors counts the open file descriptors of this process.
+func descriptors() (int, error) {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0, fmt.Errorf("counting file descriptors: %w", err)
+	}
+	return len(open), nil
 }
