@@ -93,11 +93,16 @@ func TestNewLeaderWaitsForAWholeWindow(t *testing.T) {
 	}
 }
 
-// The window is longer than the janitor was told. Every refused deletion costs the account a
-// call.
+// The window is longer than the janitor was told, and no listener was recorded. Every refused
+// deletion costs the account a call.
 func TestRefusedDeletionIsNotTriedAgainForAWholeWindow(t *testing.T) {
 	const ports = 5
 	w := slowAccount(t, 1, ports)
+	for n := range ports {
+		r, _ := w.ledger.Ports.Row(w.fenceOf(0, firstAudit+n, 1).Lease)
+		r.Value.ListenerARN = ""
+		w.ledger.Ports.Recreate(r.Name, r.Value)
+	}
 	w.janitor.Timing.InUseWindow = 15 * time.Second
 	took := w.passes(time.Minute, 2*ports)
 	if left := len(w.emulator.Snapshot().TargetGroups); w.refused() != ports || left > 0 {

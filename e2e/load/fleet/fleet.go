@@ -58,6 +58,10 @@ func (f *fleet) config() rig.Config {
 		return fmt.Sprintf("{burst: %v, perSecond: %v}", b.Capacity, b.PerSecond*f.speed)
 	}
 	began := time.Now()
+	release := faster(25 * time.Second)
+	if f.grace == 0 {
+		release = time.Second // they end with nobody to release to
+	}
 	return rig.Config{
 		// A pod that does not stop in time is killed, which needs a process.
 		Kube: f.Kube, Replicas: replicas, InProcess: f.grace == 0,
@@ -66,7 +70,7 @@ func (f *fleet) config() rig.Config {
 		SweepEvery: faster(2 * time.Second), AuditEvery: faster(30 * time.Second),
 		AgentGrace: faster(30 * time.Second), Cooldown: faster(2 * time.Minute),
 		InUseWindow: faster(late.InUse), Propagation: faster(max(late.TargetGroupLag, late.ListenerVisible)),
-		AgentSettings: []string{"PORTLEASE_RELEASE_TIMEOUT=" + faster(25*time.Second).String()},
+		AgentSettings: []string{"PORTLEASE_RELEASE_TIMEOUT=" + release.String()},
 		Budget: fmt.Sprintf("budget:\n  mutating: %s\n  registration: %s\n  all: %s\n",
 			limit(published.Mutating), limit(published.Registration), limit(published.Account)),
 		Emulator: func(c *elbemu.Config) {
