@@ -3,7 +3,7 @@ package main
 // rules are what each needs at least one mutant of: the guarantees, the contracts
 // between the parts and those of the wire.
 var rules = []string{
-	"bench: floor", "door: priority level",
+	"bench: floor", "bench: AWS as it is", "door: priority level",
 	"S1 compare and swap", "S1 claim lease first", "S1 plan first", "S1 generation",
 	"S2 unbind first", "S2 target group gone", "S2 errors of deletions", "S2 janitor confirms", "S2 cooldown", "S2 same pod", "S2 license",
 	"S3 ledger id", "S3 own fence", "S3 tags", "S3 names", "S3 seen ports",
