@@ -75,12 +75,15 @@ func TestDescribeRequestIsNotSentWithoutItsReservation(t *testing.T) {
 	for n := range 45 {
 		arns = append(arns, a.loadBalancer(fmt.Sprintf("games-%d", n)))
 	}
-	found, err := a.WithBudget(&purse{left: 2}).LoadBalancers(t.Context(), arns...)
-	if !errors.Is(err, errEmpty) || a.calls("DescribeLoadBalancers") != 2 {
-		t.Errorf("got %v after %d requests", err, a.calls("DescribeLoadBalancers"))
-	}
-	if len(found) != 40 {
-		t.Errorf("%d load balancers were kept of the 40 that were read", len(found))
+	for left := range 3 {
+		before := a.calls("DescribeLoadBalancers")
+		found, err := a.WithBudget(&purse{left: left}).LoadBalancers(t.Context(), arns...)
+		if sent := a.calls("DescribeLoadBalancers") - before; !errors.Is(err, errEmpty) || sent != left {
+			t.Errorf("got %v after %d requests, and %d were reserved", err, sent, left)
+		}
+		if len(found) != 20*left {
+			t.Errorf("%d load balancers were kept of the %d that were read", len(found), 20*left)
+		}
 	}
 }
 
