@@ -80,7 +80,7 @@ func (s slots) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		default:
 			return s.busy()
 		}
-		if ahead := len(s.admitted) - cap(s.running); s.line.wait(ahead) > queueTime {
+		if ahead := len(s.admitted) - cap(s.running); s.wait(ahead) > queueTime {
 			return s.busy()
 		}
 		if err := s.enter(x); err != nil {
