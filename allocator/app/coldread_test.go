@@ -109,7 +109,8 @@ func TestFollowerServesThoughTheBudgetIsBusy(t *testing.T) {
 		other := c.pacer(t)
 		for range 4 {
 			go func() {
-				for other.WaitForDescribe(t.Context(), nil) == nil {
+				for err := error(nil); err == nil; {
+					err = other.WaitForDescribe(t.Context(), nil)
 				}
 			}()
 		}
@@ -256,7 +257,11 @@ func (c *coldAccount) replica(t *testing.T, leads bool) *coldReplica {
 		Warn:   func(context.Context, string, string, string, string, string) error { return nil },
 		Count:  func(string, string) {}, Now: time.Now, Log: log,
 	})
-	go app.Audits(t.Context(), stock, audits, leads, log)
+	go func() {
+		if err := app.Audits(t.Context(), stock, audits, leads, log); err != nil {
+			t.Errorf("audits ended: %v", err)
+		}
+	}()
 	return &coldReplica{stock}
 }
 

@@ -18,12 +18,12 @@ const (
 
 // slowAccount is an account where target groups stay in use for a while after their listener
 // was deleted, with that many releasing ports that need no deregistering.
-func slowAccount(t *testing.T, loadBalancers, ports int) *account {
+func slowAccount(t *testing.T, ports int) *account {
 	t.Helper()
-	w := newAccountOn(t, loadBalancers, elbemu.Config{Delays: &elbemu.Delays{InUse: inUseWindow}})
+	w := newAccountOn(t, 1, elbemu.Config{Delays: &elbemu.Delays{InUse: inUseWindow}})
 	w.janitor.Timing.InUseWindow = inUseWindow
 	for n := range ports {
-		balancer, port, pod := n%loadBalancers, firstAudit+n/loadBalancers, fmt.Sprintf("game-%d", n)
+		balancer, port, pod := 0, firstAudit+n, fmt.Sprintf("game-%d", n)
 		group, listener := w.bind(pod, pod, balancer, port, 1)
 		w.record(pod, balancer, port, ledger.Port{State: ledger.Releasing, TargetGroupARN: group, ListenerARN: listener, Deregistered: true})
 	}
@@ -56,7 +56,7 @@ func (w *account) refused() int { return w.emulator.CallCounts()["DeleteTargetGr
 // at the same time. The ports of a load balancer share the calls that inspect them.
 func TestTargetGroupsAreDeletedOnceTheirWindowIsOver(t *testing.T) {
 	const ports, eachPass = 50, 2
-	w := slowAccount(t, 1, ports)
+	w := slowAccount(t, ports)
 	before := len(w.emulator.Calls())
 	took := w.passes(5*time.Minute, eachPass)
 	calls := make(map[string]int)
@@ -81,7 +81,7 @@ func TestTargetGroupsAreDeletedOnceTheirWindowIsOver(t *testing.T) {
 // A replica that has just become the leader does not know when the listeners were deleted.
 func TestNewLeaderWaitsForAWholeWindow(t *testing.T) {
 	const ports = 10
-	w := slowAccount(t, 1, ports)
+	w := slowAccount(t, ports)
 	w.passes(5*time.Second, ports) // the listeners
 	if s := w.emulator.Snapshot(); len(s.Listeners) > 0 || len(s.TargetGroups) != ports {
 		t.Fatalf("%d listeners and %d target groups are left", len(s.Listeners), len(s.TargetGroups))
@@ -97,7 +97,7 @@ func TestNewLeaderWaitsForAWholeWindow(t *testing.T) {
 // deletion costs the account a call.
 func TestRefusedDeletionIsNotTriedAgainForAWholeWindow(t *testing.T) {
 	const ports = 5
-	w := slowAccount(t, 1, ports)
+	w := slowAccount(t, ports)
 	for n := range ports {
 		r, _ := w.ledger.Ports.Row(w.fenceOf(0, firstAudit+n, 1).Lease)
 		r.Value.ListenerARN = ""
@@ -114,7 +114,7 @@ func TestRefusedDeletionIsNotTriedAgainForAWholeWindow(t *testing.T) {
 // not hold up the others.
 func TestRefusedDeletionHoldsUpNoOther(t *testing.T) {
 	const ports = 6
-	w := slowAccount(t, 1, ports)
+	w := slowAccount(t, ports)
 	var first string
 	w.emulator.SetFault(func(c elbemu.Call) elbemu.Fault {
 		if c.Action == "DeleteTargetGroup" {
@@ -134,7 +134,7 @@ func TestRefusedDeletionHoldsUpNoOther(t *testing.T) {
 // The audit deletes the listener of an orphaned binding first, and its target group in a later
 // audit, when AWS no longer reports that as in use.
 func TestOrphansInUseCostNoCall(t *testing.T) {
-	w := slowAccount(t, 1, 0)
+	w := slowAccount(t, 0)
 	w.bind("older", "older", 0, firstAudit, 1)
 	w.record("other", 0, firstAudit, ledger.Port{State: ledger.Free, Generation: 2})
 	for range 4 {

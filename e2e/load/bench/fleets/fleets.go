@@ -70,13 +70,14 @@ func Measure(ctx context.Context, c Config) (report.Table, error) {
 }
 
 func table(others []alternatives.Alternative) report.Table {
-	about := fmt.Sprintf("all pods of a fleet start at once, and stop at once; the bound is the time that the account's mutating calls take, "+
+	var about strings.Builder
+	fmt.Fprintf(&about, "all pods of a fleet start at once, and stop at once; the bound is the time that the account's mutating calls take, "+
 		"and stopping may take the %v longer for which AWS refuses to delete a target group. An alternative may take %v times the bound", fleet.InUseWindow(), patience)
 	for _, a := range others {
-		about += fmt.Sprintf("; %s: %s", a.Name, a.Settings)
+		fmt.Fprintf(&about, "; %s: %s", a.Name, a.Settings)
 	}
 	return report.Table{
-		Name: "fleet", About: about,
+		Name: "fleet", About: about.String(),
 		Columns: []report.Column{
 			{Name: "start ÷ bound", Target: "≤ 1.10, 1.05"}, {Name: "throttled %", Target: "≤ 0.1"}, {Name: "calls/pod"}, {Name: "failed pods", Target: "0"},
 			{Name: "stop ÷ (bound + window)", Target: "≤ 1.10"}, {Name: "left in AWS", Target: "0"},

@@ -39,7 +39,7 @@ func measure(t *testing.T, c Config) (rows map[string][]string, err error) {
 func TestRowsAreRatiosToTheBound(t *testing.T) {
 	c := Config{
 		Cases: []Case{{40, true}, {55, false}}, Alternatives: []alternatives.Alternative{alternatives.Controller()},
-		Portlease: func(_ context.Context, _ *scenario.Stage, pods int, stop bool) (fleet.Figures, error) {
+		Portlease: func(_ context.Context, _ *scenario.Stage, pods int, _ bool) (fleet.Figures, error) {
 			return fleet.Figures{Start: fleet.Bound(pods), Calls: 4 * pods, Throttled: pods, Stop: 2 * (fleet.Bound(pods) + fleet.InUseWindow()), Leftovers: 3}, nil
 		},
 	}
