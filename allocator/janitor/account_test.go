@@ -51,6 +51,7 @@ type account struct {
 	stock         *inventory.Inventory
 	janitor       *janitor.Janitor
 	now           time.Time
+	granted       int // deletions, by passes
 	// made has the ARNs of what the test created, by its own names: "live 0/listener".
 	made map[string]string
 }

@@ -69,12 +69,19 @@ func (j *Janitor) dueToUnbind(leases []string) []string {
 	return due
 }
 
+// unseenDeletions is for how many bindings that are not inspected yet deletions are reserved.
+// It may turn out that nothing of them can be deleted now.
+const unseenDeletions = 2
+
 // reserveDeletions reserves a deletion for each of the port leases, apart from those that are
 // reserved already.
 func (j *Janitor) reserveDeletions(ctx context.Context, due []string, reserved int) (granted int, err error) {
-	lacking := -reserved
+	lacking, unseen := -reserved, 0
 	for _, name := range due {
-		if !j.paid(name) {
+		if j.mustInspect(name) {
+			unseen++
+		}
+		if !j.paid(name) && (!j.mustInspect(name) || unseen <= unseenDeletions) {
 			lacking++
 		}
 	}

@@ -38,6 +38,7 @@ func (w *account) passes(most time.Duration, deletions int) (took time.Duration)
 	w.janitor.ReserveDeletions = func(_ context.Context, _ string, wanted int) (granted int, wait time.Duration, err error) {
 		granted = min(wanted, tokens)
 		tokens -= granted
+		w.granted += granted
 		return granted, 0, nil
 	}
 	for took < most && len(w.emulator.Snapshot().TargetGroups) > 0 {
@@ -86,8 +87,11 @@ func TestNewLeaderWaitsForAWholeWindow(t *testing.T) {
 	if s := w.emulator.Snapshot(); len(s.Listeners) > 0 || len(s.TargetGroups) != ports {
 		t.Fatalf("%d listeners and %d target groups are left", len(s.Listeners), len(s.TargetGroups))
 	}
-	w.janitor = janitor.New(w.janitor.Config)
+	w.janitor, w.granted = janitor.New(w.janitor.Config), 0
 	w.passes(time.Minute, ports)
+	if most := ports + 2; w.granted > most {
+		t.Errorf("%d deletions were reserved, want at most %d", w.granted, most)
+	}
 	if left := len(w.emulator.Snapshot().TargetGroups); w.refused() > 0 || left > 0 {
 		t.Errorf("AWS refused %d deletions, and %d target groups are left", w.refused(), left)
 	}
