@@ -25,6 +25,32 @@ type crowd struct {
 	// granted counts the pods that got a port.
 	granted atomic.Int64
 	running sync.WaitGroup
+
+	mu sync.Mutex
+	// reasons counts the failed calls by the code of the answer; empty without one.
+	reasons map[api.Code]int
+}
+
+// fail counts a failed call.
+func (c *crowd) fail(err error) {
+	c.failed.Add(1)
+	var code api.Code
+	if problem, answered := errors.AsType[*api.Problem](err); answered {
+		code = problem.Code
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reasons == nil {
+		c.reasons = make(map[api.Code]int)
+	}
+	c.reasons[code]++
+}
+
+// failures says why calls failed.
+func (c *crowd) failures() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprint(c.reasons)
 }
 
 func (c *crowd) count() tally { return tally{c.calls.Load(), c.failed.Load()} }
@@ -47,6 +73,9 @@ func (m *measurement) renewing(ctx context.Context) (rows []report.Row, err erro
 			return nil, err
 		}
 		rows = append(rows, row)
+		if c.failed.Load() > 0 {
+			m.Say("held: renewals have failed, by code: %s", c.failures())
+		}
 	}
 	return rows, nil
 }
@@ -104,7 +133,7 @@ func (m *measurement) renew(ctx context.Context, c *crowd, a site.Agent, h site.
 			return
 		}
 		if c.calls.Add(1); err != nil {
-			c.failed.Add(1)
+			c.fail(err)
 		}
 	}
 }
@@ -132,6 +161,9 @@ func (m *measurement) waiting(ctx context.Context) (row report.Row, err error) {
 	m.Say("held: measuring %d pods that wait, of which %d were told so", m.Waiting, c.told.Load())
 	if row, err = m.rounds(ctx, fmt.Sprintf("%d waiting", m.Waiting), c.count); err != nil {
 		return row, err
+	}
+	if c.failed.Load() > 0 {
+		m.Say("held: claims of waiting pods have failed, by code: %s", c.failures())
 	}
 	if n := c.granted.Load(); n > 0 {
 		return row, fmt.Errorf("%d waiting pods got a port of an exhausted pool", n)
@@ -178,7 +210,7 @@ func (m *measurement) ask(ctx context.Context, c *crowd, a site.Agent) {
 			c.granted.Add(1)
 			return
 		case !errors.Is(err, api.ErrExhausted):
-			c.failed.Add(1)
+			c.fail(err)
 		case !told:
 			told = true
 			c.told.Add(1)

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -33,6 +34,8 @@ const (
 	// forever is longer than any benchmark. Nothing expires, and nobody expects the
 	// invented bindings of filled ledgers to be in AWS.
 	forever = 24 * time.Hour
+	// memoryLimit is that of the allocator's container, as the chart sets it.
+	memoryLimit = 256 << 20
 	// together is how many objects are written concurrently.
 	together = 16
 )
@@ -126,7 +129,7 @@ func (s *Site) Serve(ctx context.Context, replicas, loadBalancers int, flags ...
 	}
 	running := s.Replicas[:replicas]
 	for _, a := range running {
-		if err := a.Configure(append([]string{"-kubeconfig", s.kubeconfig(), "-target-group-lag", forever.String()}, flags...)...); err != nil {
+		if err := a.Configure(append([]string{"-kubeconfig", s.kubeconfig(), "-target-group-lag", forever.String(), "-memory-limit", strconv.Itoa(memoryLimit)}, flags...)...); err != nil {
 			return nil, err
 		}
 		if err := a.Start(ctx); err != nil {
