@@ -54,6 +54,7 @@ func delays() elbemu.Delays {
 func (f *fleet) config() rig.Config {
 	faster := func(d time.Duration) time.Duration { return time.Duration(float64(d) / f.speed) }
 	published, late := elbemu.PublishedBuckets(), delays()
+	published.ResourceIntensive = elbemu.Bucket{} // the load balancers are there before the fleet
 	limit := func(b elbemu.Bucket) string {
 		return fmt.Sprintf("{burst: %v, perSecond: %v}", b.Capacity, b.PerSecond*f.speed)
 	}
