@@ -36,7 +36,7 @@ type gate struct {
 // that address.
 func (r *Rig) allocatorGate(from string) (*gate, error) {
 	next := new(atomic.Uint64)
-	return r.newGate(func() string { return r.replicaAddress(next) }, checked{r, r.toAllocator(from)})
+	return r.newGate(func() string { return r.replicaAddress(next) }, checked{r, r.toAllocator(from)}, 0)
 }
 
 // kubeGate leads to the API server, which identifies the agent by its token.
@@ -45,21 +45,18 @@ func (r *Rig) kubeGate(rights *rest.Config) (*gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the API server's address: %w", err)
 	}
-	g, err := r.newGate(func() string { return target.Host }, r.kube)
-	if err == nil {
-		g.server.IdleTimeout = idleTimeout // agents write on their pods rarely
-	}
-	return g, err
+	return r.newGate(func() string { return target.Host }, r.kube, idleTimeout) // agents write on their pods rarely
 }
 
-func (r *Rig) newGate(host func() string, next http.RoundTripper) (*gate, error) {
+// newGate opens a gate. Connections that are idle for longer are closed; 0 keeps them.
+func (r *Rig) newGate(host func() string, next http.RoundTripper, idle time.Duration) (*gate, error) {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("opening a gate: %w", err)
 	}
 	g := &gate{host: host, next: next}
 	g.server = &http.Server{
-		Handler: g, Addr: listener.Addr().String(), ReadHeaderTimeout: 10 * time.Second,
+		Handler: g, Addr: listener.Addr().String(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: idle,
 		TLSConfig: r.identity.serving(),
 		ErrorLog:  log.New(io.Discard, "", 0), // expected when a test kills an agent during a handshake
 	}

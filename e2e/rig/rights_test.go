@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -43,8 +44,10 @@ func TestEachPartUsesExactlyItsRights(t *testing.T) {
 	must(t, rig.Eventually(ctx, "every port to be released", func() error { return r.CheckEmpty(ctx) }))
 	// An agent that is told by mistake that its pod stops announces again, which counts up
 	// its event.
+	restored := unreadableClaim(t, r) // for the next claim the allocator lists claims
 	hesitant := newPod(t, r, "hesitant", "game=7777/UDP")
 	must(t, hesitant.WaitBound(ctx), hesitant.Say(ctx, app.PathPreStop))
+	restored()
 	admin, err := r.AdminToken(ctx)
 	must(t, err)
 	_, err = r.Get(ctx, r.Replicas[0].URL()+"/v1/ports", admin)
@@ -66,6 +69,19 @@ func TestEachPartUsesExactlyItsRights(t *testing.T) {
 		}
 		return nil
 	}))
+}
+
+// unreadableClaim makes a claim lease that cannot be read, until restored is called.
+func unreadableClaim(t *testing.T, r *rig.Rig) (restored func()) {
+	t.Helper()
+	leases, lease := r.Admin.CoordinationV1().Leases(r.Namespace), &coordinationv1.Lease{}
+	lease.Name, lease.Labels = "claim-unreadable", map[string]string{"portlease.dev/kind": "claim"}
+	_, err := leases.Create(t.Context(), lease, metav1.CreateOptions{})
+	must(t, err)
+	return func() {
+		t.Helper()
+		must(t, leases.Delete(t.Context(), lease.Name, metav1.DeleteOptions{}))
+	}
 }
 
 // replicaOfItsOwn makes a replica create its certificates itself, in the Secret that
