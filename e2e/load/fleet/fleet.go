@@ -27,6 +27,10 @@ type fleet struct {
 	// grace is the grace period of a pod at AWS's speed; 0 if the pods are not stopped.
 	grace time.Duration
 	logs  string
+	// installed is whether the load balancers are there, and ahead by how much AWS's clock was
+	// set forward until then.
+	installed atomic.Bool
+	ahead     atomic.Int64
 
 	*scenario.Stage
 	*rig.Rig
@@ -41,6 +45,9 @@ const (
 	// pollEvery is the interval of checks. The time at which each pod was bound comes
 	// from its endpoint file.
 	pollEvery = 250 * time.Millisecond
+	// installStep is how far AWS's clock goes forward with each look at it while the load
+	// balancers are created, so that no bucket delays that.
+	installStep = 5 * time.Second
 )
 
 // delays are AWS's, except that the load balancers are there before the fleet.
@@ -54,7 +61,6 @@ func delays() elbemu.Delays {
 func (f *fleet) config() rig.Config {
 	faster := func(d time.Duration) time.Duration { return time.Duration(float64(d) / f.speed) }
 	published, late := elbemu.PublishedBuckets(), delays()
-	published.ResourceIntensive = elbemu.Bucket{} // the load balancers are there before the fleet
 	limit := func(b elbemu.Bucket) string {
 		return fmt.Sprintf("{burst: %v, perSecond: %v}", b.Capacity, b.PerSecond*f.speed)
 	}
@@ -76,7 +82,13 @@ func (f *fleet) config() rig.Config {
 			limit(published.Mutating), limit(published.Registration), limit(published.Account)),
 		Emulator: func(c *elbemu.Config) {
 			c.Buckets, c.Delays = &published, &late
-			c.Now = func() time.Time { return began.Add(time.Duration(float64(time.Since(began)) * f.speed)) }
+			c.Now = func() time.Time {
+				ahead := f.ahead.Load()
+				if !f.installed.Load() {
+					ahead = f.ahead.Add(int64(installStep))
+				}
+				return began.Add(time.Duration(ahead) + time.Duration(float64(time.Since(began))*f.speed))
+			}
 		},
 		Output: f.Out, Progress: f.Progress,
 	}
@@ -90,6 +102,7 @@ func (f *fleet) start(ctx context.Context) (err error) {
 	if f.Rig, err = rig.New(ctx, c); err != nil {
 		return err
 	}
+	f.installed.Store(true)
 	f.Say("making %d pods", f.pods)
 	if err = f.gather(ctx); err == nil {
 		err = f.waitFull(ctx)

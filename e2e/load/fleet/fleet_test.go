@@ -18,7 +18,7 @@ var kube *kubeapi.API
 func TestMain(m *testing.M) { os.Exit(scenario.RunTests(m, &kube)) }
 
 func TestASmallFleetIsHardlyThrottled(t *testing.T) {
-	f := fleet{pods: 24, speed: 3, Stage: &scenario.Stage{Kube: kube, Out: t.Output(), Progress: t.Output()}}
+	f := &fleet{pods: 24, speed: 3, Stage: &scenario.Stage{Kube: kube, Out: t.Output(), Progress: t.Output()}}
 	if err := f.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func (f *fleet) fewDescriptors(before int) error {
 
 // Pods that stop together waste no call on target groups that are in use.
 func TestASmallFleetStopsWithoutRefusedCalls(t *testing.T) {
-	f := fleet{pods: 8, speed: 4, grace: grace, Stage: &scenario.Stage{Kube: kube, Out: t.Output(), Progress: t.Output()}}
+	f := &fleet{pods: 8, speed: 4, grace: grace, Stage: &scenario.Stage{Kube: kube, Out: t.Output(), Progress: t.Output()}}
 	if err := f.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
