@@ -29,8 +29,10 @@ type line struct {
 
 func newLine(running int, now func() time.Time) *line { return &line{running: running, now: now} }
 
-// served records how long a call took.
+// served records how long a call took. What a clock that was set says is no time that a call
+// can take.
 func (l *line) served(took time.Duration) {
+	took = min(max(took, 0), requestTimeout)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.service == 0 {
@@ -40,8 +42,12 @@ func (l *line) served(took time.Duration) {
 	l.service += time.Duration(serviceWeight * float64(took-l.service))
 }
 
-// wait is how long a caller behind that many others will wait for its turn (Little's law).
+// wait is how long a caller behind that many others will wait for its turn (Little's law). It
+// is 0 while there is a turn for everybody.
 func (l *line) wait(ahead int) time.Duration {
+	if ahead <= 0 {
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Duration(ahead) * l.service / time.Duration(l.running)

@@ -68,3 +68,17 @@ func TestFleetIsServedInTurnThoughTheAPIServerIsSlow(t *testing.T) {
 		t.Logf("%v for %d claims, of which the least is %v, with %d calls", time.Duration(last.Load()), pods, least, calls.Load())
 	})
 }
+
+// TestClockThatIsSetMakesNobodyWait: while a call runs, the clock is set back or forward.
+func TestClockThatIsSetMakesNobodyWait(t *testing.T) {
+	for _, set := range []time.Duration{-time.Hour, time.Hour} {
+		w := newWorld()
+		w.do = func(context.Context) error { w.now = w.now.Add(set); return nil }
+		for n := range 10 {
+			name := podNumber(n)
+			if out := w.send(t, addressOf(name), http.MethodPut, api.ClaimPath("games", name), name, body(t, api.ClaimRequest{})); out.Code != http.StatusOK {
+				t.Errorf("call %d after the clock was set by %v: %d %s", n, set, out.Code, out.Body)
+			}
+		}
+	}
+}

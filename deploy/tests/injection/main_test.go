@@ -79,18 +79,33 @@ func install(ctx context.Context, k *kubeapi.API, home string, flags ...string) 
 	return k.Apply(ctx, []byte(manifests))
 }
 
-// added waits until the API server applies the policies.
+// added waits until the API server applies the policies, which it learns of one by one.
 func added(ctx context.Context, k *kubeapi.API) error {
-	return eventually(ctx, k, func(made *corev1.Pod, err error) error {
+	if err := eventually(ctx, k, func(made *corev1.Pod, err error) error {
 		if err == nil && len(made.Spec.InitContainers) == 0 {
 			return errors.New("a labeled pod gets no agent")
 		}
 		return err
+	}); err != nil {
+		return err
+	}
+	wrong := game("probe")
+	wrong.Annotations = nil
+	return eventuallyOf(ctx, k, wrong, func(_ *corev1.Pod, err error) error {
+		if !apierrors.IsInvalid(err) {
+			return fmt.Errorf("a labeled pod without ports is not refused: %w", err)
+		}
+		return nil
 	})
 }
 
 // eventually creates a labeled pod repeatedly until right accepts the result.
 func eventually(ctx context.Context, k *kubeapi.API, right func(*corev1.Pod, error) error) error {
+	return eventuallyOf(ctx, k, game("probe"), right)
+}
+
+// eventuallyOf is eventually for any pod.
+func eventuallyOf(ctx context.Context, k *kubeapi.API, pod *corev1.Pod, right func(*corev1.Pod, error) error) error {
 	client, err := kubernetes.NewForConfig(k.AdminConfig())
 	if err != nil {
 		return err
@@ -98,7 +113,7 @@ func eventually(ctx context.Context, k *kubeapi.API, right func(*corev1.Pod, err
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for {
-		wrong := right(client.CoreV1().Pods(metav1.NamespaceDefault).Create(ctx, game("probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}))
+		wrong := right(client.CoreV1().Pods(metav1.NamespaceDefault).Create(ctx, pod.DeepCopy(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}))
 		if wrong == nil {
 			return nil
 		}
