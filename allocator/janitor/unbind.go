@@ -211,7 +211,7 @@ func (j *Janitor) unbound(ctx context.Context, r ledger.Record[ledger.Port], u *
 	if err != nil {
 		return j.unbindFailed(u, r.Name, err)
 	}
-	u.over = true
+	u.over, u.of = true, holdingOf(r)
 	return nil
 }
 
@@ -227,12 +227,14 @@ func (j *Janitor) unbindFailed(u *unbinding, lease string, err error) error {
 // holding that was inspected any more, or not releasing.
 func (j *Janitor) stillReleasing(ctx context.Context, name string) (r ledger.Record[ledger.Port], current bool, err error) {
 	u := j.unbindings[name]
+	before, _ := j.Ports.Cached(name)
+	cached := holdingOf(before)
 	r, exists, err := j.getPort(ctx, name)
 	switch {
 	case err != nil:
 		return r, false, j.unbindFailed(u, name, err)
 	case !exists || r.Value.State != ledger.Releasing:
-		u.over = true // the cache does not show that yet
+		u.over, u.of = true, cached // the cache does not show that yet
 		return r, false, nil
 	case !u.inspected.IsZero() && u.of != holdingOf(r):
 		*u = unbinding{due: j.Now()}

@@ -16,14 +16,14 @@ type unbinding struct {
 	backOff time.Duration
 	// inspected is when AWS was asked what there is of the binding; zero if it must be asked.
 	inspected time.Time
-	// of is the holding that was inspected.
+	// of is the holding that was inspected, or that is over.
 	of holding
 	// group is its target group, and listeners are its own listeners that are still there.
 	group     string
 	listeners []string
 	// tried is whether a deletion was made.
 	tried bool
-	// over is whether nothing is left to do. The cache may not show that yet.
+	// over is whether nothing is left to do for that holding. The cache may not show that yet.
 	over bool
 }
 
@@ -42,10 +42,13 @@ const (
 	lastRetry  = 20 * time.Second
 )
 
-// unbindingOf begins with the binding of a port if nothing is known of it yet.
+// unbindingOf begins with the binding of a port if nothing is known of it yet, or only of an
+// earlier holding: while another replica led, the port may have had other holders.
 func (j *Janitor) unbindingOf(lease string) *unbinding {
 	u := j.unbindings[lease]
-	if u == nil {
+	cached, _ := j.Ports.Cached(lease)
+	later := cached.Value.State == ledger.Releasing && u != nil && u.over && u.of != holdingOf(cached)
+	if u == nil || later {
 		u = &unbinding{due: j.Now()}
 		j.unbindings[lease] = u
 	}

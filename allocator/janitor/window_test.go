@@ -150,3 +150,21 @@ func TestOrphansInUseCostNoCall(t *testing.T) {
 		t.Errorf("AWS refused %d deletions", w.refused())
 	}
 }
+
+// A replica unbinds a port, and then another one leads for a while. Meanwhile the port has
+// another holder. When the first one leads again, that holder's binding must go, too.
+func TestPortIsUnboundAgainAfterALaterHolder(t *testing.T) {
+	w := slowAccount(t, 1)
+	w.passes(time.Minute, 2)
+	group, listener := w.bind("later", "later", 0, firstAudit, 2)
+	w.ledger.Ports.Change(w.fenceOf(0, firstAudit, 1).Lease, func(p *ledger.Port) {
+		*p = ledger.Port{
+			LoadBalancerARN: p.LoadBalancerARN, ListenerPort: firstAudit, Epoch: p.Epoch, Generation: 2, State: ledger.Releasing,
+			Holder: "claim-later", TargetGroupARN: group, ListenerARN: listener, Deregistered: true,
+		}
+	})
+	w.passes(time.Minute, 2)
+	if left := w.emulator.Snapshot().TargetGroups; len(left) > 0 {
+		t.Errorf("target group %s of the later holder is left", left[0].ARN)
+	}
+}
