@@ -33,12 +33,9 @@ type keptStock struct {
 }
 
 func (r keptStock) madeOf(lb *pool.LoadBalancer, sticky time.Duration, leases []*ledger.Record[ledger.Port], now time.Time) bool {
-	return ledger.Same(r.leases, leases) && same(r.lb.Listed, lb.Listed) && same(r.lb.Ranges, lb.Ranges) && r.lb.Limit == lb.Limit &&
+	return ledger.Same(r.leases, leases) && ledger.Same(r.lb.Listed, lb.Listed) && ledger.Same(r.lb.Ranges, lb.Ranges) && r.lb.Limit == lb.Limit &&
 		r.sticky == sticky && (r.until.IsZero() || now.Before(r.until))
 }
-
-// same reports whether two slices that are never changed are one and the same.
-func same[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // special has the IDs of the load balancers whose stock is another one for this claim.
 func (now situation) special(excluded leaseSet) map[string]bool {
@@ -93,7 +90,7 @@ func (now situation) candidate(lb *pool.LoadBalancer, leases []*ledger.Record[le
 		_, port, _ := ledger.SplitPortName(lease.Name) // the cache has nothing else of one that cannot be read
 		c.Known[port] = true
 		switch {
-		case !available(*v, now.claim.Value) || excluded[lease.Name]:
+		case !available(*v, now.claim.Value):
 			c.Taken[port] = true
 		case v.Namespace == now.claim.Value.Namespace && v.Pod == now.claim.Value.Pod:
 			c.Preferred[port] = true

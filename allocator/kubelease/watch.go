@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	toolscache "k8s.io/client-go/tools/cache"
 )
 
 // watch feeds the caches from the one watch on Leases. It implements
@@ -79,9 +78,6 @@ func (w *watch) Replace(all []any, version string) error {
 }
 
 func (w *watch) dispatch(o any, exists bool) error {
-	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-		o = gone.Obj
-	}
 	lease, ok := o.(*coordinationv1.Lease)
 	if !ok {
 		return fmt.Errorf("watching leases: got a %T", o)

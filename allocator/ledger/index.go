@@ -224,8 +224,8 @@ func ByAge[T any](a, b *Record[T]) int {
 	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Name, b.Name))
 }
 
-// Same reports whether two answers of CachedBy are one and the same, so that nothing has
-// changed between them.
-func Same[T any](a, b []*Record[T]) bool {
+// Same reports whether two slices that are never changed, such as answers of CachedBy, are
+// one and the same, so that nothing has changed between them.
+func Same[T any](a, b []T) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }

@@ -68,11 +68,6 @@ func (p Pool) Find(arn string) (LoadBalancer, bool) {
 	return p.LoadBalancers[i], true
 }
 
-// Schedulable returns the load balancers that take new claims.
-func (p Pool) Schedulable() []LoadBalancer {
-	return slices.DeleteFunc(slices.Clone(p.LoadBalancers), func(lb LoadBalancer) bool { return lb.Cordoned != "" })
-}
-
 // Terms are the conditions of a pool's claims.
 type Terms struct {
 	// Namespaces whose pods may claim; empty allows all.
