@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/portlease/portlease/agent/failure"
@@ -36,25 +37,44 @@ func (e *PortError) Unwrap() error { return e.Err }
 // after the ledger has recorded its target group, which is the license for it. A port
 // is reported bound only after all parts were seen to carry its fence's tags.
 //
-// All ports go through each step together, so that they wait for AWS once. The error is
-// a *PortError. It is about an unusable port only if nothing else has failed: another
-// port of the claim may free that one, because somebody may have moved this pod's own
+// All ports go through each step together, so that they wait for AWS once. If target groups
+// were recorded, Bind returns done as false as soon as they can be used. Call it again once
+// the budget has granted the calls for the listeners.
+//
+// The error is a *PortError. It is about an unusable port only if nothing else has failed:
+// another port of the claim may free that one, because somebody may have moved this pod's own
 // listener there.
-func (b *Binder) Bind(ctx context.Context, h *holding.Holding, ports ...api.ClaimedPort) error {
+func (b *Binder) Bind(ctx context.Context, h *holding.Holding, ports ...api.ClaimedPort) (done bool, err error) {
 	all := make(attempts, len(ports))
 	for i, p := range ports {
 		all[i] = &attempt{Binder: b, holding: h, port: p, tags: elb.TagsOf(h.Claim, p.Fence)}
 	}
-	for _, step := range []func(context.Context) error{
-		all.each((*attempt).inspect), all.each((*attempt).createTargetGroup), all.each((*attempt).recordTargetGroup), all.awaitTargetGroups,
+	if err := all.take(ctx, all.each((*attempt).inspect), all.each((*attempt).createTargetGroup), all.awaitTargetGroups); err != nil || all.recorded() {
+		return false, cmp.Or(err, all.unusable())
+	}
+	if err := all.take(ctx,
 		all.each((*attempt).connect), all.awaitListeners, all.confirmTags,
 		all.each((*attempt).deregisterOthers), all.each((*attempt).reportBound),
-	} {
+	); err != nil {
+		return false, err
+	}
+	err = all.unusable()
+	return err == nil, err
+}
+
+// take takes steps until one fails.
+func (all attempts) take(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	return all.unusable()
+	return nil
+}
+
+// recorded reports whether a target group was recorded in the ledger.
+func (all attempts) recorded() bool {
+	return slices.ContainsFunc(all, func(a *attempt) bool { return a.recorded })
 }
 
 // attempts are those of one claim.
@@ -69,6 +89,8 @@ type attempt struct {
 	// created is when this process created the target group, and listening when it
 	// created the listener; zero if it did not.
 	created, listening time.Time
+	// recorded is whether the ledger recorded the target group in this attempt.
+	recorded bool
 	// unusable is why the port cannot be used; nil if it can.
 	unusable error
 	found
@@ -114,6 +136,8 @@ func (a *attempt) failed(err error) error {
 
 func (a *attempt) update(change func(*holding.Binding)) { a.holding.Update(a.port.Fence, change) }
 
+// createTargetGroup records the target group before the next one is created, so that a pod
+// that dies leaves at most one that the ledger does not know.
 func (a *attempt) createTargetGroup(ctx context.Context) error {
 	if a.targetGroup == "" {
 		arn, err := a.Binder.createTargetGroup(ctx, a.holding.Claim, a.port)
@@ -123,11 +147,11 @@ func (a *attempt) createTargetGroup(ctx context.Context) error {
 		a.targetGroup, a.created = arn, a.Clock.Now()
 		a.update(func(b *holding.Binding) {
 			b.AttributesSet = b.AttributesSet && b.TargetGroup == arn
-			b.Created = a.created
+			b.Created, b.Unused = a.created, true
 		})
 	}
 	a.update(func(b *holding.Binding) { b.TargetGroup = a.targetGroup })
-	return nil
+	return a.recordTargetGroup(ctx)
 }
 
 // createTargetGroup returns the one of this fence if it exists already.
@@ -149,12 +173,14 @@ func (a *attempt) recordTargetGroup(ctx context.Context) error {
 		return err
 	}
 	a.holding.TargetGroupRecorded(a.port.Fence, a.targetGroup)
+	a.recorded = true
 	return nil
 }
 
 // connect registers the target and creates the listener, both at once: AWS takes
 // its time for either, and neither needs the other.
 func (a *attempt) connect(ctx context.Context) error {
+	a.update(func(b *holding.Binding) { b.Unused = false })
 	registered := make(chan error, 1)
 	go func() { registered <- a.register(ctx) }()
 	err := a.listen(ctx)

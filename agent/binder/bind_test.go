@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portlease/portlease/agent/binder"
 	"github.com/portlease/portlease/agent/failure"
+	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
@@ -36,9 +38,46 @@ func TestListenerIsNotCreatedWithoutLicense(t *testing.T) {
 	w := newWorld(t)
 	w.reports.refuse["targetGroup"] = api.Errorf(api.Unavailable, "no API server")
 	h := w.holding()
-	err := w.binder().Bind(t.Context(), h, h.Claim.Ports[0])
+	err := w.bind(w.binder(), h)
 	if !errors.Is(err, w.reports.refuse["targetGroup"]) || len(w.emulator.Snapshot().Listeners) != 0 {
 		t.Errorf("got %v and listeners %+v", err, w.emulator.Snapshot().Listeners)
+	}
+}
+
+// The calls for a listener are paid for only once its target group can be used.
+func TestListenersHaveAGrantOfTheirOwn(t *testing.T) {
+	w := newWorldOn(t, elbemu.Config{Delays: &elbemu.Delays{TargetGroupLag: 2 * time.Second}})
+	w.claim.PropagationSeconds = 2
+	w.morePorts(2)
+	b, h := w.binder(), w.holding()
+	before := len(w.emulator.Calls())
+	if done, err := b.Bind(t.Context(), h, h.Claim.Ports...); done || err != nil {
+		t.Fatal(done, err)
+	}
+	if got, want := w.actions(before), []string{"CreateTargetGroup", "CreateTargetGroup"}; !slices.Equal(got, want) || w.slept != 2*time.Second {
+		t.Errorf("the first grant was used for %v in %v, want %v", got, w.slept, want)
+	}
+	before = len(w.emulator.Calls())
+	if done, err := b.Bind(t.Context(), h, h.Claim.Ports...); !done || err != nil {
+		t.Fatal(done, err)
+	}
+	want := []string{"CreateListener", "CreateListener", "DescribeTags", "RegisterTargets", "RegisterTargets"}
+	if got := w.actions(before); !slices.Equal(got, want) {
+		t.Errorf("the second grant was used for %v, want %v", got, want)
+	}
+}
+
+// A pod that dies leaves at most one target group that the ledger does not know.
+func TestEachTargetGroupIsRecordedBeforeTheNextIsCreated(t *testing.T) {
+	w := newWorld(t)
+	w.morePorts(3)
+	w.reports.refuse["targetGroup"] = api.Errorf(api.Unavailable, "no API server")
+	h := w.holding()
+	if _, err := w.binder().Bind(t.Context(), h, h.Claim.Ports...); err == nil {
+		t.Fatal("a refused report is no error")
+	}
+	if n := len(w.emulator.Snapshot().TargetGroups); n != 1 {
+		t.Errorf("%d target groups are not recorded", n)
 	}
 }
 
@@ -61,7 +100,7 @@ func TestForeignTargetGroupIsNotReportedBound(t *testing.T) {
 	w.retag(w.claim.Ports[0].TargetGroupARN)
 	delete(w.reports.after, "bound")
 	h := w.holding()
-	err := w.binder().Bind(t.Context(), h, h.Claim.Ports[0])
+	err := w.bind(w.binder(), h)
 	if _, reported := w.reports.after["bound"]; reported || !errors.Is(err, failure.ErrForeign) {
 		t.Errorf("got %v; reported bound: %v", err, reported)
 	}
@@ -93,7 +132,7 @@ func TestForeignListenerMakesThePortUnusable(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := w.holding()
-	err = w.binder().Bind(t.Context(), h, h.Claim.Ports[0])
+	err = w.bind(w.binder(), h)
 	if !binder.PortUnusable(err) || len(h.Unbound()) != 1 {
 		t.Errorf("got %v, unbound ports %v", err, h.Unbound())
 	}
@@ -104,11 +143,11 @@ func TestThrottledCallsAreCountedUntilReported(t *testing.T) {
 	w.throttle("CreateListener", 2)
 	b, h := w.binder(), w.holding()
 	for range 2 {
-		if err := b.Bind(t.Context(), h, h.Claim.Ports[0]); !errors.Is(err, elb.ErrThrottled) {
+		if err := w.bind(b, h); !errors.Is(err, elb.ErrThrottled) {
 			t.Fatal(err)
 		}
 	}
-	if err := b.Bind(t.Context(), h, h.Claim.Ports[0]); err != nil || b.Throttled() != 2 {
+	if err := w.bind(b, h); err != nil || b.Throttled() != 2 {
 		t.Errorf("got %v and %d throttled calls, want 2", err, b.Throttled())
 	}
 	if b.ThrottledReported(2); b.Throttled() != 0 {

@@ -23,10 +23,11 @@ type found struct {
 }
 
 // inspect compares what is known of the binding with AWS. A port without a known
-// target group costs no call, because creating one is idempotent.
+// target group costs no call, because creating one is idempotent; nor does one whose target
+// group is unused.
 func (a *attempt) inspect(ctx context.Context) error {
 	known := a.holding.Binding(a.port)
-	if known.TargetGroup == "" {
+	if a.targetGroup, a.created = known.TargetGroup, known.Created; known.TargetGroup == "" || known.Unused {
 		return nil
 	}
 	if err := a.inspectTargets(ctx, known); err != nil {
@@ -39,7 +40,6 @@ func (a *attempt) inspect(ctx context.Context) error {
 }
 
 func (a *attempt) inspectTargets(ctx context.Context, known holding.Binding) error {
-	a.targetGroup, a.created = known.TargetGroup, known.Created
 	var targets []elb.Target
 	err := a.patiently(ctx, func() (err error) {
 		targets, err = a.LoadBalancer.Targets(ctx, known.TargetGroup)

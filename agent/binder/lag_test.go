@@ -50,7 +50,7 @@ func TestNewTargetGroupThatIsNotShownIsNotCreatedAgain(t *testing.T) {
 	h := w.holding()
 	w.throttle("CreateListener", 1)
 	b := w.binder()
-	if err := b.Bind(t.Context(), h, h.Claim.Ports[0]); err == nil {
+	if err := w.bind(b, h); err == nil {
 		t.Fatal("a throttled call succeeded")
 	}
 	w.emulator.SetFault(func(call elbemu.Call) elbemu.Fault {
@@ -59,7 +59,7 @@ func TestNewTargetGroupThatIsNotShownIsNotCreatedAgain(t *testing.T) {
 		}
 		return elbemu.Fault{}
 	})
-	if err := b.Bind(t.Context(), h, h.Claim.Ports[0]); err != nil {
+	if err := w.bind(b, h); err != nil {
 		t.Fatal(err)
 	}
 	if n := w.emulator.CallCounts()["CreateTargetGroup"].Total; n != 1 {
@@ -79,7 +79,7 @@ func TestDeniedCallOnAnOlderTargetGroupIsNotRepeated(t *testing.T) {
 		return elbemu.Fault{}
 	})
 	h := w.holding()
-	if err := w.binder().Bind(t.Context(), h, h.Claim.Ports[0]); err == nil || w.slept > 0 {
+	if err := w.bind(w.binder(), h); err == nil || w.slept > 0 {
 		t.Errorf("got %v after %v", err, w.slept)
 	}
 	if n := w.emulator.CallCounts()["CreateListener"].Total - before; n != 1 {

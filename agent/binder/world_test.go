@@ -183,10 +183,19 @@ func (w *world) holding() *holding.Holding {
 func (w *world) bound() *holding.Holding {
 	w.Helper()
 	h := w.holding()
-	if err := w.binder().Bind(w.Context(), h, h.Claim.Ports...); err != nil {
+	if err := w.bind(w.binder(), h); err != nil {
 		w.Fatal(err)
 	}
 	return h
+}
+
+// bind grants a binder all calls that it asks for.
+func (w *world) bind(b *binder.Binder, h *holding.Holding) error {
+	for {
+		if done, err := b.Bind(w.Context(), h, h.Claim.Ports...); done || err != nil {
+			return err
+		}
+	}
 }
 
 // actions are the calls to AWS from one on, sorted because some go at once.

@@ -36,6 +36,8 @@ type Binding struct {
 	Listener    string // ARN
 	// Created is when this process created the target group; zero if it did not.
 	Created time.Time
+	// Unused is whether this process has created the target group and done nothing with it.
+	Unused bool
 	// AttributesSet is whether the target group's attributes were set.
 	AttributesSet bool
 	// Bound is whether everything is in place and reported.
@@ -161,6 +163,11 @@ func (h *Holding) record(f api.Fence, change func(*api.ClaimedPort)) {
 // HasListener reports whether any port is known to have a listener.
 func (h *Holding) HasListener() bool {
 	return slices.ContainsFunc(h.Claim.Ports, func(p api.ClaimedPort) bool { return h.Binding(p).Listener != "" })
+}
+
+// HasTargetGroup reports whether the ledger has recorded a target group of any port.
+func (h *Holding) HasTargetGroup() bool {
+	return slices.ContainsFunc(h.Claim.Ports, func(p api.ClaimedPort) bool { return p.TargetGroupARN != "" })
 }
 
 // Unbound are the ports still to be bound.

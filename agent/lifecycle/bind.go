@@ -120,11 +120,12 @@ func (p *bindPhase) queue(ctx context.Context, h *holding.Holding, wait time.Dur
 	return p.claims.refresh(ctx, h)
 }
 
-// bindPorts binds the unbound ports.
+// bindPorts binds the unbound ports, or creates target groups and asks for the calls that
+// come next.
 func (p *bindPhase) bindPorts(ctx context.Context, h *holding.Holding) (bound bool, err error) {
 	p.status.progress(0)
 	ports := h.Unbound()
-	err = p.binder.Bind(ctx, h, ports...)
+	done, err := p.binder.Bind(ctx, h, ports...)
 	for _, port := range ports {
 		if b := h.Binding(port); b.Bound {
 			p.counters.binds.Inc()
@@ -133,8 +134,11 @@ func (p *bindPhase) bindPorts(ctx context.Context, h *holding.Holding) (bound bo
 		}
 	}
 	failed, _ := errors.AsType[*binder.PortError](err)
-	if failed == nil || !binder.PortUnusable(err) {
-		return err == nil, err
+	switch {
+	case err == nil && !done:
+		return false, p.claims.refresh(ctx, h)
+	case failed == nil, !binder.PortUnusable(err):
+		return done, err
 	}
 	return false, p.reportUnusable(ctx, h, failed)
 }

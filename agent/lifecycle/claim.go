@@ -107,11 +107,11 @@ func (c *claims) retry(ctx context.Context, message string, attempt func() (done
 	}
 }
 
-// refresh asks for the claim again before another attempt at binding, which the AWS
-// budget has to grant anew. A pod with a listener presents it, so that a ledger that
-// has lost the claim adopts it instead of granting another port.
+// refresh asks for the claim again before the next calls to AWS, which the budget has to
+// grant anew. A pod with a binding presents it, so that a ledger that has lost the claim
+// adopts it instead of granting another port; and renewing never waits behind new claims.
 func (c *claims) refresh(ctx context.Context, h *holding.Holding) error {
-	if !h.HasListener() {
+	if !h.HasListener() && !h.HasTargetGroup() {
 		return c.acquire(ctx, h)
 	}
 	return c.retry(ctx, "failed to renew the claim; retrying", func() (bool, error) {
@@ -137,7 +137,7 @@ func (c *claims) renew(ctx context.Context, h *holding.Holding, describes int) (
 	c.counters.renewals.Inc()
 	moved = h.Adopt(answer.Claim)
 	for _, p := range h.Claim.Ports {
-		if slices.Contains(answer.Rebind, p.Fence.Lease) {
+		if slices.Contains(answer.Rebind, p.Fence.Lease) && h.Binding(p).Bound {
 			h.MarkDamaged(p.Fence)
 			c.log.WarnContext(ctx, "the janitor found the binding damaged; repairing it", "port", p.ListenerPort, "lease", p.Fence.Lease)
 		}

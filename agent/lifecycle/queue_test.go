@@ -114,7 +114,7 @@ func TestThrottledCallsAreReportedOnce(t *testing.T) {
 		})
 		refusals := 0
 		w.ledger.refuse = func(call string) error {
-			if call == "claim" && throttled == 2 && refusals < 2 { // it was not heard
+			if call == "renew" && throttled == 2 && refusals < 2 { // it was not heard
 				refusals++
 				return api.Errorf(api.Unavailable, "no API server")
 			}
@@ -125,7 +125,7 @@ func TestThrottledCallsAreReportedOnce(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		w.ledger.change(func() {
-			if want := []int{0, 2, 1, 0, 0}; len(w.ledger.throttled) < len(want) || !slices.Equal(w.ledger.throttled[:len(want)], want) {
+			if want := []int{0, 0, 2, 1, 0, 0}; len(w.ledger.throttled) < len(want) || !slices.Equal(w.ledger.throttled[:len(want)], want) {
 				t.Errorf("reported %v, want %v", w.ledger.throttled, want)
 			}
 		})

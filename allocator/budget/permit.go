@@ -40,13 +40,13 @@ const (
 // closePermits removes used and abandoned permits and refunds the abandoned ones,
 // except unrecordedCost. It may leave more tokens than a bucket holds; After
 // removes those.
-func (s State) closePermits(outcome func(claim string) PermitOutcome) State {
+func (s State) closePermits(outcome func(Permit) PermitOutcome) State {
 	if outcome == nil || len(s.Permits) == 0 {
 		return s
 	}
 	var unused []Permit
 	for _, p := range s.Permits {
-		switch outcome(p.Claim) {
+		switch outcome(p) {
 		case PermitUnused:
 			unused = append(unused, p)
 		case PermitAbandoned:
@@ -57,6 +57,10 @@ func (s State) closePermits(outcome func(claim string) PermitOutcome) State {
 	s.Permits = unused
 	return s
 }
+
+// Connects reports whether the permit is for creating listeners, and not for their target
+// groups.
+func (p Permit) Connects() bool { return p.Cost.Registration > 0 }
 
 // HasPermit reports whether the claim has an unused permit.
 func (s State) HasPermit(claim string) bool { return s.findPermit(claim) >= 0 }

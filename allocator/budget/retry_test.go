@@ -36,7 +36,7 @@ func TestRetriesHaveASmallShare(t *testing.T) {
 		s = s.After(Default(), 100*time.Millisecond, retry("", 50, 20).Demand)
 		for n, request := range []Request{create("create", 0), retry("retry", 0, 20)} {
 			request.Demand = retry("", 50, 20).Demand
-			request.Outcome = func(string) PermitOutcome { return PermitUsed }
+			request.Outcome = func(Permit) PermitOutcome { return PermitUsed }
 			if next, wait := Take(s, Default(), 0, request); wait == 0 {
 				s = next
 				counts[[]Class{Create, Retry}[n]]++

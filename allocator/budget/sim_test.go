@@ -156,8 +156,8 @@ func (w *world) demand(s State, before *requester) (d Demand, older Tokens) {
 	return d, older
 }
 
-func (w *world) outcomeOf(claim string) PermitOutcome {
-	return w.all[claim].outcome
+func (w *world) outcomeOf(p Permit) PermitOutcome {
+	return w.all[p.Claim].outcome
 }
 
 func (w *world) request(q *requester) {

@@ -33,13 +33,14 @@ type Request struct {
 	// Follows marks Describe calls of a replica that does not lead. They are granted while
 	// the buckets are at least half full, so the leader's calls come first.
 	Follows bool
-	// Older is the cost of the older waiting creates, or retries, that have no permit.
+	// Older is the cost of the older waiting creates, or retries, that have no permit, until
+	// they are bound.
 	Older Tokens
 	// Demand is everything that is waiting. Its Creates or Retries include Older and this
 	// request.
 	Demand Demand
-	// Outcome tells what became of a claim's permit; nil if nothing is known.
-	Outcome func(claim string) PermitOutcome
+	// Outcome tells what became of a permit; nil if nothing is known.
+	Outcome func(Permit) PermitOutcome
 }
 
 // Take returns the state after the request was granted and a wait of 0. If the

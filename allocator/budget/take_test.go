@@ -75,7 +75,7 @@ func TestLostAnswerIsRepeatedWithoutPayingAgain(t *testing.T) {
 func TestUsedPermitIsPaidForAgain(t *testing.T) {
 	s := take(t, full(), 0, create("a", 0))
 	again := create("a", 0)
-	again.Outcome = func(string) PermitOutcome { return PermitUsed }
+	again.Outcome = func(Permit) PermitOutcome { return PermitUsed }
 	if next := take(t, s, 0, again); next.Tokens == s.Tokens {
 		t.Error("it pays nothing")
 	}
@@ -92,8 +92,8 @@ func TestAbandonedPermitIsRefunded(t *testing.T) {
 		s = take(t, s, 0, create(claim, 0))
 	}
 	request := create("d", 0)
-	request.Outcome = func(claim string) PermitOutcome {
-		if claim == "b" {
+	request.Outcome = func(p Permit) PermitOutcome {
+		if p.Claim == "b" {
 			return PermitAbandoned
 		}
 		return PermitUnused
@@ -107,7 +107,7 @@ func TestAbandonedPermitIsRefunded(t *testing.T) {
 		t.Errorf("the permits are %+v", s.Permits)
 	}
 	s = take(t, s, time.Minute, create("e", 0))
-	request.Requester, request.Outcome = "f", func(string) PermitOutcome { return PermitAbandoned }
+	request.Requester, request.Outcome = "f", func(Permit) PermitOutcome { return PermitAbandoned }
 	if s = take(t, s, time.Minute, request); s.Tokens != Default().capacity().Minus(CreateCost) {
 		t.Errorf("left %+v", s.Tokens)
 	}

@@ -45,7 +45,7 @@ type Report struct {
 	// listener: it was granted calls, has made some, and has others to make.
 	Started bool
 	// Outcome is as in Request.
-	Outcome func(claim string) PermitOutcome
+	Outcome func(Permit) PermitOutcome
 }
 
 // Verdict is what a report leads to.

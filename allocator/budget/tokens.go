@@ -11,10 +11,14 @@ type Tokens struct {
 
 // Costs, in calls.
 var (
-	// CreateCost is for CreateTargetGroup, RegisterTargets, CreateListener, and
-	// reading the tags of what they made.
-	CreateCost = Tokens{Mutating: 2, Registration: 1, Describe: 1, All: 4}
-	// AttributesCost is for ModifyTargetGroupAttributes, on top of CreateCost.
+	// TargetGroupCost is for CreateTargetGroup.
+	TargetGroupCost = Tokens{Mutating: 1, All: 1}
+	// ConnectCost is for RegisterTargets, CreateListener, and reading the tags of both
+	// target group and listener.
+	ConnectCost = Tokens{Mutating: 1, Registration: 1, Describe: 1, All: 3}
+	// CreateCost is for both.
+	CreateCost = TargetGroupCost.Plus(ConnectCost)
+	// AttributesCost is for ModifyTargetGroupAttributes, on top of ConnectCost.
 	AttributesCost = Tokens{Mutating: 1, All: 1}
 	// RepairCost is for repairing a damaged binding, on top of CreateCost: DeleteListener and
 	// DeregisterTargets, and reading targets, listeners and the tags of a damaged one before.

@@ -167,11 +167,12 @@ func (d *decision) run(batch []*request) {
 func (d *decision) take(q *request, older budget.Tokens, demand budget.Demand) {
 	next, wait := budget.Take(d.state, d.limits, d.elapsed, budget.Request{
 		Requester: q.requester, Class: q.class, Cost: q.cost, Opportunistic: q.opportunistic, Follows: q.follows, Older: older, Demand: demand,
-		Outcome: func(claim string) budget.PermitOutcome {
+		Outcome: func(p budget.Permit) budget.PermitOutcome {
 			switch {
-			case claim != q.requester:
-				return d.outcomes[claim]
-			case q.permitUsed:
+			case p.Claim != q.requester:
+				return d.outcomes[p.Claim]
+			// Calls that create a listener may have been made and have failed.
+			case q.permitUsed, p.Connects():
 				return budget.PermitUsed
 			}
 			return budget.PermitUnused
@@ -185,7 +186,7 @@ func (d *decision) take(q *request, older budget.Tokens, demand budget.Demand) {
 
 func (d *decision) reportThrottling(q *request) {
 	next, verdict := budget.Throttled(d.state, d.limits, d.elapsed, d.queue.demand(d.state), budget.Report{
-		Claim: q.requester, Started: q.started, Outcome: func(claim string) budget.PermitOutcome { return d.outcomes[claim] },
+		Claim: q.requester, Started: q.started, Outcome: func(p budget.Permit) budget.PermitOutcome { return d.outcomes[p.Claim] },
 	})
 	q.believed = verdict != budget.Ignored
 	if verdict != budget.Believed {

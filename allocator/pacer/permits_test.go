@@ -59,7 +59,7 @@ func TestTokensOfAnAbandonedPermitAreRefunded(t *testing.T) {
 				i.fill(r)
 				var claims []ledger.Record[ledger.Claim]
 				for range 3 {
-					claims = append(claims, i.claim(1))
+					claims = append(claims, i.claim(2))
 					if wait := i.bind(r, claims[len(claims)-1]); wait != 0 {
 						t.Fatalf("it waits %v", wait)
 					}

@@ -25,14 +25,15 @@ type waitingCreate struct {
 	claim     string
 	class     budget.Class
 	createdAt time.Time
-	cost      budget.Tokens
+	// cost is that of all calls it still has to make.
+	cost budget.Tokens
 	// requests are the claim's requests in the present batch.
 	requests []*request
 }
 
-// buildQueue adds the cache to the batch: the claims with a claimed port that has no target
-// group. A claim whose agent is silent for two
-// renewals is left out: its agent may be dead, and then the janitor takes over.
+// buildQueue adds the cache to the batch: the claims with an unbound port. A claim whose agent
+// is silent for two renewals is left out: its agent may be dead, and then the janitor takes
+// over.
 func (p *Pacer) buildQueue(batch []*request) queue {
 	var q queue
 	inBatch := make(map[string][]*request) // by claim
@@ -46,7 +47,7 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 		}
 	}
 	for claim, requests := range inBatch {
-		q.creates = append(q.creates, waitingCreate{claim, requests[0].class, requests[0].createdAt, requests[0].cost, requests})
+		q.creates = append(q.creates, waitingCreate{claim, requests[0].class, requests[0].createdAt, requests[0].remaining, requests})
 	}
 	q.deletes = max(q.deletes, len(p.Ports.CachedBy(ledger.ReleasingPorts)))
 	q.exhausted = len(p.Claims.CachedBy(ledger.PortlessClaims)) > 0
@@ -72,14 +73,17 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 	return q
 }
 
-// remainingCost is the cost of the claim's ports that have no target group recorded.
-func (p *Pacer) remainingCost(claim ledger.Record[ledger.Claim]) (cost budget.Tokens) {
+// remainingCost is the cost of the calls that bind the claim's ports.
+func (p *Pacer) remainingCost(claim ledger.Record[ledger.Claim]) budget.Tokens {
+	var ports []ledger.Port
 	for _, planned := range claim.Value.Ports {
-		if port, _ := p.Ports.Cached(planned.Fence.Lease); !port.Value.Holds(claim.Name, planned.Fence) || port.Value.TargetGroupARN == "" {
-			cost = cost.Plus(createCost(planned))
+		port, _ := p.Ports.Cached(planned.Fence.Lease)
+		if !port.Value.Holds(claim.Name, planned.Fence) {
+			port.Value = ledger.Port{}
 		}
+		ports = append(ports, port.Value)
 	}
-	return cost
+	return costOf(claim.Value, ports).all()
 }
 
 // demand is the queue without the creates that have a permit.

@@ -20,6 +20,8 @@ type request struct {
 	// createdAt puts creates in order.
 	createdAt time.Time
 	cost      budget.Tokens
+	// remaining is what a create still costs until all ports are bound, with cost.
+	remaining budget.Tokens
 	// opportunistic requests are granted only while the buckets are nearly full.
 	opportunistic bool
 	// follows marks Describe calls of a replica that does not lead.
@@ -30,7 +32,7 @@ type request struct {
 	started bool
 	// believed is whether the report of throttled calls counts.
 	believed bool
-	// permitUsed is true if the requester has used the permit it got before.
+	// permitUsed is true if the requester has no target group left to create.
 	permitUsed bool
 
 	// wait is the decision: 0 if the request is granted.
@@ -43,30 +45,17 @@ type reply struct {
 	err  error
 }
 
-// Bind reserves the calls that bind a claim's ports. ports are the records of the
-// claim's plan, in its order. If wait is 0 they are granted: bind now. Otherwise ask
-// again after that time, and renew the claim meanwhile, or it loses its place in the
-// queue. throttled is how many of the agent's calls AWS has throttled since its last
-// report.
+// Bind reserves the next calls that bind a claim's ports: the creation of all target groups
+// that are missing, or else of the listeners. Listeners come seconds later, and their calls
+// are reserved only then. ports are the records of the claim's plan, in its order. If wait is
+// 0 the calls are granted: make them now. Otherwise ask again after that time, and renew the
+// claim meanwhile, or it loses its place in the queue. throttled is how many of the agent's
+// calls AWS has throttled since its last report.
 func (p *Pacer) Bind(ctx context.Context, claim ledger.Record[ledger.Claim], ports []ledger.Port, throttled int) (wait time.Duration, err error) {
 	q := &request{class: budget.Create, requester: claim.Name, createdAt: claim.CreatedAt, throttled: throttled}
-	q.permitUsed = true
-	for i, planned := range claim.Value.Ports {
-		var port ledger.Port
-		if i < len(ports) {
-			port = ports[i]
-		}
-		if port.State == ledger.Bound {
-			q.cost = q.cost.Plus(budget.CheckCost)
-			continue
-		}
-		q.cost = q.cost.Plus(createCost(planned))
-		if port.ListenerARN != "" { // it was bound, and somebody has changed it
-			q.cost = q.cost.Plus(budget.RepairCost)
-		}
-		q.permitUsed = q.permitUsed && port.TargetGroupARN != ""
-		q.started = q.started || port.TargetGroupARN != ""
-	}
+	costs := costOf(claim.Value, ports)
+	q.cost, q.remaining, q.started = costs.next(), costs.all(), costs.started
+	q.permitUsed = costs.create == budget.Tokens{}
 	if claim.Value.Retries.Paused() && q.cost.Mutating > 0 { // or the agent only checks its bindings
 		return p.RenewEvery, nil
 	}
@@ -92,13 +81,6 @@ func (p *Pacer) granted(claim string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.frequent.granted(claim, p.Now())
-}
-
-func createCost(p ledger.PlannedPort) budget.Tokens {
-	if len(p.Attributes) > 0 {
-		return budget.CreateCost.Plus(budget.AttributesCost)
-	}
-	return budget.CreateCost
 }
 
 // Delete reserves up to that many deletions of listeners and target groups, all in one

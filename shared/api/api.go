@@ -136,9 +136,10 @@ type Claim struct {
 	DurationSeconds float64 `json:"durationSeconds"`
 	// RenewSeconds is how often the agent renews (it adds jitter).
 	RenewSeconds float64 `json:"renewSeconds"`
-	// BindAfterSeconds is 0 if the AWS budget has granted the calls that bind the ports:
-	// bind now. Otherwise wait that long and PUT again before any call to AWS. Each attempt
-	// to bind needs a grant of its own.
+	// BindAfterSeconds is 0 if the AWS budget has granted the next calls: create all target
+	// groups that are missing, or else the listeners. Otherwise wait that long and ask again, by
+	// PUT or renewal, before any call to AWS. Once the target groups are recorded, ask for the
+	// calls of the listeners. Each further attempt needs a grant of its own, too.
 	BindAfterSeconds float64 `json:"bindAfterSeconds,omitempty"`
 	// PropagationSeconds is how long AWS usually takes until all of it knows what was created:
 	// the agent uses a target group or listener only once it is that old.

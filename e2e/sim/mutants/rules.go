@@ -16,7 +16,7 @@ var rules = []string{
 	"lost: another fence only", "lost: never 401, 403, 5xx", "lost leases: adoption", "lost leases: older only",
 	"collision: checked by the allocator", "collision: blocks", "one load balancer",
 	"budget: compare and swap", "budget: refunds", "budget: zero after a start", "budget: a quarter for deletes", "budget: slows down", "budget: reports need standing", "budget: failures wait",
-	"budget: deregister first", "budget: nothing too early", "budget: shared describes", "budget: raised limits", "sweep: never waits for AWS", "S2 old target groups", "deletion: hostile tags", "budget: repairs", "budget: idle describes", "target health",
+	"budget: deregister first", "budget: nothing too early", "budget: paid when made", "budget: shared describes", "budget: raised limits", "sweep: never waits for AWS", "S2 old target groups", "deletion: hostile tags", "budget: repairs", "budget: idle describes", "target health",
 	"quota: exact", "claim: few calls", "waiting is cheap", "admin: cordon", "admin: block", "rights", "rights in AWS",
 	"door: reviews", "door: bodies", "door: answers", "door: slots", "door: overload", "door: connections", "door: probes", "door: internals", "door: describes", "trust: kept in a Secret",
 	"agent: lost withdraws", "agent: release first", "agent: withdraws",
