@@ -14,7 +14,7 @@ type Key string
 const (
 	// ReleasingPorts are being released.
 	ReleasingPorts Key = "releasing"
-	// UnboundPorts are claimed and have no target group recorded.
+	// UnboundPorts are claimed and not bound.
 	UnboundPorts Key = "unbound"
 )
 
@@ -71,7 +71,7 @@ func (p Port) keys(name string) []Key {
 	switch {
 	case p.State == Releasing:
 		keys = append(keys, ReleasingPorts)
-	case p.State == Claimed && p.TargetGroupARN == "":
+	case p.State == Claimed:
 		keys = append(keys, UnboundPorts)
 	}
 	return keys

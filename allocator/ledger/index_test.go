@@ -25,7 +25,7 @@ func TestIndexFindsWhatASearchFinds(t *testing.T) {
 		ledger.PortsOfPod("games", "pod-2"): func(p ledger.Record[ledger.Port]) bool { return p.Value.Pod == "pod-2" },
 		ledger.ReleasingPorts:               func(p ledger.Record[ledger.Port]) bool { return p.Value.State == ledger.Releasing },
 		ledger.UnboundPorts: func(p ledger.Record[ledger.Port]) bool {
-			return p.Value.State == ledger.Claimed && p.Value.TargetGroupARN == ""
+			return p.Value.State == ledger.Claimed
 		},
 		ledger.PortsOf("lb-9"): func(ledger.Record[ledger.Port]) bool { return false },
 	}

@@ -150,7 +150,7 @@ func (d *decision) run(batch []*request) {
 			d.take(q, older[w.class], demand)
 		}
 		if !paid && !d.state.HasPermit(w.claim) {
-			older[w.class] = older[w.class].Plus(w.cost)
+			older[w.class] = older[w.class].Plus(w.before())
 		}
 	}
 	for _, class := range []budget.Class{budget.Delete, budget.Describe} {

@@ -25,8 +25,8 @@ type waitingCreate struct {
 	claim     string
 	class     budget.Class
 	createdAt time.Time
-	// cost is that of all calls it still has to make.
-	cost budget.Tokens
+	// costs are those of all calls it still has to make.
+	costs costs
 	// requests are the claim's requests in the present batch.
 	requests []*request
 }
@@ -47,7 +47,7 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 		}
 	}
 	for claim, requests := range inBatch {
-		q.creates = append(q.creates, waitingCreate{claim, requests[0].class, requests[0].createdAt, requests[0].remaining, requests})
+		q.creates = append(q.creates, waitingCreate{claim, requests[0].class, requests[0].createdAt, requests[0].costs, requests})
 	}
 	q.deletes = max(q.deletes, len(p.Ports.CachedBy(ledger.ReleasingPorts)))
 	q.exhausted = len(p.Claims.CachedBy(ledger.PortlessClaims)) > 0
@@ -62,9 +62,7 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 		if r.Value.State != ledger.Granted || silent || r.Value.Retries.Paused() {
 			continue
 		}
-		if cost := p.remainingCost(r); cost != (budget.Tokens{}) {
-			q.creates = append(q.creates, waitingCreate{claim: r.Name, class: p.createClass(r), createdAt: r.CreatedAt, cost: cost})
-		}
+		q.creates = append(q.creates, waitingCreate{claim: r.Name, class: p.createClass(r), createdAt: r.CreatedAt, costs: p.remainingCosts(r)})
 	}
 	slices.SortFunc(q.creates, func(a, b waitingCreate) int {
 		// A claim whose attempts fail comes after all others: "create" is before "retry".
@@ -73,8 +71,8 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 	return q
 }
 
-// remainingCost is the cost of the calls that bind the claim's ports.
-func (p *Pacer) remainingCost(claim ledger.Record[ledger.Claim]) budget.Tokens {
+// remainingCosts are those of the calls that bind the claim's ports.
+func (p *Pacer) remainingCosts(claim ledger.Record[ledger.Claim]) costs {
 	var ports []ledger.Port
 	for _, planned := range claim.Value.Ports {
 		port, _ := p.Ports.Cached(planned.Fence.Lease)
@@ -83,7 +81,17 @@ func (p *Pacer) remainingCost(claim ledger.Record[ledger.Claim]) budget.Tokens {
 		}
 		ports = append(ports, port.Value)
 	}
-	return costOf(claim.Value, ports).all()
+	return costOf(claim.Value, ports)
+}
+
+// before is what the claim adds to the cost of the older creates that younger ones wait for.
+// A claim whose target groups are all there holds up nobody until it asks: its listeners are
+// due within seconds, and the target group of a younger one has to wait as long again.
+func (w waitingCreate) before() budget.Tokens {
+	if len(w.requests) == 0 && w.costs.create == (budget.Tokens{}) {
+		return budget.Tokens{}
+	}
+	return w.costs.all()
 }
 
 // demand is the queue without the creates that have a permit.
@@ -93,9 +101,9 @@ func (q queue) demand(s budget.State) budget.Demand {
 		switch {
 		case s.HasPermit(w.claim):
 		case w.class == budget.Retry:
-			d.Retries = d.Retries.Plus(w.cost)
+			d.Retries = d.Retries.Plus(w.costs.all())
 		default:
-			d.Creates = d.Creates.Plus(w.cost)
+			d.Creates = d.Creates.Plus(w.costs.all())
 		}
 	}
 	return d

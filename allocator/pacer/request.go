@@ -20,8 +20,8 @@ type request struct {
 	// createdAt puts creates in order.
 	createdAt time.Time
 	cost      budget.Tokens
-	// remaining is what a create still costs until all ports are bound, with cost.
-	remaining budget.Tokens
+	// costs are all of a create; cost is that of the next calls.
+	costs costs
 	// opportunistic requests are granted only while the buckets are nearly full.
 	opportunistic bool
 	// follows marks Describe calls of a replica that does not lead.
@@ -53,9 +53,8 @@ type reply struct {
 // calls AWS has throttled since its last report.
 func (p *Pacer) Bind(ctx context.Context, claim ledger.Record[ledger.Claim], ports []ledger.Port, throttled int) (wait time.Duration, err error) {
 	q := &request{class: budget.Create, requester: claim.Name, createdAt: claim.CreatedAt, throttled: throttled}
-	costs := costOf(claim.Value, ports)
-	q.cost, q.remaining, q.started = costs.next(), costs.all(), costs.started
-	q.permitUsed = costs.create == budget.Tokens{}
+	q.costs = costOf(claim.Value, ports)
+	q.cost, q.started, q.permitUsed = q.costs.next(), q.costs.started, q.costs.create == budget.Tokens{}
 	if claim.Value.Retries.Paused() && q.cost.Mutating > 0 { // or the agent only checks its bindings
 		return p.RenewEvery, nil
 	}
