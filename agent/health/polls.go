@@ -46,6 +46,15 @@ func (p *Polls) Describes(now time.Time, notHealthy int) int {
 // Postpone describes nothing before a time.
 func (p *Polls) Postpone(until time.Time) { p.next = until }
 
+// Refused plans the next time after the budget refused the calls for at least a while. Each
+// request is a renewal, so they become as rare as the calls.
+func (p *Polls) Refused(now time.Time, wait time.Duration, jitter func() float64) {
+	p.Described(now, jitter)
+	if at := now.Add(wait); at.After(p.next) {
+		p.next = at
+	}
+}
+
 // Described plans the next time.
 func (p *Polls) Described(now time.Time, jitter func() float64) {
 	p.next = now.Add(clock.Around(p.pause, jitter))

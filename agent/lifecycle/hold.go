@@ -87,8 +87,7 @@ func (p *holdPhase) renewAt(renewal time.Time) time.Time {
 // describeTargets makes the describe calls that the AWS budget granted.
 func (p *holdPhase) describeTargets(ctx context.Context, h *holding.Holding, answer api.RenewAnswer) {
 	if answer.Describes == 0 {
-		wait := max(backoff.RetryAfter(answer.DescribeAfterSeconds), leastRenewal)
-		p.reach.postpone(p.clock.Now().Add(wait))
+		p.reach.refused(backoff.RetryAfter(answer.DescribeAfterSeconds))
 		return
 	}
 	ports := h.NotHealthy()

@@ -56,6 +56,7 @@ func TestReadyOnceAllTargetsAreHealthy(t *testing.T) {
 	})
 }
 
+// Each request for them is a renewal, so requests that are refused become rare.
 func TestDescribeCallsWaitForTheAWSBudget(t *testing.T) {
 	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
 		w.ports = append(w.ports, api.Port{Name: "chat", TargetPort: 8080, Protocol: api.TCP})
@@ -68,7 +69,7 @@ func TestDescribeCallsWaitForTheAWSBudget(t *testing.T) {
 		}
 		p := w.start()
 		w.await("started", func() bool { return p.Started() == nil })
-		time.Sleep(9 * time.Second)
+		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		if n := w.agentCalls("DescribeTargetHealth"); n != 0 || p.Ready() == nil || asked.Load() != 3 {
 			t.Errorf("it asked %d times, described %d times, ready: %v", asked.Load(), n, p.Ready())

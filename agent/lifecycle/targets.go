@@ -160,6 +160,13 @@ func (r *reachability) describes(h *holding.Holding) int {
 	return r.polls.Describes(r.clock.Now(), len(h.NotHealthy()))
 }
 
+// refused notes that the AWS budget granted no describe calls, and none for a while.
+func (r *reachability) refused(wait time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.polls.Refused(r.clock.Now(), wait, r.jitter)
+}
+
 func (r *reachability) postpone(until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -265,26 +265,6 @@ func TestDescribesGetTheirShareWhileCreatesWait(t *testing.T) {
 	})
 }
 
-// Many pods ask all the time whether their targets are healthy. A create needs several tokens
-// of All at once, which must gather although each Describe call needs only one.
-func TestDescribesDoNotHoldUpCreates(t *testing.T) {
-	seeds(t, 5, func(t *testing.T, seed uint64) {
-		w := newWorld(seed, right(3)...)
-		w.run(20*time.Second, func() {}) // the buckets fill
-		var longest time.Duration
-		for range 20 {
-			begun := w.now
-			create := w.add(1, Create, ConnectCost)[0]
-			w.run(w.now+3*time.Second, func() { w.add(max(0, 60-w.waiting(Describe)), Describe, DescribeCost) })
-			if !create.done {
-				t.Fatalf("it still waits after 3 s at %+v", w.states[len(w.states)-1])
-			}
-			longest = max(longest, create.learnedAt-begun)
-		}
-		t.Logf("the longest waited %v", longest)
-	})
-}
-
 // One replica of three has a clock that is slow or stands still. Each of its writes may
 // lose the refill since the previous change. But its grants come out of what the bucket
 // holds already, so few can follow each other, and the other replicas make up for it.

@@ -3,8 +3,11 @@ package pacer_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/portlease/portlease/allocator/ledger"
 )
 
 func TestWaitForDescribeWaitsForItsToken(t *testing.T) {
@@ -107,6 +110,41 @@ func TestDescribesAreOpportunisticOnlyWhileTheBudgetIsFull(t *testing.T) {
 		time.Sleep(5 * time.Second) // in the bubble: it is full again
 		if granted, err := r.TryDescribes(t.Context(), 10); err != nil || !granted {
 			t.Errorf("with a full bucket: granted %v, %v", granted, err)
+		}
+	})
+}
+
+// TestDescribesLeaveListenersTheirTokens: pods ask one replica for Describe calls all the
+// time, while a claim asks another for the calls of its listener, which need several tokens at
+// once.
+func TestDescribesLeaveListenersTheirTokens(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		busy, r := i.replica(), i.replica()
+		i.fill(r)
+		c := i.claim(1)
+		i.change(c, func(p *ledger.Port) { p.TargetGroupARN = "tg" })
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer cancel()
+		for range 50 {
+			all.Go(func() {
+				for ctx.Err() == nil {
+					if _, _, err := busy.ReserveDescribes(ctx, 1); err != nil && ctx.Err() == nil {
+						t.Error(err)
+					}
+					time.Sleep(100 * time.Millisecond) // in the bubble
+				}
+			})
+		}
+		time.Sleep(10 * time.Second) // in the bubble
+		start := time.Now()
+		for wait := i.bind(r, c); wait > 0; wait = i.bind(r, c) {
+			if time.Since(start) > 5*time.Second {
+				left, _ := r.Left()
+				t.Fatalf("it still waits %v for %+v", wait, left.Tokens)
+			}
+			time.Sleep(wait)
 		}
 	})
 }
