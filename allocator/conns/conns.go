@@ -23,7 +23,7 @@ const PerAddress = 64
 
 const (
 	// newPerSecond and newBurst are how many connections one address may open. Each costs
-	// a TLS handshake, and agents keep theirs.
+	// a TLS handshake, and an agent opens two or three a minute.
 	newPerSecond = 50
 	newBurst     = 200
 	// maxAddresses bounds the table of addresses to more than the pods of the biggest
