@@ -158,16 +158,17 @@ func (s *Service) askedAgain(r ledger.Record[ledger.Claim], req api.ClaimRequest
 // youngest is when a claim was created that will be created next.
 var youngest = time.Unix(1<<40, 0)
 
-// firstPlan returns a new claim with its plan, which saves a write. It returns the claim as
-// it is if there is no plan for it now, or if it must be within a quota first.
+// firstPlan returns a new claim with its plan, which saves a write. If there is no plan for
+// it now, or if it must be within a quota first, the claim lasts as long as its pod will be
+// told to wait.
 func (s *Service) firstPlan(name string, c ledger.Claim) ledger.Claim {
-	now, err := s.situation(ledger.Record[ledger.Claim]{Name: name, CreatedAt: youngest, Value: c}, nil)
-	if err != nil || now.pool.Terms.Quota.PerNamespace > 0 {
-		return c
+	r := ledger.Record[ledger.Claim]{Name: name, CreatedAt: youngest, Value: c}
+	if now, err := s.situation(r, nil); err == nil && now.pool.Terms.Quota.PerNamespace == 0 {
+		if p := makePlan(now); p.changes && p.refusal == nil {
+			return p.claim
+		}
 	}
-	if p := makePlan(now); p.changes && p.refusal == nil {
-		return p.claim
-	}
+	c.Duration = s.durationOf(r)
 	return c
 }
 
