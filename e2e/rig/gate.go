@@ -19,6 +19,10 @@ import (
 	"github.com/portlease/portlease/e2e/elbemu"
 )
 
+// idleTimeout is how long the rig keeps an idle connection. Each has two file descriptors of
+// this process, or four through a link, and a thousand pods have some to each replica.
+const idleTimeout = 5 * time.Second
+
 // gate is the proxy between one agent and an HTTP service. It lets a test see each
 // call, cut the connection, and inject faults.
 type gate struct {

@@ -197,10 +197,6 @@ func (r *Rig) client(from string, once bool) *http.Client {
 	return &http.Client{Timeout: 30 * time.Second, Transport: checked{r, transport}}
 }
 
-// idleTimeout is how long the rig keeps an idle connection. Each has two file descriptors of
-// this process, or four through a link, and a thousand pods have some to each replica.
-const idleTimeout = 5 * time.Second
-
 // toAllocator makes a transport that trusts the allocator's certificate. Its connections
 // come from that address, because the allocator limits what one address may do. An empty
 // one stands for many callers: each connection has an address of its own.
