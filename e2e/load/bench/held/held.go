@@ -52,7 +52,8 @@ func Measure(ctx context.Context, c Config) (t report.Table, err error) {
 	m := &measurement{Config: c}
 	most := c.Renewing[len(c.Renewing)-1]
 	loadBalancers := (most + site.PortsEach - 1) / site.PortsEach
-	if m.Site, err = site.New(ctx, site.Config{Kube: c.Kube, Replicas: 1, LoadBalancers: loadBalancers, Progress: c.Progress}); err != nil {
+	// How long pods are told to wait depends on how fast AWS lets ports come free.
+	if m.Site, err = site.New(ctx, site.Config{Kube: c.Kube, Replicas: 1, LoadBalancers: loadBalancers, Budget: site.AWSBudget, Progress: c.Progress}); err != nil {
 		return t, err
 	}
 	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx))) }()

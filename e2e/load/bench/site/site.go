@@ -40,12 +40,17 @@ const (
 	together = 16
 )
 
-// Config configures a Site; all of it is required.
+// AWSBudget is the pool file's section for what AWS allows by default.
+const AWSBudget = "budget: {}\n"
+
+// Config configures a Site; all but Budget is required.
 type Config struct {
 	Kube *kubeapi.API
 	// Replicas and LoadBalancers are the most that Serve can be asked for.
 	Replicas, LoadBalancers int
-	Progress                io.Writer
+	// Budget is the pool file's section of that name. The default limits nothing.
+	Budget   string
+	Progress io.Writer
 }
 
 // Site is a running installation.
@@ -71,7 +76,7 @@ func New(ctx context.Context, c Config) (_ *Site, err error) {
 		ListenerPorts: fmt.Sprintf("%d-%d", firstPort, firstPort+PortsEach-1), Cooldown: 2 * time.Minute,
 		// The defaults of a real installation, except that claims do not expire.
 		ClaimDuration: forever, RenewEvery: 30 * time.Second, SweepEvery: 2 * time.Second, AuditEvery: 30 * time.Second,
-		AgentGrace: 30 * time.Second, LogLevel: "info",
+		AgentGrace: 30 * time.Second, LogLevel: "info", Budget: c.Budget,
 		Emulator: func(e *elbemu.Config) {
 			e.Quotas.LoadBalancers, e.Quotas.TargetGroups = c.LoadBalancers, (c.LoadBalancers+1)*PortsEach // the rig has some, too
 			// The IPs of pods, which are no loopback addresses here.
