@@ -15,6 +15,7 @@ import (
 	"github.com/portlease/portlease/e2e/load/bench/claims"
 	"github.com/portlease/portlease/e2e/load/bench/fleets"
 	"github.com/portlease/portlease/e2e/load/bench/held"
+	"github.com/portlease/portlease/e2e/load/bench/recovery"
 	"github.com/portlease/portlease/e2e/load/bench/report"
 	"github.com/portlease/portlease/e2e/load/fleet"
 	"github.com/portlease/portlease/e2e/load/scenario"
@@ -46,16 +47,19 @@ var Bench = scenario.Scenario{
 			return err
 		})
 		b.fleets = fleets.Cases
+		b.recovery = recovery.Config{Held: 1000, Restarts: 5, Audited: 3000, Audits: 4}
+		scenario.CountFlag(flags, &b.recovery.Crashed, "crashed", 300, "pods that crash at once")
 		return b.play
 	},
 }
 
 type bench struct {
-	part   string
-	folder string
-	claims claims.Config
-	held   held.Config
-	fleets []fleets.Case
+	part     string
+	folder   string
+	claims   claims.Config
+	held     held.Config
+	recovery recovery.Config
+	fleets   []fleets.Case
 }
 
 // part is one part of the benchmark.
@@ -66,7 +70,7 @@ type part struct {
 
 // parts are in the order in which they run.
 func (b *bench) parts() []part {
-	return []part{{"claims", b.measureClaims}, {"held", b.measureHeld}, {"fleet", b.measureFleets}}
+	return []part{{"claims", b.measureClaims}, {"held", b.measureHeld}, {"fleet", b.measureFleets}, {"recovery", b.measureRecovery}}
 }
 
 func (b *bench) names() (all []string) {
@@ -124,6 +128,13 @@ func (b *bench) measureHeld(ctx context.Context, stage *scenario.Stage) (report.
 
 func (b *bench) measureFleets(ctx context.Context, stage *scenario.Stage) (report.Table, error) {
 	return fleets.Measure(ctx, fleets.Config{Stage: stage, Cases: b.fleets, Alternatives: alternatives.All(), Portlease: fleet.Measure})
+}
+
+func (b *bench) measureRecovery(ctx context.Context, stage *scenario.Stage) (report.Table, error) {
+	c := b.recovery
+	c.Kube, c.Progress, c.Say = stage.Kube, stage.Progress, stage.Say
+	c.Crash = func(ctx context.Context, pods int) (fleet.Crash, error) { return fleet.MeasureCrash(ctx, stage, pods) }
+	return recovery.Measure(ctx, c)
 }
 
 // numbers reads growing numbers, such as "1000,5000".

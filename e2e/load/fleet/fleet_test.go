@@ -102,6 +102,18 @@ func TestASmallFleetStopsWithoutRefusedCalls(t *testing.T) {
 	}
 }
 
+// Pods that crash together come back no slower than their claims expire and AWS allows.
+func TestASmallFleetCrashes(t *testing.T) {
+	c, err := measureCrash(t.Context(), &fleet{pods: 12, speed: 15, Stage: &scenario.Stage{Kube: kube, Out: t.Output(), Progress: t.Output()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%.0f s of %.0f, throttled %.2f%%", c.Took.Seconds(), c.Least.Seconds(), c.Throttled)
+	if c.Took < c.Least/2 || c.Throttled > mostThrottled {
+		t.Errorf("it took %v of %v, and %.2f%% of the calls were throttled", c.Took, c.Least, c.Throttled)
+	}
+}
+
 func TestASlowOrThrottledResultIsAnError(t *testing.T) {
 	f := &fleet{pods: 300, speed: 2}
 	for name, c := range map[string]struct {

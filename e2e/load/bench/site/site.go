@@ -4,6 +4,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,14 +44,16 @@ const (
 // AWSBudget is the pool file's section for what AWS allows by default.
 const AWSBudget = "budget: {}\n"
 
-// Config configures a Site; all but Budget is required.
+// Config configures a Site; all but Budget and AuditEvery is required.
 type Config struct {
 	Kube *kubeapi.API
 	// Replicas and LoadBalancers are the most that Serve can be asked for.
 	Replicas, LoadBalancers int
 	// Budget is the pool file's section of that name. The default limits nothing.
-	Budget   string
-	Progress io.Writer
+	Budget string
+	// AuditEvery is the time between two audits; 0 means the default of an installation.
+	AuditEvery time.Duration
+	Progress   io.Writer
 }
 
 // Site is a running installation.
@@ -75,7 +78,7 @@ func New(ctx context.Context, c Config) (_ *Site, err error) {
 		Kube: c.Kube, Replicas: c.Replicas, LoadBalancers: c.LoadBalancers, Alone: true,
 		ListenerPorts: fmt.Sprintf("%d-%d", firstPort, firstPort+PortsEach-1), Cooldown: 2 * time.Minute,
 		// The defaults of a real installation, except that claims do not expire.
-		ClaimDuration: forever, RenewEvery: 30 * time.Second, SweepEvery: 2 * time.Second, AuditEvery: 30 * time.Second,
+		ClaimDuration: forever, RenewEvery: 30 * time.Second, SweepEvery: 2 * time.Second, AuditEvery: cmp.Or(c.AuditEvery, 30*time.Second),
 		AgentGrace: 30 * time.Second, LogLevel: "info", Budget: c.Budget,
 		Emulator: func(e *elbemu.Config) {
 			e.Quotas.LoadBalancers, e.Quotas.TargetGroups = c.LoadBalancers, (c.LoadBalancers+1)*PortsEach // the rig has some, too
