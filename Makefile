@@ -120,7 +120,7 @@ hostile: assets ## play every attack of a bad neighbor beside 20 honest pods; ON
 	@go run ./e2e/load hostile $(if $(ONLY),-only "$(ONLY)")
 
 .PHONY: bench
-bench: assets ## measure speed against what is possible at best; BENCH=claims|held|fleet for one part, CASES=replicas:leases,...
+bench: assets ## measure speed against what is possible at best; BENCH=claims|held|fleet|replace|recovery for one part, CASES=replicas:leases,...
 	@go run ./e2e/load bench -json bin/bench $(if $(BENCH),-part "$(BENCH)") $(if $(CASES),-cases "$(CASES)")
 
 .PHONY: bench-agent

@@ -16,6 +16,7 @@ import (
 	"github.com/portlease/portlease/e2e/load/bench/fleets"
 	"github.com/portlease/portlease/e2e/load/bench/held"
 	"github.com/portlease/portlease/e2e/load/bench/recovery"
+	"github.com/portlease/portlease/e2e/load/bench/replace"
 	"github.com/portlease/portlease/e2e/load/bench/report"
 	"github.com/portlease/portlease/e2e/load/fleet"
 	"github.com/portlease/portlease/e2e/load/scenario"
@@ -49,6 +50,10 @@ var Bench = scenario.Scenario{
 		b.fleets = fleets.Cases
 		b.recovery = recovery.Config{Held: 1000, Restarts: 5, Audited: 3000, Audits: 4}
 		scenario.CountFlag(flags, &b.recovery.Crashed, "crashed", 300, "pods that crash at once")
+		b.replace = replace.Config{Running: 60, Share: 0.9, Rolling: fleet.MeasureRolling, Churn: fleet.MeasureChurn}
+		scenario.CountFlag(flags, &b.replace.Pods, "replaced", 300, "pods that are replaced")
+		scenario.CountFlag(flags, &b.replace.Surge, "surge", 75, "how many more pods there may be meanwhile")
+		scenario.CountFlag(flags, &b.replace.Replacements, "churn", 405, "pods that come and go")
 		return b.play
 	},
 }
@@ -59,6 +64,7 @@ type bench struct {
 	claims   claims.Config
 	held     held.Config
 	recovery recovery.Config
+	replace  replace.Config
 	fleets   []fleets.Case
 }
 
@@ -70,7 +76,7 @@ type part struct {
 
 // parts are in the order in which they run.
 func (b *bench) parts() []part {
-	return []part{{"claims", b.measureClaims}, {"held", b.measureHeld}, {"fleet", b.measureFleets}, {"recovery", b.measureRecovery}}
+	return []part{{"claims", b.measureClaims}, {"held", b.measureHeld}, {"fleet", b.measureFleets}, {"replace", b.measureReplace}, {"recovery", b.measureRecovery}}
 }
 
 func (b *bench) names() (all []string) {
@@ -135,6 +141,12 @@ func (b *bench) measureRecovery(ctx context.Context, stage *scenario.Stage) (rep
 	c.Kube, c.Progress, c.Say = stage.Kube, stage.Progress, stage.Say
 	c.Crash = func(ctx context.Context, pods int) (fleet.Crash, error) { return fleet.MeasureCrash(ctx, stage, pods) }
 	return recovery.Measure(ctx, c)
+}
+
+func (b *bench) measureReplace(ctx context.Context, stage *scenario.Stage) (report.Table, error) {
+	c := b.replace
+	c.Stage = stage
+	return replace.Measure(ctx, c)
 }
 
 // numbers reads growing numbers, such as "1000,5000".

@@ -26,7 +26,10 @@ type fleet struct {
 	speed float64
 	// grace is the grace period of a pod at AWS's speed; 0 if the pods are not stopped.
 	grace time.Duration
-	logs  string
+	// replaces is true if pods come and go one by one. Ports that cool down are then many, and
+	// half of all ports are spare.
+	replaces bool
+	logs     string
 	// installed is whether the load balancers are there, and ahead by how much AWS's clock was
 	// set forward until then.
 	installed atomic.Bool
@@ -66,13 +69,17 @@ func (f *fleet) config() rig.Config {
 	}
 	began := time.Now()
 	release := faster(25 * time.Second)
-	if f.grace == 0 {
+	loadBalancers := (f.pods + listenersEach - 1) / listenersEach
+	switch {
+	case f.replaces:
+		loadBalancers *= 2
+	case f.grace == 0:
 		release = time.Second // they end with nobody to release to
 	}
 	return rig.Config{
 		// A pod that does not stop in time is killed, which needs a process.
 		Kube: f.Kube, Replicas: replicas, InProcess: f.grace == 0,
-		LoadBalancers: (f.pods + listenersEach - 1) / listenersEach, Alone: true, ListenerPorts: fmt.Sprintf("30000-%d", 30000+listenersEach-1),
+		LoadBalancers: loadBalancers, Alone: true, ListenerPorts: fmt.Sprintf("30000-%d", 30000+listenersEach-1),
 		ClaimDuration: max(faster(2*time.Minute).Round(time.Second), 3*time.Second), RenewEvery: faster(30 * time.Second),
 		SweepEvery: faster(2 * time.Second), AuditEvery: faster(30 * time.Second),
 		AgentGrace: faster(30 * time.Second), Cooldown: faster(2 * time.Minute),
@@ -185,9 +192,11 @@ func (f *fleet) bind(ctx context.Context) (result, error) {
 // bound returns how many seconds the mutating calls of all pods take at AWS's rate
 // after its burst. Each pod makes two calls to bind and two to release.
 func (f *fleet) bound() float64 {
-	b := elbemu.PublishedBuckets().Mutating
+	b := f.mutating()
 	return max((2*float64(f.pods)-b.Capacity)/b.PerSecond, 1)
 }
+
+func (f *fleet) mutating() elbemu.Bucket { return elbemu.PublishedBuckets().Mutating }
 
 // waitBound returns the time at which the last pod had its endpoint.
 func (f *fleet) waitBound(ctx context.Context) (last time.Time, err error) {

@@ -114,6 +114,20 @@ func TestASmallFleetCrashes(t *testing.T) {
 	}
 }
 
+// Pods that come and go are all bound, and leave nothing.
+func TestASmallFleetIsReplaced(t *testing.T) {
+	stage := &scenario.Stage{Kube: kube, Out: t.Output(), Progress: t.Output()}
+	const pods, surge = 8, 3
+	r, err := MeasureRolling(t.Context(), stage, pods, surge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%.0f s of %.0f, throttled %.2f%%, refused deletions %.2f%%, waits %v", r.Took.Seconds(), r.Least.Seconds(), r.Throttled, r.Refused, r.Waits)
+	if len(r.Waits) != pods || r.Took < r.Least/2 || r.Throttled > mostThrottled || r.Refused > mostRefused {
+		t.Errorf("got %+v", r)
+	}
+}
+
 func TestASlowOrThrottledResultIsAnError(t *testing.T) {
 	f := &fleet{pods: 300, speed: 2}
 	for name, c := range map[string]struct {
