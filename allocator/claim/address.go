@@ -117,14 +117,16 @@ func (s *Service) reclaimAddress(ctx context.Context, ip string, o ledger.Record
 //
 // The ports of the plan are read, because they may be newer than the cache. Ports that the
 // claim gave up before are older. Nothing is known of a port whose lease is lost until the
-// janitor has restored and released it.
+// janitor has restored and released it; nor if another claim has taken it anew, until the
+// claim lease is gone.
 func (s *Service) checkDeregistered(ctx context.Context, ip string, o ledger.Record[ledger.Claim]) error {
 	free := func(p ledger.Port) bool { return p.AddressFree() && o.Value.AddressChanges == 0 }
 	var forwards []int
 	for _, planned := range o.Value.Ports {
 		p, err := s.Ports.Get(ctx, planned.Fence.Lease)
 		switch {
-		case errors.Is(err, ledger.ErrAbsent), errors.Is(err, ledger.ErrUnreadable), err == nil && p.Value.Holds(o.Name, planned.Fence) && !free(p.Value):
+		case errors.Is(err, ledger.ErrAbsent), errors.Is(err, ledger.ErrUnreadable), err == nil && p.Value.Epoch != planned.Fence.Epoch,
+			err == nil && p.Value.Holds(o.Name, planned.Fence) && !free(p.Value):
 			forwards = append(forwards, planned.ListenerPort)
 		case err != nil:
 			return unavailable(err)

@@ -104,6 +104,19 @@ func TestLostPortLeaseKeepsTheAddress(t *testing.T) {
 	}
 }
 
+// Somebody deleted the port lease, and another claim has taken the port anew since. Nobody
+// knows yet whether the former target group is gone.
+func TestPortTakenAnewKeepsTheAddressOfItsFormerHolder(t *testing.T) {
+	w := newWorld(t, 4)
+	c := w.bind("former", ipA)
+	w.ledger.Ports.Change(c.Ports[0].Fence.Lease, func(p *ledger.Port) {
+		*p = ledger.Port{LoadBalancerARN: p.LoadBalancerARN, ListenerPort: p.ListenerPort, State: ledger.Claimed, Holder: "claim-young", Epoch: "anew", Generation: 1}
+	})
+	delete(w.pods, "former")
+	w.mustWait("heir") // the release begins
+	w.mustWait("heir")
+}
+
 // A claim gave up a port before its pod ended; that port is not in its plan.
 func TestGivenUpPortKeepsTheAddress(t *testing.T) {
 	w := newWorld(t, 4)

@@ -21,7 +21,7 @@ const foreignAfter = 3
 // been free for long. A load balancer that cannot be
 // listed is skipped and named in the error.
 func (j *Janitor) Audit(ctx context.Context) error {
-	before := j.Ports.CachedAll()
+	began, before := j.Now(), j.Ports.CachedAll()
 	listeners, listErr := j.Listings.List(ctx)
 	groups, err := j.AWS.TargetGroups(ctx)
 	if err != nil {
@@ -37,7 +37,9 @@ func (j *Janitor) Audit(ctx context.Context) error {
 	j.forgetUnlisted(listeners, groups)
 	errs = append(errs, j.recordForeign(ctx, listeners), j.repairDamaged(ctx, before, listeners, groups))
 	if err == nil {
-		errs = append(errs, j.forgetFree(ctx, own, listeners))
+		seen := epochsOf(own)
+		errs = append(errs, j.forgetFree(ctx, seen, listeners))
+		j.audited.Store(&audited{began, seen})
 	}
 	return j.logSkipped(ctx, &j.auditSkips, errs)
 }

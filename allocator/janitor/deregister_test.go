@@ -10,6 +10,7 @@ import (
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/elbemu"
+	"github.com/portlease/portlease/shared/api"
 )
 
 // targets are the targets of something that the test created.
@@ -270,4 +271,56 @@ func TestLostPortLeaseOfAReleasedClaimIsRestoredAndUnbound(t *testing.T) {
 	if _, claimed := w.ledger.Claims.Row(claim); claimed {
 		t.Error("the claim lease is still there")
 	}
+}
+
+// Somebody deleted one of two port leases of a pod that is gone. The other port is released
+// slowly, and meanwhile nobody else may get the lost one, whose binding is in AWS.
+func TestLostPortLeaseIsRestoredWhileAnotherPortIsReleased(t *testing.T) {
+	w := newAccount(t, 1)
+	w.releasing("game", firstAudit)
+	w.bind("lost", "game", 0, firstAudit+1, 1)
+	lost := w.fenceOf(0, firstAudit+1, 1)
+	w.ledger.Claims.Change(ledger.ClaimName("uid-game"), func(c *ledger.Claim) {
+		c.Requested = append(c.Requested, api.Port{Name: "chat", Protocol: api.UDP, TargetPort: 7777})
+		c.Ports = append(c.Ports, ledger.PlannedPort{ListenerPort: firstAudit + 1, Fence: lost})
+	})
+	for range 5 { // more than it takes to delete a suspect
+		w.must(w.janitor.Audit(t.Context()))
+		w.now = w.now.Add(roundTime)
+	}
+	w.expectGone()
+	w.must(w.janitor.Sweep(t.Context()))
+	if p, exists := w.ledger.Ports.Row(lost.Lease); !exists || !p.Value.Holds(ledger.ClaimName("uid-game"), lost) {
+		t.Fatalf("the lost lease is %+v", p.Value)
+	}
+	w.must(w.rounds(6))
+	w.expectGone(whole("game", "lost")...)
+}
+
+// Another claim has taken the port anew after its lease was lost. The claim lease of the
+// former holder records its address until AWS no longer shows the former binding.
+func TestClaimStaysWhileAWSShowsWhatItsLostPortLeft(t *testing.T) {
+	w := newAccount(t, 1)
+	w.releasing("game", firstAudit)
+	w.ledger.Ports.Change(w.fenceOf(0, firstAudit, 1).Lease, func(p *ledger.Port) {
+		*p = ledger.Port{LoadBalancerARN: p.LoadBalancerARN, ListenerPort: p.ListenerPort, State: ledger.Claimed, Holder: "claim-young", Epoch: "anew", Generation: 1}
+	})
+	_, err := w.ledger.Claims.Create("claim-young", ledger.Claim{
+		Namespace: "games", Pod: "young", PodUID: "young", PodIP: "127.30.0.99", State: ledger.Granted, Duration: time.Hour,
+		Ports: []ledger.PlannedPort{{ListenerPort: firstAudit, Fence: api.Fence{Lease: w.fenceOf(0, firstAudit, 1).Lease, Epoch: "anew", Generation: 1}}},
+	})
+	w.must(err)
+	claimed := func() bool { _, exists := w.ledger.Claims.Row(ledger.ClaimName("uid-game")); return exists }
+	for n := 0; claimed(); n++ {
+		if n > 20 {
+			t.Fatal("the claim lease stays for ever")
+		}
+		w.must(w.janitor.Sweep(t.Context()))
+		if left := w.targets("game/group"); !claimed() && len(left) > 0 {
+			t.Fatalf("the claim lease is deleted, and its binding forwards to %v", left)
+		}
+		w.must(w.janitor.Audit(t.Context()))
+		w.now = w.now.Add(roundTime)
+	}
+	w.expectGone(whole("game")...)
 }

@@ -61,8 +61,10 @@ func (j *Janitor) warnNotRenewed(ctx context.Context, r ledger.Record[ledger.Cla
 // deleteClaim deletes a released claim once none of its ports is held. The ports are
 // read fresh, because a grant that was in progress when the release began may have
 // taken one since. A port lease that somebody deleted is restored first: its binding may
-// still forward to the pod's IP, and only the claim lease records that.
+// still forward to the pod's IP, and only the claim lease records that. If another claim has
+// taken the port anew before that, the claim stays until AWS shows nothing of its holding.
 func (j *Janitor) deleteClaim(ctx context.Context, r ledger.Record[ledger.Claim]) error {
+	held := false
 	for i, p := range r.Value.Ports {
 		port, exists, err := j.getPort(ctx, p.Fence.Lease)
 		if err != nil {
@@ -71,9 +73,10 @@ func (j *Janitor) deleteClaim(ctx context.Context, r ledger.Record[ledger.Claim]
 		if !exists {
 			return j.restorePort(ctx, r, i)
 		}
-		if port.Value.Holds(r.Name, p.Fence) {
-			return nil
-		}
+		held = held || port.Value.Holds(r.Name, p.Fence) || port.Value.Epoch != p.Fence.Epoch && j.maybeListed(r, p.Fence)
+	}
+	if held {
+		return nil
 	}
 	if err := j.Claims.Delete(ctx, r); err != nil {
 		return fmt.Errorf("deleting %s (claim released): %w", r.Name, err)

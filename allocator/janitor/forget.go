@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -21,21 +22,40 @@ const (
 	maxForgotten = 50
 )
 
+// epoch names all holdings of one port lease.
+type epoch struct{ lease, epoch string }
+
+// audited is what an audit saw in AWS beside the bindings of present holdings.
+type audited struct {
+	began  time.Time
+	epochs map[epoch]bool
+}
+
+func epochsOf(resources []Resource) map[epoch]bool {
+	seen := make(map[epoch]bool, len(resources))
+	for _, r := range resources {
+		seen[epoch{r.Tags.Lease, r.Tags.Epoch}] = true
+	}
+	return seen
+}
+
+// maybeListed reports whether AWS may have something of an epoch that a claim lists and that
+// is over. Only an audit that has begun since this process saw the claim as it is knows.
+func (j *Janitor) maybeListed(r ledger.Record[ledger.Claim], f api.Fence) bool {
+	last := j.audited.Load()
+	return last == nil || last.epochs[epoch{f.Lease, f.Epoch}] || j.Observer.Age(r.Name, r.Version) <= j.Now().Sub(last.began)
+}
+
 // forgetFree deletes the leases of ports that nobody has used for long, so that the ledger
-// does not grow with every port that was ever used. own are this ledger's resources that
-// the audit saw in AWS beside those of present holdings.
+// does not grow with every port that was ever used. seen are the epochs of what the audit saw
+// in AWS beside the bindings of present holdings.
 //
 // The fence stays safe. The next lease of that name begins a new epoch, so the fences of
 // earlier holdings match nothing. The last target group was deleted before the port became
 // free, so no late call can create a listener with it. A late target group is an orphan, and
 // is deleted. While AWS shows a resource of an epoch, its lease stays: it proves at first
 // sight that the resource is an orphan.
-func (j *Janitor) forgetFree(ctx context.Context, own []Resource, listed map[string][]elb.Listener) error {
-	type epoch struct{ lease, epoch string }
-	present := make(map[epoch]bool, len(own))
-	for _, r := range own {
-		present[epoch{r.Tags.Lease, r.Tags.Epoch}] = true
-	}
+func (j *Janitor) forgetFree(ctx context.Context, seen map[epoch]bool, listed map[string][]elb.Listener) error {
 	planned := make(map[string]bool)
 	for _, c := range j.Claims.CachedAll() {
 		for _, p := range c.Value.Ports {
@@ -47,12 +67,12 @@ func (j *Janitor) forgetFree(ctx context.Context, own []Resource, listed map[str
 	ports := j.Ports.CachedAll()
 	slices.SortFunc(ports, func(a, b ledger.Record[ledger.Port]) int { return strings.Compare(a.Name, b.Name) })
 	for _, p := range ports {
-		if p.Value.State != ledger.Free || planned[p.Name] || present[epoch{p.Name, p.Value.Epoch}] {
+		if p.Value.State != ledger.Free || planned[p.Name] || seen[epoch{p.Name, p.Value.Epoch}] {
 			continue
 		}
 		sticky, offered := j.Listings.Sticky(p.Value.LoadBalancerARN, p.Value.ListenerPort)
-		_, seen := listed[p.Value.LoadBalancerARN]
-		if offered && !seen || j.Observer.Age(p.Name, p.Version) < freeFor(offered, sticky) {
+		_, shown := listed[p.Value.LoadBalancerARN]
+		if offered && !shown || j.Observer.Age(p.Name, p.Version) < freeFor(offered, sticky) {
 			continue
 		}
 		if forgotten++; forgotten > maxForgotten {

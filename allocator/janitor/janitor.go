@@ -14,6 +14,7 @@ package janitor
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -80,6 +81,9 @@ type Config struct {
 // same time, but none of them twice: each owns a part of the memory below.
 type Janitor struct {
 	Config
+
+	// audited is the last complete audit.
+	audited atomic.Pointer[audited]
 
 	// The fields of Audit.
 

@@ -165,7 +165,9 @@ func (j *Janitor) checkOrphan(ctx context.Context, r Resource, suspects map[stri
 }
 
 // claimOf reads whether the live pod that tags name has a claim that lists their fence. If
-// not, the pod may still have the binding adopted, but only if both of its leases are lost.
+// not, the pod may still have the binding adopted, but only if both of its leases are lost. If
+// only the port lease is lost, the claim counts, whatever became of its pod: the lease is
+// restored, and then decides.
 // A pod that the allocator may not read counts as live then, because its namespace may be
 // one of games again soon; anybody can name such a pod in tags, so the claim decides first.
 func (j *Janitor) claimOf(ctx context.Context, t elb.Tags, port *ledger.Port) (listed, adoptable bool, err error) {
@@ -174,6 +176,8 @@ func (j *Janitor) claimOf(ctx context.Context, t elb.Tags, port *ledger.Port) (l
 	switch {
 	case err != nil && !lost:
 		return false, false, err
+	case !lost && port == nil && c.Value.Lists(t.Fence()):
+		return true, false, nil
 	case lost && port != nil, !lost && (c.Value.State == ledger.ClaimReleasing || !c.Value.Lists(t.Fence())):
 		return false, false, nil
 	}

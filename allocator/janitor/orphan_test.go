@@ -124,7 +124,8 @@ func TestOrphanIsClassifiedByAFreshRead(t *testing.T) {
 	}
 }
 
-// A claim that lists the fence keeps a binding whose port lease was lost. So does a pod
+// A claim that lists the fence keeps a binding whose port lease was lost: the lease is restored
+// and then released, if need be. So does a pod
 // that may still have it adopted; it has many audits' time for that.
 func TestOrphanThatALivePodMayHaveAdoptedIsKept(t *testing.T) {
 	alive := &ledger.Pod{UID: "1"}
@@ -138,7 +139,7 @@ func TestOrphanThatALivePodMayHaveAdoptedIsKept(t *testing.T) {
 		{"no claim", alive, nil, 0},
 		{"a waiting claim", alive, []claimRecord{claimIn(ledger.Waiting)}, 3},
 		{"a waiting claim that lists it", alive, []claimRecord{claimIn(ledger.Waiting, fence)}, 0},
-		{"a releasing claim that lists it", alive, []claimRecord{claimIn(ledger.ClaimReleasing, fence)}, 3},
+		{"a releasing claim that lists it", alive, []claimRecord{claimIn(ledger.ClaimReleasing, fence)}, 0},
 		{"a claim that lists it", alive, []claimRecord{claimIn(ledger.Granted, fence)}, 0},
 		{"a claim with another port", alive, []claimRecord{claimIn(ledger.Granted, other)}, 3},
 		{"a later pod of that name", &ledger.Pod{UID: "2"}, nil, 3},

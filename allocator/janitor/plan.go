@@ -25,7 +25,8 @@ const (
 	Unbind Kind = "unbind"
 	// EndCooldown frees a port whose cooldown is over.
 	EndCooldown Kind = "end cooldown"
-	// DeleteClaim deletes the claim lease of a released claim that holds no port.
+	// DeleteClaim deletes the claim lease of a released claim that holds no port, and restores
+	// its port leases that are lost.
 	DeleteClaim Kind = "delete claim"
 )
 
@@ -69,8 +70,13 @@ func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Por
 	for i := range claims {
 		byName[claims[i].Name] = &claims[i].Value
 	}
+	leases := make(map[string]bool, len(ports))
+	// The binding of a port whose lease is lost may be in AWS, and another claim must not get
+	// the port.
+	lost := func(p ledger.PlannedPort) bool { return !leases[p.Fence.Lease] }
 	for i := range ports {
 		p := &ports[i]
+		leases[p.Name] = true
 		if p.Value.Holder != "" {
 			holding[p.Value.Holder] = true
 		}
@@ -91,7 +97,7 @@ func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Por
 				actions = append(actions, Action{Kind: CheckExpiry, Claim: c})
 			}
 		case ledger.ClaimReleasing:
-			if !holding[c.Name] {
+			if !holding[c.Name] || slices.ContainsFunc(c.Value.Ports, lost) {
 				actions = append(actions, Action{Kind: DeleteClaim, Claim: c})
 			}
 		}
