@@ -98,7 +98,7 @@ func replaced(ctx context.Context, f *fleet, times int, play func(context.Contex
 	if err != nil {
 		return r, err
 	}
-	if err := scenario.Poll(patience, pollEvery/2, f.settled); err != nil {
+	if err := scenario.Poll(patience, pollEvery/2, f.replacedAll); err != nil {
 		return r, err
 	}
 	measured.took, measured.after = time.Since(began), f.Emulator.CallCounts()
@@ -145,8 +145,8 @@ func (r *replacing) replace(ctx context.Context, number int) error {
 	return nil
 }
 
-// settled returns an error until AWS has the bindings of the running pods alone.
-func (f *fleet) settled() error {
+// replacedAll returns an error until AWS has the bindings of the running pods alone.
+func (f *fleet) replacedAll() error {
 	if left, want := f.leftovers(), 2*f.pods; left != want {
 		return fmt.Errorf("AWS has %d listeners and target groups, and %d are of running pods", left, want)
 	}
