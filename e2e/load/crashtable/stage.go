@@ -79,7 +79,7 @@ func (s *stage) recordCalls(ctx context.Context) ([]call, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(w.calls(), func(c call) bool {
-		return c.before > strings.Count(s.ports, ",")+1 || c.name == renewal && (c.before > 0 || c.phase == releasing)
+		return c.before > strings.Count(s.ports, ",")+1 || c.name == renewal && (c.before > 1 || c.phase == releasing)
 	}), s.Check(ctx)
 }
 

@@ -14,7 +14,7 @@ import (
 type phase string
 
 const (
-	binding   phase = "binding"   // from its start to its first renewal
+	binding   phase = "binding"   // from its start to its first renewal once bound
 	returning phase = "returning" // the same, killed and started again once bound
 	releasing phase = "releasing" // from SIGTERM to its end
 )
@@ -29,8 +29,11 @@ type call struct {
 
 func (c call) String() string { return fmt.Sprintf("%s %s %d", c.phase, c.name, c.before) }
 
-// renewal is made at intervals.
-const renewal = "POST claim/renew"
+// renewal is made once while the agent binds, and at intervals after boundReport.
+const (
+	renewal     = "POST claim/renew"
+	boundReport = "POST claim/bound"
+)
 
 // condition sets or reads the pod's condition.
 const condition = "PATCH pods/status"
@@ -125,11 +128,12 @@ func (w *watch) calls() []call {
 	return slices.Clone(w.made)
 }
 
-// renewals returns how often the agent has renewed in a phase.
+// renewals returns how often the agent has renewed in a phase after it was bound.
 func (w *watch) renewals(p phase) int {
-	n := 0
+	n, bound := 0, false
 	for _, c := range w.calls() {
-		if c.phase == p && c.name == renewal {
+		bound = bound || c.phase == p && c.name == boundReport
+		if c.phase == p && c.name == renewal && bound {
 			n++
 		}
 	}
