@@ -68,10 +68,10 @@ func (p Port) keys(name string) []Key {
 	if p.Pod != "" {
 		keys = append(keys, PortsOfPod(p.Namespace, p.Pod))
 	}
-	switch {
-	case p.State == Releasing:
+	if p.State == Releasing {
 		keys = append(keys, ReleasingPorts)
-	case p.State == Claimed:
+	}
+	if p.State == Claimed {
 		keys = append(keys, UnboundPorts)
 	}
 	return keys
