@@ -41,6 +41,8 @@ type process struct {
 	kube    clients
 	// apiServer knows whether the API server answers.
 	apiServer apiProbe
+	// crowded reports whether connections should be closed after each call.
+	crowded func() bool
 	// starting serves until api is set.
 	starting http.Handler
 	// api is the API once the ledger has been read; nil before.
@@ -81,6 +83,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	p.starting = httpapi.Starting(httpapi.Config{Observe: p.metrics.Request, Probes: p.probes(), Metrics: p.metrics.Handler(), Fleet: func() int { return 0 }, Now: time.Now, Log: log})
 	limiter := conns.New(c.MaxConnections, time.Now, p.metrics.ConnectionClosed)
 	p.metrics.Connections(limiter.Count)
+	p.crowded = limiter.Crowded
 	server := daemon.Server{Handler: p, ConnState: limiter.Track, Log: log}
 	renew, err := p.openCertificate()
 	if err != nil {
@@ -158,6 +161,9 @@ func (d *Doors) openAWS(ctx context.Context) error {
 
 // ServeHTTP serves the probes at once, and the API as soon as the ledger has been read.
 func (p *process) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p.crowded() {
+		w.Header().Set("Connection", "close")
+	}
 	if h := p.api.Load(); h != nil {
 		(*h).ServeHTTP(w, r)
 		return

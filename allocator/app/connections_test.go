@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -45,6 +46,40 @@ func TestHonestPodIsServedWhenConnectionsRunOut(t *testing.T) {
 		}
 		if !strings.Contains(metrics, "portlease_http_connections ") || !strings.Contains(metrics, `portlease_http_connections_closed_total{limit="total"}`) {
 			t.Fatalf("the metrics do not count connections:\n%s", metrics)
+		}
+	}
+}
+
+// TestConnectionsAreClosedAfterACallWhileThereAreMany: each costs memory until the next renewal.
+func TestConnectionsAreClosedAfterACallWhileThereAreMany(t *testing.T) {
+	const most = 20
+	w := newWorld(t, fmt.Sprintf("-max-connections=%d", most))
+	closes := func(client *http.Client) bool {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:"+w.port+"/livez", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if _, err := io.Copy(io.Discard, response.Body); err != nil {
+			t.Fatal(err)
+		}
+		return response.Close
+	}
+	const others = 3 // at most, of this test's world
+	for n := 1; n <= most/2; n++ {
+		if closes(w.from(fmt.Sprintf("127.10.2.%d", n))) && n <= most/2-others {
+			t.Fatalf("with %d connections open one is closed after its call", n)
+		}
+	}
+	many := w.from("127.10.3.1")
+	for range 3 {
+		if !closes(many) {
+			t.Errorf("with more than %d connections open one stays open after its call", most/2)
 		}
 	}
 }

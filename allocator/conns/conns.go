@@ -23,7 +23,7 @@ const PerAddress = 64
 
 const (
 	// newPerSecond and newBurst are how many connections one address may open. Each costs
-	// a TLS handshake, and an agent opens two or three a minute.
+	// a TLS handshake, and agents keep theirs, or open two a minute if there are many.
 	newPerSecond = 50
 	newBurst     = 200
 	// maxAddresses bounds the table of addresses to more than the pods of the biggest
@@ -70,6 +70,15 @@ func New(total int, now func() time.Time, closed func(limit string)) *Limiter {
 		known: make(map[net.Conn]*connection), addresses: make(map[netip.Addr]map[*connection]bool),
 	}
 }
+
+// mostKept is how many connections stay open between calls. Agents call twice a minute. An
+// open connection costs some 30 KB, and a handshake less than a millisecond of processor time;
+// so with many agents the memory costs more.
+const mostKept = 1000
+
+// Crowded reports whether connections should be closed after each call: there are more than
+// mostKept, or half of those that may be open.
+func (l *Limiter) Crowded() bool { return l.Count() > min(mostKept, l.total/2) }
 
 // Count gives how many connections are open.
 func (l *Limiter) Count() int {

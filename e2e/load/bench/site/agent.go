@@ -10,7 +10,7 @@ import (
 )
 
 // Agent calls an allocator for one pod with the agent's own client, retries included. It
-// has an address of its own, and keeps its connection as long as agents do.
+// has an address of its own and keeps its connection, as agents do.
 type Agent struct {
 	*client.Client
 	*Pod
@@ -21,7 +21,6 @@ type Agent struct {
 // different addresses.
 func (s *Site) NewAgent(number int, a *rig.Replica, p *Pod) (Agent, error) {
 	transport := s.transport(number)
-	transport.IdleConnTimeout = client.IdleTimeout
 	calls, err := client.New(client.Config{URL: a.URL(), Transport: asPod{p, transport}})
 	return Agent{calls, p, transport}, err
 }
