@@ -177,10 +177,23 @@ func (noCordons) Cached(string) (ledger.Record[ledger.Cordon], bool) {
 	return ledger.Record[ledger.Cordon]{}, false
 }
 
-// unlicensed does not record the target group.
+// unlicensed does not record the target group, and lets the agent believe that it is recorded.
 type unlicensed struct{ lifecycle.Allocator }
 
 // TargetGroup implements lifecycle.Reports.
 func (unlicensed) TargetGroup(context.Context, string, string, api.TargetGroupRequest) error {
 	return nil
+}
+
+// Renew implements lifecycle.Claims.
+func (u unlicensed) Renew(ctx context.Context, namespace, pod string, r api.RenewRequest) (api.RenewAnswer, error) {
+	answer, err := u.Allocator.Renew(ctx, namespace, pod, r)
+	for i, p := range answer.Claim.Ports {
+		for _, presented := range r.Ports {
+			if presented.Fence == p.Fence {
+				answer.Claim.Ports[i].TargetGroupARN = presented.TargetGroupARN
+			}
+		}
+	}
+	return answer, err
 }
