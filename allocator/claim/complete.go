@@ -31,20 +31,23 @@ func (l leaseSet) has(p ledger.PlannedPort) bool { return l[p.Fence.Lease] }
 // ports in the order of its plan. After an error it returns the claim as far as it
 // came. excluded are port leases that must not be used.
 func (s *Service) complete(ctx context.Context, r ledger.Record[ledger.Claim], confirmed confirmation, excluded leaseSet) (ledger.Record[ledger.Claim], []ledger.Port, error) {
+	// unusable also has the port leases that the present plan can never hold. They say nothing
+	// of a plan that another call has written meanwhile: it may hold them by now.
+	unusable := excluded
 	for range maxSteps {
 		var err error
 		switch {
 		case r.Value.State == ledger.ClaimReleasing:
 			return r, nil, api.Errorf(api.Releasing, "the earlier claim of this pod is still being released").WithRetryAfter(retrySoon)
-		case len(r.Value.Ports) == 0 || slices.ContainsFunc(r.Value.Ports, excluded.has):
-			r, err = s.replan(ctx, r, confirmed, excluded)
+		case len(r.Value.Ports) == 0 || slices.ContainsFunc(r.Value.Ports, unusable.has):
+			r, err = s.replan(ctx, r, confirmed, unusable)
 		default:
 			ports, lost, failed := s.hold(ctx, r)
 			if failed != nil {
 				return r, nil, failed
 			}
 			if len(lost) > 0 {
-				excluded = excluded.with(lost...)
+				unusable = unusable.with(lost...)
 				continue
 			}
 			if r, err = s.grant(ctx, r, confirmed); err == nil {
@@ -53,6 +56,7 @@ func (s *Service) complete(ctx context.Context, r ledger.Record[ledger.Claim], c
 		}
 		if errors.Is(err, ledger.ErrConflict) {
 			r, err = s.reread(ctx, r)
+			unusable = excluded
 		}
 		if err != nil {
 			return r, nil, err

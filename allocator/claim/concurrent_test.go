@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -175,5 +176,42 @@ func TestPortOfAnAbandonedPlanIsReleased(t *testing.T) {
 	w.cloud.cordoned = ""
 	if c, err := w.claim("a", "10.0.0.1", "game", "chat"); err != nil || len(c.Ports) != 2 {
 		t.Errorf("it is granted %+v, %v", c.Ports, err)
+	}
+}
+
+// TestSlowCallKeepsWhatAnotherCallWasGranted: two calls of one pod are under way. The slow one
+// has seen the planned port still held by another pod. Meanwhile the port comes free, and the
+// other call takes it by the same plan.
+func TestSlowCallKeepsWhatAnotherCallWasGranted(t *testing.T) {
+	w := newWorld(t, 1)
+	former := w.bind("former", "10.0.0.2")
+	_, err := w.claim("game", "10.0.0.1")
+	w.refused(err, api.Exhausted)
+	f := former.Ports[0].Fence
+	f.Generation++
+	w.ledger.Claims.Change("claim-uid-game", func(c *ledger.Claim) {
+		c.LoadBalancer, c.Planned = former.LoadBalancer, true
+		c.Ports = []ledger.PlannedPort{{ListenerPort: former.Ports[0].ListenerPort, Fence: f, HealthCheck: former.Ports[0].HealthCheck}}
+	})
+	first, config := w.service, w.service.Config
+	var meanwhile sync.Once
+	config.Claims = ledgermem.NewClaimTable(w.ledger.Claims, func(ctx context.Context, c ledgermem.Call, apply func() error) error {
+		if c.Verb == "update" {
+			meanwhile.Do(func() { // the slow call has read the port before
+				w.ledger.Claims.Remove("claim-uid-former")
+				w.ledger.Ports.Change(f.Lease, func(p *ledger.Port) { p.State, p.Holder, p.TargetGroupARN, p.ListenerARN = ledger.Free, "", "", "" })
+				if c, err := w.claimFrom(first, "game", "10.0.0.1"); err != nil || c.Ports[0].Fence != f {
+					t.Fatalf("the other call is granted %+v, %v", c.Ports, err)
+				}
+			})
+		}
+		return ledgermem.Direct(ctx, c, apply)
+	}, nil)
+	c, err := w.claimFrom(claim.New(config), "game", "10.0.0.1")
+	if err != nil || len(c.Ports) != 1 || c.Ports[0].Fence != f {
+		t.Errorf("the slow call is granted %+v, %v", c.Ports, err)
+	}
+	if p := w.ledger.Ports.Value(f.Lease); p.State != ledger.Claimed || !p.Holds("claim-uid-game", f) {
+		t.Errorf("the port is %s, held by %q", p.State, p.Holder)
 	}
 }
