@@ -47,7 +47,7 @@ func (p *Pacer) permitOutcome(ctx context.Context, permit budget.Permit) (budget
 	switch {
 	case err != nil:
 		return budget.PermitUnused, err
-	case over && recorded == 0 && !permit.Connects():
+	case over && recorded == 0:
 		return budget.PermitAbandoned, nil
 	case over, recorded == len(r.Value.Ports):
 		return budget.PermitUsed, nil

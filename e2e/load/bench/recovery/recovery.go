@@ -18,6 +18,7 @@ import (
 	"github.com/portlease/portlease/e2e/load/fleet"
 	"github.com/portlease/portlease/e2e/load/scenario"
 	"github.com/portlease/portlease/e2e/rig"
+	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/elb"
 )
 
@@ -135,7 +136,7 @@ func (m *measurement) restarts(ctx context.Context) (r report.Row, err error) {
 			return r, err
 		}
 		if err := scenario.Poll(ctx, 5*time.Millisecond, func() error {
-			answer, err := caller.Call(ctx, one.Pod, http.MethodPost, "/renew", site.RenewalOf(one))
+			answer, err := caller.Call(ctx, one.Pod, http.MethodPost, api.CallRenew, site.RenewalOf(one))
 			if err == nil && !answer.OK() {
 				err = fmt.Errorf("the allocator answers %d to a renewal: %s", answer.Status, answer.Body)
 			}
