@@ -30,16 +30,10 @@ func MeasureCrash(ctx context.Context, stage *scenario.Stage, pods int) (Crash, 
 }
 
 func measureCrash(ctx context.Context, f *fleet) (c Crash, err error) {
-	if err := f.start(ctx); err != nil {
+	if err := f.startBound(ctx); err != nil {
 		return c, err
 	}
 	defer func() { err = errors.Join(err, f.abandon(context.WithoutCancel(ctx))) }()
-	if _, err := f.bind(ctx); err != nil {
-		return c, err
-	}
-	if err := f.waitFull(ctx); err != nil {
-		return c, err
-	}
 	c.Least = time.Duration(f.ClaimDuration.Seconds()*f.speed*float64(time.Second)) + Bound(f.pods) + InUseWindow()
 	f.Say("all %d pods crash; their ports can be free in %.0f s, which are %.0f s here", f.pods, c.Least.Seconds(), c.Least.Seconds()/f.speed)
 	r := newResult(f)

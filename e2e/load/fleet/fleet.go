@@ -120,6 +120,21 @@ func (f *fleet) start(ctx context.Context) (err error) {
 	return err
 }
 
+// startBound starts the fleet, binds it, and waits until all buckets are full again.
+func (f *fleet) startBound(ctx context.Context) error {
+	if err := f.start(ctx); err != nil {
+		return err
+	}
+	_, err := f.bind(ctx)
+	if err == nil {
+		err = f.waitFull(ctx)
+	}
+	if err != nil {
+		err = errors.Join(err, f.abandon(context.WithoutCancel(ctx)))
+	}
+	return err
+}
+
 func (f *fleet) gather(ctx context.Context) error {
 	f.all = make([]*rig.Pod, f.pods)
 	group, ctx := errgroup.WithContext(ctx)

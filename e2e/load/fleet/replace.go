@@ -75,16 +75,10 @@ type replacing struct {
 // replaced starts a fleet, and replaces the oldest pod so many times as play says.
 func replaced(ctx context.Context, f *fleet, times int, play func(context.Context, func(context.Context, int) error) error) (r Replacement, err error) {
 	f.replaces = true
-	if err := f.start(ctx); err != nil {
+	if err := f.startBound(ctx); err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, f.abandon(context.WithoutCancel(ctx))) }()
-	if _, err := f.bind(ctx); err != nil {
-		return r, err
-	}
-	if err := f.waitFull(ctx); err != nil {
-		return r, err
-	}
 	b := f.mutating()
 	r.Least = time.Duration((lifeCalls*float64(times)-b.Capacity)/b.PerSecond*float64(time.Second)) + InUseWindow()
 	f.Say("replacing %d pods; their calls take %.0f s, which are %.0f s here", times, r.Least.Seconds(), r.Least.Seconds()/f.speed)
