@@ -2,6 +2,7 @@ package ledgermem_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/ledgermem"
@@ -82,5 +83,36 @@ func TestReadsAndWritesAreCounted(t *testing.T) {
 	expect(t, "create", err, ledger.ErrConflict)
 	if store.Reads() != 1 || store.Writes() != 1 {
 		t.Errorf("%d reads, %d writes", store.Reads(), store.Writes())
+	}
+}
+
+// TestHistoryOfWritesIsBounded: a long simulation would keep every version of every record.
+func TestHistoryOfWritesIsBounded(t *testing.T) {
+	claims := ledgermem.New().Claims
+	table := ledgermem.NewClaimTable(claims, ledgermem.Direct, func() time.Duration { return time.Hour })
+	r, err := table.Create(t.Context(), "claim-u1", ledger.Claim{PodUID: "u1", PodIP: "10.0.0.1", State: ledger.Waiting})
+	expect(t, "create", err, nil)
+	for n := range 50_000 {
+		claims.Change(r.Name, func(c *ledger.Claim) { c.AddressChanges = n + 1 })
+	}
+	for range 2 { // every other list is as stale as it may be
+		found, err := table.OfPodIP(t.Context(), "10.0.0.1", r.Version)
+		expect(t, "list", err, nil)
+		if len(found) != 1 || found[0].Value.AddressChanges < 20_000 {
+			t.Errorf("the list has %+v", found)
+		}
+	}
+}
+
+func TestWhereGivesTheWantedRowsByName(t *testing.T) {
+	store := ledgermem.New().Ports
+	ports := ledgermem.NewTable(store, ledgermem.Direct, nil)
+	for _, name := range []string{"lb-30002", "lb-30001", "lb-30003"} {
+		created(t, ports, name)
+	}
+	store.Change("lb-30003", func(p *ledger.Port) { p.State = ledger.Free })
+	found := store.Where(func(p ledger.Port) bool { return p.State != ledger.Free })
+	if len(found) != 2 || found[0].Name != "lb-30001" || found[1].Name != "lb-30002" || store.Len() != 3 {
+		t.Errorf("it gives %+v of %d rows", found, store.Len())
 	}
 }

@@ -29,10 +29,13 @@ type Store[T any] struct {
 	// rows that are unreadable have the zero value, as in a cache.
 	rows          map[string]ledger.Record[T]
 	reads, writes int
-	// history is what each write replaced, in order.
+	// history is what the last writes replaced, in order.
 	history []replaced[T]
 	lists   int // by address so far
 }
+
+// maxHistory is for how many writes a list may be stale.
+const maxHistory = 10_000
 
 // watcher holds a function of its own, so that each can be removed.
 type watcher[T any] struct {
@@ -168,6 +171,9 @@ func (s *Store[T]) written(name string, revision int, before, now *ledger.Record
 		delete(s.rows, name)
 	}
 	s.history = append(s.history, replaced[T]{name, revision, before})
+	if len(s.history) >= 2*maxHistory {
+		s.history = slices.Delete(s.history, 0, maxHistory)
+	}
 	s.mu.Unlock()
 	for _, w := range s.watchers {
 		w.hear(before, now)
@@ -191,25 +197,38 @@ func (s *Store[T]) Delete(r ledger.Record[T]) error {
 
 // List returns all rows by name.
 func (s *Store[T]) List() []ledger.Record[T] {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sorted(s.rows)
+	return s.Where(func(T) bool { return true })
 }
 
-// listAt returns all rows as they were at a revision. The caller has the lock.
-func (s *Store[T]) listAt(revision int) []ledger.Record[T] {
+// Where returns the rows with a wanted value, by name. wanted must not change the value.
+func (s *Store[T]) Where(wanted func(T) bool) []ledger.Record[T] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sorted(s.rows, wanted)
+}
+
+// Len is how many rows there are.
+func (s *Store[T]) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.rows)
+}
+
+// rowsAt returns the rows as they were at a revision, or as far back as the history
+// reaches. The caller has the lock.
+func (s *Store[T]) rowsAt(revision int) map[string]ledger.Record[T] {
 	rows := maps.Clone(s.rows)
 	for _, change := range slices.Backward(s.history) {
 		switch {
 		case change.until <= revision:
-			return s.sorted(rows)
+			return rows
 		case change.before == nil:
 			delete(rows, change.name)
 		default:
 			rows[change.name] = *change.before
 		}
 	}
-	return s.sorted(rows)
+	return rows
 }
 
 // copied returns a row that shares nothing with the stored one.
@@ -218,10 +237,12 @@ func (s *Store[T]) copied(r ledger.Record[T]) ledger.Record[T] {
 	return r
 }
 
-func (s *Store[T]) sorted(rows map[string]ledger.Record[T]) []ledger.Record[T] {
-	all := make([]ledger.Record[T], 0, len(rows))
+func (s *Store[T]) sorted(rows map[string]ledger.Record[T], wanted func(T) bool) []ledger.Record[T] {
+	var all []ledger.Record[T]
 	for _, r := range rows {
-		all = append(all, s.copied(r))
+		if wanted(r.Value) {
+			all = append(all, s.copied(r))
+		}
 	}
 	slices.SortFunc(all, byName)
 	return all

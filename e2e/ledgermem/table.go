@@ -3,7 +3,6 @@ package ledgermem
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -151,13 +150,13 @@ func (t ClaimTable) OfNamespace(ctx context.Context, namespace, since string) ([
 func (s *Store[T]) claims(since string, lag bool, wanted func(ledger.Claim) bool) []ledger.Record[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rows := s.sorted(s.rows)
+	rows := s.rows
 	if s.lists++; lag && s.lists%2 == 0 {
-		rows = s.listAt(revision(since))
+		rows = s.rowsAt(revision(since))
 	}
-	return slices.DeleteFunc(rows, func(r ledger.Record[T]) bool {
-		c, ok := any(r.Value).(ledger.Claim)
-		return !ok || !wanted(c)
+	return s.sorted(rows, func(value T) bool {
+		c, ok := any(value).(ledger.Claim)
+		return ok && wanted(c)
 	})
 }
 

@@ -65,9 +65,7 @@ func (w *World) plant(p *pod) {
 
 // heldBy are the ports that a pod holds.
 func (w *World) heldBy(p *pod) []ledger.Record[ledger.Port] {
-	return slices.DeleteFunc(w.leases.Ports.List(), func(r ledger.Record[ledger.Port]) bool {
-		return r.Value.PodUID != p.uid || r.Value.State != ledger.Bound
-	})
+	return w.leases.Ports.Where(func(v ledger.Port) bool { return v.PodUID == p.uid && v.State == ledger.Bound })
 }
 
 // withoutPlanted is AWS without what games planted. It breaks no promise until it has had

@@ -158,14 +158,15 @@ func (j *judge) call(p *Process, params url.Values) error {
 	if !strings.HasPrefix(action, "Delete") || j.world.config.Losses {
 		return nil
 	}
-	for _, r := range j.world.leases.Ports.List() {
+	recorded := func(v ledger.Port) bool { return v.ListenerARN == arn || v.TargetGroupARN == arn }
+	for _, r := range j.world.leases.Ports.Where(recorded) {
 		if j.world.config.Damage && p.owner == r.Value.PodUID {
 			continue // it repairs a redirected binding
 		}
 		if j.world.config.Damage && displaced(s, r.Value) {
 			continue // the janitor deletes a listener that forwards elsewhere
 		}
-		if j.holds(r) && (r.Value.ListenerARN == arn || r.Value.TargetGroupARN == arn) {
+		if j.holds(r) {
 			return invariants.Violated("S4", "%s does %s to %s, which %s holds on port %s", p.name, action, arn, r.Value.Holder, r.Name)
 		}
 	}

@@ -17,6 +17,8 @@ type Process struct {
 	ctx       context.Context // ends when the process is told to stop, or killed
 	stop      context.CancelFunc
 	killed    chan struct{}
+	// calls are on their way; only the scheduler's goroutine uses them.
+	calls map[*call]bool
 
 	mu      sync.Mutex // guards all below
 	dead    bool
@@ -26,7 +28,7 @@ type Process struct {
 
 func newProcess(s *Scheduler, name string) *Process {
 	ctx, stop := context.WithCancel(context.Background())
-	return &Process{name: name, scheduler: s, ctx: ctx, stop: stop, killed: make(chan struct{}), seqs: make(map[string]int)}
+	return &Process{name: name, scheduler: s, ctx: ctx, stop: stop, killed: make(chan struct{}), seqs: make(map[string]int), calls: make(map[*call]bool)}
 }
 
 // threadKey is the key of the thread's name in a context.
@@ -78,14 +80,11 @@ func (p *Process) kill() {
 	p.dead = true
 	p.mu.Unlock()
 	s := p.scheduler
-	for _, c := range s.sorted() {
-		if c.process != p {
-			continue
-		}
+	for _, c := range s.callsOf(p) {
 		if c.kind == kindAnswer || c.random.IntN(2) == 0 {
 			s.remove(c)
 		} else if !s.over(c) {
-			c.due = time.Now().Add(flight(c))
+			s.delay(c, flight(c))
 		}
 		c.finish(outcome{err: errKilled})
 	}
@@ -110,8 +109,8 @@ func (p *Process) resume() {
 		return
 	}
 	s := p.scheduler
-	for _, c := range s.sorted() {
-		if c.process == p && !s.over(c) && c.kind != kindAnswer && c.random.IntN(2) == 0 {
+	for _, c := range s.callsOf(p) {
+		if !s.over(c) && c.kind != kindAnswer && c.random.IntN(2) == 0 {
 			s.release(c)
 			synctest.Wait()
 		}
@@ -119,6 +118,7 @@ func (p *Process) resume() {
 	p.mu.Lock()
 	p.resumed = nil
 	p.mu.Unlock()
+	s.goOn(p)
 	close(resumed)
 }
 

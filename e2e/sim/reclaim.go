@@ -14,10 +14,9 @@ var crashes = []string{"create", "delete by force", "lose node", "fail"}
 // now on. A port that has recorded no target group has nothing to delete and no cooldown:
 // it is free as soon as its claim is reclaimed.
 func (w *World) gone(p *pod) {
-	for _, r := range w.leases.Ports.List() {
-		if r.Value.PodUID == p.uid && r.Value.Held() && r.Value.TargetGroupARN != "" {
-			w.judge.pending[r.Name] = loss{p.uid, time.Now()}
-		}
+	theirs := func(v ledger.Port) bool { return v.PodUID == p.uid && v.Held() && v.TargetGroupARN != "" }
+	for _, r := range w.leases.Ports.Where(theirs) {
+		w.judge.pending[r.Name] = loss{p.uid, time.Now()}
 	}
 }
 

@@ -1,10 +1,10 @@
 package sim
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -48,9 +48,10 @@ type call struct {
 	answer chan outcome // has room for one
 	// closed is a call that was answered or whose caller gave up.
 	closed bool
-	// planned is whether the scheduler has seen the call and set due.
-	planned bool
-	due     time.Time
+	// due is when it arrives, and place where it is in the queue; -1 while its process is
+	// paused.
+	due   time.Time
+	place int
 	// random decides its outcome; only the scheduler's goroutine uses it.
 	random *rand.Rand
 }
@@ -72,33 +73,27 @@ type Scheduler struct {
 	faults *faults
 	trace  *trace
 
-	mu    sync.Mutex // guards calls
-	calls []*call
-	wake  chan struct{} // has room for one
+	wake chan struct{} // has room for one
 
-	// timers are what happens without a process, soonest first.
-	timers []timer
+	mu sync.Mutex // guards parked
+	// parked are the calls that the scheduler has not seen yet.
+	parked []*call
+
+	// All below belongs to the scheduler's goroutine. calls are on their way, and timers
+	// are what happens without a process; both soonest first.
+	calls  queue[*call]
+	timers queue[timer]
 	made   int // timers ever made
 }
 
-// timer is something that the scheduler's goroutine runs at a time.
-type timer struct {
-	at    time.Time
-	order int
-	run   func()
-}
-
 func newScheduler(seed uint64, f *faults, t *trace) *Scheduler {
-	return &Scheduler{seed: seed, faults: f, trace: t, wake: make(chan struct{}, 1)}
+	return &Scheduler{seed: seed, faults: f, trace: t, wake: make(chan struct{}, 1), calls: newCalls(), timers: newTimers()}
 }
 
 // after makes a timer.
 func (s *Scheduler) after(d time.Duration, run func()) {
 	s.made++
-	s.timers = append(s.timers, timer{time.Now().Add(d), s.made, run})
-	slices.SortFunc(s.timers, func(a, b timer) int {
-		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.order, b.order))
-	})
+	s.timers.add(timer{time.Now().Add(d), s.made, run})
 }
 
 // ask makes a remote call of a process and waits for its outcome.
@@ -140,7 +135,7 @@ func (s *Scheduler) await(ctx context.Context, c *call) outcome {
 
 func (s *Scheduler) park(c *call) {
 	s.mu.Lock()
-	s.calls = append(s.calls, c)
+	s.parked = append(s.parked, c)
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
@@ -148,21 +143,25 @@ func (s *Scheduler) park(c *call) {
 	}
 }
 
-// sorted returns the calls in an order that does not depend on goroutines, and sets
-// the time of those that are new.
-func (s *Scheduler) sorted() []*call {
+// plan sets when the new calls arrive, in an order that does not depend on goroutines.
+func (s *Scheduler) plan() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	slices.SortFunc(s.calls, func(a, b *call) int {
-		return cmp.Or(cmp.Compare(a.process.name, b.process.name), cmp.Compare(a.thread, b.thread), cmp.Compare(a.seq, b.seq))
-	})
-	for _, c := range s.calls {
-		if !c.planned {
-			c.planned, c.random = true, randomFor(s.seed, fmt.Sprintf("%s %s %d", c.process.name, c.thread, c.seq))
-			c.due = time.Now().Add(s.faults.latency(c))
-		}
+	parked := s.parked
+	s.parked = nil
+	s.mu.Unlock()
+	slices.SortFunc(parked, byName)
+	for _, c := range parked {
+		c.random = randomFor(s.seed, fmt.Sprintf("%s %s %d", c.process.name, c.thread, c.seq))
+		c.due = time.Now().Add(s.faults.latency(c))
+		c.process.calls[c] = true
+		s.calls.add(c)
 	}
-	return slices.Clone(s.calls)
+}
+
+// callsOf returns the calls of a process.
+func (s *Scheduler) callsOf(p *Process) []*call {
+	s.plan()
+	return slices.SortedFunc(maps.Keys(p.calls), byName)
 }
 
 // over reports whether the caller no longer waits.
@@ -173,16 +172,51 @@ func (s *Scheduler) over(c *call) bool {
 }
 
 func (s *Scheduler) remove(c *call) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.calls = slices.DeleteFunc(s.calls, func(other *call) bool { return other == c })
+	delete(c.process.calls, c)
+	if c.place >= 0 {
+		s.calls.remove(c.place)
+	}
+}
+
+// delay makes a call arrive later, or earlier.
+func (s *Scheduler) delay(c *call, d time.Duration) {
+	s.remove(c)
+	c.due = time.Now().Add(d)
+	c.process.calls[c] = true
+	s.calls.add(c)
+}
+
+// hold takes a call of a paused process out of the queue until goOn.
+func (s *Scheduler) hold(c *call) { s.calls.remove(c.place) }
+
+// goOn puts the calls of a process back.
+func (s *Scheduler) goOn(p *Process) {
+	for c := range p.calls {
+		if c.place < 0 {
+			s.calls.add(c)
+		}
+	}
 }
 
 // drop loses the calls of a pod's dead agents.
 func (s *Scheduler) drop(owner string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.calls = slices.DeleteFunc(s.calls, func(c *call) bool { return c.process.owner == owner && c.closed })
+	s.plan()
+	for _, c := range slices.Clone(s.calls.all) {
+		if c.process.owner == owner && s.over(c) {
+			s.remove(c)
+		}
+	}
+}
+
+// nextCall is the call that arrives first; nil if there is none.
+func (s *Scheduler) nextCall() *call {
+	for {
+		c, ok := s.calls.first()
+		if !ok || c.process.resumedFrom() == nil {
+			return c
+		}
+		s.hold(c)
+	}
 }
 
 // step runs a timer that is due, releases a call that is due, or lets time pass until
@@ -191,29 +225,22 @@ func (s *Scheduler) step() bool {
 	synctest.Wait()
 	s.trace.collect()
 	now := time.Now()
-	if len(s.timers) > 0 && !s.timers[0].at.After(now) {
-		t := s.timers[0]
-		s.timers = s.timers[1:]
-		t.run()
-		return true
-	}
-	var due *call
 	next := now.Add(time.Minute)
-	if len(s.timers) > 0 && s.timers[0].at.Before(next) {
-		next = s.timers[0].at
-	}
-	for _, c := range s.sorted() {
-		switch {
-		case c.process.resumedFrom() != nil:
-		case c.due.After(now):
-			next = minTime(next, c.due)
-		case due == nil || c.due.Before(due.due):
-			due = c
+	if t, ok := s.timers.first(); ok {
+		if !t.at.After(now) {
+			s.timers.remove(0)
+			t.run()
+			return true
 		}
+		next = minTime(next, t.at)
 	}
-	if due != nil {
-		s.release(due)
-		return due.kind == kindWrite || due.kind == kindAWSWrite || due.kind == kindAnswer
+	s.plan()
+	if c := s.nextCall(); c != nil {
+		if !c.due.After(now) {
+			s.release(c)
+			return c.kind == kindWrite || c.kind == kindAWSWrite || c.kind == kindAnswer
+		}
+		next = minTime(next, c.due)
 	}
 	alarm := time.NewTimer(next.Sub(now))
 	defer alarm.Stop()
@@ -268,7 +295,7 @@ func (s *Scheduler) release(c *call) {
 		c.finish(outcome{err: errLost})
 	case cut:
 		s.trace.call(c, "CUT", outcome{})
-		c.due = time.Now().Add(flight(c))
+		s.delay(c, flight(c))
 		c.finish(outcome{err: errLost})
 	case throttled:
 		s.trace.call(c, "THROTTLED", outcome{})

@@ -255,7 +255,8 @@ func (w *World) end() error {
 	}
 	w.errs = nil
 	for range 100_000 {
-		busy := len(w.scheduler.sorted()) > 0
+		w.scheduler.plan()
+		busy := w.scheduler.calls.Len() > 0
 		for _, a := range w.agents {
 			select {
 			case <-a.ended:
@@ -266,7 +267,7 @@ func (w *World) end() error {
 		if !busy {
 			return w.cloud.emulator.Close()
 		}
-		w.scheduler.timers = nil
+		w.scheduler.timers = newTimers()
 		w.scheduler.step()
 	}
 	return errNotOver
