@@ -5,7 +5,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -90,7 +89,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 		return err
 	}
 	if p.certificate != nil {
-		server.TLS = &tls.Config{GetCertificate: p.certificate.GetCertificate, MinVersion: tls.VersionTLS12}
+		server.TLS = certs.ServerConfig(p.certificate)
 	}
 	log.InfoContext(ctx, "allocator started", "version", daemon.Version(), "listen", listener.Addr().String(), "namespace", c.Namespace, "pools", len(file.Pools))
 	p.warnOfPools(ctx, file)
