@@ -5,17 +5,10 @@ import (
 	"runtime/debug"
 )
 
-// gcPercent lets the collector run every few seconds while a thousand pods renew. A higher
-// value saves a little CPU and costs memory: five thousand claims have some 35 MB that live.
-const gcPercent = 150
-
-// tune sets the garbage collector, unless the environment does. memoryLimit is the
-// container's, in bytes; 0 means none. Go's limit is below it: the kernel counts stacks,
-// buffers of sockets and the program, and kills what exceeds the container's.
+// tune sets Go's memory limit, unless the environment does. memoryLimit is the container's, in
+// bytes; 0 means none. Go's limit is below it: the kernel counts stacks, buffers of sockets and
+// the program, and kills what exceeds the container's.
 func tune(getenv func(string) string, memoryLimit int) {
-	if getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	if getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(goLimit(memoryLimit))
 	}

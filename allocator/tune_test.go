@@ -8,7 +8,6 @@ import (
 
 func TestGoUsesNineTenthsOfTheContainersMemory(t *testing.T) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	const container = 256 << 20
 	none := func(string) string { return "" }
 	for _, test := range []struct {
