@@ -77,8 +77,8 @@ func (s *Service) Pools(context.Context) (api.PoolList, error) {
 	return out, nil
 }
 
-func (s *Service) portsByLoadBalancer() map[string][]ledger.Record[ledger.Port] {
-	ports := make(map[string][]ledger.Record[ledger.Port])
+func (s *Service) portsByLoadBalancer() map[string][]*ledger.Record[ledger.Port] {
+	ports := make(map[string][]*ledger.Record[ledger.Port])
 	for _, r := range s.config.Ports.CachedAll() {
 		ports[r.Value.LoadBalancerARN] = append(ports[r.Value.LoadBalancerARN], r)
 	}
@@ -86,15 +86,15 @@ func (s *Service) portsByLoadBalancer() map[string][]ledger.Record[ledger.Port] 
 }
 
 // claimedFrom reports whether one of the ports is held by a claim of that pool.
-func (s *Service) claimedFrom(pool string, ports []ledger.Record[ledger.Port]) bool {
-	return slices.ContainsFunc(ports, func(r ledger.Record[ledger.Port]) bool {
+func (s *Service) claimedFrom(pool string, ports []*ledger.Record[ledger.Port]) bool {
+	return slices.ContainsFunc(ports, func(r *ledger.Record[ledger.Port]) bool {
 		c, exists := s.config.Claims.Cached(r.Value.Holder)
 		return exists && c.Value.Pool == pool
 	})
 }
 
 // count counts a pool's ports by state, on load balancers that are in use.
-func (s *Service) count(from pool.Pool, ports map[string][]ledger.Record[ledger.Port]) map[string]int {
+func (s *Service) count(from pool.Pool, ports map[string][]*ledger.Record[ledger.Port]) map[string]int {
 	n := map[string]int{"total": 0, "available": 0}
 	for _, lb := range from.LoadBalancers {
 		taken := lb.Occupied(ledger.Knows(s.config.Ports.Cached))
@@ -128,7 +128,7 @@ func (s *Service) count(from pool.Pool, ports map[string][]ledger.Record[ledger.
 	return n
 }
 
-func loadBalancerView(s inventory.State, ports []ledger.Record[ledger.Port]) api.LoadBalancerView {
+func loadBalancerView(s inventory.State, ports []*ledger.Record[ledger.Port]) api.LoadBalancerView {
 	view := api.LoadBalancerView{
 		ARN: s.ARN, ID: ledger.LoadBalancerID(s.ARN), Host: s.Host, VPC: s.VPC, LeftOut: s.LeftOut,
 		Cordoned: s.Cordoned, Listeners: s.Listeners, ListenerLimit: s.Limit,
@@ -163,7 +163,7 @@ func (s *Service) LoadBalancers() []api.LoadBalancerView {
 func (s *Service) Ports(context.Context) (api.PortList, error) {
 	var out api.PortList
 	for _, r := range s.config.Ports.CachedAll() {
-		out.Ports = append(out.Ports, portView(r))
+		out.Ports = append(out.Ports, portView(*r))
 	}
 	return out, nil
 }

@@ -23,7 +23,7 @@ type heldMark struct {
 
 // markHeld keeps the mark up to date. Only the leader calls it.
 func (h *housekeeping) markHeld(ctx context.Context) {
-	held := slices.ContainsFunc(h.leases.Ports().CachedAll(), func(r ledger.Record[ledger.Port]) bool { return r.Value.Held() })
+	held := slices.ContainsFunc(h.leases.Ports().CachedAll(), func(r *ledger.Record[ledger.Port]) bool { return r.Value.Held() })
 	if held == h.mark.held && time.Since(h.mark.written) < heldRefresh {
 		return
 	}

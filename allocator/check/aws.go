@@ -26,7 +26,7 @@ type AWS interface {
 // nothing is an empty ledger, as at the first start.
 type nothing[T any] struct{ ledger.Table[T] }
 
-func (nothing[T]) CachedAll() []ledger.Record[T] { return nil }
+func (nothing[T]) CachedAll() []*ledger.Record[T] { return nil }
 
 func (nothing[T]) CachedBy(ledger.Key) []*ledger.Record[T] { return nil }
 

@@ -27,20 +27,17 @@ type still[T any] struct {
 	all map[string]T
 }
 
-func (s still[T]) CachedAll() (all []ledger.Record[T]) {
+func (s still[T]) index() *ledger.Index[T] {
+	x := ledger.NewIndex[T]()
 	for name, value := range s.all {
-		all = append(all, ledger.Record[T]{Name: name, Value: value})
+		x.Put(ledger.Record[T]{Name: name, Value: value})
 	}
-	return all
+	return x
 }
 
-func (s still[T]) CachedBy(k ledger.Key) []*ledger.Record[T] {
-	x := ledger.NewIndex[T]()
-	for _, r := range s.CachedAll() {
-		x.Put(r)
-	}
-	return x.By(k)
-}
+func (s still[T]) CachedAll() []*ledger.Record[T] { return s.index().All() }
+
+func (s still[T]) CachedBy(k ledger.Key) []*ledger.Record[T] { return s.index().By(k) }
 
 func (s still[T]) Cached(name string) (ledger.Record[T], bool) {
 	value, ok := s.all[name]

@@ -89,24 +89,34 @@ func newTestObserver() *testObserver {
 	return w
 }
 
-func (w *testObserver) sees(claims []claimRecord, ports []portRecord, after time.Duration) {
+func (w *testObserver) sees(claims []*claimRecord, ports []*portRecord, after time.Duration) {
 	w.now = w.now.Add(after)
 	w.Observe(claims, ports)
+}
+
+// pointers returns what a table has in its cache.
+func pointers[T any](records ...T) (all []*T) {
+	for _, r := range records {
+		all = append(all, &r)
+	}
+	return all
 }
 
 // stale is a table whose cache has records that are gone. Every write conflicts. A read
 // removes the record from the cache.
 type stale[T any] struct{ cache []ledger.Record[T] }
 
-func (l *stale[T]) CachedAll() []ledger.Record[T] { return slices.Clone(l.cache) }
-
-func (l *stale[T]) CachedBy(k ledger.Key) []*ledger.Record[T] {
+func (l *stale[T]) index() *ledger.Index[T] {
 	x := ledger.NewIndex[T]()
 	for _, r := range l.cache {
 		x.Put(r)
 	}
-	return x.By(k)
+	return x
 }
+
+func (l *stale[T]) CachedAll() []*ledger.Record[T] { return l.index().All() }
+
+func (l *stale[T]) CachedBy(k ledger.Key) []*ledger.Record[T] { return l.index().By(k) }
 
 func (l *stale[T]) Cached(name string) (ledger.Record[T], bool) {
 	i := slices.IndexFunc(l.cache, func(r ledger.Record[T]) bool { return r.Name == name })

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -64,9 +62,7 @@ func (j *Janitor) forgetFree(ctx context.Context, seen map[epoch]bool, listed ma
 	}
 	var errs []error
 	forgotten := 0
-	ports := j.Ports.CachedAll()
-	slices.SortFunc(ports, func(a, b ledger.Record[ledger.Port]) int { return strings.Compare(a.Name, b.Name) })
-	for _, p := range ports {
+	for _, p := range j.Ports.CachedAll() {
 		if p.Value.State != ledger.Free || planned[p.Name] || seen[epoch{p.Name, p.Value.Epoch}] {
 			continue
 		}
@@ -78,7 +74,7 @@ func (j *Janitor) forgetFree(ctx context.Context, seen map[epoch]bool, listed ma
 		if forgotten++; forgotten > maxForgotten {
 			break
 		}
-		if err := j.Ports.Delete(ctx, p); errors.Is(err, ledger.ErrConflict) {
+		if err := j.Ports.Delete(ctx, *p); errors.Is(err, ledger.ErrConflict) {
 			continue // somebody has just taken it
 		} else if err != nil {
 			errs = append(errs, fmt.Errorf("deleting the lease of free port %s: %w", p.Name, err))

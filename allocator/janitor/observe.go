@@ -1,6 +1,7 @@
 package janitor
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -14,48 +15,65 @@ type Observer struct {
 	now func() time.Time
 
 	mu sync.Mutex
-	// seen maps lease names to their version and when it was first seen.
-	seen map[string]sighting
-	// recorded maps the target groups that ports record to when that was first seen.
-	recorded map[string]time.Time
+	// seen has the version of each lease, and recorded the target group that each port records,
+	// each by its own name.
+	seen, recorded sightings
+	// round counts the observations.
+	round int
 }
 
+// sightings maps names to what was seen of them.
+type sightings map[string]*sighting
+
+// sighting is a version, and when it was first seen.
 type sighting struct {
 	version string
 	since   time.Time
+	// round is the last observation that it was part of.
+	round int
+}
+
+// add notes that a version is there in this round.
+func (s sightings) add(name, version string, now time.Time, round int) {
+	known := s[name]
+	if known == nil {
+		known = new(sighting)
+		s[name] = known
+	}
+	if known.version != version || known.round == 0 {
+		known.version, known.since = version, now
+	}
+	known.round = round
+}
+
+// keep drops what was not there in this round.
+func (s sightings) keep(round int) {
+	maps.DeleteFunc(s, func(_ string, seen *sighting) bool { return seen.round != round })
 }
 
 // NewObserver makes an Observer that has seen nothing. now must have a monotonic
 // reading.
 func NewObserver(now func() time.Time) *Observer {
-	return &Observer{now: now, seen: make(map[string]sighting)}
+	return &Observer{now: now, seen: make(sightings), recorded: make(sightings)}
 }
 
 // Observe records the present versions of all leases and forgets those that are gone.
-func (o *Observer) Observe(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Port]) {
+func (o *Observer) Observe(claims []*ledger.Record[ledger.Claim], ports []*ledger.Record[ledger.Port]) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	next := make(map[string]sighting, len(claims)+len(ports))
-	recorded := make(map[string]time.Time, len(ports))
+	o.round++
+	now := o.now()
 	for _, c := range claims {
-		next[c.Name] = o.observeLocked(c.Name, c.Version)
+		o.seen.add(c.Name, c.Version, now, o.round)
 	}
 	for _, p := range ports {
-		next[p.Name] = o.observeLocked(p.Name, p.Version)
+		o.seen.add(p.Name, p.Version, now, o.round)
 		if arn := p.Value.TargetGroupARN; arn != "" {
-			if recorded[arn] = o.recorded[arn]; recorded[arn].IsZero() {
-				recorded[arn] = o.now()
-			}
+			o.recorded.add(arn, "", now, o.round)
 		}
 	}
-	o.seen, o.recorded = next, recorded
-}
-
-func (o *Observer) observeLocked(name, version string) sighting {
-	if s, ok := o.seen[name]; ok && s.version == version {
-		return s
-	}
-	return sighting{version, o.now()}
+	o.seen.keep(o.round)
+	o.recorded.keep(o.round)
 }
 
 // Age returns how long a version has been seen; 0 if it was not observed.
@@ -74,9 +92,9 @@ func (o *Observer) Age(name, version string) time.Duration {
 func (o *Observer) RecordedFor(targetGroupARN string) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	since, ok := o.recorded[targetGroupARN]
+	s, ok := o.recorded[targetGroupARN]
 	if !ok {
 		return 0
 	}
-	return o.now().Sub(since)
+	return o.now().Sub(s.since)
 }

@@ -53,7 +53,7 @@ func (s *orphanAWS) Targets(context.Context, string) ([]elb.Target, error) { ret
 // uncachedPorts is a table of ports whose cache is empty.
 type uncachedPorts struct{ *current[ledger.Port] }
 
-func (*uncachedPorts) CachedAll() []portRecord { return nil }
+func (*uncachedPorts) CachedAll() []*portRecord { return nil }
 
 func (*uncachedPorts) Cached(string) (portRecord, bool) { return portRecord{}, false }
 

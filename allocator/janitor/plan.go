@@ -63,23 +63,13 @@ type Timing struct {
 // Plan returns the actions that the ledger calls for, in the order to carry them out.
 // age is how long this process has seen a version of a lease. So nothing expires within
 // one full duration after the process started.
-func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Port], age func(name, version string) time.Duration, t Timing) []Action {
+func Plan(claims []*ledger.Record[ledger.Claim], ports []*ledger.Record[ledger.Port], age func(name, version string) time.Duration, t Timing) []Action {
 	var actions []Action
 	byName := make(map[string]*ledger.Claim, len(claims))
-	holding := make(map[string]bool, len(ports)) // claim leases that are the holder of a port
-	for i := range claims {
-		byName[claims[i].Name] = &claims[i].Value
+	for _, c := range claims {
+		byName[c.Name] = &c.Value
 	}
-	leases := make(map[string]bool, len(ports))
-	// The binding of a port whose lease is lost may be in AWS, and another claim must not get
-	// the port.
-	lost := func(p ledger.PlannedPort) bool { return !leases[p.Fence.Lease] }
-	for i := range ports {
-		p := &ports[i]
-		leases[p.Name] = true
-		if p.Value.Holder != "" {
-			holding[p.Value.Holder] = true
-		}
+	for _, p := range ports {
 		holder := byName[p.Value.Holder]
 		for _, kind := range planPort(p, holder, age, t) {
 			a := Action{Kind: kind, Port: p}
@@ -89,21 +79,39 @@ func Plan(claims []ledger.Record[ledger.Claim], ports []ledger.Record[ledger.Por
 			actions = append(actions, a)
 		}
 	}
-	for i := range claims {
-		c := &claims[i]
+	var releasing []*ledger.Record[ledger.Claim]
+	for _, c := range claims {
 		switch c.Value.State {
 		case ledger.Waiting, ledger.Granted:
 			if age(c.Name, c.Version) >= c.Value.Duration {
 				actions = append(actions, Action{Kind: CheckExpiry, Claim: c})
 			}
 		case ledger.ClaimReleasing:
-			if !holding[c.Name] || slices.ContainsFunc(c.Value.Ports, lost) {
-				actions = append(actions, Action{Kind: DeleteClaim, Claim: c})
-			}
+			releasing = append(releasing, c)
 		}
+	}
+	for _, c := range released(releasing, ports) {
+		actions = append(actions, Action{Kind: DeleteClaim, Claim: c})
 	}
 	slices.SortStableFunc(actions, func(a, b Action) int { return order(a.Kind) - order(b.Kind) })
 	return actions
+}
+
+// released returns those of the releasing claims that hold no port, or whose port leases are
+// lost in part: the binding of such a port may be in AWS, and another claim must not get the
+// port.
+func released(releasing []*ledger.Record[ledger.Claim], ports []*ledger.Record[ledger.Port]) []*ledger.Record[ledger.Claim] {
+	if len(releasing) == 0 {
+		return nil // as in most sweeps
+	}
+	holding, leases := make(map[string]bool, len(ports)), make(map[string]bool, len(ports))
+	for _, p := range ports {
+		holding[p.Value.Holder], leases[p.Name] = true, true
+	}
+	lost := func(p ledger.PlannedPort) bool { return !leases[p.Fence.Lease] }
+	return slices.DeleteFunc(releasing, func(c *ledger.Record[ledger.Claim]) bool {
+		return holding[c.Name] && !slices.ContainsFunc(c.Value.Ports, lost)
+	})
 }
 
 // planPort returns the actions that are due for a port. holder is its claim; nil if there

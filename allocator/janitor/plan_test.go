@@ -78,7 +78,7 @@ func TestPlan(t *testing.T) {
 				t.Errorf("asked for the age of %s@%s", name, version)
 				return 0
 			}
-			got := janitor.Plan(test.claims, test.ports, age, timing)
+			got := janitor.Plan(pointers(test.claims...), pointers(test.ports...), age, timing)
 			var kinds []janitor.Kind
 			for _, a := range got {
 				kinds = append(kinds, a.Kind)
@@ -133,7 +133,7 @@ func TestPlanOrdersActions(t *testing.T) {
 		port(1, "", ledger.Cooldown), port(4, "claim-gone", ledger.Bound), left, port(2, "claim-releasing", ledger.Bound),
 	}
 	var got []string
-	for _, a := range janitor.Plan(claims, ports, func(string, string) time.Duration { return duration }, timing) {
+	for _, a := range janitor.Plan(pointers(claims...), pointers(ports...), func(string, string) time.Duration { return duration }, timing) {
 		if a.Claim != nil {
 			got = append(got, string(a.Kind)+" "+a.Claim.Name)
 		} else {

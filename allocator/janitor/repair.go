@@ -24,7 +24,7 @@ const (
 // again. before are the ports as they were before AWS was listed. AWS may show new
 // resources late, so damage counts once two audits in a row have seen it.
 func (j *Janitor) repairDamaged(
-	ctx context.Context, before []ledger.Record[ledger.Port], listeners map[string][]elb.Listener, groups []elb.TargetGroup,
+	ctx context.Context, before []*ledger.Record[ledger.Port], listeners map[string][]elb.Listener, groups []elb.TargetGroup,
 ) error {
 	groupARNs := make(map[string]bool, len(groups))
 	for _, g := range groups {
@@ -32,7 +32,7 @@ func (j *Janitor) repairDamaged(
 	}
 	var errs []error
 	damaged := make(map[string]string)
-	var intact []ledger.Record[ledger.Port]
+	var intact []*ledger.Record[ledger.Port]
 	for _, r := range before {
 		all, listed := listeners[r.Value.LoadBalancerARN]
 		if r.Value.State != ledger.Bound || !listed {
@@ -47,7 +47,7 @@ func (j *Janitor) repairDamaged(
 			intact = append(intact, r)
 			continue
 		}
-		errs = append(errs, j.handleDamage(ctx, r, reason, damaged))
+		errs = append(errs, j.handleDamage(ctx, *r, reason, damaged))
 	}
 	errs = append(errs, j.checkAllTargets(ctx, intact, damaged))
 	j.damaged = damaged
@@ -55,7 +55,7 @@ func (j *Janitor) repairDamaged(
 }
 
 // checkAllTargets checks the targets of the next ports in turn.
-func (j *Janitor) checkAllTargets(ctx context.Context, intact []ledger.Record[ledger.Port], damaged map[string]string) error {
+func (j *Janitor) checkAllTargets(ctx context.Context, intact []*ledger.Record[ledger.Port], damaged map[string]string) error {
 	most := TargetChecks
 	if len(intact) > TargetChecks {
 		granted, err := j.TryDescribes(ctx, idleTargetChecks)
@@ -72,15 +72,15 @@ func (j *Janitor) checkAllTargets(ctx context.Context, intact []ledger.Record[le
 		if n >= TargetChecks {
 			reserved = j.Prepaid(ctx, 1)
 		}
-		errs = append(errs, j.checkTargets(reserved, r, damaged))
+		errs = append(errs, j.checkTargets(reserved, *r, damaged))
 	}
 	return errors.Join(errs...)
 }
 
 // nextTargetChecks returns the ports whose targets are checked in this audit: first
 // those whose targets looked damaged in the last one, then the others in turn.
-func (j *Janitor) nextTargetChecks(intact []ledger.Record[ledger.Port], most int) []ledger.Record[ledger.Port] {
-	var again, others []ledger.Record[ledger.Port]
+func (j *Janitor) nextTargetChecks(intact []*ledger.Record[ledger.Port], most int) []*ledger.Record[ledger.Port] {
+	var again, others []*ledger.Record[ledger.Port]
 	for _, r := range intact {
 		if j.damaged[r.Name] != "" {
 			again = append(again, r)
@@ -88,8 +88,8 @@ func (j *Janitor) nextTargetChecks(intact []ledger.Record[ledger.Port], most int
 			others = append(others, r)
 		}
 	}
-	slices.SortFunc(others, func(a, b ledger.Record[ledger.Port]) int { return strings.Compare(a.Name, b.Name) })
-	first := max(0, slices.IndexFunc(others, func(r ledger.Record[ledger.Port]) bool { return r.Name > j.lastTargets }))
+	slices.SortFunc(others, func(a, b *ledger.Record[ledger.Port]) int { return strings.Compare(a.Name, b.Name) })
+	first := max(0, slices.IndexFunc(others, func(r *ledger.Record[ledger.Port]) bool { return r.Name > j.lastTargets }))
 	next := slices.Concat(again, others[first:], others[:first])
 	next = next[:min(len(next), most)]
 	if len(next) > 0 {

@@ -83,7 +83,7 @@ func TestStaleCacheDeletesNothingLive(t *testing.T) {
 func TestBindingCreatedDuringAListingIsKept(t *testing.T) {
 	w := newAccount(t, 1)
 	w.record("before", 0, livePort, ledger.Port{State: ledger.Free})
-	w.ports.Freeze(w.ports.CachedAll()...)
+	w.ports.FreezeNow()
 	bound := false
 	w.door = func(r *http.Request) (*http.Response, error) {
 		if !bound {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
@@ -34,7 +33,7 @@ func (j *Janitor) Sweep(ctx context.Context) error {
 // bucket, and a full bucket regains nothing. Ports that could not be deregistered come last.
 func (j *Janitor) UnbindReleasing(ctx context.Context) error {
 	j.limitedUntil = time.Time{}
-	ports := j.Ports.CachedAll()
+	ports := j.Ports.CachedBy(ledger.ReleasingPorts)
 	actions := j.planReleasing(ports)
 	errs := j.unbindAll(ctx, leasesOf(actions, isUnbindNext))
 	limited := false
@@ -44,25 +43,24 @@ func (j *Janitor) UnbindReleasing(ctx context.Context) error {
 		if limited = !granted; limited || ctx.Err() != nil {
 			break
 		}
-		errs = append(errs, j.unbindAll(ctx, leasesOf(j.planReleasing(j.cachedPorts(batch)), isUnbind))...)
+		errs = append(errs, j.unbindAll(ctx, leasesOf(j.planReleasing(j.cachedReleasing(batch)), isUnbind))...)
 	}
 	errs = append(errs, j.unbindAll(ctx, leasesOf(actions, isUnbind))...)
 	if limited {
 		j.limitedFor(BudgetRetry)
 	}
-	releasing := make(map[string]bool)
+	releasing := make(map[string]bool, len(ports))
 	for _, p := range ports {
-		releasing[p.Name] = p.Value.State == ledger.Releasing
+		releasing[p.Name] = true
 	}
 	deleteExcept(j.unbindings, releasing)
 	deleteExcept(j.deregisterRetries, releasing)
 	return j.logSkipped(ctx, &j.unbindSkips, errs)
 }
 
-// planReleasing plans the actions on those of the ports that are releasing.
-func (j *Janitor) planReleasing(ports []ledger.Record[ledger.Port]) []Action {
-	other := func(p ledger.Record[ledger.Port]) bool { return p.Value.State != ledger.Releasing }
-	return Plan(nil, slices.DeleteFunc(slices.Clone(ports), other), j.Observer.Age, j.Timing)
+// planReleasing plans the actions on releasing ports.
+func (j *Janitor) planReleasing(ports []*ledger.Record[ledger.Port]) []Action {
+	return Plan(nil, ports, j.Observer.Age, j.Timing)
 }
 
 // leasesOf are the port leases of some of the actions.
@@ -81,10 +79,11 @@ func isUnbind(a Action) bool { return a.Kind == Unbind }
 // more.
 func isUnbindNext(a Action) bool { return isUnbind(a) && !a.Port.Value.NeedsDeregistering() }
 
-func (j *Janitor) cachedPorts(names []string) (ports []ledger.Record[ledger.Port]) {
+// cachedReleasing are those of the ports that are releasing.
+func (j *Janitor) cachedReleasing(names []string) (ports []*ledger.Record[ledger.Port]) {
 	for _, name := range names {
-		if p, cached := j.Ports.Cached(name); cached {
-			ports = append(ports, p)
+		if p, cached := j.Ports.Cached(name); cached && p.Value.State == ledger.Releasing {
+			ports = append(ports, &p)
 		}
 	}
 	return ports

@@ -15,8 +15,8 @@ type cache[T any] struct {
 	deleted tombstones
 }
 
-// CachedAll implements ledger.Table. The order is by name.
-func (c *cache[T]) CachedAll() []ledger.Record[T] {
+// CachedAll implements ledger.Table.
+func (c *cache[T]) CachedAll() []*ledger.Record[T] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.records.All()

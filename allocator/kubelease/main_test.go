@@ -89,7 +89,7 @@ func open(t *testing.T, namespace string, changed func()) replica {
 func found[T any](table ledger.Table[T], name string) (ledger.Record[T], bool) {
 	for _, r := range table.CachedAll() {
 		if r.Name == name {
-			return r, true
+			return *r, true
 		}
 	}
 	return ledger.Record[T]{}, false

@@ -2,13 +2,15 @@ package ledger
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 )
 
 // Key is a property of records by which a table finds them in its cache.
 type Key string
+
+// everything is the key of all records.
+const everything Key = ""
 
 // Keys of ports.
 const (
@@ -187,15 +189,8 @@ func (x *Index[T]) Get(name string) (Record[T], bool) {
 	return Record[T]{}, false
 }
 
-// All returns a copy of all records, by name.
-func (x *Index[T]) All() []Record[T] {
-	// Sorting names is much cheaper than sorting records.
-	all := make([]Record[T], 0, len(x.byName))
-	for _, name := range slices.Sorted(maps.Keys(x.byName)) {
-		all = append(all, *x.byName[name])
-	}
-	return all
-}
+// All returns all records, as By does.
+func (x *Index[T]) All() []*Record[T] { return x.By(everything) }
 
 // By returns the records with a key, oldest first. Nobody may change them. The same slice
 // is returned until one of them changes.
@@ -208,14 +203,12 @@ func (x *Index[T]) By(k Key) []*Record[T] {
 	return slices.Clip(b.all)
 }
 
-// Len is how many records there are.
-func (x *Index[T]) Len() int { return len(x.byName) }
-
 func keysOf[T any](r *Record[T]) []Key {
+	keys := []Key{everything}
 	if v, ok := any(r.Value).(keyed); ok {
-		return v.keys(r.Name)
+		keys = append(keys, v.keys(r.Name)...)
 	}
-	return nil
+	return keys
 }
 
 // ByAge orders records, oldest first. The API server's time decides, and the name for

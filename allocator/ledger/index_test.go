@@ -60,8 +60,8 @@ func TestIndexFindsWhatASearchFinds(t *testing.T) {
 				t.Fatalf("step %d: %s: want -, got +:\n%s", step, key, diff)
 			}
 		}
-		if got, exists := x.Get(name); x.Len() != len(all) || cmp.Diff(got, all[name]) != "" || exists != (all[name].Name != "") {
-			t.Fatalf("step %d: %s is %+v of %d, want %+v of %d", step, name, got, x.Len(), all[name], len(all))
+		if got, exists := x.Get(name); len(x.All()) != len(all) || cmp.Diff(got, all[name]) != "" || exists != (all[name].Name != "") {
+			t.Fatalf("step %d: %s is %+v of %d, want %+v of %d", step, name, got, len(x.All()), all[name], len(all))
 		}
 	}
 }
@@ -123,5 +123,21 @@ func TestKeysOfClaims(t *testing.T) {
 		if ofPool := len(x.By(ledger.ClaimsOf("games", test.claim.Pool))) == 1; !ofPool {
 			t.Errorf("%s: not found by its namespace and pool", test.what)
 		}
+	}
+}
+
+// TestReadingAnIndexCopiesNothing: several loops read all records each second.
+func TestReadingAnIndexCopiesNothing(t *testing.T) {
+	x := ledger.NewIndex[ledger.Port]()
+	for n := range 1000 {
+		x.Put(ledger.Record[ledger.Port]{Name: ledger.PortName("lb", n), Value: ledger.Port{State: ledger.Bound}})
+	}
+	if n := testing.AllocsPerRun(10, func() { x.All(); x.By(ledger.PortsOf("lb")) }); n > 0 {
+		t.Errorf("reading allocates %v times", n)
+	}
+	before := x.All()
+	x.Remove(ledger.PortName("lb", 1))
+	if len(before) != 1000 || len(x.All()) != 999 {
+		t.Errorf("%d records before and %d after one was removed", len(before), len(x.All()))
 	}
 }

@@ -42,12 +42,11 @@ var (
 // that changes nothing is no write, succeeds, and keeps the version. The times in the
 // records make every write a change.
 type Table[T any] interface {
-	// CachedAll returns what this process has seen so far: its own writes, and those of
-	// others that it was told of. It may be stale. Records are shared: do not change
-	// what they point to.
-	CachedAll() []Record[T]
-	// CachedBy returns those with a key, oldest first. It copies nothing, and returns the
-	// same slice until one of them changes.
+	// CachedAll returns what this process has seen so far, oldest first: its own writes, and
+	// those of others that it was told of. It may be stale. It copies nothing, and returns
+	// the same slice until a record changes. Nobody may change the records.
+	CachedAll() []*Record[T]
+	// CachedBy is CachedAll for the records with a key.
 	CachedBy(k Key) []*Record[T]
 	// Cached returns one record of the cache.
 	Cached(name string) (Record[T], bool)

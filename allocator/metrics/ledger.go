@@ -12,8 +12,8 @@ import (
 
 // Ledger is what metrics read with each scrape. It must not call the API server or AWS.
 type Ledger struct {
-	Ports         func() []ledger.Record[ledger.Port]
-	Claims        func() []ledger.Record[ledger.Claim]
+	Ports         func() []*ledger.Record[ledger.Port]
+	Claims        func() []*ledger.Record[ledger.Claim]
 	Pools         func(context.Context) (api.PoolList, error)
 	LoadBalancers func() []api.LoadBalancerView
 	Budget        func() budget.State

@@ -33,11 +33,11 @@ func filled() *metrics.Metrics {
 	m.Connections(func() int { return 7 })
 	m.Certificate(func() time.Time { return time.Unix(1893456000, 0) })
 	m.Ledger(metrics.Ledger{
-		Ports: func() []ledger.Record[ledger.Port] {
-			return []ledger.Record[ledger.Port]{{Value: ledger.Port{State: ledger.Bound}}, {Value: ledger.Port{State: ledger.Bound}}, {Value: ledger.Port{State: ledger.Free}}}
+		Ports: func() []*ledger.Record[ledger.Port] {
+			return []*ledger.Record[ledger.Port]{{Value: ledger.Port{State: ledger.Bound}}, {Value: ledger.Port{State: ledger.Bound}}, {Value: ledger.Port{State: ledger.Free}}}
 		},
-		Claims: func() []ledger.Record[ledger.Claim] {
-			return []ledger.Record[ledger.Claim]{{Value: ledger.Claim{State: ledger.Waiting}}}
+		Claims: func() []*ledger.Record[ledger.Claim] {
+			return []*ledger.Record[ledger.Claim]{{Value: ledger.Claim{State: ledger.Waiting}}}
 		},
 		Pools: func(context.Context) (api.PoolList, error) {
 			return api.PoolList{Pools: []api.PoolView{{Name: "default", Waiting: 4, Ports: map[string]int{"total": 50, "available": 47}}}}, nil

@@ -54,7 +54,7 @@ func (t *Table[T]) apply(e event[T]) {
 }
 
 // CachedAll implements ledger.Table.
-func (t *Table[T]) CachedAll() []ledger.Record[T] {
+func (t *Table[T]) CachedAll() []*ledger.Record[T] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.shown().All()
@@ -107,6 +107,15 @@ func (t *Table[T]) Freeze(records ...ledger.Record[T]) {
 	for _, r := range records {
 		t.frozen.Put(r)
 	}
+}
+
+// FreezeNow lets the cache go on to show what it shows now, until Thaw.
+func (t *Table[T]) FreezeNow() {
+	var shown []ledger.Record[T]
+	for _, r := range t.CachedAll() {
+		shown = append(shown, *r)
+	}
+	t.Freeze(shown...)
 }
 
 // Thaw ends Freeze.

@@ -272,7 +272,7 @@ var conformance = []struct {
 		expect(t, "delete", deleteOf(l.ports[0], r), nil)
 		marker := created(t, l.ports[1], "lb-30001") // events come in order
 		eventually(t, "both caches have what came later", func() bool {
-			if slices.ContainsFunc(l.ports[0].CachedAll(), func(r ledger.Record[ledger.Port]) bool { return r.Name == "lb-30000" }) {
+			if slices.ContainsFunc(l.ports[0].CachedAll(), func(r *ledger.Record[ledger.Port]) bool { return r.Name == "lb-30000" }) {
 				t.Error("the deleted record is in the cache of the process that deleted it")
 				return true
 			}

@@ -170,8 +170,8 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-func versionIn(cached []ledger.Record[ledger.Port], name string) string {
-	i := slices.IndexFunc(cached, func(r ledger.Record[ledger.Port]) bool { return r.Name == name })
+func versionIn(cached []*ledger.Record[ledger.Port], name string) string {
+	i := slices.IndexFunc(cached, func(r *ledger.Record[ledger.Port]) bool { return r.Name == name })
 	if i < 0 {
 		return ""
 	}

@@ -59,14 +59,14 @@ func TestFrozenCacheLearnsNothingUntilItThaws(t *testing.T) {
 	expect(t, "update", err, nil)
 	store.Remove("lb-30001")
 	created(t, ports, "lb-30002")
-	if cached := ports.CachedAll(); len(cached) != 1 || cached[0] != old {
+	if cached := ports.CachedAll(); len(cached) != 1 || *cached[0] != old {
 		t.Errorf("the frozen cache has %+v", cached)
 	}
 	if seen, ok := ports.Cached("lb-30002"); ok {
 		t.Errorf("the frozen cache has %+v", seen)
 	}
 	ports.Thaw()
-	if cached := ports.CachedAll(); len(cached) != 2 || cached[0] == old || cached[1].Name != "lb-30002" {
+	if cached := ports.CachedAll(); len(cached) != 2 || *cached[0] == old || cached[1].Name != "lb-30002" {
 		t.Errorf("the cache has %+v", cached)
 	}
 }

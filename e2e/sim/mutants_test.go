@@ -126,7 +126,7 @@ type stale struct{ ledger.Ports }
 func (l stale) Get(ctx context.Context, name string) (ledger.Record[ledger.Port], error) {
 	for _, r := range l.CachedAll() {
 		if r.Name == name {
-			return r, nil
+			return *r, nil
 		}
 	}
 	return l.Ports.Get(ctx, name)
