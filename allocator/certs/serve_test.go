@@ -21,7 +21,7 @@ func TestHandshakeIsACheapOne(t *testing.T) {
 	}
 	ours, theirs := net.Pipe()
 	server := tls.Server(ours, certs.ServerConfig(source))
-	go func() { _ = server.HandshakeContext(t.Context()) }()            // the client sees how it ends
+	go func() { _ = server.HandshakeContext(t.Context()) }() // the client sees how it ends
 	client := tls.Client(theirs, &tls.Config{InsecureSkipVerify: true})
 	defer func() { _ = theirs.Close() }()
 	if err := client.HandshakeContext(t.Context()); err != nil {
