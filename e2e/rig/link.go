@@ -8,11 +8,14 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// link is the TCP proxy between two parts. A test can cut it.
+// link is the TCP proxy between two parts. A test can cut it, and slow it down.
 type link struct {
 	listener net.Listener
+	// lag is by how many nanoseconds each answer comes later.
+	lag atomic.Int64
 	// target gives the address that a new connection goes to.
 	target func() (string, error)
 	cut    atomic.Bool
@@ -43,11 +46,22 @@ func (l *link) Addr() string { return l.listener.Addr().String() }
 // Cut breaks all connections and refuses new ones until Heal.
 func (l *link) Cut() {
 	l.cut.Store(true)
+	l.breakAll()
+}
+
+func (l *link) breakAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.conns {
 		_ = c.Close() // the other side sees the closed connection
 	}
+}
+
+// Slow makes answers come later by lag, on connections that are opened from now on. It breaks
+// all others.
+func (l *link) Slow(lag time.Duration) {
+	l.lag.Store(int64(lag))
+	l.breakAll()
 }
 
 // Heal lets connections through again.
@@ -79,16 +93,52 @@ func (l *link) serve(near net.Conn) {
 	}
 	defer l.forget(near, far)
 	done := make(chan struct{}, 2)
-	for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
-		go func() {
-			_, _ = io.Copy(pair[0], pair[1]) // connections may break at any time
-			done <- struct{}{}
-		}()
-	}
+	go func() {
+		_, _ = io.Copy(far, near) // connections may break at any time
+		done <- struct{}{}
+	}()
+	go func() {
+		if lag := time.Duration(l.lag.Load()); lag > 0 {
+			copyLater(near, far, lag)
+		} else {
+			_, _ = io.Copy(near, far)
+		}
+		done <- struct{}{}
+	}()
 	<-done
 	_ = near.Close()
 	_ = far.Close()
 	<-done
+}
+
+// copyLater copies until one side is closed. What it reads it writes after lag, as a slow
+// server or a long line does: many answers are on their way at once.
+func copyLater(to io.Writer, from io.Reader, lag time.Duration) {
+	type chunk struct {
+		data []byte
+		due  time.Time
+	}
+	late := make(chan chunk, 1024)
+	go func() {
+		defer close(late)
+		for {
+			data := make([]byte, 16<<10)
+			n, err := from.Read(data)
+			if n > 0 {
+				late <- chunk{data[:n], time.Now().Add(lag)}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	var broken error
+	for c := range late { // all of them, so that the reader ends
+		time.Sleep(time.Until(c.due))
+		if broken == nil {
+			_, broken = to.Write(c.data)
+		}
+	}
 }
 
 func (l *link) remember(conns ...net.Conn) bool {

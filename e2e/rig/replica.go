@@ -54,8 +54,7 @@ func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*
 			return nil, err
 		}
 	}
-	kubeconfig := filepath.Join(r.dir, a.name+".kubeconfig")
-	if a.kube, err = r.kubeLink(kubeconfig, rights); err != nil {
+	if a.kube, err = r.kubeLink(a.Kubeconfig(), rights); err != nil {
 		return nil, err
 	}
 	if a.aws, err = r.newLink(func() (string, error) { return r.emulator.Addr, nil }); err != nil {
@@ -67,7 +66,7 @@ func (r *Rig) newReplica(ctx context.Context, number int, address netip.Addr) (*
 	a.flags = []string{
 		"-listen", a.address, "-tls-cert", r.identity.certFile, "-tls-key", r.identity.keyFile, "-tls-ca", r.identity.authorityFile,
 		"-trust-namespaces", r.Games, "-pools", r.poolFile(),
-		"-namespace", r.Namespace, "-identity", a.name, "-kubeconfig", kubeconfig,
+		"-namespace", r.Namespace, "-identity", a.name, "-kubeconfig", a.Kubeconfig(),
 		"-claim-duration", r.ClaimDuration.String(), "-renew-every", r.RenewEvery.String(),
 		"-agent-grace", r.AgentGrace.String(), "-sweep-every", r.SweepEvery.String(), "-audit-every", r.AuditEvery.String(),
 		"-target-group-lag", r.Emulator.TargetGroupLag().String(), "-in-use-window", r.InUseWindow.String(), "-propagation", r.Propagation.String(),
@@ -124,6 +123,9 @@ func awsEnvironment(l *link, key string) []string {
 // Name gives the replica's name.
 func (a *Replica) Name() string { return a.name }
 
+// Kubeconfig is the file by which the replica reaches the API server through its own link.
+func (a *Replica) Kubeconfig() string { return filepath.Join(a.rig.dir, a.name+".kubeconfig") }
+
 // PID gives the replica's process id.
 func (a *Replica) PID() int { return pidOf(a.process) }
 
@@ -144,6 +146,10 @@ func (a *Replica) Resume() error { return a.process.signal(syscall.SIGCONT) }
 
 // CutKubernetes cuts the replica off from the API server until Heal.
 func (a *Replica) CutKubernetes() { a.kube.Cut() }
+
+// SlowKubernetes makes each answer of the API server, and each event of a watch, come later by
+// lag. 0 ends that.
+func (a *Replica) SlowKubernetes(lag time.Duration) { a.kube.Slow(lag) }
 
 // CutAWS cuts the replica off from AWS until Heal.
 func (a *Replica) CutAWS() { a.aws.Cut() }

@@ -42,6 +42,7 @@ var Bench = scenario.Scenario{
 			return err
 		})
 		b.held.Renewing = []int{1000, 5000}
+		flags.DurationVar(&b.held.Slow, "slow", 250*time.Millisecond, "by how much a slow Kubernetes API answers later")
 		scenario.CountFlag(flags, &b.held.Waiting, "waiting", 5000, "pods that wait for a port")
 		flags.Func("fleets", "fleets, each a number of pods, with :stop if it is stopped, too (default 100:stop,300)", func(text string) (err error) {
 			b.fleets, err = fleets.ParseCases(text)

@@ -30,6 +30,8 @@ type fleet struct {
 	// half of all ports are spare.
 	replaces bool
 	logs     string
+	// slow is by how much later the answers of the API server come to the allocators.
+	slow time.Duration
 	// installed is whether the load balancers are there, and ahead by how much AWS's clock was
 	// set forward until then.
 	installed atomic.Bool
@@ -110,6 +112,11 @@ func (f *fleet) start(ctx context.Context) (err error) {
 		return err
 	}
 	f.installed.Store(true)
+	for _, a := range f.Replicas {
+		if f.slow > 0 {
+			a.SlowKubernetes(f.slow)
+		}
+	}
 	f.Say("making %d pods", f.pods)
 	if err = f.gather(ctx); err == nil {
 		err = f.waitFull(ctx)

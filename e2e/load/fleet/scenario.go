@@ -55,6 +55,7 @@ func configure(flags *flag.FlagSet, pods int, speed float64) *fleet {
 	f := new(fleet)
 	scenario.CountFlag(flags, &f.pods, "pods", pods, "number of pods")
 	flags.Float64Var(&f.speed, "speed", speed, "how many times faster than AWS's the clock of its buckets and delays runs")
+	flags.DurationVar(&f.slow, "slow", 0, "by how much later each answer of the Kubernetes API comes to the allocators")
 	flags.StringVar(&f.logs, "logs", "", "file to write all logs to")
 	return f
 }

@@ -29,6 +29,9 @@ type Config struct {
 	// many more wait for one at the end.
 	Renewing []int
 	Waiting  int
+	// Slow is by how much later the answers of the API server come while as many pods as before
+	// renew.
+	Slow time.Duration
 	// WarmUp is how long a number of pods calls before it is measured.
 	WarmUp time.Duration
 	// Rounds is how often a number of pods is measured, each time for that long.
@@ -50,19 +53,15 @@ type measurement struct {
 // Measure measures all numbers of pods in one installation.
 func Measure(ctx context.Context, c Config) (t report.Table, err error) {
 	m := &measurement{Config: c}
-	most := c.Renewing[len(c.Renewing)-1]
-	loadBalancers := (most + site.PortsEach - 1) / site.PortsEach
+	loadBalancers := (c.Renewing[len(c.Renewing)-1] + site.PortsEach - 1) / site.PortsEach
 	// How long pods are told to wait depends on how fast AWS lets ports come free.
 	if m.Site, err = site.New(ctx, site.Config{Kube: c.Kube, Replicas: 1, LoadBalancers: loadBalancers, Budget: site.AWSBudget, Progress: c.Progress}); err != nil {
 		return t, err
 	}
 	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx))) }()
-	// A connection for each pod, as in docs/performance.md.
-	replicas, err := m.Serve(ctx, 1, loadBalancers, "-max-connections", strconv.Itoa(most+c.Waiting+100))
-	if err != nil {
+	if err := m.serve(ctx); err != nil {
 		return t, err
 	}
-	m.allocator = replicas[0]
 	t = c.table()
 	rows, err := m.renewing(ctx)
 	if err != nil {
@@ -71,6 +70,19 @@ func Measure(ctx context.Context, c Config) (t report.Table, err error) {
 	row, err := m.waiting(ctx)
 	t.Rows = append(rows, row)
 	return t, err
+}
+
+// serve starts the allocator anew.
+func (m *measurement) serve(ctx context.Context, flags ...string) error {
+	most := m.Renewing[len(m.Renewing)-1]
+	// A connection for each pod, as in docs/performance.md.
+	flags = append(flags, "-max-connections", strconv.Itoa(most+m.Waiting+100))
+	replicas, err := m.Serve(ctx, 1, (most+site.PortsEach-1)/site.PortsEach, flags...)
+	if err != nil {
+		return err
+	}
+	m.allocator = replicas[0]
+	return nil
 }
 
 func (c Config) table() report.Table {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/portlease/portlease/e2e/kubeapi"
 	"github.com/portlease/portlease/e2e/load/bench/site"
 	"github.com/portlease/portlease/e2e/load/scenario"
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) { os.Exit(scenario.RunTests(m, &kube)) }
 func TestPodsRenewAndWait(t *testing.T) {
 	const rounds = 2
 	table, err := Measure(t.Context(), Config{
-		Kube: kube, Renewing: []int{20, site.PortsEach}, Waiting: 10, WarmUp: time.Second, Rounds: rounds, Each: 4 * time.Second, Progress: t.Output(), Say: t.Logf,
+		Kube: kube, Renewing: []int{20, site.PortsEach}, Waiting: 10, Slow: 100 * time.Millisecond, WarmUp: time.Second, Rounds: rounds, Each: 4 * time.Second, Progress: t.Output(), Say: t.Logf,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,7 @@ func TestPodsRenewAndWait(t *testing.T) {
 			}
 		}
 	}
-	if len(cases) != 3 || cases[0] != "20 renewing" || cases[1] != "50 renewing" || cases[2] != "10 waiting" {
-		t.Errorf("rows %v", cases)
+	if diff := cmp.Diff([]string{"20 renewing", "50 renewing", "50 renewing, slow API", "10 waiting"}, cases); diff != "" {
+		t.Errorf("rows: want -, got +:\n%s", diff)
 	}
 }

@@ -73,11 +73,29 @@ func (m *measurement) renewing(ctx context.Context) (rows []report.Row, err erro
 			return nil, err
 		}
 		rows = append(rows, row)
-		if c.failed.Load() > 0 {
-			m.Say("held: renewals have failed, by code: %s", c.failures())
-		}
 	}
-	return rows, nil
+	row, err := m.slowly(ctx, c)
+	if c.failed.Load() > 0 {
+		m.Say("held: renewals have failed, by code: %s", c.failures())
+	}
+	return append(rows, row), err
+}
+
+// slowly measures the pods that renew while the API server is slow.
+func (m *measurement) slowly(ctx context.Context, c *crowd) (row report.Row, err error) {
+	m.Say("held: measuring the same while the API server is slower by %v", m.Slow)
+	// The allocator reaches it through its link, which costs this process some time.
+	m.allocator.SlowKubernetes(m.Slow)
+	if err := m.serve(ctx, "-kubeconfig", m.allocator.Kubeconfig()); err != nil {
+		return row, err
+	}
+	if scenario.Wait(ctx, m.WarmUp); ctx.Err() != nil {
+		return row, context.Cause(ctx)
+	}
+	if row, err = m.rounds(ctx, fmt.Sprintf("%d renewing, slow API", m.Filled()), c.count); err != nil {
+		return row, err
+	}
+	return row, m.serve(ctx)
 }
 
 // hold makes so many more pods that hold ports, and makes them renew until calling ends.
