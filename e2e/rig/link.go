@@ -115,17 +115,17 @@ func (l *link) serve(near net.Conn) {
 // server or a long line does: many answers are on their way at once.
 func copyLater(to io.Writer, from io.Reader, lag time.Duration) {
 	type chunk struct {
-		data []byte
+		text []byte
 		due  time.Time
 	}
 	late := make(chan chunk, 1024)
 	go func() {
 		defer close(late)
 		for {
-			data := make([]byte, 16<<10)
-			n, err := from.Read(data)
+			text := make([]byte, 16<<10)
+			n, err := from.Read(text)
 			if n > 0 {
-				late <- chunk{data[:n], time.Now().Add(lag)}
+				late <- chunk{text[:n], time.Now().Add(lag)}
 			}
 			if err != nil {
 				return
@@ -136,7 +136,7 @@ func copyLater(to io.Writer, from io.Reader, lag time.Duration) {
 	for c := range late { // all of them, so that the reader ends
 		time.Sleep(time.Until(c.due))
 		if broken == nil {
-			_, broken = to.Write(c.data)
+			_, broken = to.Write(c.text)
 		}
 	}
 }
