@@ -108,3 +108,20 @@ func TestConditionOfAnEarlierAgentIsSetToFalse(t *testing.T) {
 		p.term()
 	})
 }
+
+// The game waits for the claim, and the API server reviews tokens for both.
+func TestConditionDoesNotDelayTheClaim(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		p := w.start()
+		synctest.Wait()
+		if p.Started() != nil || w.ownPod.count() != 0 {
+			t.Errorf("started: %v, and the condition was set %d times before", p.Started(), w.ownPod.count())
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if w.ownPod.count() != 1 {
+			t.Errorf("a second later the condition was set %d times, want once", w.ownPod.count())
+		}
+		p.term()
+	})
+}

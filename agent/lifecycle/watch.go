@@ -26,15 +26,24 @@ type watch struct {
 	unseen bool
 }
 
+// firstReport is how long after the start the watch first writes on the pod. Before, the pod
+// has no port in any case, and the writes would hold up the claim: both ends of them need the
+// processor for a TLS handshake and a token.
+const firstReport = time.Second
+
 // run returns when ctx is over.
 func (w *watch) run(ctx context.Context) {
+	pause := w.once(ctx)
+	if w.clock.Sleep(ctx, firstReport) != nil {
+		return
+	}
 	for {
-		pause := w.once(ctx)
 		w.reporter.CatchUp(ctx, w.reach.condition)
 		if _, err := w.reach.news.Wait(ctx, w.clock.Sleep, pause); err != nil {
 			return
 		}
 		w.reach.news.Clear()
+		pause = w.once(ctx)
 	}
 }
 
