@@ -17,8 +17,8 @@ type announcePhase struct {
 	termination *termination
 }
 
-// run writes the files, which the game server waits for, and then tells watchers of
-// the pod. A pod that terminates, or may do so, is not announced.
+// run writes the files, lets the game start, which does not wait for the API server, and then
+// tells watchers of the pod. A pod that terminates, or may do so, is not announced.
 func (p *announcePhase) run(ctx context.Context, h *holding.Holding) error {
 	if p.termination.begun || !p.termination.doubted.IsZero() {
 		return nil
@@ -29,6 +29,7 @@ func (p *announcePhase) run(ctx context.Context, h *holding.Holding) error {
 	h.Announced, h.Moved = true, false
 	p.reach.announced()
 	p.status.setStarted()
+	p.reporter.Annotate(ctx)
 	for _, port := range h.Claim.Ports {
 		p.log.InfoContext(ctx, "endpoint announced", "host", h.Claim.LoadBalancer.Host, "port", port.ListenerPort, "targetPort", port.TargetPort)
 	}

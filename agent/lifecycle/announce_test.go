@@ -125,3 +125,16 @@ func TestConditionDoesNotDelayTheClaim(t *testing.T) {
 		p.term()
 	})
 }
+
+func TestGameStartsWhileTheAPIServerHangs(t *testing.T) {
+	inWorld(t, elbemu.Config{}, func(t *testing.T, w *world) {
+		w.ownPod.annotating = 500 * time.Millisecond // the watch writes later
+		p := w.start()
+		synctest.Wait()
+		if p.Started() != nil || w.announced() == "" || w.ownPod.says() != 0 {
+			t.Errorf("started: %v, announced %q, annotated %d", p.Started(), w.announced(), w.ownPod.says())
+		}
+		w.await("annotation", func() bool { return w.ownPod.says() == 30000 })
+		p.term()
+	})
+}

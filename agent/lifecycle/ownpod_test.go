@@ -18,6 +18,8 @@ type ownPod struct {
 	endpoint  int        // listener port; 0: withdrawn
 	reachable pod.Condition
 	calls     int
+	// annotating is how long Announce takes.
+	annotating time.Duration
 	// ending is the answer of Termination, which takes some time; nil is an error.
 	takes  time.Duration
 	ending *pod.Termination
@@ -27,7 +29,10 @@ type ownPod struct {
 	lose   error // the condition is set, but its answer is lost
 }
 
-func (o *ownPod) Announce(_ context.Context, c api.Claim) error {
+func (o *ownPod) Announce(ctx context.Context, c api.Claim) error {
+	if err := daemon.Sleep(ctx, o.annotating); err != nil { // in the bubble's time
+		return err
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.refuse != nil {

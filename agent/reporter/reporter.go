@@ -92,7 +92,7 @@ type Reporter struct {
 // New makes a reporter. It reports nothing yet.
 func New(c Config) *Reporter { return &Reporter{Config: c, annotated: true} }
 
-// Announce tells the game server its endpoint, and then watchers of the pod.
+// Announce tells the game server its endpoint. Annotate then tells watchers of the pod.
 func (r *Reporter) Announce(ctx context.Context, c api.Claim) error {
 	if err := r.Files.Announce(ctx, c); err != nil {
 		return err
@@ -100,8 +100,17 @@ func (r *Reporter) Announce(ctx context.Context, c api.Claim) error {
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	r.claim, r.annotated, r.filesLeft = c, false, false
-	r.annotate(ctx, podTimeout)
 	return nil
+}
+
+// Annotate annotates the pod with the endpoint, unless it is already. CatchUp repeats what
+// fails.
+func (r *Reporter) Annotate(ctx context.Context) {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	if !r.annotated {
+		r.annotate(ctx, podTimeout)
+	}
 }
 
 // CatchUp writes on the pod what has changed or could not be written. It is to be called
