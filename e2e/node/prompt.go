@@ -40,7 +40,7 @@ func prompt(ctx context.Context, c *cluster) error {
 	}
 	slices.Sort(own)
 	ms := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
-	fmt.Printf("%s: median %v of %d pods, from %v to %v; under 50ms is wanted\n", promptName, ms(own[len(own)/2]), len(own), ms(own[0]), ms(own[len(own)-1]))
+	fmt.Printf("%s: median %v of %d pods, from %v to %v; under 40ms is wanted\n", promptName, ms(own[len(own)/2]), len(own), ms(own[0]), ms(own[len(own)-1]))
 	return nil
 }
 
@@ -119,7 +119,7 @@ func awsTime(log string, until time.Time) (began time.Time, others time.Duration
 		switch said.Msg {
 		case "agent starting":
 			began = said.Time
-		case "binding waits for its turn at AWS":
+		case "waiting in the queue for AWS calls":
 			others += time.Duration(said.Seconds * float64(time.Second))
 		case "AWS called":
 			if said.Time.After(until) {
