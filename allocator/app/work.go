@@ -63,7 +63,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		Propagation: p.Propagation, InUseWindow: p.InUseWindow,
 		UnbindEvery: func() time.Duration { return p.limits.Load().UnbindEvery() },
 		Budget:      pay, Age: observer.Age, Count: p.metrics.ClaimRefused, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
-		WakeJanitor: func() { signal(wake) },
+		WakeJanitor: func() { signal(wake) }, Both: claim.AtOnce,
 	})
 	admins := admin.New(admin.Config{
 		Claims: leases.Claims(), Ports: leases.Ports(), Cordons: leases.Cordons(), Stock: stock,

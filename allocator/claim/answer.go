@@ -3,19 +3,49 @@ package claim
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/api"
 )
 
-// answer returns the claim as its agent sees it, and when the agent may bind.
-func (s *Service) answer(ctx context.Context, r ledger.Record[ledger.Claim], ports []ledger.Port, throttled int) (api.Claim, error) {
-	c := s.toAPI(r, ports)
-	wait, err := s.Budget.Bind(ctx, r, ports, throttled)
-	if err != nil {
-		return c, unavailable(err)
+// reservation is what the budget answers a claim. It may be made early, while the ledger is
+// read or written for the same call. If that fails, it costs the budget no more than a pod
+// that dies.
+type reservation struct {
+	*Service
+	// throttled is how many throttled calls of the agent the budget was not told of yet.
+	throttled int
+	// ports are those that it was made for; nil before that.
+	ports []ledger.Port
+	wait  time.Duration
+	err   error
+}
+
+func (s *Service) reservation(throttled int) *reservation {
+	return &reservation{Service: s, throttled: throttled}
+}
+
+// reserve reserves the calls that bind a claim's ports. A nil reservation reserves nothing.
+func (b *reservation) reserve(ctx context.Context, r ledger.Record[ledger.Claim], ports []ledger.Port) {
+	if b == nil {
+		return
 	}
-	c.BindAfterSeconds = wait.Seconds()
+	b.wait, b.err = b.Budget.Bind(ctx, r, ports, b.throttled)
+	b.throttled, b.ports = 0, ports
+}
+
+// answer returns the claim as its agent sees it, and when the agent may bind.
+func (s *Service) answer(ctx context.Context, r ledger.Record[ledger.Claim], ports []ledger.Port, b *reservation) (api.Claim, error) {
+	c := s.toAPI(r, ports)
+	if !slices.Equal(b.ports, ports) {
+		b.reserve(ctx, r, ports)
+	}
+	if b.err != nil {
+		return c, unavailable(b.err)
+	}
+	c.BindAfterSeconds = b.wait.Seconds()
 	return c, nil
 }
 

@@ -197,7 +197,8 @@ func (s *Service) serve(ctx context.Context, r ledger.Record[ledger.Claim], req 
 	if err != nil {
 		return api.Claim{}, err
 	}
-	r, ports, err := s.complete(ctx, r, confirmed, nil)
+	b := s.reservation(req.Throttled)
+	r, ports, err := s.complete(ctx, r, confirmed, nil, b)
 	if err != nil {
 		if unrecorded := s.recordConfirmation(ctx, r, confirmed); unrecorded != nil {
 			err = unrecorded
@@ -207,7 +208,7 @@ func (s *Service) serve(ctx context.Context, r ledger.Record[ledger.Claim], req 
 	if r.Value.ConfirmedIP != req.PodIP {
 		return api.Claim{}, errContended // created again or moved meanwhile, and not confirmed since
 	}
-	return s.answer(ctx, r, ports, req.Throttled)
+	return s.answer(ctx, r, ports, b)
 }
 
 // retries are those of a claim after a renewal by its agent.
@@ -223,7 +224,7 @@ func (s *Service) retries(r ledger.Record[ledger.Claim], failed api.FailureKind)
 // that have exchanged their IPs would wait for each other. It reserves no AWS calls:
 // this is rare, and another pod waits for the IP.
 func (s *Service) deregisterPreviousIP(ctx context.Context, r ledger.Record[ledger.Claim]) (api.Claim, error) {
-	r, ports, err := s.complete(ctx, r, confirmation{}, nil)
+	r, ports, err := s.complete(ctx, r, confirmation{}, nil, nil)
 	if err != nil {
 		return api.Claim{}, err
 	}

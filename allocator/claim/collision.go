@@ -41,7 +41,7 @@ func (s *Service) ReportCollision(ctx context.Context, h Holder, req api.Collisi
 		if err != nil {
 			return api.Claim{}, err
 		}
-		return s.answer(ctx, r, ports, 0)
+		return s.answer(ctx, r, ports, s.reservation(0))
 	}
 	if err := s.recordForeign(ctx, r.Name, req.Fence, foreign); err != nil {
 		return api.Claim{}, err
@@ -52,11 +52,12 @@ func (s *Service) ReportCollision(ctx context.Context, h Holder, req api.Collisi
 }
 
 func (s *Service) completeAndAnswer(ctx context.Context, r ledger.Record[ledger.Claim], excluded leaseSet) (api.Claim, error) {
-	r, ports, err := s.complete(ctx, r, confirmation{}, excluded)
+	b := s.reservation(0)
+	r, ports, err := s.complete(ctx, r, confirmation{}, excluded, b)
 	if err != nil {
 		return api.Claim{}, err
 	}
-	return s.answer(ctx, r, ports, 0)
+	return s.answer(ctx, r, ports, b)
 }
 
 // recordForeign records a foreign listener, so that no replica grants the port again

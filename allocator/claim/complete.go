@@ -29,8 +29,9 @@ func (l leaseSet) has(p ledger.PlannedPort) bool { return l[p.Fence.Lease] }
 
 // complete takes a claim to granted from wherever it stands, and returns it with its
 // ports in the order of its plan. After an error it returns the claim as far as it
-// came. excluded are port leases that must not be used.
-func (s *Service) complete(ctx context.Context, r ledger.Record[ledger.Claim], confirmed confirmation, excluded leaseSet) (ledger.Record[ledger.Claim], []ledger.Port, error) {
+// came. excluded are port leases that must not be used. b, unless it is nil, is made while the
+// grant is recorded.
+func (s *Service) complete(ctx context.Context, r ledger.Record[ledger.Claim], confirmed confirmation, excluded leaseSet, b *reservation) (ledger.Record[ledger.Claim], []ledger.Port, error) {
 	// unusable also has the port leases that the present plan can never hold. They say nothing
 	// of a plan that another call has written meanwhile: it may hold them by now.
 	unusable := excluded
@@ -50,7 +51,9 @@ func (s *Service) complete(ctx context.Context, r ledger.Record[ledger.Claim], c
 				unusable = unusable.with(lost...)
 				continue
 			}
-			if r, err = s.grant(ctx, r, confirmed); err == nil {
+			granted := r
+			s.Both(func() { granted, err = s.grant(ctx, r, confirmed) }, func() { b.reserve(ctx, r, ports) })
+			if r = granted; err == nil {
 				return r, ports, nil
 			}
 		}

@@ -3,13 +3,15 @@ package claim
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/api"
 )
 
-// Renew extends a claim. A claim whose lease was deleted is adopted: rebuilt from
-// what the agent presents, if nobody else holds its ports.
+// Renew extends a claim, unless it was written less than half a renewal interval ago: an
+// agent also renews to ask for its next calls to AWS. A claim whose lease was deleted is
+// adopted: rebuilt from what the agent presents, if nobody else holds its ports.
 func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (api.RenewAnswer, error) {
 	if err := req.Validate(); err != nil {
 		return api.RenewAnswer{}, api.Errorf(api.Invalid, "%v", err)
@@ -20,7 +22,7 @@ func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (ap
 			return next, false, api.Errorf(api.Lost, "the claim is over: stop announcing, unbind, and claim again")
 		}
 		next.RenewedAt, next.Retries = s.Now(), s.retries(r, req.Failed)
-		return next, true, nil
+		return next, next.Retries != r.Value.Retries || s.Age(r.Name, r.Version) >= s.RenewEvery/2, nil
 	})
 	if errors.Is(err, ledger.ErrAbsent) {
 		r, err = s.adopt(ctx, h, req)
@@ -47,18 +49,25 @@ func presentsAll(c ledger.Claim, req api.RenewRequest) bool {
 // and deleted port leases are restored. Describe calls are reserved if nothing has
 // to be bound.
 //
-// Most renewals find everything in place, and cost one write and no read. That write
-// has proved the claim, and while the claim lists a port nobody else can have it. If
-// the cache is stale, for example after an admin has deleted a lease, the next
-// renewal sees it.
+// Most renewals find everything in place, and cost one write and no read, or one read if
+// the claim was written a moment ago. Either has proved the claim, and while the claim
+// lists a port nobody else can have it. If the cache is stale, for example after an admin
+// has deleted a lease, the next renewal sees it.
 func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], req api.RenewRequest) (answer api.RenewAnswer, err error) {
 	if ports, whole := s.cachedWhole(r); whole {
 		s.reportThrottled(ctx, r, req.Throttled)
 		answer.Claim = s.toAPI(r, ports)
 		return s.withDescribes(ctx, answer, req.Describes)
 	}
-	before := r.Value.Ports
-	r, ports, err := s.complete(ctx, r, confirmation{}, nil)
+	before, renewed, b := r.Value.Ports, r, s.reservation(req.Throttled)
+	var ports []ledger.Port
+	s.Both(func() {
+		r, ports, err = s.complete(ctx, renewed, confirmation{}, nil, nil)
+	}, func() {
+		if cached, held := s.cachedHeld(renewed); held {
+			b.reserve(ctx, renewed, cached)
+		}
+	})
 	if errors.Is(err, api.ErrExhausted) && len(r.Value.Ports) == 0 {
 		// The claim had ports, other claims hold them by now, and no others are free.
 		return api.RenewAnswer{}, api.Errorf(api.Lost, "other claims hold this claim's ports and the pool has no free ones: stop announcing, unbind, and claim again")
@@ -73,10 +82,10 @@ func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], re
 		}
 	}
 	if len(answer.Rebind) > 0 {
-		answer.Claim, err = s.answer(ctx, r, ports, req.Throttled)
+		answer.Claim, err = s.answer(ctx, r, ports, b)
 		return answer, err
 	}
-	s.reportThrottled(ctx, r, req.Throttled)
+	s.reportThrottled(ctx, r, b.throttled)
 	return s.withDescribes(ctx, answer, req.Describes)
 }
 
@@ -94,13 +103,21 @@ func (s *Service) reportThrottled(ctx context.Context, r ledger.Record[ledger.Cl
 // cachedWhole returns the ports of a granted claim if the cache shows all of them
 // bound.
 func (s *Service) cachedWhole(r ledger.Record[ledger.Claim]) ([]ledger.Port, bool) {
+	ports, held := s.cachedHeld(r)
+	unbound := func(p ledger.Port) bool { return p.State != ledger.Bound }
+	return ports, held && !slices.ContainsFunc(ports, unbound)
+}
+
+// cachedHeld returns the ports of a granted claim if the cache shows that it holds all of
+// them.
+func (s *Service) cachedHeld(r ledger.Record[ledger.Claim]) ([]ledger.Port, bool) {
 	if r.Value.State != ledger.Granted {
 		return nil, false
 	}
 	var ports []ledger.Port
 	for _, p := range r.Value.Ports {
 		port, cached := s.Ports.Cached(p.Fence.Lease)
-		if !cached || port.Value.State != ledger.Bound || !port.Value.HeldBy(r.Name, p.Fence) {
+		if !cached || !port.Value.HeldBy(r.Name, p.Fence) {
 			return nil, false
 		}
 		ports = append(ports, port.Value)
