@@ -64,6 +64,9 @@ type Pacer struct {
 	pending  []*request
 	deciding bool
 	frequent frequent
+
+	// unbound is what holders remembers; only the goroutine that decides batches uses it.
+	unbound unboundHolders
 }
 
 // New makes a Pacer that has seen nothing.

@@ -252,3 +252,50 @@ func TestLostBudgetLeaseStartsWithEmptyBuckets(t *testing.T) {
 		}
 	})
 }
+
+// countedPorts counts reads of single ports from the cache.
+type countedPorts struct {
+	ledger.Ports
+	reads int
+}
+
+// Cached implements ledger.Table.
+func (c *countedPorts) Cached(name string) (ledger.Record[ledger.Port], bool) {
+	c.reads++
+	return c.Ports.Cached(name)
+}
+
+// When a fleet starts, thousands of claims wait, and each asks now and then.
+func TestDecisionReadsThePortsOfWaitingClaimsOnlyAfterAChange(t *testing.T) {
+	inBubble(t, func(t *testing.T, i *installation) {
+		r := i.replica()
+		i.fill(r)
+		var first ledger.Record[ledger.Claim]
+		for n := range 100 {
+			if c := i.claim(1); n == 0 {
+				first = c
+			}
+		}
+		last := i.claim(1)
+		// A full bucket would grant any request.
+		if now, err := r.delete(t.Context(), "lb"); !now || err != nil {
+			t.Fatal(now, err)
+		}
+		ports := &countedPorts{Ports: r.Ports}
+		r.Ports = ports
+		reads := func() int {
+			before := ports.reads
+			if wait := i.bind(r, last); wait == 0 {
+				t.Fatal("it did not wait for older claims")
+			}
+			return ports.reads - before
+		}
+		if n := reads(); n > 5 {
+			t.Errorf("a decision read %d ports although nothing had changed", n)
+		}
+		i.bound(first)
+		if n := reads(); n < 99 {
+			t.Errorf("the decision after a change read %d ports", n)
+		}
+	})
+}

@@ -51,24 +51,64 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 	}
 	q.deletes = max(q.deletes, len(p.Ports.CachedBy(ledger.ReleasingPorts)))
 	q.exhausted = len(p.Claims.CachedBy(ledger.PortlessClaims)) > 0
-	seen := make(map[string]bool)
-	for _, unbound := range p.Ports.CachedBy(ledger.UnboundPorts) {
-		r, exists := p.Claims.Cached(unbound.Value.Holder)
-		if !exists || seen[r.Name] || inBatch[r.Name] != nil {
+	holders := p.holders()
+	q.creates = slices.Grow(q.creates, len(holders))
+	for _, h := range holders {
+		r, exists := p.Claims.Cached(h.claim)
+		if !exists || inBatch[r.Name] != nil {
 			continue
 		}
-		seen[r.Name] = true
 		silent := p.Age(r.Name, r.Version) >= 2*p.RenewEvery
 		if r.Value.State != ledger.Granted || silent || r.Value.Retries.Paused() {
 			continue
 		}
-		q.creates = append(q.creates, waitingCreate{claim: r.Name, class: p.createClass(r), createdAt: r.CreatedAt, costs: p.remainingCosts(r)})
+		if h.version != r.Version {
+			h.version, h.costs = r.Version, p.remainingCosts(r)
+		}
+		q.creates = append(q.creates, waitingCreate{claim: r.Name, class: p.createClass(r), createdAt: r.CreatedAt, costs: h.costs})
 	}
 	slices.SortFunc(q.creates, func(a, b waitingCreate) int {
 		// A claim whose attempts fail comes after all others: "create" is before "retry".
 		return cmp.Or(cmp.Compare(a.class, b.class), a.createdAt.Compare(b.createdAt), strings.Compare(a.claim, b.claim))
 	})
 	return q
+}
+
+// unboundHolders are the claims with an unbound port, as of some state of the cache.
+type unboundHolders struct {
+	ports []*ledger.Record[ledger.Port]
+	at    time.Time
+	all   []*unboundHolder
+}
+
+// unboundHolder is one of them, with what its calls cost as of a version of its claim.
+type unboundHolder struct {
+	claim, version string
+	costs          costs
+}
+
+// rememberHolders bounds for how long the holders are remembered, because a lost port lease
+// changes the costs of its claim and no unbound port.
+const rememberHolders = time.Second
+
+// holders gives the claims with an unbound port, oldest port first. When a fleet starts,
+// thousands wait and each asks now and then, so they are remembered until an unbound port
+// changes.
+func (p *Pacer) holders() []*unboundHolder {
+	ports, now := p.Ports.CachedBy(ledger.UnboundPorts), p.Now()
+	if age := now.Sub(p.unbound.at); ledger.Same(ports, p.unbound.ports) && age >= 0 && age < rememberHolders {
+		return p.unbound.all
+	}
+	known := make(map[string]bool, len(ports))
+	all := make([]*unboundHolder, 0, len(ports))
+	for _, port := range ports {
+		if claim := port.Value.Holder; !known[claim] {
+			known[claim] = true
+			all = append(all, &unboundHolder{claim: claim})
+		}
+	}
+	p.unbound = unboundHolders{ports, now, all}
+	return all
 }
 
 // remainingCosts are those of the calls that bind the claim's ports.
