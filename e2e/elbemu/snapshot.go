@@ -160,3 +160,28 @@ func (s *state) copyTargetGroup(g *targetGroup) TargetGroup {
 	}
 	return c
 }
+
+// Listener returns a copy of one listener, as Snapshot has it but without its fault; false
+// if it does not exist.
+func (e *Emulator) Listener(arn string) (Listener, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l, exists := e.state.listeners[arn]
+	if !exists {
+		return Listener{}, false
+	}
+	return l.copy(""), true
+}
+
+// TargetGroup returns a copy of one target group, as Snapshot has it; false if it does not
+// exist.
+func (e *Emulator) TargetGroup(arn string) (TargetGroup, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	g, exists := e.state.targetGroups[arn]
+	if !exists {
+		return TargetGroup{}, false
+	}
+	e.state.now = e.cfg.Now()
+	return e.state.copyTargetGroup(g), true
+}

@@ -34,6 +34,8 @@ type agent struct {
 type board struct {
 	mu    sync.Mutex
 	claim api.Claim // zero while nothing is announced
+	// first is called with the first announcement.
+	first func()
 }
 
 // Announce implements reporter.Announcer.
@@ -41,6 +43,10 @@ func (b *board) Announce(_ context.Context, c api.Claim) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.claim = c
+	if b.first != nil {
+		b.first()
+		b.first = nil
+	}
 	return nil
 }
 
@@ -87,9 +93,9 @@ func (w *World) startAgent(p *pod) {
 	process.owner = p.uid
 	jitter := randomFor(w.config.Seed, process.name)
 	own := newClock(jitter)
-	a := &agent{Process: process, pod: p, ip: p.ip, board: &board{}, ended: make(chan struct{})}
+	a := &agent{Process: process, pod: p, ip: p.ip, board: &board{first: func() { w.served(p) }}, ended: make(chan struct{})}
 	allocator, err := client.New(client.Config{
-		URL: "http://allocator.test", Transport: wire{w, process, token(p.name, p.uid)}, Jitter: jitter.Float64,
+		URL: "http://allocator.test", Transport: wire{w, process, token(p.name, p.uid), p.ip}, Jitter: jitter.Float64,
 		NewID: func() string { return p.name }, // a run must not depend on other randomness
 	})
 	if err != nil {
@@ -102,7 +108,7 @@ func (w *World) startAgent(p *pod) {
 	}
 	a.Agent = lifecycle.New(lifecycle.Config{
 		Pod:  podtypes.Identity{Namespace: namespace, Name: p.name, UID: p.uid, IP: p.ip},
-		Pool: w.pool.Name, Ports: p.ports, HealthPort: 9901, ReleaseTimeout: 25 * time.Second,
+		Pool: w.pool.Name, Ports: p.ports, HealthPort: 9901, ReleaseTimeout: w.timing.ReleaseTimeout,
 		Drain: p.drain, Listens: func() (bool, error) { return true, nil },
 		Game:      func(context.Context) (string, error) { return "", nil },
 		Allocator: calls, LoadBalancer: elb.New(configuration(awsTransport{process, w.cloud}), nil),
@@ -113,7 +119,7 @@ func (w *World) startAgent(p *pod) {
 		},
 		Jitter: jitter.Float64, Metrics: metrics.NewSet(), Log: w.trace.logTo(process),
 	})
-	p.agent = a
+	p.agent, w.agentOf[p.uid] = a, a
 	w.agents = append(w.agents, a)
 	w.trace.add("-- agent %s starts at %s", a.name, p.ip)
 	go func() {
@@ -140,6 +146,7 @@ type wire struct {
 	world   *World
 	process *Process
 	token   string
+	from    string // address
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -155,12 +162,13 @@ func (t wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	o := t.process.do(req.Context(), &call{kind: kindRequest, what: what, apply: func(c *call) (outcome, bool) {
 		return t.deliver(c, method, &target, header, body)
 	}})
+	r, ok := o.value.(reply)
+	if o.err == nil && !ok {
+		o.err = errLost
+	}
+	t.world.answered(what, r, o.err)
 	if o.err != nil {
 		return nil, o.err
-	}
-	r, ok := o.value.(reply)
-	if !ok {
-		return nil, errLost
 	}
 	return r.response(req), nil
 }
@@ -176,6 +184,6 @@ func (t wire) deliver(c *call, method string, target *url.URL, header http.Heade
 	}
 	thread := fmt.Sprintf("%s.%d", c.process.name, c.seq)
 	t.world.trace.add("%-22s   %s", r.name+" "+thread, c.what)
-	go r.serve(c, thread, method, target, header, body)
+	go r.serve(c, thread, method, target, header, body, t.from)
 	return outcome{}, false
 }

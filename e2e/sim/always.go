@@ -22,20 +22,35 @@ func (j *judge) always() error {
 	if j.world.config.Losses {
 		return errors.Join(errs...)
 	}
-	errs = append(errs, invariants.Holders(claims), j.checkAnnounced())
-	for _, p := range j.world.leases.Ports.List() {
-		errs = append(errs, invariants.Listeners(p, own, ledgerID))
-		if j.holds(p) && !j.world.config.Damage {
-			errs = append(errs, invariants.Listening(p, s))
+	errs = append(errs, invariants.Holders(claims), j.checkAnnounced(j.world.agents))
+	around := func(ledger.Record[ledger.Port]) (elbemu.Snapshot, elbemu.Snapshot) { return own, s }
+	if j.world.scaled() {
+		all := newResources(s)
+		errs = append(errs, j.world.cloud.known.sameAs(all))
+		around = func(p ledger.Record[ledger.Port]) (elbemu.Snapshot, elbemu.Snapshot) {
+			s := all.around(p.Name, p.Value.ListenerARN)
+			return s, s
 		}
+	}
+	for _, p := range j.world.leases.Ports.List() {
+		withoutPlanted, all := around(p)
+		errs = append(errs, j.checkPort(p, withoutPlanted, all))
 	}
 	return errors.Join(errs...)
 }
 
+// checkPort checks one port against AWS. own is without what games planted.
+func (j *judge) checkPort(p ledger.Record[ledger.Port], own, all elbemu.Snapshot) error {
+	if err := invariants.Listeners(p, own, ledgerID); err != nil || !j.holds(p) || j.world.config.Damage {
+		return err
+	}
+	return invariants.Listening(p, all)
+}
+
 // checkAnnounced checks S1 and S4 as players see them: a live pod holds in the ledger
 // what it announces.
-func (j *judge) checkAnnounced() error {
-	for _, a := range j.world.agents {
+func (j *judge) checkAnnounced(agents []*agent) error {
+	for _, a := range agents {
 		c := a.board.announced()
 		if a.over() || c.UID == "" || j.released[c.UID] || j.collided[c.UID] || !j.world.pods.lives(a.pod.name, a.pod.uid) {
 			continue

@@ -56,8 +56,10 @@ func (j *judge) roomFor(n int, s elbemu.Snapshot) bool {
 			continue
 		}
 		free := 0
-		for _, one := range j.world.pool.Ranges {
-			port := one.From
+		for port := j.world.file.first; port < j.world.file.first+j.world.file.ports; port++ {
+			if !j.world.file.offers(arn, port) {
+				continue
+			}
 			r, exists := j.world.leases.Ports.Row(ledger.PortName(ledger.LoadBalancerID(arn), port))
 			taken := exists && r.Value.State != ledger.Free
 			for _, l := range s.Listeners {

@@ -39,6 +39,8 @@ type cloud struct {
 	judge func(p *Process, params url.Values) error
 	// broken is the first violation that judge found.
 	broken error
+	// known is what the judge asks about after each change; nil unless the account is large.
+	known *resources
 	// last is the state after the last change; nil if something may have changed since.
 	last *elbemu.Snapshot
 }
@@ -54,7 +56,20 @@ func (c *cloud) seen() (s elbemu.Snapshot, changed bool) {
 	return *c.last, changed
 }
 
-func newCloud(r *rand.Rand) (*cloud, error) {
+// around is the part of the account that a port, and some ARNs, are about, or all of it.
+func (c *cloud) around(port string, arns ...string) elbemu.Snapshot {
+	if c.known != nil {
+		return c.known.around(port, arns...)
+	}
+	s, _ := c.seen()
+	return s
+}
+
+// newCloud makes an account as large as a real one, or a small one that differs by seed.
+func newCloud(r *rand.Rand, scale *Scale) (*cloud, error) {
+	if scale != nil {
+		return newAccount(r, scale.account())
+	}
 	c := elbemu.Config{
 		Region: region, Now: time.Now, Rand: rand.NewPCG(r.Uint64(), r.Uint64()),
 		Delays: &elbemu.Delays{
@@ -72,6 +87,26 @@ func newCloud(r *rand.Rand) (*cloud, error) {
 		emulator: emulator, inUse: c.Delays.InUse, lag: lag,
 		inUseWindow: []time.Duration{0, 5 * time.Second, 20 * time.Second}[r.IntN(3)], propagation: []time.Duration{0, 2 * time.Second}[r.IntN(2)],
 	}, nil
+}
+
+// newAccount makes an account whose delays are those that the processes are told of.
+func newAccount(r *rand.Rand, c elbemu.Config) (*cloud, error) {
+	c.Region, c.Now, c.Rand = region, time.Now, rand.NewPCG(r.Uint64(), r.Uint64())
+	emulator, err := elbemu.New(c)
+	if err != nil {
+		return nil, fmt.Errorf("making the emulator: %w", err)
+	}
+	return &cloud{
+		emulator: emulator, inUse: c.Delays.InUse, lag: elbemu.PublishedDelays().TargetGroupLag, inUseWindow: c.Delays.InUse,
+		propagation: elbemu.PublishedDelays().TargetGroupLag,
+	}, nil
+}
+
+// note records what a call has changed.
+func (c *cloud) note(k kind, params url.Values, o outcome) {
+	if r, ok := o.value.(reply); ok && k == kindAWSWrite && c.known != nil {
+		c.known.update(c.emulator, params, r.body)
+	}
 }
 
 // configuration makes an AWS configuration with a transport.
@@ -151,7 +186,9 @@ func (t awsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			if err := t.cloud.judge(t.process, params); err != nil && t.cloud.broken == nil {
 				t.cloud.broken = err
 			}
-			return send(nil), true
+			o := send(nil)
+			t.cloud.note(k, params, o)
+			return o, true
 		},
 		refusal: func(f elbemu.Fault) outcome { return send(&f) }, listed: listed,
 	})

@@ -38,7 +38,7 @@ func (w *World) partitionReplica(r *replica) {
 	w.trace.add("-- replica %s is cut off", r.name)
 	until := time.Now().Add(w.cause.span(90 * time.Second))
 	if w.cause.IntN(2) == 0 {
-		w.faults.partition(r.Process, until, kindRead, kindWrite, kindPod)
+		w.faults.partition(r.Process, until, kindRead, kindWrite, kindPod, kindReview)
 		r.stuck = until
 	} else {
 		w.faults.partition(r.Process, until, kindAWSRead, kindAWSWrite)
@@ -74,8 +74,13 @@ func (w *World) elect() {
 
 func (w *World) restartReplica(r *replica) {
 	w.trace.add("-- replica %s is killed", r.name)
+	w.restartAfter(r, w.cause.span(30*time.Second))
+}
+
+// restartAfter kills a replica and starts it again after a time.
+func (w *World) restartAfter(r *replica, d time.Duration) {
 	w.removeReplica(r)
-	w.after(w.cause.span(30*time.Second), func() {
+	w.after(d, func() {
 		name, _, _ := strings.Cut(r.name, "#")
 		w.replicas = append(w.replicas, w.startReplica(name))
 	})

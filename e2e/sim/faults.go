@@ -15,6 +15,7 @@ const (
 	kindRead     kind = "ledger read"
 	kindWrite    kind = "ledger write"
 	kindPod      kind = "pod read"
+	kindReview   kind = "token review"
 	kindAWSRead  kind = "AWS read"
 	kindAWSWrite kind = "AWS write"
 	kindRequest  kind = "request" // of an agent to the allocator
@@ -49,6 +50,9 @@ type faults struct {
 	unlisted map[string]time.Time
 	// hangs is until when AWS answers no call.
 	hangs time.Time
+	// refuses is until when AWS fails every call, and slowWrites until when each write of
+	// a Lease takes long. Both are independent of on.
+	refuses, slowWrites time.Time
 	// storm is until when AWS throttles most reads.
 	storm time.Time
 	// denied are the names of the pods whose agents AWS denies every change.
@@ -79,6 +83,9 @@ func newFaults(r *rand.Rand, without []string) *faults {
 // latency is how long a call takes to arrive.
 func (f *faults) latency(c *call) time.Duration {
 	d := time.Millisecond + time.Duration(c.random.IntN(20_000))*time.Microsecond
+	if c.kind == kindWrite && time.Now().Before(f.slowWrites) {
+		d = 60*time.Millisecond + time.Duration(c.random.IntN(190_000))*time.Microsecond
+	}
 	if f.on && c.kind != kindAnswer && c.random.IntN(1000) < f.rates[slow] {
 		d += time.Duration(c.random.IntN(30_000)) * time.Millisecond
 		f.count(c.kind, slow)
@@ -113,6 +120,8 @@ func (f *faults) choose(c *call) fault {
 	switch {
 	case f.denies(c):
 		return denied
+	case now.Before(f.refuses) && (c.kind == kindAWSRead || c.kind == kindAWSWrite):
+		return failed
 	case !f.on:
 		return pass
 	case now.Before(f.partitioned[partitionKey(c.process, c.kind)]):
@@ -132,7 +141,7 @@ func (f *faults) choose(c *call) fault {
 			return pass
 		case c.kind == kindAnswer:
 			return refused // an answer with any fault does not arrive
-		case one == cut && (c.kind == kindRead || c.kind == kindPod || c.kind == kindAWSRead):
+		case one == cut && (c.kind == kindRead || c.kind == kindPod || c.kind == kindReview || c.kind == kindAWSRead):
 			return lost // a read that is applied later has no effect
 		case one == lost && c.kind == kindRequest:
 			return pass // the answer may be lost on its own

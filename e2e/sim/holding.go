@@ -31,8 +31,7 @@ func (j *judge) port(c invariants.PortChange) error {
 	if c.ComesBack() {
 		j.reached["ports come back to during cooldown"]++
 	}
-	s, _ := j.world.cloud.seen()
-	s = j.withoutPlanted(s)
+	s := j.withoutPlanted(j.world.cloud.around(c.Name, j.recorded[c.Name]...))
 	errs := []error{c.Unbound(s, ledgerID, j.recorded[c.Name]...), j.takenBack(c)}
 	if c.NewHolder() || c.Before == nil && now.State == ledger.Claimed {
 		errs = append(errs, j.offered(now))

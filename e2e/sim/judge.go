@@ -28,6 +28,9 @@ type judge struct {
 	// recorded has every target group that a port ever recorded, by port lease.
 	recorded map[string][]string
 	licensed map[string]bool // the same target groups
+	// holders has the claims that were granted a fence last, where changes are checked when
+	// they are made.
+	holders map[api.Fence]string
 	// cooling is since when a port is in cooldown.
 	cooling map[string]time.Time
 	foreign invariants.Foreign
@@ -45,7 +48,7 @@ type judge struct {
 
 func newJudge(w *World) *judge {
 	j := &judge{
-		world: w, released: make(map[string]bool), collided: make(map[string]bool), granted: make(map[api.Fence]bool),
+		world: w, released: make(map[string]bool), collided: make(map[string]bool), granted: make(map[api.Fence]bool), holders: make(map[api.Fence]string),
 		recorded: make(map[string][]string), licensed: make(map[string]bool), cooling: make(map[string]time.Time), reached: make(map[string]int),
 		pending: make(map[string]loss), planted: make(map[string]bool),
 	}
@@ -55,7 +58,8 @@ func newJudge(w *World) *judge {
 			return
 		}
 		c := changeOf(before, now)
-		c.CooledDown = time.Since(j.cooling[c.Name]) >= cooldown*100/(100+maxDrift)
+		j.changedPort(c)
+		c.CooledDown = time.Since(j.cooling[c.Name]) >= w.timing.Cooldown*100/(100+maxDrift)
 		if err := j.port(c); err != nil {
 			j.broken = append(j.broken, fmt.Errorf("%s: %w", c, err))
 		}
@@ -115,6 +119,9 @@ func (j *judge) claim(before, now *ledger.Record[ledger.Claim]) error {
 	if v.State == ledger.Granted {
 		for _, p := range v.Ports {
 			j.granted[p.Fence] = true
+			if err := j.soleHolder(now.Name, p.Fence); err != nil {
+				return err
+			}
 		}
 	}
 	if before == nil || v.State != ledger.ClaimReleasing || before.Value.State == ledger.ClaimReleasing {
@@ -147,7 +154,7 @@ func (j *judge) call(p *Process, params url.Values) error {
 		return nil
 	}
 	arn := params.Get("TargetGroupArn") + params.Get("ListenerArn")
-	s, _ := j.world.cloud.seen()
+	s := j.world.cloud.around("", arn)
 	tags, exists := tagsIn(s, arn)
 	if !exists {
 		return nil

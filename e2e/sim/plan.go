@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -67,26 +68,31 @@ func plan(c Config) []plannedEvent {
 	possible := slices.DeleteFunc(slices.Clone(eventKinds), func(h eventKind) bool {
 		return h.when != nil && !h.when(c) || c.Kinds != nil && !slices.Contains(c.Kinds, h.name)
 	})
-	total := 0
-	for _, h := range possible {
-		total += h.weight
-	}
 	var all []plannedEvent
 	for number := 1; number <= first+c.Events; number++ {
 		p := plannedEvent{eventKind: eventKinds[0], number: number}
 		if number > first {
-			n := r.IntN(total)
-			for _, h := range possible {
-				if n -= h.weight; n < 0 {
-					p.eventKind = h
-					break
-				}
-			}
+			p.eventKind = choose(r, possible)
 			p.pause = time.Second + time.Duration(r.IntN(25_000))*time.Millisecond
 		}
 		all = append(all, p)
 	}
 	return all
+}
+
+// choose returns one of several kinds, by their weights.
+func choose(r *rand.Rand, kinds []eventKind) eventKind {
+	total := 0
+	for _, k := range kinds {
+		total += k.weight
+	}
+	n := r.IntN(total)
+	for _, k := range kinds {
+		if n -= k.weight; n < 0 {
+			return k
+		}
+	}
+	return kinds[0]
 }
 
 // first is how many pods are created before any other event.

@@ -16,6 +16,8 @@ type pod struct {
 	ports         []api.Port
 	drain         time.Duration
 	agent         *agent // the newest; nil before the first
+	created       time.Time
+	served        bool // some agent of it has announced
 	// starts counts its agents.
 	starts int
 	// again is how often it will be recreated under its name.
@@ -32,11 +34,17 @@ var (
 // podNames is how many names pods have.
 const podNames = 5
 
+// podName is a name for a pod.
 func podName(n int) string { return fmt.Sprintf("game-%d", n) }
 
 // createPod makes a pod whose agent starts soon. Its name is free, and often one that a
 // pod had before. Its IP is the one freed last.
 func (w *World) createPod() {
+	if w.scaled() { // as a ReplicaSet does
+		w.names++
+		w.createNamed(podName(w.names), 0)
+		return
+	}
 	var names []string
 	for i := range podNames {
 		if name := podName(i); w.pods.byName[name] == nil {
@@ -60,7 +68,8 @@ func (w *World) createNamed(name string, again int) {
 	if w.cause.IntN(4) == 0 {
 		p.drain = 5 * time.Second
 	}
-	w.all = append(w.all, p)
+	w.came++
+	w.all, p.created = append(w.all, p), time.Now()
 	w.pods.byName[p.name] = &ledger.Pod{UID: p.uid}
 	w.trace.add("-- pod %s/%s created, %d ports", p.name, p.uid, len(p.ports))
 	w.begin(p)
@@ -150,6 +159,7 @@ func (w *World) endProcesses(p *pod) {
 
 func (w *World) forget(p *pod) {
 	w.all = slices.DeleteFunc(w.all, func(other *pod) bool { return other == p })
+	delete(w.agentOf, p.uid)
 	w.freeIP(p.ip)
 }
 

@@ -66,7 +66,7 @@ type callers struct {
 // ReviewPod implements auth.Reviewer.
 func (c callers) ReviewPod(ctx context.Context, token string) (auth.Caller, error) {
 	name, uid, _ := strings.Cut(subjectOf(token), "/")
-	valid, err := ask(ctx, c.process, kindPod, "review token of "+name, func() (bool, error) {
+	valid, err := ask(ctx, c.process, kindReview, "review token of "+name, func() (bool, error) {
 		found := c.pods.find(name)
 		return found != nil && found.UID == uid, nil
 	})
@@ -94,7 +94,7 @@ func (c callers) CheckAlive(ctx context.Context, who auth.Caller) error {
 // ReviewAdmin implements auth.Reviewer: an admin's token stands for the name.
 func (c callers) ReviewAdmin(ctx context.Context, token string) (auth.Caller, error) {
 	user := subjectOf(token)
-	known, err := ask(ctx, c.process, kindPod, "review token of "+user, func() (bool, error) { return user == adminName, nil })
+	known, err := ask(ctx, c.process, kindReview, "review token of "+user, func() (bool, error) { return user == adminName, nil })
 	if err != nil {
 		return auth.Caller{}, api.Errorf(api.Unavailable, "reviewing the token: %v", err)
 	}

@@ -18,6 +18,9 @@ type file struct {
 	// first to first+ports-1.
 	all          []string
 	first, ports int
+	// whole writes all ports as one range, as most pools do.
+	whole  bool
+	timing Timing
 	// removed and excluded are the load balancers and ports that it lacks now.
 	removed  map[string]bool
 	excluded map[int]bool
@@ -31,8 +34,11 @@ type delivery struct {
 
 // makePool makes load balancers and a pool of all but one of them.
 func (w *World) makePool(r *rand.Rand) error {
-	w.file = file{first: 30000, ports: 2 + r.IntN(3), removed: make(map[string]bool), excluded: make(map[int]bool)}
+	w.file = file{first: 30000, ports: 2 + r.IntN(3), removed: make(map[string]bool), excluded: make(map[int]bool), timing: w.timing}
 	n := 1 + r.IntN(2)
+	if s := w.config.Scale; s != nil {
+		n, w.file.ports, w.file.whole = s.LoadBalancers, s.Ports, true
+	}
 	for i := range n + 1 {
 		arn, err := w.cloud.makeLoadBalancer(context.Background(), fmt.Sprintf("games-%d", i+1))
 		if err != nil {
@@ -49,7 +55,7 @@ func (f file) pool() poolfile.Pool {
 	p := poolfile.Pool{
 		Name: "default",
 		Terms: pool.Terms{
-			Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: pool.Spread, Cooldown: cooldown, Sticky: sticky,
+			Protocols: []api.Protocol{api.TCP, api.UDP, api.TCPUDP}, Placement: pool.Spread, Cooldown: f.timing.Cooldown, Sticky: f.timing.Sticky,
 			HealthCheck: api.HealthCheck{IntervalSeconds: 10, TimeoutSeconds: 5, HealthyThreshold: 2, UnhealthyThreshold: 2},
 		},
 	}
@@ -57,6 +63,10 @@ func (f file) pool() poolfile.Pool {
 		if !f.removed[arn] {
 			p.LoadBalancers = append(p.LoadBalancers, arn)
 		}
+	}
+	if f.whole {
+		p.Ranges = []pool.Range{{From: f.first, To: f.first + f.ports - 1}}
+		return p
 	}
 	for port := f.first; port < f.first+f.ports; port++ {
 		if !f.excluded[port] {

@@ -20,15 +20,18 @@ type Process struct {
 	// calls are on their way; only the scheduler's goroutine uses them.
 	calls map[*call]bool
 
+	// main and reviews are the Kubernetes clients of a replica; nil for no limits.
+	main, reviews *gate
+
 	mu      sync.Mutex // guards all below
 	dead    bool
-	resumed chan struct{}  // nil while it runs; closed when it is resumed
-	seqs    map[string]int // thread → calls made
+	resumed chan struct{} // nil while it runs; closed when it is resumed
+	seqs    counter       // calls made by each thread
 }
 
 func newProcess(s *Scheduler, name string) *Process {
 	ctx, stop := context.WithCancel(context.Background())
-	return &Process{name: name, scheduler: s, ctx: ctx, stop: stop, killed: make(chan struct{}), seqs: make(map[string]int), calls: make(map[*call]bool)}
+	return &Process{name: name, scheduler: s, ctx: ctx, stop: stop, killed: make(chan struct{}), calls: make(map[*call]bool)}
 }
 
 // threadKey is the key of the thread's name in a context.
@@ -52,8 +55,7 @@ func (p *Process) do(ctx context.Context, c *call) outcome {
 		return outcome{err: errKilled}
 	}
 	c.process, c.thread, c.answer = p, threadOf(ctx), make(chan outcome, 1)
-	p.seqs[c.thread]++
-	c.seq = p.seqs[c.thread]
+	c.seq = p.seqs.next(c.thread)
 	p.mu.Unlock()
 	p.scheduler.park(c)
 	return p.scheduler.await(ctx, c)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -32,18 +33,9 @@ import (
 
 // Timing of the simulated installation: the defaults' proportions, shortened.
 const (
-	claimDuration   = 60 * time.Second
-	renewEvery      = 15 * time.Second
-	cooldown        = 40 * time.Second
-	sticky          = 2 * time.Minute
-	agentGrace      = 15 * time.Second
-	deregisterGrace = 3 * time.Second
-	targetGroupLag  = longestLag + longestLag/8 // by a clock that is fast
-	sweepEvery      = 2 * time.Second
-	auditEvery      = 15 * time.Second
-	describeEvery   = 2 * time.Minute
-	describeRetry   = 5 * time.Second
-	actTimeout      = 2 * time.Minute
+	claimDuration = 60 * time.Second
+	cooldown      = 40 * time.Second
+	sweepEvery    = 2 * time.Second
 )
 
 // ledgerID of the simulated installation.
@@ -53,6 +45,7 @@ const ledgerID = "cluster-uid/portlease"
 type replica struct {
 	*Process
 	world    *World
+	timing   Timing
 	tables   tables
 	pay      *pacer.Pacer
 	stock    *inventory.Inventory
@@ -93,11 +86,15 @@ func (w *World) startReplica(name string) *replica {
 	w.starts[name]++
 	p := newProcess(w.scheduler, fmt.Sprintf("%s#%d", name, w.starts[name]))
 	own := randomFor(w.config.Seed, p.name)
-	r := &replica{Process: p, world: w, wake: make(chan struct{}, 1), swept: make(chan struct{}, 1), clock: newClock(own), random: own}
+	r := &replica{Process: p, timing: w.timing, world: w, wake: make(chan struct{}, 1), swept: make(chan struct{}, 1), clock: newClock(own), random: own}
 	lag := func() time.Duration { return max(r.lag(), time.Until(r.stuck)) }
 	r.tables = newTables(p, w.leases, lag)
 	log := w.trace.logTo(p)
-	aws := elb.New(configuration(awsTransport{p, w.cloud}), nil)
+	aws, prepaid := elb.New(configuration(awsTransport{p, w.cloud}), nil), func(ctx context.Context, _ int) context.Context { return ctx }
+	if w.scaled() {
+		p.main, p.reviews = newGate(), newGate()
+		aws, prepaid = aws.WithBudget(describes{func() *pacer.Pacer { return r.pay }}), withPrepaid
+	}
 	look := w.pods.look(p)
 	deps := Dependencies{
 		Claims: r.tables.claims, Ports: r.tables.ports, Cordons: r.tables.cordons, JanitorPorts: r.tables.ports, JanitorGetPod: look, JanitorAWS: aws,
@@ -109,12 +106,12 @@ func (w *World) startReplica(name string) *replica {
 	r.observer = janitor.NewObserver(deps.Monotonic)
 	r.pay = pacer.New(pacer.Config{
 		Budgets: r.tables.budgets, Claims: r.tables.claims, Ports: r.tables.ports, Limits: budget.Default, Now: r.clock.now,
-		RenewEvery: renewEvery, Age: r.observer.Age, Log: log, Count: func(string, string) {},
+		RenewEvery: w.timing.RenewEvery, Age: r.observer.Age, Log: log, Count: func(string, string) {},
 	})
 	r.stock = inventory.New(inventory.Config{Ledger: ledgerID, AWS: aws, Ports: r.tables.ports, Cordons: deps.Cordons, Log: log}, []poolfile.Pool{w.pool})
 	service := claim.New(claim.Config{
 		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.Ports, Pools: r.stock, GetPod: look,
-		TargetGroupName: elb.TargetGroupName, Duration: claimDuration, RenewEvery: renewEvery, ReturnPatience: 30 * time.Second,
+		TargetGroupName: elb.TargetGroupName, Duration: w.timing.ClaimDuration, RenewEvery: w.timing.RenewEvery, ReturnPatience: 30 * time.Second,
 		Propagation: w.cloud.propagation, InUseWindow: w.cloud.inUseWindow,
 		UnbindEvery: budget.Default().UnbindEvery,
 		Budget:      r.pay, Age: r.observer.Age, Count: func(string, string) {}, Now: r.clock.wall, NewEpoch: r.newEpoch, Log: log,
@@ -124,8 +121,8 @@ func (w *World) startReplica(name string) *replica {
 	})
 	r.janitor = janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.JanitorPorts, AWS: deps.JanitorAWS, Listings: r.stock, Observer: r.observer,
-		Timing:           janitor.Timing{AgentGrace: agentGrace, ClaimDuration: claimDuration, DeregisterGrace: deregisterGrace, TargetGroupLag: targetGroupLag, InUseWindow: w.cloud.inUseWindow},
-		ReserveDeletions: r.pay.Delete, ReserveDeregister: r.pay.Deregister, TryDescribes: r.pay.TryDescribes, Prepaid: func(ctx context.Context, _ int) context.Context { return ctx },
+		Timing:           janitor.Timing{AgentGrace: w.timing.AgentGrace, ClaimDuration: w.timing.ClaimDuration, DeregisterGrace: w.timing.DeregisterGrace, TargetGroupLag: w.timing.TargetGroupLag, InUseWindow: w.cloud.inUseWindow},
+		ReserveDeletions: r.pay.Delete, ReserveDeregister: r.pay.Deregister, TryDescribes: r.pay.TryDescribes, Prepaid: prepaid,
 		GetPod: deps.JanitorGetPod, Now: r.clock.now, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // events are not checked here
 		Count: func(string, string) {},
@@ -134,7 +131,7 @@ func (w *World) startReplica(name string) *replica {
 		Claims: deps.Claims, Ports: deps.Ports, Cordons: r.tables.cordons, Stock: r.stock,
 		Show: service.Show, GetPod: look, Now: r.clock.wall, Log: log,
 	})
-	fleet := func() int { return len(r.tables.claims.CachedAll()) }
+	fleet := r.tables.claims.Len
 	r.handler = httpapi.New(httpapi.Config{
 		Claims: service, Views: admins, Operations: admins, Auth: auth.New(callers{p, w.pods}, r.clock.now, fleet), Now: r.clock.now, Log: log,
 		Fleet: fleet, Metrics: http.NotFoundHandler(), Observe: func(httpapi.Answer) {},
@@ -182,31 +179,34 @@ func signal(c chan<- struct{}) {
 // timing.
 func (r *replica) audits(ctx context.Context, complain func(context.Context, string, error)) {
 	var describe, audit time.Time
-	for r.await(ctx, nil, sweepEvery) {
+	for r.await(ctx, nil, r.timing.SweepEvery) {
 		now := r.clock.now()
 		if r.described.Swap(false) {
 			describe, audit = now, now // what is new is used once it is listed
 		}
 		if !now.Before(describe) {
-			next := describeEvery
-			if err := r.stock.Describe(ctx); err != nil {
+			next := r.timing.DescribeEvery
+			if err := r.stock.Describe(r.following(ctx, inventory.FirstReads(r.stock.Unread()))); err != nil {
 				complain(ctx, "load balancers not described", err)
-				next = describeRetry
+				next = r.timing.DescribeRetry
 			}
 			describe = now.Add(next)
 		}
 		if !now.Before(audit) {
 			r.act(ctx, complain, "audit incomplete", r.janitor.Audit, func(ctx context.Context) error {
-				_, err := r.stock.List(ctx)
+				_, err := r.stock.List(r.following(ctx, len(r.stock.States())))
 				return err
 			})
-			audit = now.Add(auditEvery)
+			audit = now.Add(r.timing.AuditEvery)
+			if !r.leading.Load() {
+				audit = now.Add(r.timing.StandbyAudits * r.timing.AuditEvery)
+			}
 		}
 	}
 }
 
 func (r *replica) sweeps(ctx context.Context, complain func(context.Context, string, error)) {
-	for r.await(ctx, r.wake, sweepEvery) {
+	for r.await(ctx, r.wake, r.timing.SweepEvery) {
 		r.act(ctx, complain, "sweep incomplete", r.janitor.Sweep, func(context.Context) error {
 			r.observer.Observe(r.tables.claims.CachedAll(), r.tables.ports.CachedAll())
 			return nil
@@ -216,7 +216,7 @@ func (r *replica) sweeps(ctx context.Context, complain func(context.Context, str
 }
 
 func (r *replica) unbinds(ctx context.Context, complain func(context.Context, string, error)) {
-	for r.await(ctx, r.swept, sweepEvery) {
+	for r.await(ctx, r.swept, r.timing.SweepEvery) {
 		r.act(ctx, complain, "ports not unbound", r.janitor.UnbindReleasing, func(context.Context) error { return nil })
 	}
 }
@@ -243,7 +243,7 @@ func (r *replica) await(ctx context.Context, wake <-chan struct{}, most time.Dur
 
 // act runs lead on the leader and follow on the other replicas.
 func (r *replica) act(ctx context.Context, complain func(context.Context, string, error), what string, lead, follow func(context.Context) error) {
-	ctx, cancel := r.clock.timeout(ctx, actTimeout)
+	ctx, cancel := r.clock.timeout(ctx, r.timing.ActTimeout)
 	defer cancel()
 	do := follow
 	if r.leading.Load() {
@@ -256,10 +256,13 @@ func (r *replica) act(ctx context.Context, complain func(context.Context, string
 
 // serve answers one request of an agent; it runs on a goroutine of its own, and
 // gives the answer through the scheduler, which may lose it.
-func (r *replica) serve(request *call, thread, method string, target *url.URL, header http.Header, body []byte) {
+func (r *replica) serve(request *call, thread, method string, target *url.URL, header http.Header, body []byte, from string) {
 	ctx := onThread(r.ctx, thread)
 	req := httptest.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
 	req.Header = header
+	if r.world.scaled() { // the few pods of other runs have one address
+		req.RemoteAddr = net.JoinHostPort(from, "40000")
+	}
 	recorder := httptest.NewRecorder()
 	r.handler.ServeHTTP(recorder, req)
 	answer := reply{recorder.Code, recorder.Header(), recorder.Body.Bytes()}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing/synctest"
@@ -20,51 +19,6 @@ var (
 	errLost    = errors.New("connection reset while waiting for the answer")
 	errKilled  = errors.New("the process was killed")
 )
-
-// outcome is how a call ended.
-type outcome struct {
-	value any
-	err   error
-}
-
-// call is one remote call on its way. Its caller waits in await until it is answered or
-// its context ends. The call itself may last longer.
-type call struct {
-	process *Process
-	// thread and seq name the call independently of how goroutines were
-	// scheduled: a thread is one goroutine after another.
-	thread string
-	seq    int
-	kind   kind
-	what   string
-	// apply runs on the scheduler's goroutine and must not block. It returns false if
-	// the answer comes later.
-	apply func(*call) (outcome, bool)
-	// refusal is how AWS refuses the call; nil if the call is not to AWS.
-	refusal func(elbemu.Fault) outcome
-	// listed is the load balancer whose listeners the call lists.
-	listed string
-
-	answer chan outcome // has room for one
-	// closed is a call that was answered or whose caller gave up.
-	closed bool
-	// due is when it arrives, and place where it is in the queue; -1 while its process is
-	// paused.
-	due   time.Time
-	place int
-	// random decides its outcome; only the scheduler's goroutine uses it.
-	random *rand.Rand
-}
-
-// finish answers the caller, once.
-func (c *call) finish(o outcome) {
-	c.process.scheduler.mu.Lock()
-	defer c.process.scheduler.mu.Unlock()
-	if !c.closed {
-		c.closed = true
-		c.answer <- o
-	}
-}
 
 // Scheduler releases one remote call at a time. It runs on the goroutine that made it;
 // all others park.
@@ -152,7 +106,10 @@ func (s *Scheduler) plan() {
 	slices.SortFunc(parked, byName)
 	for _, c := range parked {
 		c.random = randomFor(s.seed, fmt.Sprintf("%s %s %d", c.process.name, c.thread, c.seq))
-		c.due = time.Now().Add(s.faults.latency(c))
+		takes := s.faults.latency(c)
+		if c.due = time.Now().Add(takes); c.process.gateOf(c.kind) != nil {
+			c.due = c.process.gateOf(c.kind).admit(time.Now(), takes)
+		}
 		c.process.calls[c] = true
 		s.calls.add(c)
 	}

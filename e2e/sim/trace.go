@@ -3,7 +3,9 @@ package sim
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	stdhash "hash"
 	"log/slog"
 	"slices"
 	"strings"
@@ -15,12 +17,18 @@ import (
 // byte for byte.
 type trace struct {
 	start time.Time
+	// lines are the last ones; all of them unless most is more than 0.
 	lines []string
+	most  int
+	added int
+	// digest is of all lines; nil if most is 0. hear is called with each; nil for nobody.
+	digest stdhash.Hash
+	hear   func(string)
 
 	mu  sync.Mutex // guards all below
 	own []note     // what processes logged since the last collect
 	// notes counts by thread, so that sorting keeps each thread's order.
-	notes map[string]int
+	notes counter
 }
 
 type note struct {
@@ -29,10 +37,24 @@ type note struct {
 	text   string
 }
 
-func newTrace() *trace { return &trace{start: time.Now(), notes: make(map[string]int)} }
+func newTrace(most int, hear func(string)) *trace {
+	return &trace{start: time.Now(), most: most, digest: sha256.New(), hear: hear}
+}
 
 func (t *trace) add(format string, args ...any) {
-	t.lines = append(t.lines, fmt.Sprintf("%9.3f  ", time.Since(t.start).Seconds())+fmt.Sprintf(format, args...))
+	line := fmt.Sprintf("%9.3f  ", time.Since(t.start).Seconds()) + fmt.Sprintf(format, args...)
+	t.lines = append(t.lines, line)
+	t.added++
+	if t.hear != nil {
+		t.hear(line)
+	}
+	if t.most == 0 {
+		return
+	}
+	t.digest.Write([]byte(line + "\n"))
+	if len(t.lines) >= 2*t.most {
+		t.lines = slices.Delete(t.lines, 0, t.most)
+	}
 }
 
 // collect adds what processes logged meanwhile. They run concurrently, so it sorts
@@ -96,10 +118,9 @@ func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 	thread := h.process.name + threadSuffix(threadOf(ctx))
 	h.trace.mu.Lock()
 	defer h.trace.mu.Unlock()
-	h.trace.notes[thread]++
 	// Either of the two timers of an http.Client may fire first.
 	line := strings.ReplaceAll(text.String(), " (Client.Timeout exceeded while awaiting headers)", "")
-	h.trace.own = append(h.trace.own, note{thread, h.trace.notes[thread], strings.ReplaceAll(line, "\n", "; ")})
+	h.trace.own = append(h.trace.own, note{thread, h.trace.notes.next(thread), strings.ReplaceAll(line, "\n", "; ")})
 	return nil
 }
 

@@ -30,6 +30,13 @@ type Config struct {
 	// Broken adds a deployment whose agents AWS denies every change, until all others are
 	// at rest. Those must be bound by then.
 	Broken bool
+	// Day makes the run a day of a large installation; Scale says how large.
+	Day   *Day
+	Scale *Scale
+	// Lines is how many lines of the history are kept; 0 for all. Hear is called with each
+	// line; nil for nobody.
+	Lines int
+	Hear  func(string)
 	// Kinds are the names of the kinds of events that may happen; nil means all.
 	Kinds []string
 	// Calm is a run without faults of calls.
@@ -47,6 +54,7 @@ type Config struct {
 // World is everything that is simulated. It is used by one goroutine.
 type World struct {
 	config Config
+	timing Timing
 	// cause is the present event.
 	cause     *cause
 	faults    *faults
@@ -60,8 +68,12 @@ type World struct {
 	pool   poolfile.Pool
 	file   file // what makes pool
 
-	replicas    []*replica     // those that run
-	agents      []*agent       // those that run, and those that ended
+	replicas    []*replica        // those that run
+	agents      []*agent          // those that run, and those that ended
+	agentOf     map[string]*agent // the newest by pod UID
+	came        int               // pods ever created
+	names       int               // of pods in a large installation so far
+	day         *figures
 	all         []*pod         // those that exist in any way
 	free        []string       // pod addresses, the next one last
 	starts      map[string]int // name → replicas of that name ever started
@@ -74,20 +86,24 @@ type World struct {
 
 func newWorld(c Config) (*World, error) {
 	w := &World{
-		config: c, cause: &cause{Rand: randomFor(c.Seed, "start")}, faults: newFaults(randomFor(c.Seed, "weather"), c.Without), trace: newTrace(),
+		config: c, cause: &cause{Rand: randomFor(c.Seed, "start")}, faults: newFaults(randomFor(c.Seed, "weather"), c.Without), trace: newTrace(c.Lines, c.Hear), timing: shortTiming, agentOf: make(map[string]*agent), day: newFigures(),
 		leases: ledgermem.New(), pods: &pods{make(map[string]*ledger.Pod)}, starts: make(map[string]int), eventCounts: make(map[string]int),
 	}
 	w.faults.on = !c.Calm
+	if c.Scale != nil {
+		w.timing = c.Scale.Timing
+	}
 	w.scheduler = newScheduler(c.Seed, w.faults, w.trace)
 	var err error
-	if w.cloud, err = newCloud(randomFor(c.Seed, "cloud")); err != nil {
+	if w.cloud, err = newCloud(randomFor(c.Seed, "cloud"), c.Scale); err != nil {
 		return nil, err
 	}
 	if err := w.makePool(randomFor(c.Seed, "pool")); err != nil {
 		return nil, err
 	}
-	for i := range 9 {
-		w.free = append(w.free, fmt.Sprintf("127.30.0.%d", 10+i))
+	w.free = addresses(9)
+	if c.Scale != nil {
+		w.free = addresses(c.Scale.Addresses)
 	}
 	if c.Broken {
 		w.breakDeployment(randomFor(c.Seed, "broken deployment"))
@@ -96,6 +112,9 @@ func newWorld(c Config) (*World, error) {
 	w.cloud.judge = w.judge.call
 	if err := w.makeForeign(); err != nil {
 		return nil, err
+	}
+	if w.scaled() {
+		w.cloud.known = newResources(w.cloud.emulator.Snapshot())
 	}
 	w.replicas = []*replica{w.startReplica("alloc-a"), w.startReplica("alloc-b")}
 	w.lead(w.replicas[0])
@@ -135,7 +154,10 @@ func (w *World) step() error {
 			r.takePools(now)
 		}
 	}
-	if w.scheduler.step() {
+	switch changed := w.scheduler.step(); {
+	case w.scaled():
+		w.violate(w.judge.changed())
+	case changed:
 		w.violate(w.judge.always())
 	}
 	return errors.Join(w.errs...)
@@ -155,28 +177,6 @@ func (w *World) runFor(d time.Duration) error {
 // cutOff fails a request whose answer is lost.
 func (w *World) cutOff(request *call) { request.finish(outcome{err: errLost}) }
 
-// Report is the result of a run.
-type Report struct {
-	Seed  uint64
-	Steps int
-	// History is every step as text.
-	History []string
-	// Faults counts the calls by kind and fault.
-	Faults map[string]int
-	// Events counts the events by kind.
-	Events map[string]int
-	// Begun is the number of the last event that had begun.
-	Begun int
-	// Reclaims is how long ports took to be free once their pod was gone. InUse is how
-	// long AWS reports that a target group is in use.
-	Reclaims []time.Duration
-	InUse    time.Duration
-	// Took is its length on the simulated clock.
-	Took time.Duration
-	// Reached counts what happened: grants, reclaims and the like.
-	Reached map[string]int
-}
-
 // Run simulates one seed in a bubble of testing/synctest. The error is the first
 // violation.
 func Run(c Config) (Report, error) {
@@ -184,14 +184,18 @@ func Run(c Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	err = w.run()
+	if c.Day != nil {
+		err = w.runDay()
+	} else {
+		err = w.run()
+	}
 	end := w.end()
 	if err == nil {
 		err = end
 	}
 	return Report{
-		Seed: c.Seed, Steps: len(w.trace.lines), History: w.trace.lines, Faults: w.faults.counts,
-		Took: time.Since(w.trace.start), Reached: w.judge.reached, Events: w.eventCounts, Begun: w.cause.number, Reclaims: w.judge.reclaims, InUse: w.cloud.inUse,
+		Seed: c.Seed, Steps: w.trace.added, History: w.trace.lines, Faults: w.faults.counts,
+		Took: time.Since(w.trace.start), Reached: w.judge.reached, Events: w.eventCounts, Begun: w.cause.number, Reclaims: w.judge.reclaims, InUse: w.cloud.inUse, Day: w.day.summary(w), Came: w.came, Went: w.came - len(w.all), Digest: fmt.Sprintf("%x", w.trace.digest.Sum(nil)[:8]),
 	}, err
 }
 
