@@ -60,13 +60,6 @@ func (t *Table[T]) CachedAll() []*ledger.Record[T] {
 	return t.shown().All()
 }
 
-// Len is how many records the cache shows.
-func (t *Table[T]) Len() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.shown().Len()
-}
-
 // CachedBy implements ledger.Table.
 func (t *Table[T]) CachedBy(k ledger.Key) []*ledger.Record[T] {
 	t.mu.Lock()

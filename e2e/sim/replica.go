@@ -131,7 +131,10 @@ func (w *World) startReplica(name string) *replica {
 		Claims: deps.Claims, Ports: deps.Ports, Cordons: r.tables.cordons, Stock: r.stock,
 		Show: service.Show, GetPod: look, Now: r.clock.wall, Log: log,
 	})
-	fleet := r.tables.claims.Len
+	fleet := func() int { return len(r.tables.claims.CachedAll()) }
+	if w.scaled() { // allocator/app counts them every ten seconds
+		fleet = w.leases.Claims.Len
+	}
 	r.handler = httpapi.New(httpapi.Config{
 		Claims: service, Views: admins, Operations: admins, Auth: auth.New(callers{p, w.pods}, r.clock.now, fleet), Now: r.clock.now, Log: log,
 		Fleet: fleet, Metrics: http.NotFoundHandler(), Observe: func(httpapi.Answer) {},
