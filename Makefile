@@ -74,11 +74,11 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint ## run the linters, on Go code 
 ##@ proofs
 
 .PHONY: sim
-sim: ## run the deterministic simulation; SEEDS=n, SEED=n KEEP=n,n to replay, COVER=1, RECLAIM=1, DAY=1 (a day of 5,000 pods)
+sim: ## run the deterministic simulation; SEEDS=n, SEED=n KEEP=n,n to replay, COVER=1, RECLAIM=1, DAY=1 PODS=n (a day of 5,000 pods)
 	go test ./e2e/sim -run '$(if $(DAY),^TestDay$$,$(if $(RECLAIM),^TestPortsOfCrashedPods,^TestSim$$))' -count=1 -timeout 3h -v \
 	  $(if $(COVER),-covermode=atomic -coverpkg=$(DECIDING) -coverprofile=$(CACHE)/sim.cover) \
 	  -args $(if $(SEED),-seed=$(SEED),-seeds=$(SEEDS)) $(if $(KEEP),-keep=$(KEEP)) $(if $(WITHOUT),-without='$(WITHOUT)') \
-	  $(if $(LOSSES),-losses) $(if $(DAMAGE),-damage) $(if $(HARD_MOVES),-hard-moves) $(if $(RECLAIM),-reclaim-seeds=$(SEEDS)) $(if $(DAY),-day $(if $(UNTIL),-until=$(UNTIL)) $(if $(LINES),-lines="$(LINES)"))
+	  $(if $(LOSSES),-losses) $(if $(DAMAGE),-damage) $(if $(HARD_MOVES),-hard-moves) $(if $(RECLAIM),-reclaim-seeds=$(SEEDS)) $(if $(DAY),-day $(if $(PODS),-pods=$(PODS)) $(if $(UNTIL),-until=$(UNTIL)) $(if $(LINES),-lines="$(LINES)"))
 	@if [ -n "$(COVER)" ]; then awk -F '[ :]' '!/^mode/ { p = $$1; sub("/[^/]*$$", "", p); n[p] += $$3; if ($$4) hit[p] += $$3 } \
 	  END { for (p in n) printf "covered %5.1f%% of %s\n", 100 * hit[p] / n[p], p }' $(CACHE)/sim.cover | sort -k4; fi
 

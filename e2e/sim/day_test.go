@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,11 +14,12 @@ import (
 
 var (
 	wholeDay = flag.Bool("day", false, "simulate a whole day of 5,000 pods with -seed instead of two hours of 60")
+	dayPods  = flag.Int("pods", 5000, "how many pods a whole day has")
 	dayUntil = flag.Duration("until", 0, "end a day after this time, without its final checks")
 	dayWords = flag.String("lines", "", "print the lines of a day's history that contain this")
 )
 
-// fullDay is a day of 5,000 pods with the default settings, but for those that it prints.
+// fullDay is a day of many pods with the default settings, but for those that it prints.
 func fullDay(seed uint64) Config {
 	timing := DefaultTiming
 	timing.RenewEvery, timing.ClaimDuration = 2*time.Minute, 8*time.Minute
@@ -27,7 +27,7 @@ func fullDay(seed uint64) Config {
 	return Config{
 		Seed: seed, Lines: 2000, Scale: &Scale{LoadBalancers: 9, Ports: 800, Addresses: 6500, Timing: timing},
 		Day: &Day{
-			Pods: 5000, Length: 24 * time.Hour, Start: 3 * time.Minute, Every: 3300 * time.Millisecond, Kill: time.Hour,
+			Pods: *dayPods, Length: 24 * time.Hour, Start: 3 * time.Minute, Every: 3300 * time.Millisecond, Kill: time.Hour,
 			Slow: Span{8 * time.Hour, time.Hour}, Refused: Span{14*time.Hour + 20*time.Minute, 10 * time.Minute},
 			Rest: 45 * time.Minute, Check: time.Minute,
 		},
@@ -50,7 +50,6 @@ func TestDay(t *testing.T) {
 	c := shortDay(max(*seed, 1))
 	if *wholeDay {
 		c = fullDay(max(*seed, 1))
-		debug.SetGCPercent(100)
 	}
 	c.Day.Until = *dayUntil
 	defer reportProgress(&c)()
