@@ -84,6 +84,33 @@ func TestWaitGrowsWithThePlaceInTheQueue(t *testing.T) {
 	})
 }
 
+// TestClaimThatLosesItsPlanKeepsItsPlace: its lease was renewed as one that has ports, so it asks
+// again before that counts as silent.
+func TestClaimThatLosesItsPlanKeepsItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.cloud.foreign(listenerPort)
+		const waiting = 100
+		for i := 1; i <= waiting; i++ {
+			w.pass(time.Second)
+			w.retryAfter(fmt.Sprint("w", i), fmt.Sprint("10.1.0.", i))
+		}
+		f := api.Fence{Lease: ledger.PortName(ledger.LoadBalancerID(firstLB), listenerPort), Epoch: "e", Generation: 1}
+		other := ledger.Port{LoadBalancerARN: firstLB, ListenerPort: listenerPort, State: ledger.Bound, Holder: "claim-other", Epoch: "e", Generation: 2}
+		if _, err := w.ports.Create(t.Context(), f.Lease, other); err != nil {
+			t.Fatal(err)
+		}
+		r := w.claimLease(fmt.Sprint("w", waiting))
+		r.Value.Planned, r.Value.Duration, r.Value.Ports = true, claimDuration, []ledger.PlannedPort{{ListenerPort: listenerPort, Fence: f}}
+		if _, err := w.claims.Update(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.retryAfter(fmt.Sprint("w", waiting), fmt.Sprint("10.1.0.", waiting)); got > claimDuration/4 {
+			t.Errorf("it is told to wait %v, and lasts %v", got, w.claimLease(fmt.Sprint("w", waiting)).Value.Duration)
+		}
+	})
+}
+
 func TestSilentClaimLosesItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)

@@ -30,9 +30,6 @@ const (
 	DeleteClaim Kind = "delete claim"
 )
 
-// callsAWS reports whether an action waits for AWS. All others need only the API server.
-func (k Kind) callsAWS() bool { return k == Deregister || k == Unbind }
-
 // Action is one step of a plan. Exactly one of Claim and Port is set. The plan comes
 // from the cache, which may be stale, so an action reads again and writes by
 // compare-and-swap.

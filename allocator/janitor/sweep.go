@@ -14,7 +14,7 @@ import (
 func (j *Janitor) Sweep(ctx context.Context) error {
 	claims, ports := j.Claims.CachedAll(), j.Ports.CachedAll()
 	j.Observer.Observe(claims, ports)
-	errs := j.carryOutAll(ctx, Plan(claims, ports, j.Observer.Age, j.Timing), func(a Action) bool { return !a.Kind.callsAWS() })
+	errs := j.carryOutAll(ctx, Plan(claims, ports, j.Observer.Age, j.Timing))
 	present := make(map[string]bool, len(claims))
 	for _, c := range claims {
 		present[c.Name] = true
@@ -89,12 +89,9 @@ func (j *Janitor) cachedReleasing(names []string) (ports []*ledger.Record[ledger
 	return ports
 }
 
-// carryOutAll carries out some of the actions and returns their errors.
-func (j *Janitor) carryOutAll(ctx context.Context, actions []Action, some func(Action) bool) (errs []error) {
+// carryOutAll carries out actions and returns their errors.
+func (j *Janitor) carryOutAll(ctx context.Context, actions []Action) (errs []error) {
 	for _, a := range actions {
-		if !some(a) {
-			continue
-		}
 		if ctx.Err() != nil {
 			break
 		}
@@ -123,7 +120,7 @@ func (j *Janitor) carryOut(ctx context.Context, a Action) error {
 		return j.endCooldown(ctx, *a.Port)
 	case DeleteClaim:
 		return j.deleteClaim(ctx, *a.Claim)
-	case Deregister, Unbind: // many ports at once
+	case Deregister, Unbind: // wait for AWS: see UnbindReleasing
 	}
 	return nil
 }
