@@ -106,8 +106,8 @@ soak: assets ## let agents and allocators live and die for FOR (10m); SEED=n
 	@go run ./e2e/load soak -for $(FOR) $(if $(SEED),-seed $(SEED))
 
 .PHONY: fleet
-fleet: assets ## start N (300) pods at once against AWS's rate limits; SPEED=n (2), SLOW=time by which the Kubernetes API answers later
-	@go run ./e2e/load fleet -pods $(N) -speed $(SPEED) $(if $(SLOW),-slow "$(SLOW)")
+fleet: assets ## start N (300) pods at once against AWS's rate limits; SPEED=n (2), LAG=time by which the Kubernetes API answers later
+	@go run ./e2e/load fleet -pods $(N) -speed $(SPEED) $(if $(LAG),-slow "$(LAG)")
 
 .PHONY: fleet-stop
 fleet-stop: N = 50
