@@ -6,7 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/portlease/portlease/allocator/claim"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/e2e/ledgermem"
 	"github.com/portlease/portlease/shared/api"
@@ -54,7 +53,7 @@ func TestBudgetIsAskedWhileTheLedgerIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 2)
 		pay := new(slowBudget)
-		w.service.Budget, w.service.Both = pay, claim.AtOnce
+		w.service.Budget = pay
 		w.service.Claims, w.service.Ports = slowClaims{w.claims}, slowPorts{w.ports}
 		start := time.Now()
 		c, err := w.claim("a", "10.0.0.1")
@@ -94,9 +93,9 @@ func TestBudgetIsAskedAgainAfterAStaleRead(t *testing.T) {
 	w := newWorld(t, 2)
 	pay := new(slowBudget)
 	w.service.Budget = pay
-	w.service.Both = func(ledger, budget func()) {
-		budget()
-		ledger()
+	w.service.Both = func(ctx context.Context, ledger, budget func(context.Context)) {
+		budget(ctx)
+		ledger(ctx)
 	}
 	c, err := w.claim("a", "10.0.0.1")
 	if err != nil {

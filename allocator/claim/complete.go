@@ -52,7 +52,7 @@ func (s *Service) complete(ctx context.Context, r ledger.Record[ledger.Claim], c
 				continue
 			}
 			granted := r
-			s.Both(func() { granted, err = s.grant(ctx, r, confirmed) }, func() { b.reserve(ctx, r, ports) })
+			s.Both(ctx, func(ctx context.Context) { granted, err = s.grant(ctx, r, confirmed) }, func(ctx context.Context) { b.reserve(ctx, r, ports) })
 			if r = granted; err == nil {
 				return r, ports, nil
 			}

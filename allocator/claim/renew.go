@@ -61,9 +61,9 @@ func (s *Service) renewed(ctx context.Context, r ledger.Record[ledger.Claim], re
 	}
 	before, renewed, b := r.Value.Ports, r, s.reservation(req.Throttled)
 	var ports []ledger.Port
-	s.Both(func() {
+	s.Both(ctx, func(ctx context.Context) {
 		r, ports, err = s.complete(ctx, renewed, confirmation{}, nil, nil)
-	}, func() {
+	}, func(ctx context.Context) {
 		if cached, held := s.cachedHeld(renewed); held {
 			b.reserve(ctx, renewed, cached)
 		}

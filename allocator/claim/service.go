@@ -50,7 +50,7 @@ type Budget interface {
 	Throttled(ctx context.Context, claim string, calls int) error
 }
 
-// Config is what a Service needs; all of it except Both is required.
+// Config is what a Service needs; all of it is required.
 type Config struct {
 	Ledger string
 	Claims ledger.Claims
@@ -79,10 +79,9 @@ type Config struct {
 	Now   func() time.Time
 	// NewEpoch returns a word that it has never returned before, in any process.
 	NewEpoch func() string
-	// Both runs two functions, at the same time or one after the other, and returns once both
-	// have ended. It says when work is done, never what is decided. The default is one after
-	// the other, which makes runs of the simulation repeatable.
-	Both func(first, second func())
+	// Both runs two functions and returns once both have ended: AtOnce, except where a test
+	// decides which call comes first.
+	Both func(ctx context.Context, first, second func(context.Context))
 	// WakeJanitor tells the janitor that there is work; it must not block.
 	WakeJanitor func()
 	Log         *slog.Logger
@@ -102,21 +101,13 @@ type Service struct {
 const concurrency = 8
 
 // New makes a Service.
-func New(c Config) *Service {
-	if c.Both == nil {
-		c.Both = func(first, second func()) {
-			first()
-			second()
-		}
-	}
-	return &Service{Config: c, turns: make(chan struct{}, concurrency)}
-}
+func New(c Config) *Service { return &Service{Config: c, turns: make(chan struct{}, concurrency)} }
 
-// AtOnce is Config.Both with a goroutine: the calls of both functions to the API server are
-// on their way at the same time.
-func AtOnce(first, second func()) {
+// AtOnce runs both functions at the same time, so that the calls of both to the API server are
+// on their way together.
+func AtOnce(ctx context.Context, first, second func(context.Context)) {
 	var running sync.WaitGroup
-	running.Go(second)
-	first()
+	running.Go(func() { second(ctx) })
+	first(ctx)
 	running.Wait()
 }

@@ -181,6 +181,7 @@ func newWorld(t *testing.T, size int) *world {
 	getPod := func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], nil }
 	observer := janitor.NewObserver(now)
 	w.service = claim.New(claim.Config{
+		Both:   claim.AtOnce,
 		Ledger: "l", Claims: w.claims, Ports: w.ports, Pools: w.cloud, GetPod: getPod, TargetGroupName: elb.TargetGroupName,
 		Duration: claimDuration, RenewEvery: claimDuration / 4, UnbindEvery: func() time.Duration { return time.Second }, ReturnPatience: time.Minute, Budget: plenty{}, Age: observer.Age,
 		NewEpoch: func() string { return fmt.Sprintf("epoch-%d", epochs.Add(1)) },

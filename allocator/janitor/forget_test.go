@@ -232,6 +232,7 @@ func (unlimited) Throttled(context.Context, string, int) error                { 
 func (w *account) service() *claim.Service {
 	epochs := 0
 	return claim.New(claim.Config{
+		Both:   claim.AtOnce,
 		Ledger: auditLedger, Claims: w.claims, Ports: w.ports, Pools: w.stock, TargetGroupName: elb.TargetGroupName,
 		GetPod:   func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], nil },
 		Duration: claimDuration, RenewEvery: claimDuration / 4, UnbindEvery: func() time.Duration { return time.Second }, ReturnPatience: time.Minute, Budget: unlimited{}, Age: w.janitor.Observer.Age,

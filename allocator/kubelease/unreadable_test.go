@@ -107,6 +107,7 @@ func (twoPorts) ListenerOwner(context.Context, string) (pool.Owner, error) { ret
 // newService answers the claims of pods, which always exist.
 func newService(r replica, pools claim.Pools) *claim.Service {
 	return claim.New(claim.Config{
+		Both:   claim.AtOnce,
 		Ledger: "l", Claims: r.Claims(), Ports: r.Ports(), Pools: pools, Budget: twoPorts{},
 		Age: func(string, string) time.Duration { return 0 }, Count: func(string, string) {},
 		GetPod: func(_ context.Context, _, pod string) (*ledger.Pod, error) {

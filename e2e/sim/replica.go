@@ -118,6 +118,7 @@ func (w *World) startReplica(name string) *replica {
 		WakeJanitor: func() {
 			signal(r.wake)
 		},
+		Both: together,
 	})
 	r.janitor = janitor.New(janitor.Config{
 		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.JanitorPorts, AWS: deps.JanitorAWS, Listings: r.stock, Observer: r.observer,
@@ -255,6 +256,15 @@ func (r *replica) act(ctx context.Context, complain func(context.Context, string
 	if err := do(ctx); err != nil {
 		complain(ctx, what, err)
 	}
+}
+
+// together is claim.AtOnce with a thread of its own for the second function, so that the seed
+// decides which call comes first.
+func together(ctx context.Context, first, second func(context.Context)) {
+	var running sync.WaitGroup
+	running.Go(func() { second(onThread(ctx, threadOf(ctx)+" beside")) })
+	first(ctx)
+	running.Wait()
 }
 
 // serve answers one request of an agent; it runs on a goroutine of its own, and
