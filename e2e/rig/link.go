@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"k8s.io/client-go/rest"
 )
 
 // link is the TCP proxy between two parts. A test can cut it, and slow it down.
@@ -169,4 +172,20 @@ func (l *link) close() error {
 	l.Cut()
 	l.wait.Wait()
 	return err
+}
+
+// kubeLink writes a kubeconfig that reaches the API server through the replica's own
+// link.
+func (r *Rig) kubeLink(path string, rights *rest.Config) (*link, error) {
+	target := strings.TrimPrefix(rights.Host, "https://")
+	l, err := r.newLink(func() (string, error) { return target, nil })
+	if err != nil {
+		return nil, err
+	}
+	through := rest.CopyConfig(rights)
+	through.Host = "https://" + l.Addr()
+	if err := r.Kube.Kubeconfig(path, through); err != nil {
+		return nil, err
+	}
+	return l, nil
 }

@@ -19,7 +19,6 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 
 	"github.com/portlease/portlease/allocator/app"
 	"github.com/portlease/portlease/deploy/tests/policies"
@@ -94,22 +93,6 @@ func (a *Replica) newProcess(args []string) (part, error) {
 	return &inProcess{log: a.log, run: func(ctx context.Context, log *slog.Logger) error {
 		return app.Run(ctx, c, app.Doors{AWS: awsConfig(a.aws, accessKey(a.name))}, log)
 	}}, nil
-}
-
-// kubeLink writes a kubeconfig that reaches the API server through the replica's own
-// link.
-func (r *Rig) kubeLink(path string, rights *rest.Config) (*link, error) {
-	target := strings.TrimPrefix(rights.Host, "https://")
-	l, err := r.newLink(func() (string, error) { return target, nil })
-	if err != nil {
-		return nil, err
-	}
-	through := rest.CopyConfig(rights)
-	through.Host = "https://" + l.Addr()
-	if err := r.Kube.Kubeconfig(path, through); err != nil {
-		return nil, err
-	}
-	return l, nil
 }
 
 // awsEnvironment gives the variables that point the AWS SDK at the emulator.
