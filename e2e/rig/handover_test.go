@@ -17,7 +17,7 @@ import (
 func TestGameAndMatchmakerReadTheSameDocument(t *testing.T) {
 	r := start(t, rig.Config{})
 	p := newPod(t, r, "handed", "game=7777/UDP,chat=8080/TCP")
-	must(t, p.WaitBound(t.Context()))
+	must(t, p.WaitAnnounced(t.Context()))
 	text, err := os.ReadFile(filepath.Join(p.Shared(), announce.FileClaim))
 	must(t, err)
 	annotations, err := p.Annotations(t.Context())

@@ -17,7 +17,7 @@ func TestLife(t *testing.T) {
 func life(t *testing.T, c rig.Config) {
 	r := start(t, c)
 	p := newPod(t, r, "game-0", "game=7777/UDP")
-	must(t, p.WaitBound(t.Context()))
+	must(t, p.WaitAnnounced(t.Context()))
 	check(t, r)
 	must(t, r.CheckAtRest(t.Context()))
 

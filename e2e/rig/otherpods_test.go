@@ -22,6 +22,8 @@ func TestPodsCannotHarmOthers(t *testing.T) {
 	must(t, victim.WaitBound(ctx))
 	attacker := newPod(t, r, "attacker", "game=7777/UDP")
 	must(t, attacker.WaitBound(ctx))
+	// Nothing is left to be recorded of their targets' health.
+	must(t, victim.WaitReady(ctx), attacker.WaitReady(ctx))
 	token, err := r.Token(ctx, attacker.Name)
 	must(t, err)
 	theirs, err := victim.PortOf(ctx)

@@ -249,8 +249,8 @@ func (p *Pod) Terminating(ctx context.Context, grace time.Duration) error {
 // Ended waits until the agent has ended. It gives the exit code, or -1 for a signal.
 func (p *Pod) Ended(ctx context.Context) (code int, err error) { return p.agent.wait(ctx) }
 
-// WaitBound waits until the agent's startup probe passes: the ports are bound and
-// announced.
+// WaitBound waits until the agent's startup probe passes: the ports are bound and the files
+// are written.
 func (p *Pod) WaitBound(ctx context.Context) error {
 	return Eventually(ctx, p.Name+" to be bound", func() error { return p.Started(ctx) })
 }

@@ -107,6 +107,20 @@ func (p *Pod) WaitEnded(ctx context.Context) error {
 	return err
 }
 
+// WaitAnnounced waits until the pod is bound and its annotations say so.
+func (p *Pod) WaitAnnounced(ctx context.Context) error {
+	if err := p.WaitBound(ctx); err != nil {
+		return err
+	}
+	return Eventually(ctx, p.Name+" to be annotated", func() error {
+		annotations, err := p.Annotations(ctx)
+		if err == nil && annotations["portlease.dev/endpoint"] == "" {
+			err = errors.New("it has no endpoint")
+		}
+		return err
+	})
+}
+
 // Withdrawn returns nil once neither file nor annotation has an endpoint.
 func (p *Pod) Withdrawn(ctx context.Context) error {
 	if endpoint, err := p.Endpoint(); err == nil {

@@ -211,7 +211,7 @@ func grantedRights(t *testing.T) map[string]map[string]bool {
 func TestAgentsAreConfined(t *testing.T) {
 	r := start(t, rig.Config{})
 	p := newPod(t, r, "confined", "game=7777/UDP")
-	must(t, p.WaitBound(t.Context()))
+	must(t, p.WaitAnnounced(t.Context()))
 	token, err := kube.PodToken(t.Context(), r.Games, p.Name, "", time.Hour)
 	must(t, err)
 	agent, err := kubernetes.NewForConfig(kube.TokenConfig(token))

@@ -171,7 +171,7 @@ func freeze(t *testing.T, z *pausing, leaving bool) {
 	}
 	must(t, z.pod.Start())
 	if leaving {
-		must(t, z.pod.WaitBound(ctx))
+		must(t, z.pod.WaitAnnounced(ctx))
 		z.arm()
 		must(t, z.pod.Signal())
 	}
@@ -250,14 +250,6 @@ func heirOf(t *testing.T, r *rig.Rig, zombie *rig.Pod, port string, address bool
 		heir, err = r.NewPod(ctx, zombie.Name, zombie.Ports)
 	}
 	must(t, err)
-	must(t, heir.Start(), heir.WaitBound(ctx))
-	// The agent writes annotations before its startup probe passes, if it can.
-	must(t, rig.Eventually(ctx, "the heir to be annotated", func() error {
-		said, err := heir.Annotations(ctx)
-		if err == nil && said["portlease.dev/endpoint"] == "" {
-			err = errors.New("it has no endpoint")
-		}
-		return err
-	}))
+	must(t, heir.Start(), heir.WaitAnnounced(ctx))
 	return heir
 }
