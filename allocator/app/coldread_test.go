@@ -20,6 +20,7 @@ import (
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/paced"
 	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/allocator/poolfile"
@@ -246,13 +247,13 @@ func (c *coldAccount) replica(t *testing.T, leads bool) *coldReplica {
 	t.Helper()
 	log, pay := c.log(t), c.pacer(t)
 	claims, ports := ledgermem.NewClaimTable(c.leases.Claims, c.carry, nil), ledgermem.NewTable(c.leases.Ports, c.carry, nil)
-	client := app.Paced(elb.New(c.config(c), nil), pay)
+	client := paced.Client(elb.New(c.config(c), nil), func() *pacer.Pacer { return pay })
 	stock := inventory.New(inventory.Config{
 		Ledger: "l", AWS: client, Ports: ports, Cordons: ledgermem.NewTable(c.leases.Cordons, c.carry, nil), Log: log, Parallel: app.ParallelReads,
 	}, []poolfile.Pool{{Name: "default", LoadBalancers: c.arns, Ranges: []pool.Range{{From: 30000, To: 30049}}}})
 	audits := janitor.New(janitor.Config{
 		Ledger: "l", Claims: claims, Ports: ports, AWS: client, Listings: stock, Observer: janitor.NewObserver(time.Now), Timing: janitor.Timing{ClaimDuration: 2 * time.Minute},
-		ReserveDeletions: pay.Delete, ReserveDeregister: pay.Deregister, TryDescribes: pay.TryDescribes, Prepaid: app.WithPrepaid,
+		ReserveDeletions: pay.Delete, ReserveDeregister: pay.Deregister, TryDescribes: pay.TryDescribes, Prepaid: paced.WithPrepaid,
 		GetPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil },
 		Warn:   func(context.Context, string, string, string, string, string) error { return nil },
 		Count:  func(string, string) {}, Now: time.Now, Log: log,

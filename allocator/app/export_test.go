@@ -8,20 +8,7 @@ import (
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
-	"github.com/portlease/portlease/allocator/pacer"
-	"github.com/portlease/portlease/shared/elb"
 )
-
-// WithPrepaid marks describe calls that were reserved before.
-var WithPrepaid = withPrepaid
-
-// Paced gives the client of ELBv2 that reserves its describe calls.
-func Paced(c *elb.Client, pay *pacer.Pacer) interface {
-	janitor.AWS
-	inventory.AWS
-} {
-	return paced(c, pay)
-}
 
 // Audits runs the loop that describes load balancers and audits, with the default
 // intervals, until ctx ends.

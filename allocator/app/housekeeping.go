@@ -9,6 +9,7 @@ import (
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/kubelease"
+	"github.com/portlease/portlease/allocator/paced"
 )
 
 const (
@@ -28,10 +29,6 @@ const (
 	// standbyAudits is how many times less often a standby replica lists the load
 	// balancers.
 	standbyAudits = 10
-	// standbyPatience is for how long a standby replica lets the describe calls of the
-	// leader go first in one pass, besides the time that the leader needs for the same calls.
-	// After that it must become able to serve, too.
-	standbyPatience = 5 * time.Second
 	// parallelReads is how many load balancers are read at a time, so that the time that
 	// AWS needs to answer leaves no calls of the budget unused.
 	parallelReads = 4
@@ -175,8 +172,7 @@ func (h *housekeeping) describe(ctx context.Context) error {
 // following marks the calls of a pass that let those of the leader go first, unless this
 // replica leads. calls is how many there are.
 func (h *housekeeping) following(ctx context.Context, calls int) context.Context {
-	patient := time.Now().Add(standbyPatience + time.Duration(float64(calls)/h.limits.Load().DescribesPerSecond()*float64(time.Second)))
-	return withFollows(ctx, func() bool { return !h.leading() && time.Now().Before(patient) })
+	return paced.Following(ctx, calls, h.limits.Load().DescribesPerSecond(), time.Now, h.leading)
 }
 
 // audit compares AWS with the ledger on the leader. A standby replica only lists the

@@ -20,6 +20,7 @@ import (
 	"github.com/portlease/portlease/allocator/kubelease"
 	"github.com/portlease/portlease/allocator/kubepod"
 	"github.com/portlease/portlease/allocator/metrics"
+	"github.com/portlease/portlease/allocator/paced"
 	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/elb"
@@ -53,7 +54,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	})
 	pace.Store(pay)
 	pay.Observe()
-	aws := paced(client, pay)
+	aws := paced.Client(client, func() *pacer.Pacer { return pay })
 	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Cordons: leases.Cordons(), Log: p.log, Parallel: parallelReads}, file.Pools)
 	pods := kubepod.New(p.kube.main)
 	wake := make(chan struct{}, 1)
@@ -74,7 +75,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		janitor: janitor.New(janitor.Config{
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
 			Timing:           janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration, DeregisterGrace: deregisterGrace, TargetGroupLag: p.TargetGroupLag, InUseWindow: p.InUseWindow},
-			ReserveDeletions: pay.Delete, ReserveDeregister: pay.Deregister, TryDescribes: pay.TryDescribes, Prepaid: withPrepaid,
+			ReserveDeletions: pay.Delete, ReserveDeregister: pay.Deregister, TryDescribes: pay.TryDescribes, Prepaid: paced.WithPrepaid,
 			GetPod: pods.Get, Warn: pods.Warn, Count: p.metrics.JanitorAction, Now: time.Now, Log: p.log, DryRun: p.DryRun,
 		}),
 	}

@@ -40,7 +40,7 @@ type Progress struct {
 	Bound, Waiting int
 }
 
-// losses are what happens to pods, with the weight of each.
+// dayEvents are what happens to pods, with the weight of each.
 var dayEvents = []eventKind{
 	{name: "stop", weight: 50, run: onPod(func(w *World, p *pod) { w.replace(p, w.stopPod) })},
 	{name: "crash", weight: 15, run: onPod((*World).crash)},

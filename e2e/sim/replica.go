@@ -25,6 +25,7 @@ import (
 	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/janitor"
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/allocator/paced"
 	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/allocator/poolfile"
 	"github.com/portlease/portlease/shared/api"
@@ -93,7 +94,7 @@ func (w *World) startReplica(name string) *replica {
 	aws, prepaid := elb.New(configuration(awsTransport{p, w.cloud}), nil), func(ctx context.Context, _ int) context.Context { return ctx }
 	if w.scaled() {
 		p.main, p.reviews = newGate(), newGate()
-		aws, prepaid = aws.WithBudget(describes{func() *pacer.Pacer { return r.pay }}), withPrepaid
+		aws, prepaid = paced.Client(aws, func() *pacer.Pacer { return r.pay }), paced.WithPrepaid
 	}
 	look := w.pods.look(p)
 	deps := Dependencies{
@@ -223,6 +224,11 @@ func (r *replica) unbinds(ctx context.Context, complain func(context.Context, st
 	for r.await(ctx, r.swept, r.timing.SweepEvery) {
 		r.act(ctx, complain, "ports not unbound", r.janitor.UnbindReleasing, func(context.Context) error { return nil })
 	}
+}
+
+// following is that of allocator/app.
+func (r *replica) following(ctx context.Context, calls int) context.Context {
+	return paced.Following(ctx, calls, budget.Default().DescribesPerSecond(), r.clock.now, r.leading.Load)
 }
 
 // await waits for a wake-up, at most for a time by the replica's own clock. It returns

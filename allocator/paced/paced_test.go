@@ -1,4 +1,4 @@
-package app_test
+package paced_test
 
 import (
 	"context"
@@ -12,10 +12,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"github.com/portlease/portlease/allocator/app"
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/httpapi"
 	"github.com/portlease/portlease/allocator/janitor"
+	"github.com/portlease/portlease/allocator/paced"
 	"github.com/portlease/portlease/allocator/pacer"
 	"github.com/portlease/portlease/e2e/elbemu"
 	"github.com/portlease/portlease/e2e/ledgermem"
@@ -56,7 +56,7 @@ func TestDescribesForAPodAreChargedToIt(t *testing.T) {
 // reserved before.
 func TestDescribesAreReservedOnce(t *testing.T) {
 	aws, leases := newPaced(t)
-	two := app.WithPrepaid(t.Context(), 2)
+	two := paced.WithPrepaid(t.Context(), 2)
 	for _, look := range []struct {
 		ctx  context.Context
 		pays bool
@@ -95,7 +95,7 @@ func newPaced(t *testing.T) (janitor.AWS, *ledgermem.Ledger) {
 		Limits:  budget.Default, Now: time.Now, RenewEvery: time.Second,
 		Age: func(string, string) time.Duration { return 0 }, Log: slog.New(slog.DiscardHandler), Count: func(string, string) {},
 	})
-	return app.Paced(elb.New(aws.Config{
+	return paced.Client(elb.New(aws.Config{
 		Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("A", "secret", ""), HTTPClient: &http.Client{Transport: emulator},
-	}, nil), pay), leases
+	}, nil), func() *pacer.Pacer { return pay }), leases
 }
