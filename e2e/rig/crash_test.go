@@ -1,6 +1,7 @@
 package rig_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -117,7 +118,13 @@ func TestAgentKilledAtEveryCall(t *testing.T) {
 	must(t, err)
 	life := follow(p)
 	must(t, p.Start())
-	must(t, p.WaitBound(ctx))
+	must(t, p.WaitAnnounced(ctx))
+	must(t, rig.Eventually(ctx, "the first condition", func() error {
+		if !slices.Contains(life.all(), call{name: "PATCH pods/status"}) {
+			return errors.New("it was not written")
+		}
+		return nil
+	}))
 	binding := slices.DeleteFunc(life.all(), untimed)
 	must(t, p.Terminate(ctx))
 	releasing := slices.DeleteFunc(life.all(), untimed)[len(binding):]
@@ -177,7 +184,7 @@ func killAt(t *testing.T, r *rig.Rig, at call, when moment, stopping bool, name 
 	})
 	must(t, p.Start())
 	if stopping {
-		must(t, p.WaitBound(ctx))
+		must(t, p.WaitAnnounced(ctx)) // a later write of the annotations would be one of the calls that release
 		must(t, p.Signal())
 	}
 	select {
