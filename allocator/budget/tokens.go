@@ -41,12 +41,12 @@ var (
 
 // Plus adds bucket by bucket.
 func (t Tokens) Plus(u Tokens) Tokens {
-	return t.combine(u, func(a, b float64) float64 { return a + b })
+	return Tokens{t.Mutating + u.Mutating, t.Registration + u.Registration, t.Describe + u.Describe, t.All + u.All}
 }
 
 // Minus subtracts bucket by bucket.
 func (t Tokens) Minus(u Tokens) Tokens {
-	return t.combine(u, func(a, b float64) float64 { return a - b })
+	return Tokens{t.Mutating - u.Mutating, t.Registration - u.Registration, t.Describe - u.Describe, t.All - u.All}
 }
 
 // Times multiplies every bucket by a factor.
@@ -56,7 +56,7 @@ func (t Tokens) Times(factor float64) Tokens {
 
 // by multiplies bucket by bucket.
 func (t Tokens) by(u Tokens) Tokens {
-	return t.combine(u, func(a, b float64) float64 { return a * b })
+	return Tokens{t.Mutating * u.Mutating, t.Registration * u.Registration, t.Describe * u.Describe, t.All * u.All}
 }
 
 func (t Tokens) atMost(u Tokens) Tokens {

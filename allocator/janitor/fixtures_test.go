@@ -104,7 +104,10 @@ func pointers[T any](records ...T) (all []*T) {
 
 // stale is a table whose cache has records that are gone. Every write conflicts. A read
 // removes the record from the cache.
-type stale[T any] struct{ cache []ledger.Record[T] }
+type stale[T any] struct {
+	ledger.Table[T] // for what nobody calls
+	cache           []ledger.Record[T]
+}
 
 func (l *stale[T]) index() *ledger.Index[T] {
 	x := ledger.NewIndex[T]()
@@ -157,10 +160,10 @@ func (c *current[T]) Delete(_ context.Context, r ledger.Record[T]) error {
 	return nil
 }
 
-func staleTable[T any](records ...ledger.Record[T]) *stale[T] { return &stale[T]{records} }
+func staleTable[T any](records ...ledger.Record[T]) *stale[T] { return &stale[T]{cache: records} }
 
 func currentTable[T any](records ...ledger.Record[T]) *current[T] {
-	return &current[T]{stale[T]{records}}
+	return &current[T]{stale[T]{cache: records}}
 }
 
 // emptyAWS is AWS with one load balancer and no listener.

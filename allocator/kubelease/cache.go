@@ -36,6 +36,18 @@ func (c *cache[T]) Cached(name string) (ledger.Record[T], bool) {
 	return c.records.Get(name)
 }
 
+// Follow implements ledger.Table.
+func (c *cache[T]) Follow() func() ledger.Changes {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	changes := c.records.Follow()
+	return func() ledger.Changes {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return changes()
+	}
+}
+
 // put adds a record unless the cache has a newer version or knows that it was deleted.
 func (c *cache[T]) put(r ledger.Record[T]) {
 	c.mu.Lock()

@@ -12,13 +12,8 @@ type Key string
 // everything is the key of all records.
 const everything Key = ""
 
-// Keys of ports.
-const (
-	// ReleasingPorts are being released.
-	ReleasingPorts Key = "releasing"
-	// UnboundPorts are claimed and not bound.
-	UnboundPorts Key = "unbound"
-)
+// ReleasingPorts are being released.
+const ReleasingPorts Key = "releasing"
 
 // PortsOf are the ports of a load balancer. It finds leases that cannot be read, too.
 func PortsOf(loadBalancerID string) Key { return Key("lb/" + loadBalancerID) }
@@ -73,9 +68,6 @@ func (p Port) keys(name string) []Key {
 	if p.State == Releasing {
 		keys = append(keys, ReleasingPorts)
 	}
-	if p.State == Claimed {
-		keys = append(keys, UnboundPorts)
-	}
 	return keys
 }
 
@@ -107,8 +99,9 @@ func (c Cordon) keys(string) []Key {
 // depend on how many there are. It is what a table keeps in its cache. It must not be used
 // concurrently.
 type Index[T any] struct {
-	byName map[string]*Record[T]
-	byKey  map[Key]*bucket[T]
+	byName    map[string]*Record[T]
+	byKey     map[Key]*bucket[T]
+	followers []*follower
 }
 
 // bucket has the records with one key, oldest first.
@@ -132,6 +125,7 @@ func NewIndex[T any]() *Index[T] {
 
 // Put adds a record, in place of one of the same name.
 func (x *Index[T]) Put(r Record[T]) {
+	x.changed(r.Name)
 	before, exists := x.byName[r.Name]
 	keys := keysOf(&r)
 	if exists && before.CreatedAt.Equal(r.CreatedAt) && slices.Equal(keysOf(before), keys) {
@@ -169,6 +163,7 @@ func (x *Index[T]) Remove(name string) {
 		return
 	}
 	delete(x.byName, name)
+	x.changed(name)
 	for _, k := range keysOf(r) {
 		b := x.byKey[k]
 		if len(b.all) == 1 {

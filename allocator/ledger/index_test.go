@@ -24,10 +24,7 @@ func TestIndexFindsWhatASearchFinds(t *testing.T) {
 		ledger.PortsHeldBy("claim-1"):       func(p ledger.Record[ledger.Port]) bool { return p.Value.Holder == "claim-1" },
 		ledger.PortsOfPod("games", "pod-2"): func(p ledger.Record[ledger.Port]) bool { return p.Value.Pod == "pod-2" },
 		ledger.ReleasingPorts:               func(p ledger.Record[ledger.Port]) bool { return p.Value.State == ledger.Releasing },
-		ledger.UnboundPorts: func(p ledger.Record[ledger.Port]) bool {
-			return p.Value.State == ledger.Claimed
-		},
-		ledger.PortsOf("lb-9"): func(ledger.Record[ledger.Port]) bool { return false },
+		ledger.PortsOf("lb-9"):              func(ledger.Record[ledger.Port]) bool { return false },
 	}
 	for step := range 3000 {
 		name := fmt.Sprintf("lb-%d-%d", r.IntN(3), r.IntN(6))

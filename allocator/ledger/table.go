@@ -50,6 +50,9 @@ type Table[T any] interface {
 	CachedBy(k Key) []*Record[T]
 	// Cached returns one record of the cache.
 	Cached(name string) (Record[T], bool)
+	// Follow returns a function that returns what has changed in the cache since its last
+	// call.
+	Follow() func() Changes
 	// Get is a fresh read: it sees every write that succeeded before.
 	Get(ctx context.Context, name string) (Record[T], error)
 	Create(ctx context.Context, name string, value T) (Record[T], error)

@@ -143,15 +143,8 @@ func (d *decision) run(batch []*request) {
 		}
 	}
 	demand := d.queue.demand(d.state)
-	older := make(map[budget.Class]budget.Tokens)
-	for _, w := range d.queue.creates {
-		paid := d.state.HasPermit(w.claim)
-		for _, q := range w.requests {
-			d.take(q, older[w.class], demand)
-		}
-		if !paid && !d.state.HasPermit(w.claim) {
-			older[w.class] = older[w.class].Plus(w.before())
-		}
+	for _, class := range []budget.Class{budget.Create, budget.Retry} {
+		d.takeCreates(class, demand)
 	}
 	for _, class := range []budget.Class{budget.Delete, budget.Describe} {
 		demand = d.queue.demand(d.state)
@@ -160,6 +153,23 @@ func (d *decision) run(batch []*request) {
 				d.take(q, budget.Tokens{}, demand)
 			}
 		}
+	}
+}
+
+// takeCreates decides the requests of creates of one class.
+func (d *decision) takeCreates(class budget.Class, demand budget.Demand) {
+	if len(d.queue.asking) == 0 {
+		return
+	}
+	var older budget.Tokens
+	for _, w := range d.queue.creates {
+		if w.class != class {
+			continue
+		}
+		for _, q := range w.requests {
+			d.take(q, d.queue.olderThan(w, older, d.state), demand)
+		}
+		older = older.Plus(w.before)
 	}
 }
 

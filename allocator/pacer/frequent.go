@@ -37,3 +37,14 @@ func (f frequent) granted(claim string, now time.Time) {
 func (f frequent) asksTooOften(claim string, now time.Time) bool {
 	return f[claim].left(now) > maxGrants-1
 }
+
+// tooOften gives the claims that were granted calls too often lately.
+func (f frequent) tooOften(now time.Time) map[string]bool {
+	claims := make(map[string]bool)
+	for claim := range f {
+		if f.asksTooOften(claim, now) {
+			claims[claim] = true
+		}
+	}
+	return claims
+}

@@ -65,8 +65,8 @@ type Pacer struct {
 	deciding bool
 	frequent frequent
 
-	// unbound is what holders remembers; only the goroutine that decides batches uses it.
-	unbound unboundHolders
+	// line has the claims that wait; only the goroutine that decides batches uses it.
+	line line
 }
 
 // New makes a Pacer that has seen nothing.

@@ -1,10 +1,7 @@
 package pacer
 
 import (
-	"cmp"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/ledger"
@@ -12,139 +9,117 @@ import (
 
 // queue is what waits for AWS calls, as far as the cache and the batch show it.
 type queue struct {
-	// creates are the claims that have ports to bind and the claims of the batch,
-	// oldest first.
-	creates []waitingCreate
+	// creates are the claims of the line and of the batch, oldest first.
+	creates []*waitingCreate
+	// asking are the claims of the batch.
+	asking map[string]*waitingCreate
+	line   *line
+	// total is the cost of all creates by class.
+	total   map[budget.Class]budget.Tokens
 	deletes int
 	// exhausted is true if a claim waits for a free port.
 	exhausted bool
 }
 
-// waitingCreate is one claim in the queue.
-type waitingCreate struct {
-	claim     string
-	class     budget.Class
-	createdAt time.Time
-	// costs are those of all calls it still has to make.
-	costs costs
-	// requests are the claim's requests in the present batch.
-	requests []*request
-}
-
-// buildQueue adds the cache to the batch: the claims with an unbound port. A claim whose agent
-// is silent for two renewals is left out: its agent may be dead, and then the janitor takes
-// over.
+// buildQueue adds the line to the batch. A claim whose agent is silent is left out. What a
+// request says of a claim is newer than the line.
 func (p *Pacer) buildQueue(batch []*request) queue {
-	var q queue
-	inBatch := make(map[string][]*request) // by claim
+	p.follow()
+	q := queue{asking: make(map[string]*waitingCreate), line: &p.line}
 	for _, r := range batch {
 		switch r.class {
 		case budget.Create, budget.Retry:
-			inBatch[r.requester] = append(inBatch[r.requester], r)
+			w := q.asking[r.requester]
+			if w == nil {
+				w = newWaiting(r.requester, r.createdAt, r.costs, true)
+				w.class = r.class
+				q.asking[r.requester] = w
+			}
+			w.requests = append(w.requests, r)
 		case budget.Delete:
 			q.deletes++
 		case budget.Describe, throttlingReport:
 		}
 	}
-	for claim, requests := range inBatch {
-		q.creates = append(q.creates, waitingCreate{claim, requests[0].class, requests[0].createdAt, requests[0].costs, requests})
-	}
 	q.deletes = max(q.deletes, len(p.Ports.CachedBy(ledger.ReleasingPorts)))
 	q.exhausted = len(p.Claims.CachedBy(ledger.PortlessClaims)) > 0
-	holders := p.holders()
-	q.creates = slices.Grow(q.creates, len(holders))
-	for _, h := range holders {
-		r, exists := p.Claims.Cached(h.claim)
-		if !exists || inBatch[r.Name] != nil {
-			continue
-		}
-		silent := p.Age(r.Name, r.Version) >= 2*p.RenewEvery
-		if r.Value.State != ledger.Granted || silent || r.Value.Retries.Paused() {
-			continue
-		}
-		if h.version != r.Version {
-			h.version, h.costs = r.Version, p.remainingCosts(r)
-		}
-		q.creates = append(q.creates, waitingCreate{claim: r.Name, class: p.createClass(r), createdAt: r.CreatedAt, costs: h.costs})
+	q.creates = p.present(q.asking)
+	for _, w := range q.asking {
+		at, _ := slices.BinarySearchFunc(q.creates, w, byAge)
+		q.creates = slices.Insert(q.creates, at, w)
 	}
-	slices.SortFunc(q.creates, func(a, b waitingCreate) int {
-		// A claim whose attempts fail comes after all others: "create" is before "retry".
-		return cmp.Or(cmp.Compare(a.class, b.class), a.createdAt.Compare(b.createdAt), strings.Compare(a.claim, b.claim))
-	})
+	var first, retries budget.Tokens
+	for _, w := range q.creates {
+		if w.class == budget.Retry {
+			retries = retries.Plus(w.cost)
+		} else {
+			first = first.Plus(w.cost)
+		}
+	}
+	q.total = map[budget.Class]budget.Tokens{budget.Create: first, budget.Retry: retries}
 	return q
 }
 
-// unboundHolders are the claims with an unbound port, as of some state of the cache.
-type unboundHolders struct {
-	ports []*ledger.Record[ledger.Port]
-	at    time.Time
-	all   []*unboundHolder
-}
-
-// unboundHolder is one of them, with what its calls cost as of a version of its claim.
-type unboundHolder struct {
-	claim, version string
-	costs          costs
-}
-
-// rememberHolders bounds for how long the holders are remembered, because a lost port lease
-// changes the costs of its claim and no unbound port.
-const rememberHolders = time.Second
-
-// holders gives the claims with an unbound port, oldest port first. When a fleet starts,
-// thousands wait and each asks now and then, so they are remembered until an unbound port
-// changes.
-func (p *Pacer) holders() []*unboundHolder {
-	ports, now := p.Ports.CachedBy(ledger.UnboundPorts), p.Now()
-	if age := now.Sub(p.unbound.at); ledger.Same(ports, p.unbound.ports) && age >= 0 && age < rememberHolders {
-		return p.unbound.all
-	}
-	known := make(map[string]bool, len(ports))
-	all := make([]*unboundHolder, 0, len(ports))
-	for _, port := range ports {
-		if claim := port.Value.Holder; !known[claim] {
-			known[claim] = true
-			all = append(all, &unboundHolder{claim: claim})
+// present are the claims of the line whose agents live, without those that are asking.
+func (p *Pacer) present(asking map[string]*waitingCreate) []*waitingCreate {
+	for claim := range asking {
+		if w := p.line.byClaim[claim]; w != nil {
+			w.asks = true
 		}
 	}
-	p.unbound = unboundHolders{ports, now, all}
-	return all
-}
-
-// remainingCosts are those of the calls that bind the claim's ports.
-func (p *Pacer) remainingCosts(claim ledger.Record[ledger.Claim]) costs {
-	var ports []ledger.Port
-	for _, planned := range claim.Value.Ports {
-		port, _ := p.Ports.Cached(planned.Fence.Lease)
-		if !port.Value.Holds(claim.Name, planned.Fence) {
-			port.Value = ledger.Port{}
+	now := p.Now()
+	often := p.askTooOften(now)
+	present := make([]*waitingCreate, 0, len(p.line.oldestFirst)+len(asking))
+	for _, w := range p.line.oldestFirst {
+		switch {
+		case w.asks:
+			w.asks = false
+		case !p.isSilent(w, now):
+			w.class = budget.Create
+			if w.record.Value.Retries.Failing || often[w.claim] {
+				w.class = budget.Retry
+			}
+			present = append(present, w)
 		}
-		ports = append(ports, port.Value)
 	}
-	return costOf(claim.Value, ports)
+	return present
 }
 
-// before is what the claim adds to the cost of the older creates that younger ones wait for.
-// A claim whose target groups are all there holds up nobody until it asks: its listeners are
-// due within seconds, and the target group of a younger one has to wait as long again.
-func (w waitingCreate) before() budget.Tokens {
-	if len(w.requests) == 0 && w.costs.create == (budget.Tokens{}) {
-		return budget.Tokens{}
+// permitted gives the claims of the queue that have a permit.
+func (q queue) permitted(s budget.State) []*waitingCreate {
+	var permitted []*waitingCreate
+	for _, permit := range s.Permits {
+		w := q.asking[permit.Claim]
+		if w == nil {
+			w = q.line.byClaim[permit.Claim]
+		}
+		if w != nil && !w.silent {
+			permitted = append(permitted, w)
+		}
 	}
-	return w.costs.all()
+	return permitted
 }
 
 // demand is the queue without the creates that have a permit.
 func (q queue) demand(s budget.State) budget.Demand {
-	d := budget.Demand{Deletes: q.deletes, Exhausted: q.exhausted}
-	for _, w := range q.creates {
-		switch {
-		case s.HasPermit(w.claim):
-		case w.class == budget.Retry:
-			d.Retries = d.Retries.Plus(w.costs.all())
-		default:
-			d.Creates = d.Creates.Plus(w.costs.all())
+	d := budget.Demand{Creates: q.total[budget.Create], Retries: q.total[budget.Retry], Deletes: q.deletes, Exhausted: q.exhausted}
+	for _, w := range q.permitted(s) {
+		if w.class == budget.Retry {
+			d.Retries = d.Retries.Minus(w.cost)
+		} else {
+			d.Creates = d.Creates.Minus(w.cost)
 		}
 	}
 	return d
+}
+
+// olderThan is the cost of the older creates of the same class that the claim waits for, of
+// all that are older: those without a permit.
+func (q queue) olderThan(w *waitingCreate, all budget.Tokens, s budget.State) budget.Tokens {
+	for _, o := range q.permitted(s) {
+		if o.class == w.class && byAge(o, w) < 0 {
+			all = all.Minus(o.before)
+		}
+	}
+	return all
 }

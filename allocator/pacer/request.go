@@ -76,6 +76,13 @@ func (p *Pacer) createClass(claim ledger.Record[ledger.Claim]) budget.Class {
 	return budget.Create
 }
 
+// askTooOften gives the claims of which createClass says that.
+func (p *Pacer) askTooOften(now time.Time) map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.frequent.tooOften(now)
+}
+
 func (p *Pacer) granted(claim string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

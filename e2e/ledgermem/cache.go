@@ -74,6 +74,21 @@ func (t *Table[T]) Cached(name string) (ledger.Record[T], bool) {
 	return t.shown().Get(name)
 }
 
+// Follow implements ledger.Table.
+func (t *Table[T]) Follow() func() ledger.Changes {
+	var followed *ledger.Index[T]
+	var changes func() ledger.Changes
+	return func() ledger.Changes {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.shown() != followed { // Freeze and Thaw change any record
+			followed = t.shown()
+			changes = followed.Follow()
+		}
+		return changes()
+	}
+}
+
 // shown is what the cache shows. The caller holds the lock.
 func (t *Table[T]) shown() *ledger.Index[T] {
 	if t.frozen != nil {
