@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -52,6 +54,7 @@ func TestDay(t *testing.T) {
 		c = fullDay(max(*seed, 1))
 	}
 	c.Day.Until = *dayUntil
+	fmt.Printf("day: %d pods; settings that are not the defaults: %s\n", c.Day.Pods, changedSettings(c.Scale.Timing))
 	defer reportProgress(&c)()
 	if *dayWords != "" {
 		c.Hear = func(line string) {
@@ -66,6 +69,17 @@ func TestDay(t *testing.T) {
 		t.Errorf("seed %d: %.3000s\nReplay it with: make sim DAY=1 SEED=%d\nThe last lines:\n%s", r.Seed, err, r.Seed, strings.Join(r.History[max(0, len(r.History)-shown):], "\n"))
 	}
 	fmt.Printf("day: %d pods, %v, %s, %d violations\n", c.Day.Pods, r.Took.Round(time.Second), r.Totals(), violations(err))
+}
+
+// changedSettings names the settings that differ from the defaults.
+func changedSettings(t Timing) string {
+	var changed []string
+	for i, field := range reflect.VisibleFields(reflect.TypeFor[Timing]()) {
+		if now, usual := reflect.ValueOf(t).Field(i), reflect.ValueOf(DefaultTiming).Field(i); !now.Equal(usual) {
+			changed = append(changed, fmt.Sprintf("%s %v instead of %v", field.Name, now, usual))
+		}
+	}
+	return cmp.Or(strings.Join(changed, ", "), "none")
 }
 
 // violations is how many there are in an error, which has a line for each.
