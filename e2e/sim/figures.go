@@ -19,7 +19,7 @@ type figures struct {
 	// calls counts requests of agents, and failed those that failed, by what they ask for.
 	calls, failed map[string]int
 	// waits is how long pods waited from their creation to their first announcement.
-	waits []wait
+	waits []podWait
 	// disturbed are the times in which something was broken on purpose.
 	disturbed []wait
 	// allBound is when the first fleet was bound.
@@ -29,6 +29,12 @@ type figures struct {
 
 // wait is a time that began and ended.
 type wait struct{ from, to time.Time }
+
+// podWait is one of a pod.
+type podWait struct {
+	wait
+	pod string
+}
 
 func newFigures() *figures {
 	return &figures{calls: make(map[string]int), failed: make(map[string]int)}
@@ -61,7 +67,7 @@ func (w *World) served(p *pod) {
 	defer w.day.mu.Unlock()
 	if !p.served {
 		p.served = true
-		w.day.waits = append(w.day.waits, wait{p.created, time.Now()})
+		w.day.waits = append(w.day.waits, podWait{wait{p.created, time.Now()}, p.name})
 	}
 }
 
@@ -91,17 +97,22 @@ func (f *figures) summary(w *World) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var calm, all []time.Duration
+	longest := podWait{pod: "none"}
 	fleet := w.trace.start.Add(f.allBound)
 	for _, one := range f.waits {
 		all = append(all, one.to.Sub(one.from))
 		if one.from.After(fleet) && !slices.ContainsFunc(f.disturbed, func(d wait) bool { return one.from.Before(d.to) && d.from.Before(one.to) }) {
 			calm = append(calm, one.to.Sub(one.from))
+			if one.to.Sub(one.from) > longest.to.Sub(longest.from) {
+				longest = one
+			}
 		}
 	}
 	lines := []string{
 		fmt.Sprintf("first fleet bound after    %v", f.allBound.Round(time.Second)),
 		fmt.Sprintf("pods served                %d", len(f.waits)),
 		"time to bind, undisturbed  " + spread(calm),
+		fmt.Sprintf("the longest of these        %s, made %v after the start", longest.pod, longest.from.Sub(w.trace.start).Round(time.Second)),
 		"time to bind, all          " + spread(all),
 		fmt.Sprintf("leases                     %d at the peak, %d at the end: %d claims, %d ports", f.leases, leasesOf(w.leases), w.leases.Claims.Len(), w.leases.Ports.Len()),
 	}
