@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -256,7 +257,7 @@ func (c *coldAccount) replica(t *testing.T, leads bool) *coldReplica {
 		ReserveDeletions: pay.Delete, ReserveDeregister: pay.Deregister, TryDescribes: pay.TryDescribes, Prepaid: paced.WithPrepaid,
 		GetPod: func(context.Context, string, string) (*ledger.Pod, error) { return nil, nil },
 		Warn:   func(context.Context, string, string, string, string, string) error { return nil },
-		Count:  func(string, string) {}, Now: time.Now, Log: log,
+		Count:  func(string, string) {}, Now: time.Now, NewEpoch: rand.Text, Log: log,
 	})
 	go func() {
 		if err := app.Audits(t.Context(), stock, audits, leads, log); err != nil {

@@ -76,7 +76,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 			Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), AWS: aws, Listings: stock, Observer: observer,
 			Timing:           janitor.Timing{AgentGrace: p.AgentGrace, ClaimDuration: p.ClaimDuration, DeregisterGrace: deregisterGrace, TargetGroupLag: p.TargetGroupLag, InUseWindow: p.InUseWindow},
 			ReserveDeletions: pay.Delete, ReserveDeregister: pay.Deregister, TryDescribes: pay.TryDescribes, Prepaid: paced.WithPrepaid,
-			GetPod: pods.Get, Warn: pods.Warn, Count: p.metrics.JanitorAction, Now: time.Now, Log: p.log, DryRun: p.DryRun,
+			GetPod: pods.Get, Warn: pods.Warn, Count: p.metrics.JanitorAction, Now: time.Now, NewEpoch: newEpoch, Log: p.log, DryRun: p.DryRun,
 		}),
 	}
 	p.metrics.Ledger(metrics.Ledger{

@@ -237,11 +237,9 @@ func (now situation) planned(p api.Port, listenerPort int, f api.Fence) ledger.P
 
 // nextFence is the fence of a port's next holding.
 func (now situation) nextFence(loadBalancerARN string, listenerPort int) api.Fence {
-	f := api.Fence{Lease: ledger.PortName(ledger.LoadBalancerID(loadBalancerARN), listenerPort), Epoch: now.epoch, Generation: 1}
-	if last, exists := now.ports.Cached(f.Lease); exists && last.Value.Generation > 0 {
-		f.Epoch, f.Generation = last.Value.Epoch, last.Value.Generation+1
-	}
-	return f
+	lease := ledger.PortName(ledger.LoadBalancerID(loadBalancerARN), listenerPort)
+	last, _ := now.ports.Cached(lease)
+	return last.Value.NextFence(lease, now.epoch)
 }
 
 // withoutPorts refuses a claim for which nothing fits. It gives up what the claim

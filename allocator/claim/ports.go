@@ -54,9 +54,10 @@ func (s *Service) keep(ctx context.Context, r ledger.Record[ledger.Claim], i int
 // lost: if there is none, or if nobody holds it and it is older than the holding, as
 // after an admin restored a backup.
 func (s *Service) restore(ctx context.Context, f api.Fence, holding ledger.Port) (ledger.Port, error) {
+	epoch := s.NewEpoch()
 	r, _, err := ledger.CreateOrChange(ctx, s.Ports, f.Lease, func(now ledger.Record[ledger.Port]) (ledger.Port, bool, error) {
 		next := holding
-		next.BlockedBy = now.Value.BlockedBy
+		next.BlockedBy, next.NextEpoch = now.Value.BlockedBy, epoch
 		return next, !now.Exists() || predates(now.Value, f), nil
 	})
 	return r.Value, err
@@ -68,11 +69,8 @@ func predates(p ledger.Port, f api.Fence) bool {
 	return p.State != "" && !p.Held() && (p.Generation == 0 || p.Epoch == f.Epoch && p.Generation < f.Generation)
 }
 
-// precedes reports whether a fence is the next one of a port lease. A lease that was
-// only ever blocked has no epoch: its first holder's is new.
-func precedes(p ledger.Port, f api.Fence) bool {
-	return p.Generation == f.Generation-1 && (p.Epoch == f.Epoch || p.Generation == 0)
-}
+// precedes reports whether a fence is the next one of a port lease.
+func precedes(p ledger.Port, f api.Fence) bool { return p.NextFence(f.Lease, f.Epoch) == f }
 
 // available reports whether a claim may take a port: it is free, or it cools down
 // from this very namespace/pod, whose players may well come back to it.

@@ -178,13 +178,14 @@ func newWorld(t *testing.T, size int) *world {
 	}
 	now, log := func() time.Time { return w.now }, slog.New(slog.DiscardHandler)
 	var epochs atomic.Int64
+	newEpoch := func() string { return fmt.Sprintf("epoch-%d", epochs.Add(1)) }
 	getPod := func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], nil }
 	observer := janitor.NewObserver(now)
 	w.service = claim.New(claim.Config{
 		Both:   claim.AtOnce,
 		Ledger: "l", Claims: w.claims, Ports: w.ports, Pools: w.cloud, GetPod: getPod, TargetGroupName: elb.TargetGroupName,
 		Duration: claimDuration, RenewEvery: claimDuration / 4, UnbindEvery: func() time.Duration { return time.Second }, ReturnPatience: time.Minute, Budget: plenty{}, Age: observer.Age,
-		NewEpoch: func() string { return fmt.Sprintf("epoch-%d", epochs.Add(1)) },
+		NewEpoch: newEpoch,
 		Count:    func(string, string) {}, Now: now, WakeJanitor: func() {}, Log: log,
 	})
 	w.janitor = janitor.New(janitor.Config{
@@ -192,7 +193,7 @@ func newWorld(t *testing.T, size int) *world {
 		Timing: janitor.Timing{ClaimDuration: claimDuration, AgentGrace: time.Minute}, GetPod: getPod,
 		ReserveDeletions: plenty{}.Delete, ReserveDeregister: plenty{}.Deregister, TryDescribes: plenty{}.TryDescribes, Prepaid: func(ctx context.Context, _ int) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
-		Count: func(string, string) {}, Now: now, Log: log,
+		Count: func(string, string) {}, Now: now, NewEpoch: newEpoch, Log: log,
 	})
 	return w
 }

@@ -2,6 +2,7 @@ package janitor_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -128,7 +129,7 @@ func newAccountOn(t *testing.T, loadBalancers int, c elbemu.Config) *account {
 		GetPod:           func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], w.noPods },
 		ReserveDeletions: alwaysGranted, ReserveDeregister: alwaysDeregistered, TryDescribes: neverIdle, Prepaid: func(ctx context.Context, _ int) context.Context { return ctx },
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil },
-		Count: func(string, string) {}, Now: now, Log: log,
+		Count: func(string, string) {}, Now: now, NewEpoch: rand.Text, Log: log,
 	})
 	return w
 }

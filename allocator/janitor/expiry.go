@@ -90,7 +90,7 @@ func (j *Janitor) deleteClaim(ctx context.Context, r ledger.Record[ledger.Claim]
 // group is found by its name then.
 func (j *Janitor) restorePort(ctx context.Context, r ledger.Record[ledger.Claim], i int) error {
 	port, lease := r.Value.Holding(r.Name, i, j.Now()), r.Value.Ports[i].Fence.Lease
-	port.Restored = true
+	port.Restored, port.NextEpoch = true, j.NewEpoch()
 	if _, err := j.Ports.Create(ctx, lease, port); err != nil {
 		return fmt.Errorf("restoring port lease %s of released claim %s: %w", lease, r.Name, err)
 	}

@@ -2,6 +2,7 @@ package janitor_test
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"slices"
 	"time"
@@ -54,7 +55,7 @@ const ledgerID = "cluster/portlease"
 func newConfig(o *testObserver, claims ledger.Table[ledger.Claim], ports ledger.Ports) janitor.Config {
 	return janitor.Config{
 		Ledger: ledgerID, Claims: claims, Ports: ports, AWS: emptyAWS{}, Listings: emptyAWS{}, Observer: o.Observer, Timing: timing,
-		TryDescribes: neverIdle, Count: func(string, string) {}, Now: func() time.Time { return o.now }, Log: slog.New(slog.DiscardHandler),
+		TryDescribes: neverIdle, Count: func(string, string) {}, Now: func() time.Time { return o.now }, NewEpoch: rand.Text, Log: slog.New(slog.DiscardHandler),
 	}
 }
 

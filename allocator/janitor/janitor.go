@@ -72,7 +72,9 @@ type Config struct {
 	// Count counts actions by reason, for metrics.
 	Count func(action, reason string)
 	Now   func() time.Time
-	Log   *slog.Logger
+	// NewEpoch returns a word that it has never returned before, in any process.
+	NewEpoch func() string
+	Log      *slog.Logger
 	// DryRun makes the janitor log what it would do next, and change nothing.
 	DryRun bool
 }

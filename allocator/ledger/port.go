@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/portlease/portlease/shared/api"
@@ -49,6 +50,9 @@ type Port struct {
 	// Restored marks a lease that was lost and written again, until its target group
 	// is recorded again: a binding may exist that the ledger does not know.
 	Restored bool `json:"restored,omitempty"`
+	// NextEpoch is set in a lease that was lost and written again for a holding: there may have
+	// been later ones, so the next begins this epoch.
+	NextEpoch string `json:"nextEpoch,omitempty"`
 	// TargetHealth is what AWS last said of the holder's target.
 	TargetHealth string `json:"targetHealth,omitempty"`
 	// Agent is the part of the holder's agent while releasing.
@@ -88,6 +92,16 @@ const (
 // Fence of the current or last holder.
 func (p Port) Fence(lease string) api.Fence {
 	return api.Fence{Lease: lease, Epoch: p.Epoch, Generation: p.Generation}
+}
+
+// NextFence is the fence of the next holding. A port that had no holder yet has no epoch, and
+// any new one will do.
+func (p Port) NextFence(lease, newEpoch string) api.Fence {
+	f := api.Fence{Lease: lease, Epoch: cmp.Or(p.NextEpoch, p.Epoch), Generation: p.Generation + 1}
+	if p.Generation == 0 {
+		f.Epoch = newEpoch
+	}
+	return f
 }
 
 // HeldBy reports whether the claim holds the port by this fence, and does not release

@@ -125,7 +125,7 @@ func (w *World) startReplica(name string) *replica {
 		Ledger: ledgerID, Claims: deps.Claims, Ports: deps.JanitorPorts, AWS: deps.JanitorAWS, Listings: r.stock, Observer: r.observer,
 		Timing:           janitor.Timing{AgentGrace: w.timing.AgentGrace, ClaimDuration: w.timing.ClaimDuration, DeregisterGrace: w.timing.DeregisterGrace, TargetGroupLag: w.timing.TargetGroupLag, InUseWindow: w.cloud.inUseWindow},
 		ReserveDeletions: r.pay.Delete, ReserveDeregister: r.pay.Deregister, TryDescribes: r.pay.TryDescribes, Prepaid: prepaid,
-		GetPod: deps.JanitorGetPod, Now: r.clock.now, Log: log,
+		GetPod: deps.JanitorGetPod, Now: r.clock.now, NewEpoch: r.newEpoch, Log: log,
 		Warn:  func(context.Context, string, string, string, string, string) error { return nil }, // events are not checked here
 		Count: func(string, string) {},
 	})
