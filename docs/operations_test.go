@@ -24,7 +24,7 @@ func sources(t *testing.T, folder string) string {
 	return all.String()
 }
 
-var listedMetric = regexp.MustCompile("(?m)^\\| `(portlease_[a-z_]+)(\\{[a-z,]+\\})?` \\|")
+var listedMetric = regexp.MustCompile("(?m)^\\| `(portlease_[a-z_]+)(\\{[a-z_,]+\\})?` \\|")
 
 // TestOperationsPageListsTheAgentsMetrics with their labels. The allocator's are compared
 // in allocator/metrics.

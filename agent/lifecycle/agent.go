@@ -84,6 +84,7 @@ type Agent struct {
 	termination *termination
 	reach       *reachability
 	watch       *watch
+	milestones  *milestones
 
 	claims   *claims
 	bind     *bindPhase
@@ -107,10 +108,11 @@ func New(c Config) *Agent {
 	})
 	a.reporter = e.reporter
 	a.termination = &termination{env: e, pod: c.OwnPod}
-	a.reach = &reachability{env: e, status: a.status, counters: a.counters, onHolding: c.OnHolding}
+	a.milestones = &milestones{clock: e.clock}
+	a.reach = &reachability{env: e, status: a.status, counters: a.counters, milestones: a.milestones, onHolding: c.OnHolding}
 	a.watch = &watch{env: e, clock: c.Clock, look: c.Game, reach: a.reach, signals: a.Signals, counters: a.counters}
 	a.claims = &claims{
-		env: e, allocator: c.Allocator, binder: ports, reach: a.reach, counters: a.counters,
+		env: e, allocator: c.Allocator, binder: ports, reach: a.reach, counters: a.counters, milestones: a.milestones,
 		pod: c.Pod, pool: c.Pool, ports: c.Ports, healthPort: c.HealthPort,
 	}
 	a.bind = &bindPhase{env: e, binder: ports, claims: a.claims, reach: a.reach, status: a.status, counters: a.counters}
@@ -141,8 +143,10 @@ func (a *Agent) Run(ctx context.Context, hurry <-chan struct{}) error {
 	defer a.stop(ctx, hurry, h)
 	for {
 		a.reach.claiming()
+		a.milestones.ask()
 		err := a.claims.acquire(ctx, h)
 		if err == nil {
+			a.milestones.grant(h.HasListener())
 			err = a.serve(ctx, h)
 		}
 		switch {
@@ -192,6 +196,7 @@ func (a *Agent) serve(ctx context.Context, h *holding.Holding) error {
 	if err := a.bind.run(ctx, h); err != nil {
 		return err
 	}
+	a.milestones.bind()
 	defer func() {
 		if ctx.Err() == nil {
 			a.announce.withdraw(ctx, h)
@@ -201,6 +206,7 @@ func (a *Agent) serve(ctx context.Context, h *holding.Holding) error {
 	if err := a.announce.run(ctx, h); err != nil {
 		return err
 	}
+	a.milestones.announce()
 	return a.hold.run(ctx, h)
 }
 

@@ -39,6 +39,7 @@ type claims struct {
 	binder     *binder.Binder
 	reach      *reachability
 	counters   counters
+	milestones *milestones
 	pod        pod.Identity
 	pool       string
 	ports      []api.Port
@@ -126,6 +127,7 @@ func (c *claims) renew(ctx context.Context, h *holding.Holding, describes int) (
 	throttled := c.binder.Throttled()
 	answer, err = c.allocator.Renew(ctx, c.pod.Namespace, c.pod.Name, api.RenewRequest{
 		ClaimUID: h.Claim.UID, PodIP: c.pod.IP, Pool: c.pool, Ports: h.Presented(), Throttled: throttled, Failed: c.failed, Describes: describes,
+		Milestones: c.milestones.news(),
 	})
 	if err != nil {
 		return answer, false, err
@@ -134,6 +136,7 @@ func (c *claims) renew(ctx context.Context, h *holding.Holding, describes int) (
 		return answer, false, err
 	}
 	c.told(throttled)
+	c.milestones.tell()
 	c.counters.renewals.Inc()
 	moved = h.Adopt(answer.Claim)
 	for _, p := range h.Claim.Ports {

@@ -51,7 +51,9 @@ type ledger struct {
 	presented                                        []api.ClaimedPort // of the last renewal
 	throttled                                        []int             // as reported by every claim and renewal that was answered
 	// failed are the failures to bind that claims and renewals reported.
-	failed     []api.FailureKind
+	failed []api.FailureKind
+	// reached are the milestones of each renewal that was answered.
+	reached    []api.Milestones
 	attributes map[string]string // of every port
 	// inUseSeconds is what agents are told.
 	inUseSeconds float64
@@ -254,7 +256,7 @@ func (l *ledger) Renew(_ context.Context, _, _ string, r api.RenewRequest) (api.
 	if l.claim == nil || l.releasing || l.claim.UID != r.ClaimUID {
 		return api.RenewAnswer{}, api.Errorf(api.Lost, "claim %s is over", r.ClaimUID)
 	}
-	l.presented = r.Ports
+	l.presented, l.reached = r.Ports, append(l.reached, r.Milestones)
 	l.throttled, l.failed = append(l.throttled, r.Throttled), append(l.failed, r.Failed)
 	answer := api.RenewAnswer{Claim: l.paced(), Rebind: slices.Clone(l.rebind)}
 	switch {
@@ -265,6 +267,12 @@ func (l *ledger) Renew(_ context.Context, _, _ string, r api.RenewRequest) (api.
 	}
 	l.granted += answer.Describes
 	return answer, nil
+}
+
+func (l *ledger) milestones() []api.Milestones {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.reached)
 }
 
 // lose gives the claim's ports to other pods.

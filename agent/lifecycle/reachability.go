@@ -19,6 +19,8 @@ type reachability struct {
 	status    *status
 	counters  counters
 	onHolding func()
+	// milestones is used by the phases only, and not guarded.
+	milestones *milestones
 	// news wakes the watch.
 	news signals.Bell
 

@@ -28,6 +28,7 @@ func (r *reachability) bound(ctx context.Context, h *holding.Holding) {
 func (r *reachability) ifHealthy(ctx context.Context, h *holding.Holding) {
 	if len(h.NotHealthy()) == 0 {
 		r.log.InfoContext(ctx, "targets healthy", "lease", h.Leases())
+		r.milestones.heal()
 		r.onHolding()
 	}
 }

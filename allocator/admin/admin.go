@@ -128,6 +128,13 @@ func (s *Service) count(from pool.Pool, ports map[string][]*ledger.Record[ledger
 	return n
 }
 
+// Available is how many ports the usable load balancers of a pool have, and how many of them a
+// claim could get now.
+func (s *Service) Available(from pool.Pool) (total, available int) {
+	n := s.count(from, s.portsByLoadBalancer())
+	return n["total"], n["available"]
+}
+
 func loadBalancerView(s inventory.State, ports []*ledger.Record[ledger.Port]) api.LoadBalancerView {
 	view := api.LoadBalancerView{
 		ARN: s.ARN, ID: ledger.LoadBalancerID(s.ARN), Host: s.Host, VPC: s.VPC, LeftOut: s.LeftOut,

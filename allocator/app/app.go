@@ -99,7 +99,7 @@ func Run(ctx context.Context, c Config, doors Doors, log *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return renew(ctx) })
 	group.Go(func() error { return server.Run(ctx, listener) })
-	group.Go(func() error { return p.work(ctx, file, text, elb.New(*doors.AWS, log)) })
+	group.Go(func() error { return p.work(ctx, file, text, elb.New(*doors.AWS, log).Observed(p.metrics.AWSCall)) })
 	err = group.Wait()
 	log.InfoContext(context.WithoutCancel(ctx), "allocator stopped")
 	return err

@@ -33,7 +33,7 @@ func TestLedgerGoesOnWhileAWSHangs(t *testing.T) {
 	})
 	kube, err := kubernetes.NewForConfig(w.cluster.AdminConfig())
 	w.must(err)
-	leases := kubelease.Open(t.Context(), kube, w.namespace, slog.New(slog.DiscardHandler), func() {})
+	leases := kubelease.Open(t.Context(), kube, w.namespace, slog.New(slog.DiscardHandler), kubelease.Hooks{})
 	w.must(leases.WaitReady(t.Context()))
 	const arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/games-1/0123456789abcdef"
 	create := func(port int, p ledger.Port) (lease string) {

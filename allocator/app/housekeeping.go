@@ -54,6 +54,8 @@ type housekeeping struct {
 
 	// term is the context of the last time this replica was made leader.
 	term atomic.Pointer[context.Context]
+	// sweptAt and auditedAt are when that last succeeded.
+	sweptAt, auditedAt moment
 	// claims is how many pods had a claim when they were counted last.
 	claims atomic.Int64
 }
@@ -185,6 +187,9 @@ func (h *housekeeping) audit(ctx context.Context) (succeeded bool) {
 		if err != nil {
 			h.log.ErrorContext(ctx, "audit failed; the next one retries", "err", err)
 		}
+		if err == nil {
+			h.auditedAt.now()
+		}
 		return err == nil
 	}
 	_, err := h.stock.List(h.following(ctx, len(h.stock.States())))
@@ -219,7 +224,9 @@ func (h *housekeeping) sweep(ctx context.Context) {
 	h.markHeld(ctx)
 	if err := h.janitor.Sweep(ctx); err != nil {
 		h.log.ErrorContext(ctx, "sweep failed in part; the next one retries", "err", err)
+		return
 	}
+	h.sweptAt.now()
 }
 
 func (h *housekeeping) unbind(ctx context.Context) (next time.Duration) {
@@ -232,4 +239,20 @@ func (h *housekeeping) unbind(ctx context.Context) (next time.Duration) {
 		h.log.ErrorContext(ctx, "failed to unbind some released ports; retrying", "err", err)
 	}
 	return h.janitor.NextUnbind()
+}
+
+// moment is when something happened last.
+type moment struct{ at atomic.Pointer[time.Time] }
+
+func (m *moment) now() {
+	at := time.Now()
+	m.at.Store(&at)
+}
+
+// time is zero if it never happened.
+func (m *moment) time() time.Time {
+	if at := m.at.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }

@@ -39,10 +39,13 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		return nil //nolint:nilerr // it fails only when ctx ends
 	}
 	var pace atomic.Pointer[pacer.Pacer]
-	leases := kubelease.Open(ctx, p.kube.main, p.Namespace, p.log, func() {
-		if p := pace.Load(); p != nil {
-			p.Observe()
-		}
+	leases := kubelease.Open(ctx, p.kube.main, p.Namespace, p.log, kubelease.Hooks{
+		Changed: func() {
+			if p := pace.Load(); p != nil {
+				p.Observe()
+			}
+		},
+		Wrote: p.metrics.LeaseWrite,
 	})
 	if err := leases.WaitReady(ctx); err != nil {
 		return nil //nolint:nilerr // it fails only when ctx ends
@@ -63,7 +66,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		TargetGroupName: elb.TargetGroupName, Duration: p.ClaimDuration, RenewEvery: p.RenewEvery, ReturnPatience: returnPatience,
 		Propagation: p.Propagation, InUseWindow: p.InUseWindow,
 		UnbindEvery: func() time.Duration { return p.limits.Load().UnbindEvery() },
-		Budget:      pay, Age: observer.Age, Count: p.metrics.ClaimRefused, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
+		Budget:      pay, Age: observer.Age, Count: p.metrics.Claim, Passed: p.metrics.Milestone, Now: time.Now, NewEpoch: newEpoch, Log: p.log,
 		WakeJanitor: func() { signal(wake) }, Both: claim.AtOnce,
 	})
 	admins := admin.New(admin.Config{
@@ -80,11 +83,16 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 		}),
 	}
 	p.metrics.Ledger(metrics.Ledger{
-		Ports: leases.Ports().CachedAll, Claims: leases.Claims().CachedAll, Pools: admins.Pools, LoadBalancers: admins.LoadBalancers,
+		Leads: house.leading, Ports: leases.Ports().CachedAll, Claims: leases.Claims().CachedAll, Pools: stock.Pools, Available: admins.Available,
+		LoadBalancers: stock.States, Swept: house.sweptAt.time, Audited: house.auditedAt.time, Now: time.Now,
 		Budget: func() budget.State {
 			state, _ := pay.Left()
 			return state
 		},
+	})
+	p.metrics.Leader(house.leading)
+	p.metrics.Cached(map[string]func() int{
+		"claim": func() int { return len(leases.Claims().CachedAll()) }, "port": func() int { return len(leases.Ports().CachedAll()) },
 	})
 	p.leases.Store(leases)
 	kubeAuth := auth.Kubernetes{Client: p.kube.reviews, Namespace: p.Namespace, GetPod: pods.Get}

@@ -116,6 +116,7 @@ func (s *Service) grant(ctx context.Context, r ledger.Record[ledger.Claim], conf
 	if err != nil || before == ledger.Granted {
 		return r, err
 	}
+	s.Count("granted", r.Value.Pool)
 	for _, p := range r.Value.Ports {
 		s.Log.InfoContext(ctx, "port claimed", "holder", r.Value.Namespace+"/"+r.Value.Pod, "lease", p.Fence.Lease, "port", p.ListenerPort, "generation", p.Fence.Generation)
 	}

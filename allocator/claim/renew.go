@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/shared/api"
 )
+
+// maxMilestone bounds what an agent can report: days say no more than a day.
+const maxMilestone = 24 * time.Hour
 
 // Renew extends a claim, unless it was written less than half a renewal interval ago: an
 // agent also renews to ask for its next calls to AWS. A claim whose lease was deleted is
@@ -30,7 +34,17 @@ func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (ap
 	if err != nil {
 		return api.RenewAnswer{}, problem(err)
 	}
+	s.passed(r.Value.Pool, req.Milestones)
 	return s.renewed(ctx, r, req)
+}
+
+// passed records the milestones that an agent reports.
+func (s *Service) passed(pool string, m api.Milestones) {
+	for milestone, seconds := range map[string]float64{"granted": m.Granted, "bound": m.Bound, "announced": m.Announced, "healthy": m.Healthy} {
+		if seconds > 0 {
+			s.Passed(milestone, pool, time.Duration(min(seconds, maxMilestone.Seconds())*float64(time.Second)))
+		}
+	}
 }
 
 // presentsAll reports whether an agent means this claim although it names another

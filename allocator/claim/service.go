@@ -74,9 +74,11 @@ type Config struct {
 	// Age is how long this process has seen a lease unchanged; 0 if it has not
 	// seen it yet.
 	Age func(name, version string) time.Duration
-	// Count counts refusals by pool, for metrics.
-	Count func(what, pool string)
-	Now   func() time.Time
+	// Count counts claims by result and pool, for metrics.
+	Count func(result, pool string)
+	// Passed is told how long a pod took to a milestone, for metrics.
+	Passed func(milestone, pool string, took time.Duration)
+	Now    func() time.Time
 	// NewEpoch returns a word that it has never returned before, in any process.
 	NewEpoch func() string
 	// Both runs two functions and returns once both have ended: AtOnce, except where a test

@@ -162,6 +162,16 @@ type world struct {
 	service *claim.Service
 	janitor *janitor.Janitor
 	now     time.Time
+
+	mu sync.Mutex
+	// counted are the results and the milestones of claims.
+	counted []string
+}
+
+func (w *world) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counted = append(w.counted, what)
 }
 
 // newWorld has a pool with that many ports on each load balancer.
@@ -186,7 +196,11 @@ func newWorld(t *testing.T, size int) *world {
 		Ledger: "l", Claims: w.claims, Ports: w.ports, Pools: w.cloud, GetPod: getPod, TargetGroupName: elb.TargetGroupName,
 		Duration: claimDuration, RenewEvery: claimDuration / 4, UnbindEvery: func() time.Duration { return time.Second }, ReturnPatience: time.Minute, Budget: plenty{}, Age: observer.Age,
 		NewEpoch: newEpoch,
-		Count:    func(string, string) {}, Now: now, WakeJanitor: func() {}, Log: log,
+		Count:    func(result, pool string) { w.count(result + " in " + pool) },
+		Passed: func(milestone, pool string, took time.Duration) {
+			w.count(fmt.Sprintf("%s after %v in %s", milestone, took, pool))
+		},
+		Now: now, WakeJanitor: func() {}, Log: log,
 	})
 	w.janitor = janitor.New(janitor.Config{
 		Ledger: "l", Claims: w.claims, Ports: w.ports, AWS: w.cloud, Listings: w.cloud, Observer: observer,

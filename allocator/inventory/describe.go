@@ -206,7 +206,7 @@ func (i *Inventory) missing(arn string, attributeDue bool) (attribute, listeners
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	known := i.known[arn]
-	if known == nil || known.unusable != "" && !known.crossZoneOff() {
+	if known == nil || known.unusable != (reason{}) && !known.crossZoneOff() {
 		return false, false
 	}
 	return attributeDue || !known.crossZoneKnown || known.crossZoneOff(), known.listeners == nil
@@ -249,35 +249,35 @@ func (i *Inventory) judgeLocked(ctx context.Context, arn string) {
 	known := i.known[arn]
 	before := known.unusable
 	known.unusable = known.whyUnusable()
-	if known.unusable != "" && known.unusable != before {
-		i.Log.ErrorContext(ctx, "load balancer left out", "loadBalancer", arn, "reason", known.unusable)
+	if known.unusable != (reason{}) && known.unusable != before {
+		i.Log.ErrorContext(ctx, "load balancer left out", "loadBalancer", arn, "reason", known.unusable.text)
 	}
-	if known.unusable == "" && before != "" {
+	if known.unusable == (reason{}) && before != (reason{}) {
 		i.Log.InfoContext(ctx, "load balancer usable again", "loadBalancer", arn)
 	}
 }
 
-// whyUnusable returns why a load balancer cannot be used; empty if it can, as far as it was
+// whyUnusable returns why a load balancer cannot be used; zero if it can, as far as it was
 // read.
-func (lb *loadBalancer) whyUnusable() string {
+func (lb *loadBalancer) whyUnusable() reason {
 	switch {
 	case lb.gone:
-		return "it does not exist: remove it from the pool or create it"
+		return reason{"gone", "it does not exist: remove it from the pool or create it"}
 	case lb.Type != elb.TypeNetwork:
-		return fmt.Sprintf("it is of type %s: only network load balancers can be used", lb.Type)
+		return reason{"wrong_type", fmt.Sprintf("it is of type %s: only network load balancers can be used", lb.Type)}
 	case lb.State != elb.StateActive:
-		return fmt.Sprintf("it is %s: wait until it is active", lb.State)
+		return reason{"not_active", fmt.Sprintf("it is %s: wait until it is active", lb.State)}
 	case lb.crossZoneOff():
 		// A target group with one target is empty in all other zones, and AWS removes a
 		// zone with an empty target group from DNS.
-		return "cross-zone load balancing is off: set load_balancing.cross_zone.enabled=true"
+		return reason{"cross_zone_off", "cross-zone load balancing is off: set load_balancing.cross_zone.enabled=true"}
 	}
-	return ""
+	return reason{}
 }
 
 func (lb *loadBalancer) crossZoneOff() bool { return lb.crossZoneKnown && !lb.crossZone }
 
 // unread reports whether it cannot be used only because something was not read yet.
 func (lb *loadBalancer) unread() bool {
-	return lb.unusable == "" && (!lb.crossZoneKnown || lb.listeners == nil)
+	return lb.unusable == (reason{}) && (!lb.crossZoneKnown || lb.listeners == nil)
 }

@@ -77,8 +77,8 @@ func (i *Inventory) changedLocked() { clear(i.snapshots) }
 
 type loadBalancer struct {
 	elb.LoadBalancer
-	// unusable is why it cannot be used; empty if it can.
-	unusable string
+	// unusable is why it cannot be used; zero if it can.
+	unusable reason
 	gone     bool
 	// crossZone is whether cross-zone load balancing is on, once that is known.
 	// crossZoneAge is how many passes of Describe ago it was read.

@@ -24,6 +24,17 @@ func (i *Inventory) Names() []string {
 	return names
 }
 
+// Pools returns all pools as Pool does, in the order of the pool file.
+func (i *Inventory) Pools() []pool.Pool {
+	var all []pool.Pool
+	for _, name := range i.Names() {
+		if p, exists := i.Pool(name); exists {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // Pool implements claim.Pools. A load balancer whose listeners have not been listed
 // yet is left out, because any of its ports may be occupied. It returns the same slices
 // until something has changed; do not change them.
@@ -50,13 +61,13 @@ func (i *Inventory) poolLocked(name string) (pool.Pool, bool) {
 	found := pool.Pool{Name: name, Terms: p.Terms}
 	if _, read := i.selected[name]; len(p.Tags) > 0 && !read {
 		found.Unread = true
-		found.LeftOut = append(found.LeftOut, "the load balancers that its tags select ("+notRead+")")
+		found.LeftOut = append(found.LeftOut, "the load balancers that its tags select ("+notRead.text+")")
 	}
 	vpc := i.vpcLocked(p)
 	for _, arn := range i.membersLocked(p) {
-		if reason := i.leftOutLocked(at, arn, vpc); reason != "" {
-			found.LeftOut = append(found.LeftOut, fmt.Sprintf("%s (%s)", arn, reason))
-			found.Unread = found.Unread || reason == notRead
+		if why := i.leftOutLocked(at, arn, vpc); why != (reason{}) {
+			found.LeftOut = append(found.LeftOut, fmt.Sprintf("%s (%s)", arn, why.text))
+			found.Unread = found.Unread || why == notRead
 			continue
 		}
 		known := i.known[arn]
@@ -68,21 +79,24 @@ func (i *Inventory) poolLocked(name string) (pool.Pool, bool) {
 	return found, true
 }
 
-const notRead = "not read from AWS yet"
+// reason is why a load balancer is not used: a code for metrics, and a text for people.
+type reason struct{ code, text string }
 
-// leftOutLocked returns why a load balancer of a pool cannot be used; empty if it can.
-func (i *Inventory) leftOutLocked(at int, arn, vpc string) string {
+var notRead = reason{"not_read", "not read from AWS yet"}
+
+// leftOutLocked returns why a load balancer of a pool cannot be used; zero if it can.
+func (i *Inventory) leftOutLocked(at int, arn, vpc string) reason {
 	p, known := i.pools[at], i.known[arn]
 	switch {
 	case known == nil || known.unread() || i.limit == 0:
 		return notRead
-	case known.unusable != "":
+	case known.unusable != (reason{}):
 		return known.unusable
 	case vpc == "":
 		return notRead // the pool's VPC is that of another one
 	case known.VPC != vpc:
 		// Targets are pod IPs, and those are in one VPC.
-		return fmt.Sprintf("it is in VPC %s and the pool in %s: use one pool for each VPC, or correct the pool's vpc", known.VPC, vpc)
+		return reason{"wrong_vpc", fmt.Sprintf("it is in VPC %s and the pool in %s: use one pool for each VPC, or correct the pool's vpc", known.VPC, vpc)}
 	}
 	for _, other := range i.pools[:at] {
 		if !slices.Contains(i.membersLocked(other), arn) {
@@ -90,11 +104,11 @@ func (i *Inventory) leftOutLocked(at int, arn, vpc string) string {
 		}
 		for _, r := range p.Ranges {
 			if slices.ContainsFunc(other.Ranges, r.Overlaps) {
-				return fmt.Sprintf("its tags put it into pool %s too, which has listener ports %v as well: list each port once", other.Name, r)
+				return reason{"overlap", fmt.Sprintf("its tags put it into pool %s too, which has listener ports %v as well: list each port once", other.Name, r)}
 			}
 		}
 	}
-	return ""
+	return reason{}
 }
 
 // vpcLocked is the VPC of a pool: the one it names, or that of its first usable load
@@ -108,7 +122,7 @@ func (i *Inventory) vpcLocked(p poolfile.Pool) string {
 		if known == nil {
 			return ""
 		}
-		if known.unusable == "" {
+		if known.unusable == (reason{}) {
 			return known.VPC
 		}
 	}
@@ -180,8 +194,8 @@ func (i *Inventory) ListenerOwner(ctx context.Context, listenerARN string) (pool
 // State is one load balancer as the inventory knows it, for admins and metrics.
 type State struct {
 	Pool, ARN, Host, VPC string
-	// LeftOut is why it is not used; empty if it is.
-	LeftOut string
+	// LeftOut is why it is not used, and LeftOutReason the code of that; empty if it is.
+	LeftOut, LeftOutReason string
 	// Cordoned says who keeps new claims off it and why; empty if nobody does.
 	Cordoned string
 	// Listeners is how many the last listing showed, Limit how many there may be.
@@ -201,7 +215,8 @@ func (i *Inventory) States() []State {
 		for _, arn := range i.membersLocked(p) {
 			named[arn] = true
 			s := i.stateLocked(arn)
-			s.Pool, s.LeftOut = p.Name, i.leftOutLocked(at, arn, vpc)
+			why := i.leftOutLocked(at, arn, vpc)
+			s.Pool, s.LeftOut, s.LeftOutReason = p.Name, why.text, why.code
 			all = append(all, s)
 		}
 	}

@@ -237,6 +237,6 @@ func (w *account) service() *claim.Service {
 		GetPod:   func(_ context.Context, _, pod string) (*ledger.Pod, error) { return w.pods[pod], nil },
 		Duration: claimDuration, RenewEvery: claimDuration / 4, UnbindEvery: func() time.Duration { return time.Second }, ReturnPatience: time.Minute, Budget: unlimited{}, Age: w.janitor.Observer.Age,
 		NewEpoch: func() string { epochs++; return fmt.Sprint("epoch-", epochs) },
-		Count:    func(string, string) {}, Now: func() time.Time { return w.now }, WakeJanitor: func() {}, Log: slog.New(slog.DiscardHandler),
+		Count:    func(string, string) {}, Passed: func(string, string, time.Duration) {}, Now: func() time.Time { return w.now }, WakeJanitor: func() {}, Log: slog.New(slog.DiscardHandler),
 	})
 }

@@ -31,18 +31,32 @@ type Leases struct {
 	watch   *watch
 }
 
-// Open watches the Leases of a namespace until ctx ends. changed is called whenever the
-// cache may have changed; it must not block.
-func Open(ctx context.Context, kube kubernetes.Interface, namespace string, log *slog.Logger, changed func()) *Leases {
+// Hooks are called by Leases, and must not block. Any of them may be nil.
+type Hooks struct {
+	// Changed is called whenever the cache may have changed.
+	Changed func()
+	// Wrote is called after each write of a Lease, for metrics. result is "written", "conflict"
+	// or "failed".
+	Wrote func(kind, result string)
+}
+
+// Open watches the Leases of a namespace until ctx ends.
+func Open(ctx context.Context, kube kubernetes.Interface, namespace string, log *slog.Logger, hooks Hooks) *Leases {
+	if hooks.Changed == nil {
+		hooks.Changed = func() {}
+	}
+	if hooks.Wrote == nil {
+		hooks.Wrote = func(string, string) {}
+	}
 	api := kube.CoordinationV1().Leases(namespace)
 	l := &Leases{
-		claims:  newTable(claimCodec, api, namespace),
-		ports:   newTable(portCodec, api, namespace),
-		cordons: newTable(cordonCodec, api, namespace),
-		budgets: newTable(budgetCodec, api, namespace),
+		claims:  newTable(claimCodec, api, namespace, hooks.Wrote),
+		ports:   newTable(portCodec, api, namespace, hooks.Wrote),
+		cordons: newTable(cordonCodec, api, namespace, hooks.Wrote),
+		budgets: newTable(budgetCodec, api, namespace, hooks.Wrote),
 		log:     log,
 	}
-	l.watch = newWatch(l, changed)
+	l.watch = newWatch(l, hooks.Changed)
 	reflector := toolscache.NewReflectorWithOptions(&toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.LabelSelector = labelKind

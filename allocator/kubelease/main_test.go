@@ -74,13 +74,15 @@ type replica struct {
 // open opens the ledger of a namespace as one more replica.
 func open(t *testing.T, namespace string, changed func()) replica {
 	t.Helper()
+	return openWith(t, namespace, kubelease.Hooks{Changed: changed})
+}
+
+func openWith(t *testing.T, namespace string, hooks kubelease.Hooks) replica {
+	t.Helper()
 	config := cluster.AdminConfig()
 	r := replica{tap: tapInto(t, config)}
 	r.kube = newClient(t, config)
-	if changed == nil {
-		changed = func() {}
-	}
-	r.Leases = kubelease.Open(t.Context(), r.kube, namespace, slog.New(slog.NewTextHandler(t.Output(), nil)), changed)
+	r.Leases = kubelease.Open(t.Context(), r.kube, namespace, slog.New(slog.NewTextHandler(t.Output(), nil)), hooks)
 	must(t, r.WaitReady(t.Context()), r.Ready())
 	return r
 }

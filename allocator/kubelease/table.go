@@ -23,10 +23,25 @@ type table[T any] struct {
 	codec     codec[T]
 	leases    client.LeaseInterface
 	namespace string
+	// wrote is called after each write.
+	wrote func(kind, result string)
 }
 
-func newTable[T any](c codec[T], leases client.LeaseInterface, namespace string) *table[T] {
-	return &table[T]{cache: cache[T]{records: ledger.NewIndex[T]()}, codec: c, leases: leases, namespace: namespace}
+func newTable[T any](c codec[T], leases client.LeaseInterface, namespace string, wrote func(kind, result string)) *table[T] {
+	return &table[T]{cache: cache[T]{records: ledger.NewIndex[T]()}, codec: c, leases: leases, namespace: namespace, wrote: wrote}
+}
+
+// count counts a write that ended with an error of the API server, or nil.
+func (t *table[T]) count(err error) {
+	result := "written"
+	switch {
+	case err == nil:
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
+		result = "conflict"
+	default:
+		result = "failed"
+	}
+	t.wrote(t.codec.kind, result)
 }
 
 // Get implements ledger.Table. A GET without a resourceVersion is a quorum read
@@ -51,6 +66,7 @@ func (t *table[T]) Create(ctx context.Context, name string, value T) (ledger.Rec
 		return ledger.Record[T]{}, err
 	}
 	created, err := t.leases.Create(ctx, l, metav1.CreateOptions{})
+	t.count(err)
 	if apierrors.IsAlreadyExists(err) {
 		return ledger.Record[T]{}, fmt.Errorf("creating lease %s: %w", name, ledger.ErrConflict)
 	}
@@ -71,6 +87,7 @@ func (t *table[T]) Update(ctx context.Context, r ledger.Record[T]) (ledger.Recor
 	}
 	l.UID = types.UID(r.UID)
 	updated, err := t.leases.Update(ctx, l, metav1.UpdateOptions{})
+	t.count(err)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return r, fmt.Errorf("updating lease %s: %w", r.Name, ledger.ErrConflict)
 	}
@@ -84,6 +101,7 @@ func (t *table[T]) Update(ctx context.Context, r ledger.Record[T]) (ledger.Recor
 func (t *table[T]) Delete(ctx context.Context, r ledger.Record[T]) error {
 	uid := types.UID(r.UID)
 	err := t.leases.Delete(ctx, r.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &r.Version}})
+	t.count(err)
 	if apierrors.IsConflict(err) {
 		return fmt.Errorf("deleting lease %s: %w", r.Name, ledger.ErrConflict)
 	}

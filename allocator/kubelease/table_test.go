@@ -2,6 +2,7 @@ package kubelease_test
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -329,5 +330,24 @@ func TestUpdateWithoutAChangeKeepsTheVersion(t *testing.T) {
 	}
 	if _, err := a.Ports().Update(t.Context(), read); !errors.Is(err, ledger.ErrConflict) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWritesAreCountedByKindAndResult(t *testing.T) {
+	var counted []string
+	a := openWith(t, newNamespace(t), kubelease.Hooks{Wrote: func(kind, result string) { counted = append(counted, kind+" "+result) }})
+	first, err := a.Ports().Create(t.Context(), "lb-1", freePort(1))
+	must(t, err)
+	_, err = a.Ports().Create(t.Context(), "lb-1", freePort(1))
+	changed := first
+	changed.Value.State = ledger.Claimed
+	_, updated := a.Ports().Update(t.Context(), changed)
+	_, again := a.Ports().Update(t.Context(), changed)
+	_, invalid := a.Claims().Create(t.Context(), "No Lease Is Named So", ledger.Claim{State: ledger.Waiting})
+	if !errors.Is(err, ledger.ErrConflict) || updated != nil || !errors.Is(again, ledger.ErrConflict) || invalid == nil {
+		t.Fatal(err, updated, again, invalid)
+	}
+	if want := []string{"port written", "port conflict", "port written", "port conflict", "claim failed"}; !slices.Equal(counted, want) {
+		t.Errorf("counted %q, want %q", counted, want)
 	}
 }

@@ -6,6 +6,7 @@ package metrics
 
 import (
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -15,19 +16,30 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/portlease/portlease/allocator/httpapi"
+	"github.com/portlease/portlease/shared/daemon"
+	"github.com/portlease/portlease/shared/elb"
 )
 
 const namespace = "portlease"
 
-// durations are the buckets of request durations, in seconds. A request takes at most
-// 20 s.
-var durations = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20}
+var (
+	// durations are the buckets of request durations, in seconds. A request takes at most
+	// 20 s.
+	durations = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20}
+	// starts are the buckets of the times that pods take to an endpoint: from a tenth of a
+	// second to half an hour, which is a thousand pods at AWS's rate and longer.
+	starts = []float64{.1, .25, .5, 1, 2.5, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800}
+)
 
 // Metrics are those of one allocator. Its methods may be called concurrently.
 type Metrics struct {
 	registry           *prometheus.Registry
 	budgetRequests     *prometheus.CounterVec
-	refusedClaims      *prometheus.CounterVec
+	claims             *prometheus.CounterVec
+	milestones         *prometheus.HistogramVec
+	awsCalls           *prometheus.CounterVec
+	awsCallDurations   *prometheus.HistogramVec
+	leaseWrites        *prometheus.CounterVec
 	janitorActions     *prometheus.CounterVec
 	requests           *prometheus.CounterVec
 	requestDurations   *prometheus.HistogramVec
@@ -42,15 +54,20 @@ func New() *Metrics {
 		registry: prometheus.NewRegistry(),
 		budgetRequests: counters("aws_budget_requests_total",
 			"Requests to the AWS budget and reports of throttling, by class of call and outcome.", "class", "outcome"),
-		refusedClaims: counters("claims_refused_total",
-			"Claims that were refused because the pool was exhausted or a quota was reached, or had to move because of a collision.", "reason", "pool"),
+		claims: counters("claims_total",
+			"Claims that were granted, were refused because the pool was exhausted or a quota was reached, or had to move because of a collision.", "pool", "result"),
+		milestones: histograms("pod_start_duration_seconds",
+			"Time from a pod's first request for a claim until it was granted, bound, announced and healthy, as its agent reports it.", starts, "pool", "milestone"),
+		awsCalls: counters("aws_calls_total",
+			"Requests to Elastic Load Balancing by this allocator. The code is that of AWS's error, empty if there is none.", "action", "code"),
+		awsCallDurations: histograms("aws_call_duration_seconds", "Duration of requests to Elastic Load Balancing.", durations, "action"),
+		leaseWrites: counters("lease_writes_total",
+			"Writes of the ledger's Leases, by kind of record and result.", "kind", "result"),
 		janitorActions: counters("janitor_actions_total",
 			"Actions of the janitor, by reason.", "action", "reason"),
 		requests: counters("http_requests_total",
 			"Requests to the API. The code is that of the problem document, empty if there is none.", "method", "route", "status", "code"),
-		requestDurations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "http_request_duration_seconds", Help: "Duration of requests to the API.", Buckets: durations,
-		}, []string{"method", "route"}),
+		requestDurations: histograms("http_request_duration_seconds", "Duration of requests to the API.", durations, "method", "route"),
 		poolFileRefused: gauge("pool_file_refused",
 			"1 while the pool file has an error and its previous version is in force."),
 		outdatedNamespaces: gauge("trust_namespaces_outdated",
@@ -58,13 +75,24 @@ func New() *Metrics {
 		closedConnections: counters("http_connections_closed_total",
 			"Connections that were closed to make room for others, by the limit that was reached.", "limit"),
 	}
-	m.registry.MustRegister(m.budgetRequests, m.refusedClaims, m.janitorActions, m.requests, m.requestDurations, m.poolFileRefused, m.outdatedNamespaces, m.closedConnections,
+	m.registry.MustRegister(m.budgetRequests, m.claims, m.milestones, m.awsCalls, m.awsCallDurations, m.leaseWrites, m.janitorActions, m.requests, m.requestDurations,
+		m.poolFileRefused, m.outdatedNamespaces, m.closedConnections, buildVersion(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
+func buildVersion() prometheus.Collector {
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "1, with the version of the allocator and of Go."}, []string{"version", "goversion"})
+	build.WithLabelValues(daemon.Version(), runtime.Version()).Set(1)
+	return build
+}
+
 func counters(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
 }
 
 func gauge(name, help string) prometheus.Gauge {
@@ -81,9 +109,42 @@ func (m *Metrics) BudgetRequest(class, outcome string) {
 	m.budgetRequests.WithLabelValues(class, outcome).Inc()
 }
 
-// ClaimRefused counts a claim that was told to wait or to move.
-func (m *Metrics) ClaimRefused(reason, pool string) {
-	m.refusedClaims.WithLabelValues(reason, pool).Inc()
+// Claim counts a claim by result.
+func (m *Metrics) Claim(result, pool string) { m.claims.WithLabelValues(pool, result).Inc() }
+
+// Milestone observes how long a pod took to one.
+func (m *Metrics) Milestone(milestone, pool string, took time.Duration) {
+	m.milestones.WithLabelValues(pool, milestone).Observe(took.Seconds())
+}
+
+// AWSCall counts a request to AWS.
+func (m *Metrics) AWSCall(c elb.Call) {
+	m.awsCalls.WithLabelValues(c.Action, c.Code).Inc()
+	m.awsCallDurations.WithLabelValues(c.Action).Observe(c.Took.Seconds())
+}
+
+// LeaseWrite counts a write of a Lease.
+func (m *Metrics) LeaseWrite(kind, result string) { m.leaseWrites.WithLabelValues(kind, result).Inc() }
+
+// Cached registers how many Leases this replica has in its cache, by kind.
+func (m *Metrics) Cached(kinds map[string]func() int) {
+	for kind, count := range kinds {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "cached_leases", Help: "Leases that this replica has in its cache, by kind.", ConstLabels: prometheus.Labels{"kind": kind},
+		}, func() float64 { return float64(count()) }))
+	}
+}
+
+// Leader registers whether this replica leads.
+func (m *Metrics) Leader(leads func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "leader", Help: "1 if this replica leads: its janitor works, and it serves the metrics of the ledger.",
+	}, func() float64 {
+		if leads() {
+			return 1
+		}
+		return 0
+	}))
 }
 
 // JanitorAction counts an action of the janitor.

@@ -1,7 +1,6 @@
 package metrics_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,19 +10,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
 	"github.com/portlease/portlease/allocator/budget"
 	"github.com/portlease/portlease/allocator/httpapi"
+	"github.com/portlease/portlease/allocator/inventory"
 	"github.com/portlease/portlease/allocator/ledger"
 	"github.com/portlease/portlease/allocator/metrics"
+	"github.com/portlease/portlease/allocator/pool"
 	"github.com/portlease/portlease/shared/api"
 	"github.com/portlease/portlease/shared/api/contract"
+	"github.com/portlease/portlease/shared/elb"
 )
 
 // filled has every metric with some value.
 func filled() *metrics.Metrics {
 	m := metrics.New()
 	m.BudgetRequest("bind", "granted")
-	m.ClaimRefused("exhausted", "default")
+	m.Claim("exhausted", "default")
+	m.Milestone("bound", "default", 3*time.Second)
+	m.AWSCall(elb.Call{Action: "CreateListener", Code: "TooManyListeners", Took: 30 * time.Millisecond})
+	m.LeaseWrite("claim", "conflict")
+	m.Leader(func() bool { return true })
+	m.Cached(map[string]func() int{"claim": func() int { return 12 }})
 	m.JanitorAction("reclaim", "pod gone and claim expired")
 	m.Request(httpapi.Answer{Method: "PUT", Route: "/v1/pods/:namespace/:pod/claim", Status: 503, Code: api.Exhausted, Took: 30 * time.Millisecond})
 	m.Request(httpapi.Answer{Method: "FROBNICATE", Route: "/", Status: 405, Code: api.MethodNotAllowed})
@@ -32,24 +41,63 @@ func filled() *metrics.Metrics {
 	m.ConnectionClosed("address")
 	m.Connections(func() int { return 7 })
 	m.Certificate(func() time.Time { return time.Unix(1893456000, 0) })
-	m.Ledger(metrics.Ledger{
+	m.Ledger(leading())
+	return m
+}
+
+const (
+	lbA = "arn:aws:elasticloadbalancing:eu-central-1:1:loadbalancer/net/a/1"
+	lbB = "arn:aws:elasticloadbalancing:eu-central-1:1:loadbalancer/net/b/2"
+	lbC = "arn:aws:elasticloadbalancing:eu-central-1:1:loadbalancer/net/c/3"
+)
+
+// leading is the ledger of a leader with two pools that share load balancer a, and one load
+// balancer b that cannot be used.
+func leading() metrics.Ledger {
+	now := time.Unix(1800000000, 0)
+	port := func(arn string, number int, state ledger.PortState, holder, health string) *ledger.Record[ledger.Port] {
+		return &ledger.Record[ledger.Port]{Value: ledger.Port{LoadBalancerARN: arn, ListenerPort: number, State: state, Holder: holder, TargetHealth: health}}
+	}
+	claim := func(name string, age time.Duration, c ledger.Claim) *ledger.Record[ledger.Claim] {
+		c.Pool, c.PodIP = "default", "10.0.0.1"
+		return &ledger.Record[ledger.Claim]{Name: name, CreatedAt: now.Add(-age), Value: c}
+	}
+	of := func(name string, from, to int) pool.Pool {
+		return pool.Pool{Name: name, LoadBalancers: []pool.LoadBalancer{{LoadBalancer: api.LoadBalancer{ARN: lbA}, Ranges: []pool.Range{{From: from, To: to}}}}}
+	}
+	limited := of("default", 1, 50)
+	limited.Terms.Quota.PerNamespace = 10
+	return metrics.Ledger{
+		Leads: func() bool { return true },
 		Ports: func() []*ledger.Record[ledger.Port] {
-			return []*ledger.Record[ledger.Port]{{Value: ledger.Port{State: ledger.Bound}}, {Value: ledger.Port{State: ledger.Bound}}, {Value: ledger.Port{State: ledger.Free}}}
+			return []*ledger.Record[ledger.Port]{
+				port(lbA, 1, ledger.Bound, "bound", "healthy"), port(lbA, 2, ledger.Bound, "bound", ""), port(lbA, 3, ledger.Claimed, "binding", ""),
+				port(lbA, 51, ledger.Free, "", ""), port(lbB, 1, ledger.Blocked, "", ""), port(lbC, 1, ledger.Releasing, "", ""),
+			}
 		},
 		Claims: func() []*ledger.Record[ledger.Claim] {
-			return []*ledger.Record[ledger.Claim]{{Value: ledger.Claim{State: ledger.Waiting}}}
+			admitted := ledger.Claim{State: ledger.Waiting, Admitted: true, ConfirmedIP: "10.0.0.1"}
+			unconfirmed := ledger.Claim{State: ledger.Waiting, Admitted: true}
+			return []*ledger.Record[ledger.Claim]{
+				claim("bound", time.Hour, ledger.Claim{State: ledger.Granted}), claim("binding", 30*time.Second, ledger.Claim{State: ledger.Granted}),
+				claim("exhausted", 90*time.Second, admitted), claim("exhausted-2", 80*time.Second, admitted), claim("same-address", time.Second, unconfirmed),
+				claim("over-quota", 2*time.Second, ledger.Claim{State: ledger.Waiting}), claim("over", time.Hour, ledger.Claim{State: ledger.ClaimReleasing}),
+			}
 		},
-		Pools: func(context.Context) (api.PoolList, error) {
-			return api.PoolList{Pools: []api.PoolView{{Name: "default", Waiting: 4, Ports: map[string]int{"total": 50, "available": 47}}}}, nil
-		},
-		LoadBalancers: func() []api.LoadBalancerView {
-			return []api.LoadBalancerView{{LeftOut: "not active"}, {LeftOut: "gone", Cordoned: "by alice"}, {Removed: true}}
+		Pools:     func() []pool.Pool { return []pool.Pool{limited, of("other", 51, 60)} },
+		Available: func(p pool.Pool) (total, available int) { return 50, 40 + len(p.Name) },
+		LoadBalancers: func() []inventory.State {
+			return []inventory.State{
+				{Pool: "default", ARN: lbA, Listeners: 4, Limit: 50}, {Pool: "default", ARN: lbB, LeftOut: "it is gone", LeftOutReason: "gone", Cordoned: "by alice", Limit: 50},
+				{Pool: "other", ARN: lbA, Listeners: 4, Limit: 50}, {ARN: lbC, Limit: 50},
+			}
 		},
 		Budget: func() budget.State {
 			return budget.State{Tokens: budget.Tokens{Mutating: 7, Registration: 8, Describe: 6, All: 9}, Cut: .25}
 		},
-	})
-	return m
+		Swept: func() time.Time { return now }, Audited: func() time.Time { return now.Add(-time.Minute) },
+		Now: func() time.Time { return now },
+	}
 }
 
 func scrape(t *testing.T, m *metrics.Metrics) string {
@@ -71,15 +119,26 @@ func scrape(t *testing.T, m *metrics.Metrics) string {
 func TestEveryMetricIsServed(t *testing.T) {
 	text := scrape(t, filled())
 	for _, line := range []string{
-		`portlease_ports{state="bound"} 2`, `portlease_ports{state="free"} 1`, `portlease_ports{state="blocked"} 0`,
-		`portlease_claims{state="waiting"} 1`, `portlease_claims{state="granted"} 0`,
-		`portlease_pool_ports{pool="default"} 50`, `portlease_pool_ports_available{pool="default"} 47`, `portlease_pool_claims_waiting{pool="default"} 4`,
-		`portlease_claims_refused_total{pool="default",reason="exhausted"} 1`,
-		`portlease_load_balancers 3`, `portlease_load_balancers_left_out 2`, `portlease_load_balancers_cordoned 1`, `portlease_load_balancers_removed 1`,
+		`portlease_ports{load_balancer="net/a/1",pool="default",state="bound"} 2`, `portlease_ports{load_balancer="net/a/1",pool="other",state="free"} 1`,
+		`portlease_ports{load_balancer="net/b/2",pool="default",state="blocked"} 1`, `portlease_ports{load_balancer="net/c/3",pool="",state="releasing"} 1`,
+		`portlease_targets{health="healthy"} 1`, `portlease_targets{health="unknown"} 1`,
+		`portlease_claims{pool="default",state="waiting"} 4`, `portlease_claims{pool="default",state="granted"} 2`, `portlease_claims{pool="other",state="granted"} 0`,
+		`portlease_claims_waiting{pool="default",reason="port"} 2`, `portlease_claims_waiting{pool="default",reason="address"} 1`,
+		`portlease_claims_waiting{pool="default",reason="quota"} 1`, `portlease_claims_waiting{pool="default",reason="aws"} 1`, `portlease_claims_waiting{pool="other",reason="aws"} 0`,
+		`portlease_claims_waiting_oldest_seconds{pool="default"} 90`, `portlease_claims_waiting_oldest_seconds{pool="other"} 0`,
+		`portlease_pool_ports{pool="default"} 50`, `portlease_pool_ports_available{pool="default"} 47`, `portlease_pool_ports_available{pool="other"} 45`,
+		`portlease_claims_total{pool="default",result="exhausted"} 1`,
+		`portlease_pod_start_duration_seconds_bucket{milestone="bound",pool="default",le="5"} 1`, `portlease_pod_start_duration_seconds_bucket{milestone="bound",pool="default",le="2.5"} 0`,
+		`portlease_load_balancers{pool="default"} 2`, `portlease_load_balancers{pool="other"} 1`, `portlease_load_balancers_left_out{pool="default",reason="gone"} 1`,
+		`portlease_load_balancers_cordoned{pool="default"} 1`, `portlease_load_balancers_cordoned{pool="other"} 0`, `portlease_load_balancers_removed 1`,
+		`portlease_load_balancer_listeners{load_balancer="net/a/1"} 4`, `portlease_load_balancer_listener_limit{load_balancer="net/a/1"} 50`,
+		`portlease_aws_calls_total{action="CreateListener",code="TooManyListeners"} 1`, `portlease_aws_call_duration_seconds_bucket{action="CreateListener",le="0.05"} 1`,
+		`portlease_lease_writes_total{kind="claim",result="conflict"} 1`, `portlease_leader 1`, `portlease_cached_leases{kind="claim"} 12`,
+		`portlease_janitor_last_sweep_timestamp_seconds 1.8e+09`, `portlease_janitor_last_audit_timestamp_seconds 1.79999994e+09`,
 		`portlease_http_connections 7`, `portlease_http_connections_closed_total{limit="address"} 1`,
 		`portlease_pool_file_refused 1`, `portlease_trust_namespaces_outdated 2`, `portlease_certificate_expiry_timestamp_seconds 1.893456e+09`,
 		`portlease_aws_budget_tokens{bucket="mutating"} 7`, `portlease_aws_budget_tokens{bucket="registration"} 8`, `portlease_aws_budget_tokens{bucket="describe"} 6`, `portlease_aws_budget_tokens{bucket="all"} 9`,
-		`portlease_aws_budget_speed 0.75`, `portlease_aws_budget_requests_total{class="bind",outcome="granted"} 1`,
+		`portlease_aws_budget_speed_ratio 0.75`, `portlease_aws_budget_requests_total{class="bind",outcome="granted"} 1`,
 		`portlease_janitor_actions_total{action="reclaim",reason="pod gone and claim expired"} 1`,
 		`portlease_http_requests_total{code="exhausted",method="PUT",route="/v1/pods/:namespace/:pod/claim",status="503"} 1`,
 		`portlease_http_requests_total{code="method_not_allowed",method="other",route="/",status="405"} 1`,
@@ -90,10 +149,39 @@ func TestEveryMetricIsServed(t *testing.T) {
 			t.Errorf("no line %s in\n%s", line, text)
 		}
 	}
+	if !regexp.MustCompile(`\nportlease_build_info\{goversion="go1[^"]+",version="[^"]+"\} 1\n`).MatchString(text) {
+		t.Error("no version of the build")
+	}
 	for _, process := range []string{"go_goroutines", "process_resident_memory_bytes"} {
 		if !strings.Contains(text, "\n"+process+" ") {
 			t.Errorf("no metric %s of the process", process)
 		}
+	}
+}
+
+// A sum over all replicas must count everything once.
+func TestOnlyTheLeaderServesTheMetricsOfTheLedger(t *testing.T) {
+	leads, m, l := false, metrics.New(), leading()
+	m.Leader(func() bool { return leads })
+	l.Leads = func() bool { return leads }
+	m.Ledger(l)
+	if text := scrape(t, m); strings.Contains(text, "portlease_ports{") || strings.Contains(text, "portlease_aws_budget_tokens{") || !strings.Contains(text, "\nportlease_leader 0\n") {
+		t.Errorf("a standby replica serves\n%s", text)
+	}
+	leads = true
+	if text := scrape(t, m); !strings.Contains(text, "portlease_ports{") || !strings.Contains(text, "\nportlease_leader 1\n") {
+		t.Errorf("the leader serves\n%s", text)
+	}
+}
+
+// promlint has the rules of "promtool check metrics".
+func TestMetricsPassPromtool(t *testing.T) {
+	problems, err := promlint.New(strings.NewReader(scrape(t, filled()))).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 }
 
@@ -123,7 +211,7 @@ func TestMetricsAreNamedByConventionAndDocumented(t *testing.T) {
 			labels = append(labels, label[1])
 		}
 		slices.Sort(labels)
-		listed := regexp.MustCompile("(?m)^\\| `" + name + "(?:\\{([a-z,]+)\\})?` \\|").FindSubmatch(docs)
+		listed := regexp.MustCompile("(?m)^\\| `" + name + "(?:\\{([a-z_,]+)\\})?` \\|").FindSubmatch(docs)
 		if listed == nil {
 			t.Errorf("docs/operations.md does not list %s", name)
 			continue

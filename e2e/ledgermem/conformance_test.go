@@ -64,7 +64,7 @@ func onLeases(t *testing.T, kube *kubeapi.API, run func(*testing.T, tables)) {
 	}
 	var both tables
 	for i := range both.claims {
-		leases := kubelease.Open(t.Context(), client, namespace, slog.New(slog.DiscardHandler), func() {})
+		leases := kubelease.Open(t.Context(), client, namespace, slog.New(slog.DiscardHandler), kubelease.Hooks{})
 		if err := leases.WaitReady(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -97,10 +97,10 @@ func TestUnusableLoadBalancerIsLeftOut(t *testing.T) {
 	if port.Value.LoadBalancerARN != r.LoadBalancerARNs[0] {
 		t.Errorf("it got a port on %s", port.Value.LoadBalancerARN)
 	}
-	metrics, err := r.Replicas[0].Metrics(ctx)
-	must(t, err)
-	if !strings.Contains(metrics, "portlease_load_balancers_left_out 2") {
-		t.Errorf("the metrics do not say that two load balancers are left out:\n%s", metrics)
+	for _, reason := range []string{"gone", "cross_zone_off"} {
+		if n, err := r.LeaderMetric(ctx, `portlease_load_balancers_left_out{pool="default",reason="`+reason+`"}`); n != 1 {
+			t.Errorf("the metrics say that %v load balancers are left out as %s: %v", n, reason, err)
+		}
 	}
 	waiting := newPod(t, r, "game-1", "game=7777/UDP")
 	must(t, rig.Eventually(ctx, "the second pod to be told that the pool is exhausted", func() error {

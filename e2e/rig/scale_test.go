@@ -59,7 +59,7 @@ func scale(t *testing.T, loadBalancers int) (c cost) {
 	fast.QPS, fast.Burst = 2000, 2000
 	client, err := kubernetes.NewForConfig(fast)
 	must(t, err)
-	leases := kubelease.Open(ctx, client, r.Namespace, slog.New(slog.DiscardHandler), func() {})
+	leases := kubelease.Open(ctx, client, r.Namespace, slog.New(slog.DiscardHandler), kubelease.Hooks{})
 	must(t, leases.WaitReady(ctx))
 	group, fillCtx := errgroup.WithContext(ctx)
 	group.SetLimit(16)

@@ -115,7 +115,7 @@ func (w *World) startReplica(name string) *replica {
 		TargetGroupName: elb.TargetGroupName, Duration: w.timing.ClaimDuration, RenewEvery: w.timing.RenewEvery, ReturnPatience: 30 * time.Second,
 		Propagation: w.cloud.propagation, InUseWindow: w.cloud.inUseWindow,
 		UnbindEvery: budget.Default().UnbindEvery,
-		Budget:      r.pay, Age: r.observer.Age, Count: func(string, string) {}, Now: r.clock.wall, NewEpoch: r.newEpoch, Log: log,
+		Budget:      r.pay, Age: r.observer.Age, Count: func(string, string) {}, Passed: func(string, string, time.Duration) {}, Now: r.clock.wall, NewEpoch: r.newEpoch, Log: log,
 		WakeJanitor: func() {
 			signal(r.wake)
 		},

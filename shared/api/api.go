@@ -246,6 +246,17 @@ type RenewRequest struct {
 	// Describes is how many Describe calls the agent requests, 0 to MaxDescribes, while it
 	// waits for its targets to become healthy.
 	Describes int `json:"describes,omitempty"`
+	// Milestones are those that the pod has passed since its last renewal.
+	Milestones Milestones `json:"milestones,omitzero"`
+}
+
+// Milestones says how many seconds after its agent asked for a claim first a pod got there; 0
+// if it did not yet, or if that was said before. They are for metrics.
+type Milestones struct {
+	Granted   float64 `json:"granted,omitempty"`
+	Bound     float64 `json:"bound,omitempty"`
+	Announced float64 `json:"announced,omitempty"`
+	Healthy   float64 `json:"healthy,omitempty"`
 }
 
 // MaxDescribes is how many Describe calls one renewal can request.

@@ -78,7 +78,7 @@ func readDocument(t *testing.T) (d document, operations map[string]operation) {
 // types are all request and answer types.
 var types = []any{
 	api.Port{}, api.ClaimRequest{}, api.Claim{}, api.LoadBalancer{}, api.ClaimedPort{}, api.Fence{}, api.HealthCheck{},
-	api.TargetGroupRequest{}, api.BoundRequest{}, api.RenewRequest{}, api.RenewAnswer{}, api.CollisionRequest{}, api.ReleaseRequest{}, api.ReleaseAnswer{},
+	api.TargetGroupRequest{}, api.BoundRequest{}, api.RenewRequest{}, api.Milestones{}, api.RenewAnswer{}, api.CollisionRequest{}, api.ReleaseRequest{}, api.ReleaseAnswer{},
 	api.ReasonRequest{}, api.PoolList{}, api.PoolView{}, api.LoadBalancerView{}, api.PortList{}, api.PortView{}, api.Problem{},
 }
 

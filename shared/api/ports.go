@@ -115,6 +115,11 @@ func (r RenewRequest) Validate() error {
 	if r.Describes < 0 || r.Describes > MaxDescribes {
 		return fmt.Errorf("describes is %d: ask for 0 to %d", r.Describes, MaxDescribes)
 	}
+	for _, seconds := range []float64{r.Milestones.Granted, r.Milestones.Bound, r.Milestones.Announced, r.Milestones.Healthy} {
+		if seconds < 0 {
+			return fmt.Errorf("a milestone is at %v s: use seconds since the agent asked for its claim first", seconds)
+		}
+	}
 	if err := r.Failed.validate(); err != nil {
 		return err
 	}

@@ -35,6 +35,25 @@ type Client struct {
 	credentials aws.CredentialsProvider
 	log         *slog.Logger
 	budget      Budget // nil for none
+	observe     func(Call)
+}
+
+// Call is one request that AWS has answered, or not.
+type Call struct {
+	Action string
+	// Code is AWS's code of the error; empty for success, and NoAnswer if there was none.
+	Code string
+	Took time.Duration
+}
+
+// NoAnswer is the code of a call to which no answer came.
+const NoAnswer = "no answer"
+
+// Observed returns a client that calls observe after each request. It must not block.
+func (c *Client) Observed(observe func(Call)) *Client {
+	observed := *c
+	observed.observe = observe
+	return &observed
 }
 
 // Budget pays for Describe requests.
@@ -62,7 +81,7 @@ func New(cfg aws.Config, log *slog.Logger) *Client {
 	cfg.Retryer = nil
 	cfg.RetryMaxAttempts = 0
 	api := v2.NewFromConfig(cfg, func(o *v2.Options) { o.Retryer = aws.NopRetryer{} })
-	return &Client{api: api, credentials: api.Options().Credentials, log: log}
+	return &Client{api: api, credentials: api.Options().Credentials, log: log, observe: func(Call) {}}
 }
 
 // number converts to the API's integers. AWS refuses the largest and smallest of them, so
@@ -110,7 +129,9 @@ func attempt[In, Out any](
 	}
 	start := time.Now()
 	out, err := send(ctx, in)
-	c.log.DebugContext(ctx, "AWS called", "action", action, "took", time.Since(start), "err", err)
+	took := time.Since(start)
+	c.observe(Call{Action: action, Code: codeOf(err), Took: took})
+	c.log.DebugContext(ctx, "AWS called", "action", action, "took", took, "err", err)
 	if err != nil {
 		return nil, explain(doing, action, err)
 	}

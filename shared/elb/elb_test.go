@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -200,5 +202,30 @@ func TestOnlyDescribeCallsAreRepeatedAfterALostAnswer(t *testing.T) {
 	spec := elb.TargetGroupSpec{Name: "g", Protocol: "UDP", Port: 7777, VPC: "vpc-local", HealthCheck: elb.HealthCheck{Protocol: "TCP"}}
 	if _, err := client.CreateTargetGroup(t.Context(), spec); !errors.Is(err, net.ErrClosed) || lost.calls != 1 {
 		t.Errorf("creating takes %d calls, %v", lost.calls, err)
+	}
+}
+
+func TestEveryRequestIsObserved(t *testing.T) {
+	a := newAccount(t, elbemu.Config{})
+	lost := &closing{RoundTripper: a.emulator}
+	var seen []string
+	c := clientOver(lost).Observed(func(call elb.Call) {
+		if call.Took < 0 || call.Took > time.Minute {
+			t.Errorf("%s took %v", call.Action, call.Took)
+		}
+		seen = append(seen, call.Action+" "+call.Code)
+	})
+	if _, err := c.CreateTargetGroup(t.Context(), groupSpec(0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DeleteListener(t.Context(), "arn:aws:elasticloadbalancing:us-east-1:000000000000:listener/net/games/0123456789abcdef/0123456789abcdef"); err != nil {
+		t.Fatal(err)
+	}
+	lost.next = true
+	if _, err := c.ListenerLimit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"CreateTargetGroup ", "DeleteListener ListenerNotFound", "DescribeAccountLimits no answer", "DescribeAccountLimits "}; !slices.Equal(seen, want) {
+		t.Errorf("observed %q, want %q", seen, want)
 	}
 }

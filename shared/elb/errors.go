@@ -115,3 +115,14 @@ func kindOf(code string, status int) error {
 func isGone(err error) bool {
 	return errors.Is(err, ErrTargetGroupGone) || errors.Is(err, ErrListenerGone) || errors.Is(err, ErrLoadBalancerGone)
 }
+
+// codeOf is the code of the error that a request ended with.
+func codeOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	if answer, ok := errors.AsType[smithy.APIError](err); ok {
+		return answer.ErrorCode()
+	}
+	return NoAnswer
+}

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -161,20 +159,12 @@ func (f *fleet) waitFull(ctx context.Context) error {
 	f.Say("waiting until the buckets are full")
 	before := -1.
 	return rig.Eventually(ctx, "full buckets", func() error {
-		page, err := f.Replicas[0].Metrics(ctx)
-		if err != nil {
-			return err
+		now, err := f.LeaderMetric(ctx, `portlease_aws_budget_tokens{bucket="mutating"}`)
+		if err == nil && (now <= 0 || now != before) {
+			err = fmt.Errorf("%.1f tokens are there", now)
 		}
-		for line := range strings.Lines(page) {
-			if text, ok := strings.CutPrefix(line, `portlease_aws_budget_tokens{bucket="mutating"} `); ok {
-				now, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-				if err == nil && now > 0 && now == before {
-					return nil
-				}
-				before = now
-			}
-		}
-		return fmt.Errorf("%.1f tokens are there", before)
+		before = now
+		return err
 	})
 }
 

@@ -22,9 +22,9 @@ import (
 
 // These neighbors spend, or slow down, what all pods share: AWS's token buckets.
 
-const budgetSpeed = "portlease_aws_budget_speed"
+const budgetSpeed = "portlease_aws_budget_speed_ratio"
 
-// lowest follows a metric of all replicas and keeps its lowest value, until ctx ends.
+// lowest follows a metric of the leader and keeps its lowest value, until ctx ends.
 type lowest struct {
 	w *world
 	// throttled is how many calls AWS itself had throttled when it began.
@@ -39,17 +39,15 @@ func (w *world) follow(ctx context.Context, sample string) *lowest {
 	l := &lowest{w: w, throttled: w.throttled(), value: 1}
 	go func() {
 		for ; ctx.Err() == nil; scenario.Wait(ctx, 200*time.Millisecond) {
-			for _, a := range w.Replicas {
-				value, err := w.metric(ctx, a, sample)
-				l.mu.Lock()
-				switch {
-				case err == nil:
-					l.value = min(l.value, value)
-				case ctx.Err() == nil:
-					l.err = err
-				}
-				l.mu.Unlock()
+			value, err := w.LeaderMetric(ctx, sample)
+			l.mu.Lock()
+			switch {
+			case err == nil:
+				l.value = min(l.value, value)
+			case ctx.Err() == nil:
+				l.err = err
 			}
+			l.mu.Unlock()
 		}
 	}()
 	return l

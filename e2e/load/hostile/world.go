@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -144,24 +143,6 @@ func (w *world) close(ctx context.Context) error {
 	return errors.Join(err, w.Abandon(ctx))
 }
 
-// metric reads one sample of a replica's metrics page, such as portlease_aws_budget_speed.
-func (w *world) metric(ctx context.Context, a *rig.Replica, sample string) (float64, error) {
-	page, err := a.Metrics(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(page) {
-		if text, ok := strings.CutPrefix(line, sample+" "); ok {
-			value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-			if err != nil {
-				return 0, fmt.Errorf("reading %s: %w", sample, err)
-			}
-			return value, nil
-		}
-	}
-	return 0, fmt.Errorf("%s has no metric %s", a.Name(), sample)
-}
-
 // restLimit is how long it may take until nothing is left of a round.
 const restLimit = 150 * time.Second
 
@@ -182,10 +163,10 @@ func (w *world) waitAtRest(ctx context.Context) error {
 		if err := w.CheckAtRest(ctx); err != nil {
 			return err
 		}
-		if speed, err := w.metric(ctx, w.Replicas[0], budgetSpeed); err != nil || speed < stillFast {
+		if speed, err := w.LeaderMetric(ctx, budgetSpeed); err != nil || speed < stillFast {
 			return errors.Join(err, fmt.Errorf("calls to AWS are at %.2f of their speed", speed))
 		}
-		tokens, err := w.metric(ctx, w.Replicas[0], `portlease_aws_budget_tokens{bucket="mutating"}`)
+		tokens, err := w.LeaderMetric(ctx, `portlease_aws_budget_tokens{bucket="mutating"}`)
 		if err == nil && tokens != before {
 			err = fmt.Errorf("the mutating bucket has %.1f tokens and fills", tokens)
 		}

@@ -20,6 +20,6 @@ var rules = []string{
 	"quota: exact", "claim: few calls", "waiting is cheap", "admin: cordon", "admin: block", "rights", "rights in AWS",
 	"door: reviews", "door: bodies", "door: answers", "door: slots", "door: overload", "door: connections", "door: probes", "door: internals", "door: describes", "trust: kept in a Secret",
 	"agent: lost withdraws", "agent: release first", "agent: withdraws",
-	"agent: health",
+	"agent: health", "metrics: nothing twice",
 	"budget: describes", "reads: nothing is lost", "bounded ledger",
 }

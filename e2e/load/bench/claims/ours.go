@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -157,20 +155,13 @@ func (o *ours) cleared(ctx context.Context, a *rig.Replica) error {
 	if err != nil {
 		return err
 	}
-	for _, metric := range []string{"portlease_claims{", "portlease_ports{"} {
-		known := 0
-		for line := range strings.Lines(page) {
-			if strings.HasPrefix(line, metric) {
-				fields := strings.Fields(line)
-				n, err := strconv.Atoi(fields[len(fields)-1])
-				if err != nil {
-					return fmt.Errorf("reading %q: %w", line, err)
-				}
-				known += n
-			}
+	for _, kind := range []string{"claim", "port"} {
+		known, err := rig.Sample(page, fmt.Sprintf("portlease_cached_leases{kind=%q}", kind))
+		if err != nil {
+			return err
 		}
-		if known != o.Filled() {
-			return fmt.Errorf("it knows %d in %s…}, and %d are left", known, metric, o.Filled())
+		if int(known) != o.Filled() {
+			return fmt.Errorf("it knows %v Leases of kind %s, and %d are left", known, kind, o.Filled())
 		}
 	}
 	return nil

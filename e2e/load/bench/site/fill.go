@@ -55,7 +55,7 @@ type binding func(ctx context.Context, c api.Claim) (group, listener string, err
 func (s *Site) hold(ctx context.Context, namespace string, pods []*Pod, bind binding) ([]Held, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	leases := kubelease.Open(ctx, s.Objects, s.Namespace, slog.New(slog.DiscardHandler), func() {})
+	leases := kubelease.Open(ctx, s.Objects, s.Namespace, slog.New(slog.DiscardHandler), kubelease.Hooks{})
 	held, first := make([]Held, len(pods)), s.filled
 	if err := Each(ctx, len(pods), func(ctx context.Context, i int) (err error) {
 		held[i], err = s.holdOne(ctx, leases, first+i, namespace, pods[i], bind)
