@@ -58,8 +58,10 @@ func (c PortChange) Check() error {
 	}
 	before, now := *c.Before, *c.Now
 	switch {
-	case now.Epoch != before.Epoch && before.Generation > 0:
+	case now.Epoch != before.Epoch && before.Generation > 0 && (!c.NewHolder() || now.Epoch != before.NextEpoch):
 		return Violated("S1", "the epoch changed")
+	case c.NewHolder() && before.NextEpoch != "" && now.Epoch == before.Epoch && now.NextEpoch == "":
+		return Violated("S1", "the epoch of a restored lease goes on")
 	case now.Generation < before.Generation:
 		return Violated("S2", "the generation fell")
 	case c.NewHolder():
