@@ -84,6 +84,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	}
 	p.metrics.Ledger(metrics.Ledger{
 		Leads: house.leading, Ports: leases.Ports().CachedAll, Claims: leases.Claims().CachedAll, Pools: stock.Pools, Available: admins.Available,
+		TargetGroups:  func() (used, limit int) { return house.janitor.TargetGroups(), stock.Limits().TargetGroups },
 		LoadBalancers: stock.States, Swept: house.sweptAt.time, Audited: house.auditedAt.time, Now: time.Now,
 		Budget: func() budget.State {
 			state, _ := pay.Left()

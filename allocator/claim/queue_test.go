@@ -113,7 +113,7 @@ func TestReturningPodIPIsConfirmedAgain(t *testing.T) {
 // bare is an AWS account without load balancers.
 type bare struct{ inventory.AWS }
 
-func (bare) ListenerLimit(context.Context) (int, error) { return 50, nil }
+func (bare) Limits(context.Context) (elb.Limits, error) { return elb.Limits{Listeners: 50}, nil }
 
 func (bare) NetworkLoadBalancers(context.Context) ([]string, error) { return nil, nil }
 

@@ -22,7 +22,7 @@ const (
 	maxThrottled = 3
 )
 
-// Describe reads the load balancers and the account's listener limit from AWS. What was
+// Describe reads the load balancers and the account's limits from AWS. What was
 // read before a call failed is kept. A new load balancer is also listed, so it can be used
 // before the others are read.
 //
@@ -30,11 +30,11 @@ const (
 // tags it makes one more for every twenty load balancers of the account.
 func (i *Inventory) Describe(ctx context.Context) error {
 	p := pass{Inventory: i}
-	limit, err := i.AWS.ListenerLimit(ctx)
+	limits, err := i.AWS.Limits(ctx)
 	if err != nil {
-		p.failed(fmt.Errorf("reading the listener limit: %w", err))
+		p.failed(err)
 	} else {
-		i.setLimit(limit)
+		i.setLimits(limits)
 	}
 	p.failed(i.selectByTags(ctx))
 	due := i.startPass()
@@ -77,13 +77,20 @@ func (i *Inventory) each(arns []string, do func(arn string)) {
 	all.Wait()
 }
 
-func (i *Inventory) setLimit(limit int) {
+func (i *Inventory) setLimits(limits elb.Limits) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if limit != i.limit {
+	if limits != i.limits {
 		i.changedLocked()
 	}
-	i.limit = limit
+	i.limits = limits
+}
+
+// Limits are the account's limits as they were read last; zero before that.
+func (i *Inventory) Limits() elb.Limits {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.limits
 }
 
 // startPass forgets load balancers that neither a pool nor a held port names. It gives those

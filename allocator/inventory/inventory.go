@@ -31,7 +31,7 @@ type AWS interface {
 	// NetworkLoadBalancers returns the ARNs of all there are.
 	NetworkLoadBalancers(ctx context.Context) ([]string, error)
 	Listeners(ctx context.Context, loadBalancerARN string) ([]elb.Listener, error)
-	ListenerLimit(ctx context.Context) (int, error)
+	Limits(ctx context.Context) (elb.Limits, error)
 	Tags(ctx context.Context, arns ...string) (map[string]map[string]string, error)
 }
 
@@ -54,8 +54,8 @@ type Inventory struct {
 
 	mu    sync.Mutex
 	pools []poolfile.Pool
-	// limit is how many listeners a load balancer may have; 0 before it was read.
-	limit int
+	// limits are the account's; zero before they were read.
+	limits elb.Limits
 	// selected has the load balancers that each pool's tags select.
 	selected map[string][]string
 	// known has load balancers by ARN. A load balancer that was never described is

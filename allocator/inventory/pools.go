@@ -73,7 +73,7 @@ func (i *Inventory) poolLocked(name string) (pool.Pool, bool) {
 		known := i.known[arn]
 		found.LoadBalancers = append(found.LoadBalancers, pool.LoadBalancer{
 			LoadBalancer: api.LoadBalancer{ARN: arn, Host: known.Host, VPC: known.VPC, Addresses: known.Addresses},
-			Cordoned:     i.cordoned(arn), Ranges: p.Ranges, Limit: i.limit, Listed: known.listed,
+			Cordoned:     i.cordoned(arn), Ranges: p.Ranges, Limit: i.limits.Listeners, Listed: known.listed,
 		})
 	}
 	return found, true
@@ -88,7 +88,7 @@ var notRead = reason{"not_read", "not read from AWS yet"}
 func (i *Inventory) leftOutLocked(at int, arn, vpc string) reason {
 	p, known := i.pools[at], i.known[arn]
 	switch {
-	case known == nil || known.unread() || i.limit == 0:
+	case known == nil || known.unread() || i.limits.Listeners == 0:
 		return notRead
 	case known.unusable != (reason{}):
 		return known.unusable
@@ -165,7 +165,7 @@ func (i *Inventory) Inspect(ctx context.Context, arn string) (pool.Inspection, e
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	found := pool.Inspection{Listeners: make(map[int]pool.Listener, len(listeners)), Limit: i.limit}
+	found := pool.Inspection{Listeners: make(map[int]pool.Listener, len(listeners)), Limit: i.limits.Listeners}
 	if known := i.known[arn]; known != nil {
 		found.Gone = known.gone
 	}
@@ -229,7 +229,7 @@ func (i *Inventory) States() []State {
 }
 
 func (i *Inventory) stateLocked(arn string) State {
-	s := State{ARN: arn, Cordoned: i.cordoned(arn), Limit: i.limit}
+	s := State{ARN: arn, Cordoned: i.cordoned(arn), Limit: i.limits.Listeners}
 	if known := i.known[arn]; known != nil {
 		s.Host, s.VPC, s.Listeners = known.Host, known.VPC, len(known.listeners)
 	}

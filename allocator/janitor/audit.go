@@ -39,9 +39,18 @@ func (j *Janitor) Audit(ctx context.Context) error {
 	if err == nil {
 		seen := epochsOf(own)
 		errs = append(errs, j.forgetFree(ctx, seen, listeners))
-		j.audited.Store(&audited{began, seen})
+		j.audited.Store(&audited{began, seen, len(groups)})
 	}
 	return j.logSkipped(ctx, &j.auditSkips, errs)
+}
+
+// TargetGroups is how many target groups the account had in the region at the last audit,
+// whoever made them; 0 before the first one.
+func (j *Janitor) TargetGroups() int {
+	if last := j.audited.Load(); last != nil {
+		return last.targetGroups
+	}
+	return 0
 }
 
 // unaccounted returns what may be an orphan: listeners before target groups, because AWS

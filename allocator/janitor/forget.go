@@ -27,6 +27,8 @@ type epoch struct{ lease, epoch string }
 type audited struct {
 	began  time.Time
 	epochs map[epoch]bool
+	// targetGroups is how many the account has in the region, whoever made them.
+	targetGroups int
 }
 
 func epochsOf(resources []Resource) map[epoch]bool {

@@ -29,6 +29,8 @@ type Ledger struct {
 	// LoadBalancers are those of all pools.
 	LoadBalancers func() []inventory.State
 	Budget        func() budget.State
+	// TargetGroups is how many the account has, and how many it may have; 0 if that is not known.
+	TargetGroups func() (used, limit int)
 	// Swept and Audited are when the janitor has done that without an error; zero for never.
 	Swept, Audited func() time.Time
 	Now            func() time.Time
@@ -55,6 +57,9 @@ var (
 	removedDesc       = desc("load_balancers_removed", "Load balancers that the pool file no longer names while ports of them are held.")
 	listenersDesc     = desc("load_balancer_listeners", "Listeners of a load balancer at the last listing, own and foreign.", "load_balancer")
 	listenerLimitDesc = desc("load_balancer_listener_limit", "How many listeners AWS allows a load balancer.", "load_balancer")
+	groupsDesc        = desc("aws_target_groups", "Target groups of the account in this region at the last audit, whoever made them.")
+	groupLimitDesc    = desc("aws_target_group_limit", "How many target groups AWS allows the account in this region.")
+	foreignDesc       = desc("foreign_listeners", "Listeners on ports of the pools that are not this installation's, by pool.", "pool")
 	budgetTokensDesc  = desc("aws_budget_tokens", "Tokens left in each of AWS's buckets.", "bucket")
 	budgetSpeedDesc   = desc("aws_budget_speed_ratio", "Part of AWS's rate that is used now: 1, or less while AWS throttles.")
 	sweptDesc         = desc("janitor_last_sweep_timestamp_seconds", "When the janitor last swept the ledger without an error, in Unix time.")
@@ -65,7 +70,7 @@ var (
 func (l Ledger) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		portsDesc, claimsDesc, waitingDesc, oldestWaitingDesc, targetsDesc, poolPortsDesc, poolAvailableDesc, balancersDesc, leftOutDesc, cordonedDesc, removedDesc,
-		listenersDesc, listenerLimitDesc, budgetTokensDesc, budgetSpeedDesc, sweptDesc, auditedDesc,
+		listenersDesc, listenerLimitDesc, groupsDesc, groupLimitDesc, foreignDesc, budgetTokensDesc, budgetSpeedDesc, sweptDesc, auditedDesc,
 	} {
 		out <- d
 	}
@@ -97,6 +102,10 @@ func (l Ledger) Collect(out chan<- prometheus.Metric) {
 	send(budgetTokensDesc, state.Tokens.Describe, "describe")
 	send(budgetTokensDesc, state.Tokens.All, "all")
 	send(budgetSpeedDesc, state.Speed())
+	if used, limit := l.TargetGroups(); limit > 0 {
+		send(groupsDesc, float64(used))
+		send(groupLimitDesc, float64(limit))
+	}
 	for d, at := range map[*prometheus.Desc]time.Time{sweptDesc: l.Swept(), auditedDesc: l.Audited()} {
 		if !at.IsZero() {
 			send(d, float64(at.UnixMilli())/1000)
@@ -120,17 +129,26 @@ func (l Ledger) collectPorts(send sample, pools []pool.Pool, balancers []invento
 		}
 	}
 	counts := make(map[key]int)
-	health := make(map[string]int)
+	health, foreign := make(map[string]int), make(map[string]int)
+	for _, p := range pools {
+		foreign[p.Name] = 0
+	}
 	for _, r := range ports {
 		arn := r.Value.LoadBalancerARN
 		of := cmp.Or(poolOf(members[arn], arn, r.Value.ListenerPort), first[arn]) // the second if it cannot be used now
 		counts[key{of, arn, r.Value.State}]++
+		if r.Value.Foreign != "" {
+			foreign[of]++
+		}
 		if r.Value.State == ledger.Bound {
 			health[r.Value.TargetHealth]++
 		}
 	}
 	for k, n := range counts {
 		send(portsDesc, float64(n), k.pool, loadBalancerName(k.loadBalancer), string(k.state))
+	}
+	for name, n := range foreign {
+		send(foreignDesc, float64(n), name)
 	}
 	for state, n := range health {
 		if state == "" {

@@ -58,6 +58,10 @@ func leading() metrics.Ledger {
 	port := func(arn string, number int, state ledger.PortState, holder, health string) *ledger.Record[ledger.Port] {
 		return &ledger.Record[ledger.Port]{Value: ledger.Port{LoadBalancerARN: arn, ListenerPort: number, State: state, Holder: holder, TargetHealth: health}}
 	}
+	foreign := func(r *ledger.Record[ledger.Port]) *ledger.Record[ledger.Port] {
+		r.Value.Foreign = "arn"
+		return r
+	}
 	claim := func(name string, age time.Duration, c ledger.Claim) *ledger.Record[ledger.Claim] {
 		c.Pool, c.PodIP = "default", "10.0.0.1"
 		return &ledger.Record[ledger.Claim]{Name: name, CreatedAt: now.Add(-age), Value: c}
@@ -72,7 +76,7 @@ func leading() metrics.Ledger {
 		Ports: func() []*ledger.Record[ledger.Port] {
 			return []*ledger.Record[ledger.Port]{
 				port(lbA, 1, ledger.Bound, "bound", "healthy"), port(lbA, 2, ledger.Bound, "bound", ""), port(lbA, 3, ledger.Claimed, "binding", ""),
-				port(lbA, 51, ledger.Free, "", ""), port(lbB, 1, ledger.Blocked, "", ""), port(lbC, 1, ledger.Releasing, "", ""),
+				port(lbA, 51, ledger.Free, "", ""), port(lbB, 1, ledger.Blocked, "", ""), foreign(port(lbA, 52, ledger.Blocked, "", "")), port(lbC, 1, ledger.Releasing, "", ""),
 			}
 		},
 		Claims: func() []*ledger.Record[ledger.Claim] {
@@ -95,7 +99,8 @@ func leading() metrics.Ledger {
 		Budget: func() budget.State {
 			return budget.State{Tokens: budget.Tokens{Mutating: 7, Registration: 8, Describe: 6, All: 9}, Cut: .25}
 		},
-		Swept: func() time.Time { return now }, Audited: func() time.Time { return now.Add(-time.Minute) },
+		TargetGroups: func() (used, limit int) { return 2900, 3000 },
+		Swept:        func() time.Time { return now }, Audited: func() time.Time { return now.Add(-time.Minute) },
 		Now: func() time.Time { return now },
 	}
 }
@@ -132,6 +137,7 @@ func TestEveryMetricIsServed(t *testing.T) {
 		`portlease_load_balancers{pool="default"} 2`, `portlease_load_balancers{pool="other"} 1`, `portlease_load_balancers_left_out{pool="default",reason="gone"} 1`,
 		`portlease_load_balancers_cordoned{pool="default"} 1`, `portlease_load_balancers_cordoned{pool="other"} 0`, `portlease_load_balancers_removed 1`,
 		`portlease_load_balancer_listeners{load_balancer="net/a/1"} 4`, `portlease_load_balancer_listener_limit{load_balancer="net/a/1"} 50`,
+		`portlease_aws_target_groups 2900`, `portlease_aws_target_group_limit 3000`, `portlease_foreign_listeners{pool="default"} 0`, `portlease_foreign_listeners{pool="other"} 1`,
 		`portlease_aws_calls_total{action="CreateListener",code="TooManyListeners"} 1`, `portlease_aws_call_duration_seconds_bucket{action="CreateListener",le="0.05"} 1`,
 		`portlease_lease_writes_total{kind="claim",result="conflict"} 1`, `portlease_leader 1`, `portlease_cached_leases{kind="claim"} 12`,
 		`portlease_janitor_last_sweep_timestamp_seconds 1.8e+09`, `portlease_janitor_last_audit_timestamp_seconds 1.79999994e+09`,

@@ -53,7 +53,7 @@ func TestEachDescribeRequestIsReserved(t *testing.T) {
 		"pages": {func(c *elb.Client) error { _, err := c.TargetGroups(t.Context()); return err }, 2},
 		"a lost answer": {func(c *elb.Client) error {
 			lost.next = true
-			_, err := c.ListenerLimit(t.Context())
+			_, err := c.Limits(t.Context())
 			return err
 		}, 2},
 		"a call that changes something": {func(c *elb.Client) error { _, err := c.CreateTargetGroup(t.Context(), groupSpec(0)); return err }, 0},

@@ -222,7 +222,7 @@ func TestEveryRequestIsObserved(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost.next = true
-	if _, err := c.ListenerLimit(t.Context()); err != nil {
+	if _, err := c.Limits(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"CreateTargetGroup ", "DeleteListener ListenerNotFound", "DescribeAccountLimits no answer", "DescribeAccountLimits "}; !slices.Equal(seen, want) {

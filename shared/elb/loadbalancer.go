@@ -135,12 +135,6 @@ func (c *Client) CrossZone(ctx context.Context, arn string) (bool, error) {
 	return false, nil
 }
 
-// ListenerLimit returns how many listeners one network load balancer may have.
-func (c *Client) ListenerLimit(ctx context.Context) (int, error) {
-	limits, err := c.Limits(ctx)
-	return limits.Listeners, err
-}
-
 // Limits are the quotas of the account in the region.
 type Limits struct {
 	// Listeners of one network load balancer.

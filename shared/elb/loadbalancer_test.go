@@ -64,7 +64,7 @@ func TestAddressesAreTheElasticIPs(t *testing.T) {
 
 func TestLimitsAreThoseOfTheAccount(t *testing.T) {
 	a := newAccount(t, elbemu.Config{Quotas: elbemu.Quotas{Listeners: 17, TargetGroups: 19, TargetsPerLoadBalancer: 23}})
-	if n := must[int](t)(a.ListenerLimit(t.Context())); n != 17 {
+	if n := must[elb.Limits](t)(a.Limits(t.Context())).Listeners; n != 17 {
 		t.Errorf("limit is %d", n)
 	}
 	if l := must[elb.Limits](t)(a.Limits(t.Context())); l.TargetGroups != 19 || l.Targets != 23 {
