@@ -60,7 +60,8 @@ test: assets ## run all tests, on a real API server and emulated load balancers 
 	@echo "the other packages; the first takes ten minutes, and all are printed after it"
 	go test $(RACE) -shuffle=on -parallel 4 -timeout 30m ./e2e/rig $$(go list ./... | grep -vE '/(e2e/rig|e2e/sim|tests/setup|tests/policies)$$')
 	$(NESTED) go test -C e2e/elbemu -shuffle=on ./...
-	$(NESTED) go test -C deploy/tests/terraform -count=1 ./... # it reads files outside its module, which the test cache does not see
+	$(NESTED) go test -C deploy/tests/terraform -count=1 ./... # these read files outside their modules, which the test cache does not see
+	$(NESTED) go test -C deploy/tests/alerts -count=1 ./...
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint ## run the linters, on Go code and on the CI workflows
@@ -68,6 +69,7 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint ## run the linters, on Go code 
 	cd e2e/elbemu && $(NESTED) $(TOOLS)/golangci-lint run ./...
 	cd e2e/kubeapi/server && $(NESTED) $(TOOLS)/golangci-lint run . ./program
 	cd deploy/tests/terraform && $(NESTED) $(TOOLS)/golangci-lint run ./...
+	cd deploy/tests/alerts && $(NESTED) $(TOOLS)/golangci-lint run ./...
 	$(TOOLS)/actionlint -shellcheck= -pyflakes=
 	@! grep -rnE 'uses: +[^.]' .github/workflows | grep -vE '@[0-9a-f]{40} +# v' || { echo "pin each action by its commit and name its version"; exit 1; }
 
