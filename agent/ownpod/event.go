@@ -81,6 +81,7 @@ func (w *Writer) create(ctx context.Context, typ pod.EventType, reason, message 
 		"message":            message,
 		"source":             map[string]any{"component": component},
 		"reportingComponent": component,
+		"reportingInstance":  w.pod.Name,
 		"firstTimestamp":     at,
 		"lastTimestamp":      at,
 		"count":              1,

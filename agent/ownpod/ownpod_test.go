@@ -71,7 +71,7 @@ func TestEventsAreRecordedOnThePod(t *testing.T) {
 		t.Fatalf("events are %v, %v", events, err)
 	}
 	e := events.Items[0]
-	if e.Type != "Warning" || e.Reason != "ClaimNotGranted" || e.Source.Component != "portlease-agent" || len(e.Message) > 1024 || e.LastTimestamp.IsZero() {
+	if e.Type != "Warning" || e.Reason != "ClaimNotGranted" || e.Source.Component != "portlease-agent" || e.ReportingController != "portlease-agent" || e.ReportingInstance != e.InvolvedObject.Name || len(e.Message) > 1024 || e.LastTimestamp.IsZero() {
 		t.Errorf("event is %+v", e)
 	}
 }

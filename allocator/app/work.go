@@ -59,7 +59,7 @@ func (p *process) work(ctx context.Context, file poolfile.File, text []byte, cli
 	pay.Observe()
 	aws := paced.Client(client, func() *pacer.Pacer { return pay })
 	stock := inventory.New(inventory.Config{Ledger: id, AWS: aws, Ports: leases.Ports(), Cordons: leases.Cordons(), Log: p.log, Parallel: parallelReads}, file.Pools)
-	pods := kubepod.New(p.kube.main)
+	pods := kubepod.New(p.kube.main, p.Identity)
 	wake := make(chan struct{}, 1)
 	service := claim.New(claim.Config{
 		Ledger: id, Claims: leases.Claims(), Ports: leases.Ports(), Pools: stock, GetPod: pods.Get,

@@ -88,7 +88,7 @@ func (s *Service) adopt(ctx context.Context, h Holder, req api.RenewRequest) (le
 func (s *Service) presented(h Holder, req api.RenewRequest) (ledger.Claim, error) {
 	c := ledger.Claim{
 		Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID, PodIP: req.PodIP, Pool: req.Pool,
-		State: ledger.Granted, Duration: s.Duration, RenewedAt: s.Now(),
+		State: ledger.Granted, Duration: s.Duration, RenewedAt: s.Now(), AcquiredAt: s.Now(),
 	}
 	if len(req.Ports) == 0 {
 		return c, errNotAdopted

@@ -125,7 +125,7 @@ func (s *Service) createOrRenew(ctx context.Context, h Holder, req api.ClaimRequ
 		return s.firstPlan(r.Name, ledger.Claim{
 			Namespace: h.Namespace, Pod: h.Pod, PodUID: h.UID, PodIP: req.PodIP, Pool: req.Pool,
 			State: ledger.Waiting, Requested: req.Ports, HealthPort: req.HealthPort,
-			Duration: s.Duration, RenewedAt: s.Now(),
+			Duration: s.Duration, RenewedAt: s.Now(), AcquiredAt: s.Now(),
 		}), true, nil
 	})
 	return r, created && wrote, problem(err)

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -14,15 +17,18 @@ import (
 	"github.com/portlease/portlease/allocator/ledger"
 )
 
-// Labels and annotations of the Leases. Label values are limited to 63 bytes, so the
-// pod's label is its UID and not its name.
+// Labels and annotations of the Leases. labelPod and labelPort are for people alone, so that
+// kubectl get leases shows who has a port.
 const (
-	labelKind   = "portlease.dev/kind"
-	labelPodUID = "portlease.dev/pod-uid"
-	labelState  = "portlease.dev/state"
-	// labelNamespace is the pod's namespace. Only claim leases have it.
+	labelKind      = "portlease.dev/kind"
+	labelState     = "portlease.dev/state"
+	labelPodUID    = "portlease.dev/pod-uid"
 	labelNamespace = "portlease.dev/namespace"
+	labelPod       = "portlease.dev/pod"
+	labelPort      = "portlease.dev/port"
 	annotation     = "portlease.dev/record"
+	// annotationEndpoint has the endpoints of a claim.
+	annotationEndpoint = "portlease.dev/endpoint"
 	// labelIP is a prefix of an IP address. A claim may record two addresses, and one
 	// selector must find it by either.
 	labelIP = "ip.portlease.dev/"
@@ -89,8 +95,10 @@ var portCodec = codec[ledger.Port]{
 		transitions := int32(p.Generation)
 		l.Spec.HolderIdentity, l.Spec.LeaseTransitions = &p.Holder, &transitions
 		l.Spec.RenewTime = microTime(p.UpdatedAt)
+		l.Labels[labelPort] = strconv.Itoa(p.ListenerPort)
 		if p.Holder != "" {
-			l.Labels[labelPodUID] = p.PodUID
+			l.Spec.AcquireTime = microTime(p.AcquiredAt)
+			l.Labels[labelPodUID], l.Labels[labelNamespace], l.Labels[labelPod] = p.PodUID, p.Namespace, labelValue(p.Pod)
 		}
 	},
 	readFields: func(p *ledger.Port, l *coordinationv1.Lease) {
@@ -100,7 +108,7 @@ var portCodec = codec[ledger.Port]{
 		if l.Spec.LeaseTransitions != nil {
 			p.Generation = int(*l.Spec.LeaseTransitions)
 		}
-		p.UpdatedAt = timeOf(l.Spec.RenewTime)
+		p.UpdatedAt, p.AcquiredAt = timeOf(l.Spec.RenewTime), timeOf(l.Spec.AcquireTime)
 	},
 }
 
@@ -111,8 +119,11 @@ var claimCodec = codec[ledger.Claim]{
 		holder := c.Namespace + "/" + c.Pod
 		seconds := int32(c.Duration / time.Second)
 		l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = &holder, &seconds
-		l.Spec.RenewTime = microTime(c.RenewedAt)
-		l.Labels[labelPodUID], l.Labels[labelNamespace] = c.PodUID, c.Namespace
+		l.Spec.RenewTime, l.Spec.AcquireTime = microTime(c.RenewedAt), microTime(c.AcquiredAt)
+		l.Labels[labelPodUID], l.Labels[labelNamespace], l.Labels[labelPod] = c.PodUID, c.Namespace, labelValue(c.Pod)
+		if endpoints := endpointsOf(c); endpoints != "" {
+			l.Annotations[annotationEndpoint] = endpoints
+		}
 		if c.PreviousIP != "" {
 			l.Labels[ipLabel(c.PreviousIP)] = "previous"
 		}
@@ -124,7 +135,7 @@ var claimCodec = codec[ledger.Claim]{
 		if l.Spec.LeaseDurationSeconds != nil {
 			c.Duration = time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second
 		}
-		c.RenewedAt = timeOf(l.Spec.RenewTime)
+		c.RenewedAt, c.AcquiredAt = timeOf(l.Spec.RenewTime), timeOf(l.Spec.AcquireTime)
 	},
 }
 
@@ -148,6 +159,24 @@ var budgetCodec = codec[ledger.Budget]{
 	state:       func(ledger.Budget) string { return "shared" },
 	writeFields: func(b ledger.Budget, l *coordinationv1.Lease) { l.Spec.RenewTime = microTime(b.UpdatedAt) },
 	readFields:  func(b *ledger.Budget, l *coordinationv1.Lease) { b.UpdatedAt = timeOf(l.Spec.RenewTime) },
+}
+
+// endpointsOf are the endpoints of a claim as its pod announces them.
+func endpointsOf(c ledger.Claim) string {
+	var all []string
+	for _, p := range c.Ports {
+		all = append(all, net.JoinHostPort(c.LoadBalancer.Host, strconv.Itoa(p.ListenerPort)))
+	}
+	return strings.Join(all, ",")
+}
+
+// labelValue is a pod's name as the value of a label, which has at most 63 characters.
+func labelValue(name string) string {
+	const most = 63
+	if len(name) <= most {
+		return name
+	}
+	return strings.TrimRight(name[:most], "-.")
 }
 
 // ipLabel is the label key of an address. Colons are not allowed in keys, so an IPv6

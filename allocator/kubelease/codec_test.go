@@ -3,6 +3,7 @@ package kubelease_test
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/portlease/portlease/allocator/ledger"
+	"github.com/portlease/portlease/shared/api"
 )
 
 // filled returns a value with a different content in every field, however deep, so that
@@ -158,5 +160,45 @@ func TestLeasesShowTheirStateToKubectl(t *testing.T) {
 	list, err := leases.List(t.Context(), metav1.ListOptions{LabelSelector: "portlease.dev/pod-uid=u"})
 	if err != nil || len(list.Items) != 1 || list.Items[0].Name != "claim-u" {
 		t.Errorf("the pod has %+v, %v", list.Items, err)
+	}
+}
+
+// kubectl get leases must show who has a port without anybody decoding a record.
+func TestLeasesShowWhoHasAPort(t *testing.T) {
+	namespace := newNamespace(t)
+	a := open(t, namespace, nil)
+	pod := strings.Repeat("game-srv-", 7) + "0" // longer than a label
+	took := time.Now().Add(-time.Minute)
+	c := ledger.Claim{
+		Namespace: "games", Pod: pod, PodUID: "u", PodIP: "10.0.0.1", State: ledger.Granted, LoadBalancer: api.LoadBalancer{Host: "games.elb.example"},
+		Ports:     []ledger.PlannedPort{{ListenerPort: 30007, Fence: api.Fence{Lease: "lb-30007"}}, {ListenerPort: 30008, Fence: api.Fence{Lease: "lb-30008"}}},
+		Duration: 2 * time.Minute, RenewedAt: time.Now(), AcquiredAt: took,
+	}
+	_, err := a.Claims().Create(t.Context(), "claim-u", c)
+	must(t, err)
+	_, err = a.Ports().Create(t.Context(), "lb-30007", c.Holding("claim-u", 0, took))
+	must(t, err)
+	_, err = a.Ports().Create(t.Context(), "lb-30009", ledger.Port{ListenerPort: 30009, State: ledger.Free, Pod: "former", Namespace: "games", PodUID: "f"})
+	must(t, err)
+	list, err := a.kube.CoordinationV1().Leases(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "portlease.dev/port=30007"})
+	must(t, err)
+	if len(list.Items) != 1 {
+		t.Fatalf("%d Leases are of port 30007", len(list.Items))
+	}
+	l := list.Items[0]
+	if l.Name != "lb-30007" || l.Labels["portlease.dev/namespace"] != "games" || l.Labels["portlease.dev/pod"] != pod[:62] || l.Labels["portlease.dev/state"] != "claimed" ||
+		l.Spec.AcquireTime == nil || !l.Spec.AcquireTime.Time.Equal(took.Truncate(time.Microsecond)) || l.Spec.RenewTime.Time.Before(l.Spec.AcquireTime.Time) {
+		t.Errorf("the port's Lease is %+v", l)
+	}
+	claim, err := a.kube.CoordinationV1().Leases(namespace).Get(t.Context(), "claim-u", metav1.GetOptions{})
+	must(t, err)
+	if claim.Annotations["portlease.dev/endpoint"] != "games.elb.example:30007,games.elb.example:30008" || *claim.Spec.HolderIdentity != "games/"+pod ||
+		!claim.Spec.AcquireTime.Time.Equal(took.Truncate(time.Microsecond)) {
+		t.Errorf("the claim's Lease is %+v", claim)
+	}
+	former, err := a.kube.CoordinationV1().Leases(namespace).Get(t.Context(), "lb-30009", metav1.GetOptions{})
+	must(t, err)
+	if former.Labels["portlease.dev/pod"] != "" || former.Spec.AcquireTime != nil {
+		t.Errorf("the Lease of a free port names its former holder: %+v", former)
 	}
 }

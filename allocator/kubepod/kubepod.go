@@ -17,10 +17,13 @@ import (
 )
 
 // Client reads pods and creates events about them.
-type Client struct{ kube kubernetes.Interface }
+type Client struct {
+	kube     kubernetes.Interface
+	instance string
+}
 
-// New makes a Client.
-func New(kube kubernetes.Interface) *Client { return &Client{kube} }
+// New makes a Client. instance names this replica in events.
+func New(kube kubernetes.Interface, instance string) *Client { return &Client{kube, instance} }
 
 // Get is a fresh read of one pod; nil if there is none. It returns ledger.ErrPodForbidden
 // for a namespace that exists and is not one of games. With a namespace its RoleBindings
@@ -66,6 +69,7 @@ func (c *Client) Warn(ctx context.Context, namespace, pod, uid, reason, message 
 		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: pod, UID: types.UID(uid)},
 		Type:           corev1.EventTypeWarning, Reason: reason, Message: message,
 		Source: corev1.EventSource{Component: "portlease-allocator"}, FirstTimestamp: now, LastTimestamp: now, Count: 1,
+		ReportingController: "portlease-allocator", ReportingInstance: c.instance,
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("creating an event on pod %s/%s: %w", namespace, pod, err)

@@ -76,7 +76,7 @@ func TestPodsAreReadInTheNamespacesOfGames(t *testing.T) {
 	}
 	kube, err := kubernetes.NewForConfig(config)
 	must(t, err)
-	pods := kubepod.New(kube)
+	pods := kubepod.New(kube, "allocator-1")
 	must(t, kubeapi.Eventually(ctx, 30*time.Second, "the rights to count", func() error {
 		_, err := pods.Get(ctx, games, "game")
 		return err
@@ -99,6 +99,14 @@ func TestPodsAreReadInTheNamespacesOfGames(t *testing.T) {
 		if p, err := pods.Get(ctx, elsewhere, name); p != nil || !errors.Is(err, ledger.ErrPodForbidden) {
 			t.Errorf("pod %s of a namespace without games: %+v, %v", name, p, err)
 		}
+	}
+	must(t, pods.Warn(ctx, games, "game", p.UID, "Reason", "message"))
+	admin, err := kubernetes.NewForConfig(cluster.AdminConfig())
+	must(t, err)
+	events, err := admin.CoreV1().Events(games).List(ctx, metav1.ListOptions{})
+	must(t, err)
+	if len(events.Items) != 1 || events.Items[0].ReportingController != "portlease-allocator" || events.Items[0].ReportingInstance != "allocator-1" || string(events.Items[0].InvolvedObject.UID) != p.UID {
+		t.Errorf("the events are %+v", events.Items)
 	}
 	if err := pods.Warn(ctx, elsewhere, "game", "uid", "Reason", "message"); err == nil {
 		t.Error("it created an event in a namespace without games")

@@ -60,6 +60,8 @@ type Claim struct {
 	// RenewedAt is for people, and makes every renewal a change. Each replica times
 	// expiry by the changes that it has seen itself, never by this.
 	RenewedAt time.Time `json:"-"`
+	// AcquiredAt is for people: when the pod asked first.
+	AcquiredAt time.Time `json:"-"`
 }
 
 // PlannedPort is one port of a plan, in the order of Claim.Requested.
@@ -97,7 +99,7 @@ func (c Claim) Holding(name string, i int, now time.Time) Port {
 		LoadBalancerARN: c.LoadBalancer.ARN, ListenerPort: p.ListenerPort, State: Claimed,
 		Holder: name, Epoch: p.Fence.Epoch, Generation: p.Fence.Generation,
 		Namespace: c.Namespace, Pod: c.Pod, PodUID: c.PodUID,
-		PortName: portName, CooldownTime: p.Cooldown, UpdatedAt: now,
+		PortName: portName, CooldownTime: p.Cooldown, UpdatedAt: now, AcquiredAt: now,
 	}
 }
 

@@ -71,6 +71,8 @@ type Port struct {
 	// UpdatedAt is for people, and makes every write a change. No decision compares it
 	// with a clock.
 	UpdatedAt time.Time `json:"-"`
+	// AcquiredAt is for people: when its holder took the port.
+	AcquiredAt time.Time `json:"-"`
 }
 
 // AgentPart is what the holder's agent does while its port is released.

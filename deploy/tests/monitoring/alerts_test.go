@@ -1,6 +1,6 @@
-// Package alerts_test evaluates the chart's alerts with Prometheus' own code. It is a module
+// Package monitoring_test evaluates the chart's alerts and its dashboard with Prometheus' own code. It is a module
 // of its own, so that nobody else depends on Prometheus.
-package alerts_test
+package monitoring_test
 
 import (
 	"context"

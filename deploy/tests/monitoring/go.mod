@@ -1,4 +1,4 @@
-module github.com/portlease/portlease/deploy/tests/alerts
+module github.com/portlease/portlease/deploy/tests/monitoring
 
 go 1.26.7
 
