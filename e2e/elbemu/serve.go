@@ -30,10 +30,12 @@ type reply struct {
 	body   []byte
 	action string
 	code   string
+	// requestID is in a header, too, where the SDKs look for it.
+	requestID string
 }
 
 func (r reply) header() http.Header {
-	return http.Header{"Content-Type": {"text/xml"}, ActionHeader: {r.action}, CodeHeader: {r.code}}
+	return http.Header{"Content-Type": {"text/xml"}, "X-Amzn-Requestid": {r.requestID}, ActionHeader: {r.action}, CodeHeader: {r.code}}
 }
 
 // ServeHTTP answers one API call. If a fault cuts the call, it panics with

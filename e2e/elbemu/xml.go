@@ -38,7 +38,7 @@ func resultXML(action string, result any, requestID string) reply {
 	if err != nil {
 		return errorXML(&APIError{Status: http.StatusInternalServerError, Code: codeInternalFailure, Message: "marshalling answer: " + err.Error()}, requestID)
 	}
-	return reply{status: http.StatusOK, body: out.Bytes()}
+	return reply{status: http.StatusOK, body: out.Bytes(), requestID: requestID}
 }
 
 func element(name string) xml.StartElement { return xml.StartElement{Name: xml.Name{Local: name}} }
@@ -67,5 +67,5 @@ func errorXML(fail *APIError, requestID string) reply {
 	if err != nil { // cannot happen, because all values are strings
 		return reply{status: http.StatusInternalServerError}
 	}
-	return reply{status: fail.Status, body: body, code: fail.Code}
+	return reply{status: fail.Status, body: body, code: fail.Code, requestID: requestID}
 }

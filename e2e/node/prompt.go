@@ -110,7 +110,7 @@ func awsTime(log string, until time.Time) (began time.Time, others time.Duration
 		var said struct {
 			Time    time.Time     `json:"time"`
 			Msg     string        `json:"msg"`
-			Took    time.Duration `json:"took"`
+			Took    float64   `json:"tookSeconds"`
 			Seconds float64       `json:"seconds"`
 		}
 		if err := json.Unmarshal([]byte(line), &said); err != nil {
@@ -127,7 +127,7 @@ func awsTime(log string, until time.Time) (began time.Time, others time.Duration
 			}
 			// The log lists calls in the order of their ends. At most two overlap.
 			calls++
-			others += min(said.Took, said.Time.Sub(inAWS))
+			others += min(time.Duration(said.Took*float64(time.Second)), said.Time.Sub(inAWS))
 			inAWS = said.Time
 		}
 	}

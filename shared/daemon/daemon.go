@@ -23,7 +23,15 @@ func NewLogger(w io.Writer, level string) (*slog.Logger, error) {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("%q is not a log level: use debug, info, warn or error", level)
 	}
-	return slog.New(annotated{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})}), nil
+	return slog.New(annotated{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l, ReplaceAttr: inSeconds})}), nil
+}
+
+// inSeconds writes durations as seconds, and says so in their key. slog writes nanoseconds.
+func inSeconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() != slog.KindDuration {
+		return a
+	}
+	return slog.Float64(a.Key+"Seconds", a.Value.Duration().Seconds())
 }
 
 // Sleep waits for d, or until ctx ends; then it returns the cause.

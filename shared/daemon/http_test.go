@@ -1,10 +1,12 @@
 package daemon_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -212,5 +214,20 @@ func TestLoggerRefusesUnknownLevel(t *testing.T) {
 	}
 	if _, err := daemon.NewLogger(&out, "shout"); err == nil {
 		t.Error("took an unknown level")
+	}
+}
+
+// slog writes a duration as nanoseconds, which nobody can read.
+func TestDurationsAreLoggedInSeconds(t *testing.T) {
+	var out bytes.Buffer
+	log, err := daemon.NewLogger(&out, "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.With("age", time.Minute).Info("it took a while", "took", 1500*time.Millisecond, slog.Group("more", "wait", 2*time.Second))
+	for _, want := range []string{`"ageSeconds":60`, `"tookSeconds":1.5`, `"waitSeconds":2`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s has no %s", out.String(), want)
+		}
 	}
 }

@@ -131,11 +131,20 @@ func attempt[In, Out any](
 	out, err := send(ctx, in)
 	took := time.Since(start)
 	c.observe(Call{Action: action, Code: codeOf(err), Took: took})
-	c.log.DebugContext(ctx, "AWS called", "action", action, "took", took, "err", err)
+	c.logCall(ctx, action, took, err)
 	if err != nil {
 		return nil, explain(doing, action, err)
 	}
 	return out, nil
+}
+
+// logCall logs a request, and AWS's id of one that failed.
+func (c *Client) logCall(ctx context.Context, action string, took time.Duration, err error) {
+	attrs := []any{"action", action, "took", took, "err", err}
+	if id := requestIDOf(err); id != "" {
+		attrs = append(attrs, "awsRequestID", id)
+	}
+	c.log.DebugContext(ctx, "AWS called", attrs...)
 }
 
 // retrieveCredentials fetches the credentials unless the SDK still has valid ones. The

@@ -1,10 +1,12 @@
 package elb_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -43,12 +45,14 @@ func newAccount(t *testing.T, cfg elbemu.Config) account {
 	return account{Client: clientOver(emulator), emulator: emulator, t: t}
 }
 
-func clientOver(transport http.RoundTripper) *elb.Client {
+func clientOver(transport http.RoundTripper) *elb.Client { return loggingClientOver(transport, nil) }
+
+func loggingClientOver(transport http.RoundTripper, log *slog.Logger) *elb.Client {
 	return elb.New(aws.Config{
 		Region:      "us-east-1",
 		Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
 		HTTPClient:  &http.Client{Transport: transport},
-	}, nil)
+	}, log)
 }
 
 var arnPattern = regexp.MustCompile(`<LoadBalancerArn>([^<]+)<`)
@@ -209,7 +213,8 @@ func TestEveryRequestIsObserved(t *testing.T) {
 	a := newAccount(t, elbemu.Config{})
 	lost := &closing{RoundTripper: a.emulator}
 	var seen []string
-	c := clientOver(lost).Observed(func(call elb.Call) {
+	var log bytes.Buffer
+	c := loggingClientOver(lost, slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))).Observed(func(call elb.Call) {
 		if call.Took < 0 || call.Took > time.Minute {
 			t.Errorf("%s took %v", call.Action, call.Took)
 		}
@@ -220,6 +225,9 @@ func TestEveryRequestIsObserved(t *testing.T) {
 	}
 	if err := c.DeleteListener(t.Context(), "arn:aws:elasticloadbalancing:us-east-1:000000000000:listener/net/games/0123456789abcdef/0123456789abcdef"); err != nil {
 		t.Fatal(err)
+	}
+	if id := regexp.MustCompile(`"action":"DeleteListener".*"awsRequestID":"([^"]+)"`).FindStringSubmatch(log.String()); len(id) == 0 || strings.Count(log.String(), "awsRequestID") != 1 {
+		t.Errorf("the log has no request ID of the call that failed, or one of another: %s", log.String())
 	}
 	lost.next = true
 	if _, err := c.Limits(t.Context()); err != nil {

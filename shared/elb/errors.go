@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
@@ -114,6 +115,15 @@ func kindOf(code string, status int) error {
 // isGone reports whether a call failed because something it names does not exist.
 func isGone(err error) bool {
 	return errors.Is(err, ErrTargetGroupGone) || errors.Is(err, ErrListenerGone) || errors.Is(err, ErrLoadBalancerGone)
+}
+
+// requestIDOf is AWS's id of a request that failed, for a case with AWS Support; empty if no
+// answer came.
+func requestIDOf(err error) string {
+	if answer, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+		return answer.RequestID
+	}
+	return ""
 }
 
 // codeOf is the code of the error that a request ended with.
