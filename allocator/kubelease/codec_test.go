@@ -171,7 +171,7 @@ func TestLeasesShowWhoHasAPort(t *testing.T) {
 	took := time.Now().Add(-time.Minute)
 	c := ledger.Claim{
 		Namespace: "games", Pod: pod, PodUID: "u", PodIP: "10.0.0.1", State: ledger.Granted, LoadBalancer: api.LoadBalancer{Host: "games.elb.example"},
-		Ports:     []ledger.PlannedPort{{ListenerPort: 30007, Fence: api.Fence{Lease: "lb-30007"}}, {ListenerPort: 30008, Fence: api.Fence{Lease: "lb-30008"}}},
+		Ports:    []ledger.PlannedPort{{ListenerPort: 30007, Fence: api.Fence{Lease: "lb-30007"}}, {ListenerPort: 30008, Fence: api.Fence{Lease: "lb-30008"}}},
 		Duration: 2 * time.Minute, RenewedAt: time.Now(), AcquiredAt: took,
 	}
 	_, err := a.Claims().Create(t.Context(), "claim-u", c)

@@ -108,10 +108,10 @@ func awsTime(log string, until time.Time) (began time.Time, others time.Duration
 	calls := 0
 	for line := range strings.Lines(log) {
 		var said struct {
-			Time    time.Time     `json:"time"`
-			Msg     string        `json:"msg"`
+			Time    time.Time `json:"time"`
+			Msg     string    `json:"msg"`
 			Took    float64   `json:"tookSeconds"`
-			Seconds float64       `json:"seconds"`
+			Seconds float64   `json:"seconds"`
 		}
 		if err := json.Unmarshal([]byte(line), &said); err != nil {
 			return began, 0, err

@@ -81,6 +81,9 @@ func TestEveryAlertHasARunbook(t *testing.T) {
 // kinds may not exist.
 func TestMonitoringIsOffByDefault(t *testing.T) {
 	objects := renderedKinds(t, "testdata/plain.values.yaml")
+	if dashboards := func(of string) int { return strings.Count(strings.Join(renderedKinds(t, of), " "), "ConfigMap") }; dashboards("testdata/full.values.yaml") != dashboards("testdata/plain.values.yaml")+1 {
+		t.Error("the dashboard is there by default, or not when it is enabled")
+	}
 	for _, kind := range []string{"ServiceMonitor", "PodMonitor", "PrometheusRule"} {
 		if slices.Contains(objects, kind) {
 			t.Errorf("the chart has a %s by default", kind)
