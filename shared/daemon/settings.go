@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// ErrHelp is what Parse returns after it has printed the help.
+// ErrHelp is what Parse returns after it has printed the help or the version.
 var ErrHelp = flag.ErrHelp
 
 // Settings declares what a process can be told. Each setting has a flag, an
@@ -27,6 +27,8 @@ type Settings struct {
 	getenv         func(string) string
 	flags          *flag.FlagSet
 	list           []*setting
+	// version asks for the version.
+	version bool
 }
 
 type setting struct {
@@ -41,7 +43,9 @@ type setting struct {
 func NewSettings(program, about string, getenv func(string) string) *Settings {
 	flags := flag.NewFlagSet(program, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	return &Settings{program: program, about: about, getenv: getenv, flags: flags}
+	s := &Settings{program: program, about: about, getenv: getenv, flags: flags}
+	flags.BoolVar(&s.version, "version", false, "")
+	return s
 }
 
 // String declares a text. Like its siblings it panics if the flag or the variable is
@@ -120,8 +124,8 @@ func (s *Settings) Check(name string, check func() error) {
 	panic("no setting has the flag " + name)
 }
 
-// Parse reads environment and arguments. It prints the help to out and returns ErrHelp
-// when asked to. Any other error is one line with the setting, its value and the remedy.
+// Parse reads environment and arguments. It prints the help or the version to out and returns
+// ErrHelp when asked to. Any other error is one line with the setting, its value and the remedy.
 func (s *Settings) Parse(args []string, out io.Writer) error {
 	for _, one := range s.list {
 		if v := s.getenv(one.env); v != "" {
@@ -138,6 +142,11 @@ func (s *Settings) Parse(args []string, out io.Writer) error {
 		return err
 	case err != nil:
 		return fmt.Errorf("%w (--help lists all flags)", err)
+	case s.version:
+		if _, err := fmt.Fprintln(out, s.program, Version()); err != nil {
+			return fmt.Errorf("printing the version: %w", err)
+		}
+		return ErrHelp
 	}
 	if rest := s.flags.Args(); len(rest) > 0 {
 		return fmt.Errorf("argument %q is not a flag (--help lists all flags)", rest[0])
@@ -171,5 +180,9 @@ func (s *Settings) help(out io.Writer) error {
 			return err
 		}
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, "\n-help prints this, and -version the version.")
+	return err
 }

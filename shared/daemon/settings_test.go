@@ -96,3 +96,10 @@ func TestHelpIsAnAlignedTable(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", table, want)
 	}
 }
+
+func TestVersionIsPrintedWhateverIsMissing(t *testing.T) {
+	_, out, err := parse(t, nil, "--version", "-port", "0")
+	if !errors.Is(err, daemon.ErrHelp) || out != "prog "+daemon.Version()+"\n" {
+		t.Errorf("printed %q, %v", out, err)
+	}
+}
