@@ -183,6 +183,6 @@ func (s *Settings) help(out io.Writer) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(out, "\n-help prints this, and -version the version.")
+	_, err := fmt.Fprintln(out, "\nAlso: -help prints this, and -version the version.")
 	return err
 }
