@@ -91,6 +91,8 @@ func TestHelpIsAnAlignedTable(t *testing.T) {
 -quiet  X_QUIET   false    Say less.
 -wait   X_WAIT    1s       Time to wait.
 -many   X_MANY    7        How many.
+
+Also: -help prints this, and -version the version.
 `
 	if table != want {
 		t.Errorf("got\n%s\nwant\n%s", table, want)
