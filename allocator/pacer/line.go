@@ -2,7 +2,6 @@ package pacer
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -86,7 +85,7 @@ func (p *Pacer) follow() {
 		changed[l.byPort[name]], changed[port.Value.Holder] = true, true
 	}
 	delete(changed, "")
-	for claim := range maps.Keys(changed) {
+	for claim := range changed {
 		l.remove(claim)
 		if r, exists := p.Claims.Cached(claim); exists {
 			p.join(r)
