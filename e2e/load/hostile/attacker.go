@@ -120,6 +120,9 @@ func (a *attacker) callAs(ctx context.Context, replica *rig.Replica, method, pat
 		return got, fmt.Errorf("making a call: %w", err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
+	// The allocator closes idle connections of an address that has many. Without a value this
+	// has net/http send the call again on another one, and is not sent itself.
+	req.Header["Idempotency-Key"] = nil
 	resp, err := a.http.Do(req)
 	if err != nil {
 		return got, fmt.Errorf("calling the allocator: %w", err)
