@@ -186,11 +186,10 @@ func (h *housekeeping) audit(ctx context.Context) (succeeded bool) {
 		err := h.janitor.Audit(ctx)
 		if err != nil {
 			h.log.ErrorContext(ctx, "audit failed; the next one retries", "err", err)
+			return false
 		}
-		if err == nil {
-			h.auditedAt.now()
-		}
-		return err == nil
+		h.auditedAt.now()
+		return true
 	}
 	_, err := h.stock.List(h.following(ctx, len(h.stock.States())))
 	if err != nil {

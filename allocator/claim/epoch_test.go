@@ -8,8 +8,9 @@ import (
 )
 
 // An old claim is released in part, another claim has its first port, and then that port's
-// lease is lost. The janitor restores it for the old claim, which alone says so. Who holds the
-// port next must not get the fence of the other claim: target groups would have one name.
+// lease is lost. The janitor restores it for the old claim, because the ledger says nothing of the
+// other. The next holder must not get the fence of that one: their target groups would have
+// the same name.
 func TestPortRestoredForAnOldHoldingStartsANewEpoch(t *testing.T) {
 	w := newWorld(t, 2)
 	old, err := w.claim("old", "10.0.0.1", "a", "b")

@@ -40,6 +40,9 @@ func (s *Service) Renew(ctx context.Context, h Holder, req api.RenewRequest) (ap
 
 // passed records the milestones that an agent reports.
 func (s *Service) passed(pool string, m api.Milestones) {
+	if m == (api.Milestones{}) {
+		return // as most renewals
+	}
 	for milestone, seconds := range map[string]float64{"granted": m.Granted, "bound": m.Bound, "announced": m.Announced, "healthy": m.Healthy} {
 		if seconds > 0 {
 			s.Passed(milestone, pool, time.Duration(min(seconds, maxMilestone.Seconds())*float64(time.Second)))

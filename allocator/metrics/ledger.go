@@ -161,12 +161,9 @@ func (l Ledger) collectPorts(send sample, pools []pool.Pool, balancers []invento
 // poolOf is the pool that has a port of a load balancer.
 func poolOf(pools []pool.Pool, arn string, port int) string {
 	for _, p := range pools {
-		for _, lb := range p.LoadBalancers {
-			for _, r := range lb.Ranges {
-				if lb.ARN == arn && r.Contains(port) {
-					return p.Name
-				}
-			}
+		lb, _ := p.Find(arn)
+		if slices.ContainsFunc(lb.Ranges, func(r pool.Range) bool { return r.Contains(port) }) {
+			return p.Name
 		}
 	}
 	return ""

@@ -14,9 +14,9 @@ type queue struct {
 	// asking are the claims of the batch.
 	asking map[string]*waitingCreate
 	line   *line
-	// total is the cost of all creates by class.
-	total   map[budget.Class]budget.Tokens
-	deletes int
+	// first and retries are the costs of all creates, by class.
+	first, retries budget.Tokens
+	deletes        int
 	// exhausted is true if a claim waits for a free port.
 	exhausted bool
 }
@@ -48,15 +48,13 @@ func (p *Pacer) buildQueue(batch []*request) queue {
 		at, _ := slices.BinarySearchFunc(q.creates, w, byAge)
 		q.creates = slices.Insert(q.creates, at, w)
 	}
-	var first, retries budget.Tokens
 	for _, w := range q.creates {
 		if w.class == budget.Retry {
-			retries = retries.Plus(w.cost)
+			q.retries = q.retries.Plus(w.cost)
 		} else {
-			first = first.Plus(w.cost)
+			q.first = q.first.Plus(w.cost)
 		}
 	}
-	q.total = map[budget.Class]budget.Tokens{budget.Create: first, budget.Retry: retries}
 	return q
 }
 
@@ -75,10 +73,7 @@ func (p *Pacer) present(asking map[string]*waitingCreate) []*waitingCreate {
 		case w.asks:
 			w.asks = false
 		case !p.isSilent(w, now):
-			w.class = budget.Create
-			if w.record.Value.Retries.Failing || often[w.claim] {
-				w.class = budget.Retry
-			}
+			w.class = classOf(w.record.Value, often[w.claim])
 			present = append(present, w)
 		}
 	}
@@ -102,7 +97,7 @@ func (q queue) permitted(s budget.State) []*waitingCreate {
 
 // demand is the queue without the creates that have a permit.
 func (q queue) demand(s budget.State) budget.Demand {
-	d := budget.Demand{Creates: q.total[budget.Create], Retries: q.total[budget.Retry], Deletes: q.deletes, Exhausted: q.exhausted}
+	d := budget.Demand{Creates: q.first, Retries: q.retries, Deletes: q.deletes, Exhausted: q.exhausted}
 	for _, w := range q.permitted(s) {
 		if w.class == budget.Retry {
 			d.Retries = d.Retries.Minus(w.cost)

@@ -70,13 +70,18 @@ func (p *Pacer) Bind(ctx context.Context, claim ledger.Record[ledger.Claim], por
 func (p *Pacer) createClass(claim ledger.Record[ledger.Claim]) budget.Class {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if claim.Value.Retries.Failing || p.frequent.asksTooOften(claim.Name, p.Now()) {
+	return classOf(claim.Value, p.frequent.asksTooOften(claim.Name, p.Now()))
+}
+
+// classOf is that of a claim that may have been granted calls too often lately.
+func classOf(claim ledger.Claim, tooOften bool) budget.Class {
+	if claim.Retries.Failing || tooOften {
 		return budget.Retry
 	}
 	return budget.Create
 }
 
-// askTooOften gives the claims of which createClass says that.
+// askTooOften gives the claims that were granted calls too often lately.
 func (p *Pacer) askTooOften(now time.Time) map[string]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/portlease/portlease/deploy/tests/chart"
 )
 
 // alertRules is a Prometheus rule file.
@@ -80,23 +82,24 @@ func TestEveryAlertHasARunbook(t *testing.T) {
 // Monitors and rules of the Prometheus operator are off unless somebody asks for them: their
 // kinds may not exist.
 func TestMonitoringIsOffByDefault(t *testing.T) {
-	objects := renderedKinds(t, "testdata/plain.values.yaml")
-	if dashboards := func(of string) int { return strings.Count(strings.Join(renderedKinds(t, of), " "), "ConfigMap") }; dashboards("testdata/full.values.yaml") != dashboards("testdata/plain.values.yaml")+1 {
-		t.Error("the dashboard is there by default, or not when it is enabled")
+	h := newHelm(t)
+	plain, enabled := renderedKinds(t, h, "testdata/plain.values.yaml"), renderedKinds(t, h, "testdata/full.values.yaml")
+	if n := strings.Count(strings.Join(enabled, " "), "ConfigMap") - strings.Count(strings.Join(plain, " "), "ConfigMap"); n != 1 {
+		t.Errorf("enabling the dashboard adds %d ConfigMaps", n)
 	}
 	for _, kind := range []string{"ServiceMonitor", "PodMonitor", "PrometheusRule"} {
-		if slices.Contains(objects, kind) {
+		if slices.Contains(plain, kind) {
 			t.Errorf("the chart has a %s by default", kind)
 		}
-		if !slices.Contains(renderedKinds(t, "testdata/full.values.yaml"), kind) {
+		if !slices.Contains(enabled, kind) {
 			t.Errorf("the chart has no %s when it is enabled", kind)
 		}
 	}
 }
 
-func renderedKinds(t *testing.T, values string) (kinds []string) {
+func renderedKinds(t *testing.T, h *chart.Helm, values string) (kinds []string) {
 	t.Helper()
-	text, err := newHelm(t).Render(t.Context(), values, flagsOf(t, values)...)
+	text, err := h.Render(t.Context(), values, flagsOf(t, values)...)
 	must(t, err)
 	for _, kind := range regexp.MustCompile(`(?m)^kind: (\w+)$`).FindAllStringSubmatch(string(text), -1) {
 		kinds = append(kinds, kind[1])
